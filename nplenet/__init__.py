@@ -1,0 +1,23 @@
+"""nplenet: a convolutional network written by hand on NumPy arrays, with a CUDA path.
+
+Read the layers in ``nplenet/layers``; train with ``python examples/train_mnist.py``.
+"""
+
+from . import layers, losses, models
+from .backend import BackendError, get_backend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "__version__",
+    "augment",
+    "data",
+    "get_backend",
+    "gradcheck",
+    "layers",
+    "losses",
+    "models",
+    "optim",
+    "schedules",
+]

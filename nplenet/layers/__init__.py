@@ -1,0 +1,33 @@
+"""The textbook layers: one idea a file, forward and backward written out.
+
+Legend used in all of them: N images in the batch, C input channels, F output channels (filters),
+H W input size, KH KW kernel size, OH OW output size. Arrays are (N, C, H, W).
+"""
+
+from .activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from .base import Layer, Parameter
+from .batchnorm import BatchNorm1d, BatchNorm2d
+from .conv import Conv2d
+from .dense import Dense
+from .dropout import Dropout
+from .flatten import Flatten
+from .pooling import AvgPool2d, MaxPool2d
+from .sequential import Sequential
+
+__all__ = [
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LeakyReLU",
+    "MaxPool2d",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+]

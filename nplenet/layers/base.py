@@ -1,0 +1,265 @@
+"""What every layer is: parameters, buffers, a forward and an explicit backward.
+
+A layer of one's own subclasses ``Layer``, checks its input with ``check``, keeps what backward needs
+with ``remember``, and takes it back with ``recall``:
+
+    class Double(Layer):
+        def forward(self, x):
+            self.check(x)
+            return self.remember(2 * x)
+
+        def backward(self, dy):
+            self.recall(dy)
+            return 2 * dy
+
+Names: ``dy`` is the gradient of the loss with respect to the output ``y``, ``dx`` to the input ``x``.
+Gradients of parameters accumulate (``+=``) until ``zero_grad``; those of activations are assigned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import Array, Backend, backend_of, get_backend
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FLOATS = ("float32", "float64")
+
+
+class Parameter:
+    """An array that is learned, and its gradient.
+
+    Attributes
+    ----------
+    data, grad : array
+        Of one shape and dtype, on one backend.
+    name : str
+        Its path in the model, such as ``features.0.weight``; set by ``Layer.parameters``.
+    """
+
+    def __init__(self, data: Array, name: str = "") -> None:
+        self.data = data
+        self.grad = backend_of(data).xp.zeros_like(data)
+        self.name = name
+
+    def zero_grad(self) -> None:
+        """Set the gradient to zero, in place."""
+        self.grad[...] = 0
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name or 'unnamed'}, {tuple(self.data.shape)}, {self.data.dtype})"
+
+
+class Layer:
+    """Base of all layers. Holds its parameters and sub-layers as plain attributes.
+
+    Attributes
+    ----------
+    training : bool
+        True after ``train()``, False after ``eval()``; batch norm and dropout look at it.
+    input_gradient : bool
+        Whether ``backward`` computes ``dx``. The training loop clears it on the first layer, whose
+        input is data: its ``dx`` would be a fifth of the work of a step, for nobody.
+    buffers : tuple of str
+        Names of attributes that are state but not learned, such as ``running_mean``.
+    """
+
+    buffers: tuple[str, ...] = ()
+    training = True
+    input_gradient = True
+
+    def __init__(self) -> None:
+        self.backend: Backend = get_backend("numpy")
+        self._saved: tuple[Any, ...] | None = None
+
+    # ------------------------------------------------------------------ forward and backward
+
+    def __call__(self, x: Array) -> Array:
+        return self.forward(x)
+
+    def forward(self, x: Array) -> Array:
+        """Return the output for input ``x`` and keep what ``backward`` needs."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Array) -> Array:
+        """Add to the parameters' gradients and return ``dx``; once for each ``forward``."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def check(self, x: Array, ndim: int | None = None, channels: int | None = None) -> None:
+        """Refuse an input this layer can't take.
+
+        Raises
+        ------
+        TypeError
+            When ``x`` is not a float32 or float64 array of this layer's backend.
+        ValueError
+            When its rank is not ``ndim`` or its axis 1 is not ``channels``.
+        """
+        if not self.backend.owns(x):
+            raise TypeError(
+                f"{self} computes on the {self.backend.name} backend but got {_describe(x)}; "
+                f"move the data with get_backend({self.backend.name!r}).asarray(x), or the layer with .to(...)"
+            )
+        if x.dtype.name not in FLOATS:
+            raise TypeError(
+                f"{self} takes float32 or float64, got {_describe(x)}; "
+                "turn images into floats with nplenet.augment.ToFloat"
+            )
+        if ndim is not None and x.ndim != ndim:
+            raise ValueError(f"{self} takes an input of {ndim} axes, got {_describe(x)}")
+        if channels is not None and x.shape[1] != channels:
+            raise ValueError(
+                f"{self} takes {channels} channels or features on axis 1, got {_describe(x)}"
+            )
+
+    def remember(self, y: Array, *values: Any) -> Array:
+        """Keep ``values`` for one ``backward`` and return ``y``."""
+        self._saved = (y.shape, *values)
+        return y
+
+    def recall(self, dy: Array) -> tuple[Any, ...]:
+        """Return what ``remember`` kept, once ``dy`` is known to fit the last output."""
+        if self._saved is None:
+            raise ValueError(f"{self}: backward needs a forward before it, one for each backward")
+        if not self.backend.owns(dy):
+            raise TypeError(
+                f"{self} computes on the {self.backend.name} backend but its dy is {_describe(dy)}"
+            )
+        shape, *values = self._saved
+        if dy.shape != shape:
+            raise ValueError(f"{self}: dy must have the output's shape {shape}, got {_describe(dy)}")
+        self._saved = None
+        return tuple(values)
+
+    # ------------------------------------------------------------------ the tree of layers
+
+    def children(self) -> dict[str, Layer]:
+        """Return the direct sub-layers by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Layer)}
+
+    def modules(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        """Yield (path, layer) of this layer and all below it; the path ends with a dot or is empty."""
+        yield prefix, self
+        for name, child in self.children().items():
+            yield from child.modules(f"{prefix}{name}.")
+
+    def parameters(self) -> list[Parameter]:
+        """Return all parameters, each named by its path."""
+        found = []
+        for path, layer in self.modules():
+            for name, value in vars(layer).items():
+                if isinstance(value, Parameter):
+                    value.name = path + name
+                    found.append(value)
+        return found
+
+    def zero_grad(self) -> None:
+        """Set the gradients of all parameters to zero."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this layer and all below to training; ``train(False)`` is ``eval()``."""
+        for _, layer in self.modules():
+            layer.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch to inference: batch norm uses its running statistics, dropout passes all."""
+        return self.train(False)
+
+    # ------------------------------------------------------------------ moving, saving, loading
+
+    def to(self, backend: str | Backend) -> Self:
+        """Move all parameters and buffers to a backend, in place; what forward kept is dropped."""
+        target = get_backend(backend) if isinstance(backend, str) else backend
+        self._convert(target.asarray)
+        for _, layer in self.modules():
+            layer.backend = target
+        return self
+
+    def astype(self, dtype: npt.DTypeLike) -> Self:
+        """Convert all parameters and float buffers to float32 or float64, in place."""
+        name = np.dtype(dtype).name
+        if name not in FLOATS:
+            raise ValueError(f"{self} computes in float32 or float64, not in {name}")
+        self._convert(lambda a: a.astype(name) if a.dtype.kind == "f" else a)
+        return self
+
+    def _convert(self, function: Any) -> None:
+        for _, layer in self.modules():
+            layer._saved = None
+            for value in vars(layer).values():
+                if isinstance(value, Parameter):
+                    value.data, value.grad = function(value.data), function(value.grad)
+            for name in layer.buffers:
+                setattr(layer, name, function(getattr(layer, name)))
+
+    def _state(self) -> dict[str, Array]:
+        """Return the arrays themselves by path: parameters, then buffers, layer by layer."""
+        state: dict[str, Array] = {}
+        for path, layer in self.modules():
+            own = {k: v.data for k, v in vars(layer).items() if isinstance(v, Parameter)}
+            own.update({name: getattr(layer, name) for name in layer.buffers})
+            state.update({path + name: array for name, array in own.items()})
+        return state
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters and buffers by path, as NumPy arrays."""
+        return {k: np.array(self.backend.to_numpy(v)) for k, v in self._state().items()}
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Copy parameters and buffers from ``state``; nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        ValueError
+            Naming the missing and unknown keys, or the keys whose shape or kind of dtype differs.
+        """
+        own = self._state()
+        missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
+        if missing or unknown:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: missing {sorted(missing) or 'nothing'}, "
+                f"unknown {sorted(unknown) or 'nothing'}"
+            )
+        arrays = {k: np.asarray(state[k]) for k in own}
+        wrong = [
+            f"{k} is {arrays[k].dtype} {arrays[k].shape}, expected {v.dtype} {v.shape}"
+            for k, v in own.items()
+            if arrays[k].shape != v.shape or not np.can_cast(arrays[k].dtype, v.dtype, "same_kind")
+        ]
+        if wrong:
+            raise ValueError(f"{type(self).__name__}.load_state_dict: {'; '.join(wrong)}")
+        for key, array in own.items():
+            array[...] = self.backend.asarray(arrays[key], dtype=array.dtype)
+
+    # ------------------------------------------------------------------ describing
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the output for an input of ``input_shape``, batch axis included."""
+        return input_shape
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        """Return the multiply-adds of a forward pass (matrix products only)."""
+        return 0
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments, for ``repr``."""
+        return ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def _describe(x: object) -> str:
+    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+    if shape is None:
+        return type(x).__name__
+    return f"{type(x).__module__.split('.')[0]} {dtype} of shape {tuple(shape)}"

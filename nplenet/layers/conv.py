@@ -1,0 +1,121 @@
+"""Convolution as one matrix product: im2col lays the windows side by side, a GEMM does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import Array
+from ..window import Pair, Window, pair
+from .base import Layer, Parameter
+from .initialization import initial_bias, initial_weight
+
+
+class Conv2d(Layer):
+    r"""Cross-correlate images with F learned filters (what deep learning calls convolution).
+
+    Forward, with K = C*KH*KW and P = OH*OW:
+
+        y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of
+                          weight[f, c, kh, kw] * x[n, c, oh*stride + kh - padding, ow*stride + kw - padding]
+
+    im2col copies the window of each output pixel into one column, so that for each image
+
+        y (F, P) = weight (F, K) @ cols (K, P) + bias
+
+    Backward of that product, and of the copy:
+
+        dweight = sum over n of dy (F, P) @ cols^T (P, K)        dbias = sum of dy over n and P
+        dcols   = weight^T (K, F) @ dy (F, P)                    dx    = col2im(dcols)
+
+    col2im is the transpose of im2col: a pixel read by several windows gets the sum of their gradients.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and F.
+    kernel_size, stride, padding : int or (height, width)
+    bias : bool
+        Leave it out before a batch norm, which subtracts it again.
+    dtype : float32 or float64
+    rng : numpy.random.Generator, optional
+        Draws the initial weights; fresh entropy when left out.
+    init : {"he", "xavier", "pytorch"}
+
+    Shapes
+    ------
+    x (N, C, H, W); weight (F, C, KH, KW); bias (F,); y (N, F, OH, OW), OH = (H + 2*padding - KH) // stride + 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        bias: bool = True,
+        *,
+        dtype: npt.DTypeLike = np.float32,
+        rng: np.random.Generator | None = None,
+        init: str = "he",
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.window = Window(
+            pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1), pair(padding, "padding", 0)
+        )
+        shape = (out_channels, in_channels, *self.window.size)
+        self.weight = Parameter(initial_weight(shape, init, rng, dtype))
+        fan_in = in_channels * self.window.size[0] * self.window.size[1]
+        self.bias = Parameter(initial_bias(out_channels, fan_in, init, rng, dtype)) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        self.check(x, ndim=4, channels=self.in_channels)
+        n, f, oh, ow = shape = self.output_shape(x.shape)
+        weight = self.weight.data.reshape(f, -1)  # (F, K)
+        y = self.backend.xp.empty((n, f, oh * ow), dtype=x.dtype)
+        for part in self._parts(x, y):
+            self.backend.xp.matmul(weight, self.backend.im2col(x[part], self.window), out=y[part])
+        if self.bias is not None:
+            y += self.bias.data[:, None]
+        return self.remember(y.reshape(shape), x)
+
+    def backward(self, dy: Array) -> Array:
+        (x,) = self.recall(dy)
+        n, f = dy.shape[:2]
+        dy = dy.reshape(n, f, -1)  # (N, F, P)
+        weight = self.weight.data.reshape(f, -1)  # (F, K)
+        dweight = self.backend.xp.zeros_like(weight)
+        dx = self.backend.xp.empty(x.shape, dtype=dy.dtype) if self.input_gradient else None
+        for part in self._parts(x, dy):
+            cols = self.backend.im2col(x[part], self.window)  # cheaper to make again than to keep
+            dweight += (cols @ dy[part].transpose(0, 2, 1)).sum(axis=0).T
+            if dx is not None:
+                dx[part] = self.backend.col2im(weight.T @ dy[part], x[part].shape, self.window)
+        self.weight.grad += dweight.reshape(self.weight.data.shape)
+        if self.bias is not None:
+            self.bias.grad += dy.sum(axis=(0, 2))
+        return dx
+
+    def _parts(self, x: Array, y: Array) -> Iterator[slice]:
+        """Cut the batch so that the columns of one part, K*P numbers an image, stay in the cache."""
+        k = self.weight.data.size // self.out_channels
+        return self.backend.parts(x.shape[0], k * y.shape[2] * x.dtype.itemsize)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        n, _, h, w = input_shape
+        return (n, self.out_channels, *self.window.output_size(h, w))
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        n, _, oh, ow = self.output_shape(input_shape)
+        return n * oh * ow * int(self.weight.data.size)
+
+    def extra_repr(self) -> str:
+        w = self.window
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={w.size}, stride={w.stride}, "
+            f"padding={w.padding}, bias={self.bias is not None}"
+        )

@@ -1,0 +1,74 @@
+"""The fully connected layer: every output sees every input."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import Array
+from .base import Layer, Parameter
+from .initialization import initial_bias, initial_weight
+
+
+class Dense(Layer):
+    """Multiply by a matrix and add a bias.
+
+        y = x @ weight^T + bias
+
+    Backward: y[n, o] = sum over i of x[n, i] * weight[o, i] + bias[o], so
+
+        dweight = dy^T @ x        dbias = sum of dy over n        dx = dy @ weight
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    dtype : float32 or float64
+    rng : numpy.random.Generator, optional
+        Draws the initial weights; fresh entropy when left out.
+    init : {"he", "xavier", "pytorch"}
+
+    Shapes
+    ------
+    x (N, in_features); weight (out_features, in_features); bias (out_features,); y (N, out_features).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: npt.DTypeLike = np.float32,
+        rng: np.random.Generator | None = None,
+        init: str = "he",
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(initial_weight((out_features, in_features), init, rng, dtype))
+        self.bias = (
+            Parameter(initial_bias(out_features, in_features, init, rng, dtype)) if bias else None
+        )
+
+    def forward(self, x: Array) -> Array:
+        self.check(x, ndim=2, channels=self.in_features)
+        y = x @ self.weight.data.T
+        if self.bias is not None:
+            y += self.bias.data
+        return self.remember(y, x)
+
+    def backward(self, dy: Array) -> Array:
+        (x,) = self.recall(dy)
+        self.weight.grad += dy.T @ x
+        if self.bias is not None:
+            self.bias.grad += dy.sum(axis=0)
+        return dy @ self.weight.data if self.input_gradient else None
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], self.out_features)
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        return input_shape[0] * int(self.weight.data.size)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

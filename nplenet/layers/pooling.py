@@ -1,0 +1,167 @@
+"""Pooling: shrink a feature map by taking the average or the maximum of each window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from ..window import Pair, Window, pair
+from .base import Layer
+
+
+class _Pool2d(Layer):
+    """What both poolings share: the window. The stride is the kernel's size when left out."""
+
+    window: Window
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        n, c, h, w = input_shape
+        return (n, c, *self.window.output_size(h, w))
+
+    def extra_repr(self) -> str:
+        w = self.window
+        text = f"kernel_size={w.size}, stride={w.stride}, padding={w.padding}"
+        return text + (", ceil_mode=True" if w.ceil_mode else "")
+
+
+def _pooling_window(
+    kernel_size: int | Pair,
+    stride: int | Pair | None,
+    padding: int | Pair,
+    dilation: int | Pair,
+    ceil_mode: bool,
+) -> Window:
+    size, border = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
+    if any(2 * p > k for p, k in zip(border, size, strict=True)):
+        raise ValueError(f"padding must be at most half the kernel size {size}, got {border}")
+    return Window(
+        size,
+        size if stride is None else pair(stride, "stride", 1),
+        border,
+        pair(dilation, "dilation", 1),
+        ceil_mode,
+    )
+
+
+class AvgPool2d(_Pool2d):
+    """Average each window.
+
+        y[n, c, oh, ow] = sum of x over the window / divisor[oh, ow]
+
+    The divisor is KH*KW; with ``count_include_pad=False`` the number of pixels of the window that lie
+    on the image. A window that hangs over in ``ceil_mode`` never counts what lies beyond the padding.
+
+    Backward: each pixel of the window gets dy / divisor; a pixel in several windows gets their sum.
+
+    Parameters
+    ----------
+    kernel_size, padding : int or (height, width)
+    stride : int, (height, width) or None
+        None: as the kernel size.
+    ceil_mode, count_include_pad : bool
+
+    Shapes
+    ------
+    x (N, C, H, W); y (N, C, OH, OW), OH = (H + 2*padding - KH) // stride + 1 (rounded up in ceil_mode).
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.window = _pooling_window(kernel_size, stride, padding, 1, ceil_mode)
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x: Array) -> Array:
+        self.check(x, ndim=4)
+        n, c, h, w = x.shape
+        out = self.window.output_size(h, w)
+        y = self.backend.xp.zeros((n, c, *out), dtype=x.dtype)
+        for view in self.window.taps(self.window.pad(self.backend.xp, x), out):
+            y += view
+        y /= self._divisor(h, w, x.dtype)
+        return self.remember(y, x.shape)
+
+    def backward(self, dy: Array) -> Array:
+        (x_shape,) = self.recall(dy)
+        n, c, h, w = x_shape
+        share = dy / self._divisor(h, w, dy.dtype)
+        dpadded = self.backend.xp.zeros((n, c, *self.window.padded_size(h, w)), dtype=dy.dtype)
+        for view in self.window.taps(dpadded, dy.shape[2:]):
+            view += share
+        return self.window.unpad(dpadded, h, w)
+
+    def _divisor(self, h: int, w: int, dtype: Any) -> Array | float:
+        """Return how many pixels each window averages: a number where all agree, else (OH, OW)."""
+        rows = self.window.coverage(h, 0, self.count_include_pad)
+        columns = self.window.coverage(w, 1, self.count_include_pad)
+        if len(set(rows)) == len(set(columns)) == 1:
+            return float(rows[0] * columns[0])
+        return self.backend.asarray(np.outer(rows, columns), dtype=dtype)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
+
+
+class MaxPool2d(_Pool2d):
+    """Keep the maximum of each window.
+
+        y[n, c, oh, ow] = max of x over the window
+
+    Backward: the first pixel of the window (row by row) that holds the maximum gets dy, all others
+    get nothing; a pixel that wins several windows gets their sum. The padding never wins. NaN does.
+
+    Parameters
+    ----------
+    kernel_size, padding, dilation : int or (height, width)
+    stride : int, (height, width) or None
+        None: as the kernel size.
+    ceil_mode : bool
+
+    Shapes
+    ------
+    x (N, C, H, W); y (N, C, OH, OW),
+    OH = (H + 2*padding - dilation*(KH - 1) - 1) // stride + 1 (rounded up in ceil_mode).
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.window = _pooling_window(kernel_size, stride, padding, dilation, ceil_mode)
+
+    def forward(self, x: Array) -> Array:
+        self.check(x, ndim=4)
+        xp, (n, c, h, w) = self.backend.xp, x.shape
+        out = self.window.output_size(h, w)
+        y = xp.full((n, c, *out), -np.inf, dtype=x.dtype)
+        winner = xp.zeros((n, c, *out), dtype=np.int32)  # number of the tap that holds the maximum
+        padded = self.window.pad(xp, x, value=-np.inf)
+        for tap, view in enumerate(self.window.taps(padded, out)):
+            better = (view > y) | xp.isnan(view)
+            y = xp.where(better, view, y)
+            winner[better] = tap
+        return self.remember(y, x.shape, winner)
+
+    def backward(self, dy: Array) -> Array:
+        x_shape, winner = self.recall(dy)
+        n, c, h, w = x_shape
+        dpadded = self.backend.xp.zeros((n, c, *self.window.padded_size(h, w)), dtype=dy.dtype)
+        for tap, view in enumerate(self.window.taps(dpadded, dy.shape[2:])):
+            view += dy * (winner == tap)
+        return self.window.unpad(dpadded, h, w)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + f", dilation={self.window.dilation}"

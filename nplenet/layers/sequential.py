@@ -1,0 +1,137 @@
+"""A chain of layers, which is a layer itself; chains nest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..backend import Array
+from .base import Layer
+
+
+class Sequential(Layer):
+    """Run layers one after another; backward runs them in reverse.
+
+        y = last(... second(first(x)))        dx = first.backward(... last.backward(dy))
+
+    Parameters
+    ----------
+    *layers : Layer
+        Named by their position: ``0``, ``1``, ...
+    **named : Layer
+        Named by their keyword, after the positional ones.
+
+    Examples
+    --------
+    >>> model = Sequential(features=Sequential(Conv2d(1, 6, 5), ReLU()), classifier=Sequential(Flatten()))
+    >>> [p.name for p in model.parameters()]
+    ['features.0.weight', 'features.0.bias']
+    """
+
+    def __init__(self, *layers: Layer, **named: Layer) -> None:
+        super().__init__()
+        self.layers: dict[str, Layer] = {str(i): layer for i, layer in enumerate(layers)} | named
+        for name, layer in self.layers.items():
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Sequential: {name} must be a Layer, got {type(layer).__name__}")
+        if len({id(layer) for layer in self.layers.values()}) != len(self.layers):
+            raise ValueError("Sequential: a layer may stand in the chain only once")
+
+    def children(self) -> dict[str, Layer]:
+        return self.layers
+
+    def forward(self, x: Array) -> Array:
+        self.check(x)
+        for layer in self.layers.values():
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        for layer in reversed(self.layers.values()):
+            dy = layer.backward(dy)
+        return dy
+
+    @property
+    def input_gradient(self) -> bool:  # type: ignore[override]
+        """Whether ``backward`` computes ``dx``: a question to the first layer of the chain."""
+        return all(layer.input_gradient for layer in list(self.layers.values())[:1])
+
+    @input_gradient.setter
+    def input_gradient(self, value: bool) -> None:
+        for layer in list(self.layers.values())[:1]:
+            layer.input_gradient = value
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers.values())
+
+    def __getitem__(self, index: int) -> Layer:
+        return list(self.layers.values())[index]
+
+    def __getattr__(self, name: str) -> Layer:
+        """Return a named layer: ``model.features``."""
+        layers: dict[str, Layer] = self.__dict__.get("layers", {})
+        if name in layers:
+            return layers[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute or layer {name!r}")
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        for layer in self.layers.values():
+            input_shape = layer.output_shape(input_shape)
+        return input_shape
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        total = 0
+        for layer in self.layers.values():
+            total += layer.multiply_adds(input_shape)
+            input_shape = layer.output_shape(input_shape)
+        return total
+
+    def summary(self, input_shape: tuple[int, ...]) -> str:
+        """Return a table of each layer's output shape, parameters and multiply-adds.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            With the batch axis, such as (1, 1, 32, 32); multiply-adds count the whole batch, matrix
+            products only.
+        """
+        rows = [("layer", "output shape", "parameters", "multiply-adds")]
+        rows += self._summary_rows("", tuple(input_shape))
+        rows.append(
+            (
+                "total",
+                str(self.output_shape(tuple(input_shape))),
+                f"{sum(p.data.size for p in self.parameters()):,}",
+                f"{self.multiply_adds(tuple(input_shape)):,}",
+            )
+        )
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
+            for a, b, c, d in rows
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _summary_rows(self, path: str, shape: tuple[int, ...]) -> list[tuple[str, str, str, str]]:
+        rows = []
+        for name, layer in self.layers.items():
+            if isinstance(layer, Sequential):
+                rows += layer._summary_rows(f"{path}{name}.", shape)
+            else:
+                rows.append(
+                    (
+                        f"{path}{name} {type(layer).__name__}",
+                        str(layer.output_shape(shape)),
+                        f"{sum(p.data.size for p in layer.parameters()):,}",
+                        f"{layer.multiply_adds(shape):,}",
+                    )
+                )
+            shape = layer.output_shape(shape)
+        return rows
+
+    def __repr__(self) -> str:
+        inner = "\n".join(f"{name}: {layer!r}" for name, layer in self.layers.items())
+        return f"{type(self).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"

@@ -1,0 +1,117 @@
+"""The geometry of a sliding window: one rule for convolution and for both poolings.
+
+Legend: H, W input height and width; OH, OW output height and width; KH, KW window height and width.
+A *tap* is one position (kh, kw) inside the window. Over all output pixels, one tap reads a strided,
+shifted view of the input, so every window operation is a loop over KH x KW taps, never over pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Pair = tuple[int, int]
+
+
+def pair(value: int | Pair, name: str, minimum: int) -> Pair:
+    """Return ``value`` as (height, width); an integer stands for both.
+
+    Raises
+    ------
+    TypeError
+        When ``value`` is neither an integer nor a pair of integers.
+    ValueError
+        When a number is below ``minimum``.
+    """
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in both):
+        raise TypeError(f"{name} must be an int or a pair (height, width) of ints, got {value!r}")
+    if min(both) < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    return both
+
+
+@dataclass(frozen=True)
+class Window:
+    """Size, stride, zero padding and dilation of a window, each as (height, width).
+
+    With ``ceil_mode`` a last window that hangs over the lower or right border counts too, unless it
+    would begin beyond the padded input (PyTorch's rule).
+    """
+
+    size: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False
+
+    def output_size(self, height: int, width: int) -> Pair:
+        """Return (OH, OW) for an input of ``height`` x ``width``; a ValueError if none fits."""
+        out = self._length(height, 0), self._length(width, 1)
+        if min(out) < 1:
+            raise ValueError(
+                f"a window of {self.size} with padding {self.padding} and dilation {self.dilation} "
+                f"does not fit an input of height {height} and width {width}"
+            )
+        return out
+
+    def _length(self, length: int, axis: int) -> int:
+        padding, stride = self.padding[axis], self.stride[axis]
+        reach = self.dilation[axis] * (self.size[axis] - 1) + 1
+        steps, rest = divmod(length + 2 * padding - reach, stride)
+        if steps < 0:
+            return 0
+        hangs_over = self.ceil_mode and rest > 0 and (steps + 1) * stride < length + padding
+        return steps + 1 + hangs_over
+
+    def padded_size(self, height: int, width: int) -> Pair:
+        """Return the size of a frame that holds the padded input and every window."""
+        out = self.output_size(height, width)
+        reach = [
+            (o - 1) * s + d * (k - 1) + 1
+            for o, s, d, k in zip(out, self.stride, self.dilation, self.size, strict=True)
+        ]
+        return (
+            max(height + 2 * self.padding[0], reach[0]),
+            max(width + 2 * self.padding[1], reach[1]),
+        )
+
+    def coverage(self, length: int, axis: int, count_padding: bool) -> list[int]:
+        """Return how many rows (axis 0) or columns (axis 1) each window covers on an input of ``length``.
+
+        With ``count_padding`` the padding counts too, but never what lies beyond it in ceil_mode.
+        """
+        padding = self.padding[axis]
+        first, last = (-padding, length + padding) if count_padding else (0, length)
+        starts = [o * self.stride[axis] - padding for o in range(self._length(length, axis))]
+        return [min(start + self.size[axis], last) - max(start, first) for start in starts]
+
+    def pad(self, xp: Any, x: Any, value: float = 0.0) -> Any:
+        """Return ``x`` (N, C, H, W) in a frame of ``value``; ``x`` itself where no frame is needed."""
+        n, c, h, w = x.shape
+        frame = self.padded_size(h, w)
+        if frame == (h, w):
+            return x
+        padded = xp.full((n, c, *frame), value, dtype=x.dtype)
+        self.unpad(padded, h, w)[...] = x
+        return padded
+
+    def unpad(self, padded: Any, height: int, width: int) -> Any:
+        """Return the view of ``padded`` that holds the input itself."""
+        top, left = self.padding
+        return padded[:, :, top : top + height, left : left + width]
+
+    def slices(self, axis: int, out: int) -> list[slice]:
+        """Return, for each position inside the window, the rows (axis 0) or columns (1) it reads."""
+        stride, dilation = self.stride[axis], self.dilation[axis]
+        reach = (out - 1) * stride + 1
+        return [
+            slice(k * dilation, k * dilation + reach, stride) for k in range(self.size[axis])
+        ]
+
+    def taps(self, padded: Any, out: Pair) -> Iterator[Any]:
+        """Yield for each tap, row by row, the view (N, C, OH, OW) of what it reads."""
+        for row in self.slices(0, out[0]):
+            for column in self.slices(1, out[1]):
+                yield padded[:, :, row, column]
