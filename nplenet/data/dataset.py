@@ -1,0 +1,83 @@
+"""A data set ready for LeNet-5: training and test images of 32x32 with their labels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .digits import load_digits
+from .idx import DataError
+from .loader import pad_images
+from .mnist import load_mnist
+
+DATASETS = ("auto", "mnist", "digits")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images at rest.
+
+    Attributes
+    ----------
+    name : {"mnist", "digits"}
+    train_images, test_images : uint8 (N, 1, 32, 32)
+    train_labels, test_labels : uint8 (N,)
+    notice : str
+        One line that says why it is not MNIST, or nothing.
+    """
+
+    name: str
+    train_images: npt.NDArray[np.uint8]
+    train_labels: npt.NDArray[np.uint8]
+    test_images: npt.NDArray[np.uint8]
+    test_labels: npt.NDArray[np.uint8]
+    notice: str = ""
+
+    def limited(self, count: int) -> Dataset:
+        """Return the first ``count`` training and test images, for a quick try."""
+        return Dataset(
+            self.name,
+            self.train_images[:count],
+            self.train_labels[:count],
+            self.test_images[:count],
+            self.test_labels[:count],
+            self.notice,
+        )
+
+
+def load_dataset(
+    name: str = "auto", root: str | os.PathLike[str] | None = None, download: bool = True
+) -> Dataset:
+    """Load MNIST, the bundled digits, or the first of the two that can be had.
+
+    Parameters
+    ----------
+    name : {"auto", "mnist", "digits"}
+    root, download
+        Where MNIST lies and whether it may be fetched: see ``load_mnist``.
+
+    Raises
+    ------
+    DataError
+        When ``name`` is "mnist" and MNIST can be neither found nor fetched.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}, expected one of {DATASETS}")
+    if name == "digits":
+        return _digits()
+    try:
+        train, test = (load_mnist(root, split, download) for split in ("train", "test"))
+    except DataError as error:
+        if name == "mnist":
+            raise
+        reason = " ".join(str(error).split())
+        return _digits(f"MNIST is not to be had, so the bundled digits are used: {reason}")
+    return Dataset("mnist", pad_images(train[0]), train[1], pad_images(test[0]), test[1])
+
+
+def _digits(notice: str = "") -> Dataset:
+    train, test = load_digits("train"), load_digits("test")
+    return Dataset("digits", pad_images(train[0]), train[1], pad_images(test[0]), test[1], notice)

@@ -1,0 +1,235 @@
+"""Fetch a known file from the first of several mirrors that delivers it whole.
+
+Nothing here waits for ever or grows without bound: opening, each read and the average speed have
+limits, and so has the size. Only a file whose unpacked bytes have the known SHA-256 appears under
+its name. Imported when there is something to download: these modules load slower than the rest.
+"""
+
+import concurrent.futures
+import hashlib
+import http.client
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+from tqdm import tqdm
+
+from nplenet.data.atomic import atomic_write
+from nplenet.data.idx import DataError, describe_start, find_idx, open_unpacked
+
+_CHUNK = 1 << 16
+_PAUSE_SECONDS = 0.5  # before the second try at a mirror
+_SLOWEST_BYTES_PER_SECOND = 8 * 1024
+_LOCK_SECONDS = 600  # another process may be downloading for so long
+_PACKING_BYTES = 1 << 16  # a gzip archive is never larger than its contents by more
+
+
+class KnownFile(NamedTuple):
+    """What a file must unpack to."""
+
+    name: str
+    size: int  # bytes, unpacked
+    sha256: str  # of the unpacked bytes, as archives of the same file differ
+
+
+class _TransferError(DataError):
+    """A transfer that failed in a way that may pass, so that a second try makes sense."""
+
+
+def fetch_missing(
+    files: Sequence[KnownFile],
+    folder: Path,
+    mirrors: Sequence[str],
+    *,
+    timeout: float,
+    progress: bool,
+) -> list[Path]:
+    """Complete a folder: download, as ``name.gz``, those of the files that it lacks.
+
+    One process at a time works on a folder; another waits and then finds the files there.
+
+    Parameters
+    ----------
+    files
+        The files to have. One that lies there already, plain or packed, must be genuine too.
+    folder
+        Created if need be.
+    mirrors
+        http or https addresses of folders, tried in this order.
+    timeout
+        Seconds that a mirror may take to begin its answer, and may pause within it.
+    progress
+        Show a bar for each file, if standard error is a terminal.
+
+    Returns
+    -------
+    list of Path
+        Where each file lies.
+
+    Raises
+    ------
+    DataError
+        When no mirror delivers a file (it lists each mirror with its reason), when the folder
+        cannot be written, or when a file that lies there is not the genuine one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / ".nplenet.lock", timeout=_LOCK_SECONDS):
+            return [_have(file, folder, mirrors, timeout, progress) for file in files]
+    except filelock.Timeout as error:
+        raise DataError(
+            f"{folder}: another process has been downloading into it for {_LOCK_SECONDS} s; "
+            f"end that process, or wait, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose a folder you may "
+            "write to with root=... or the environment variable NPLENET_DATA"
+        ) from error
+
+
+def _have(
+    file: KnownFile, folder: Path, mirrors: Sequence[str], timeout: float, progress: bool
+) -> Path:
+    path = find_idx(folder, file.name)
+    if path is not None:
+        reason = _difference(path, file)
+        if reason is None:
+            return path
+        raise DataError(
+            f"{path}: is {reason}, so no official file may be put beside it; "
+            "add the file that belongs with it, or delete it"
+        )
+    path = folder / f"{file.name}.gz"
+    for leftover in folder.glob(f".{path.name}.*.part"):  # of a process that was killed
+        leftover.unlink()
+    failures = []
+    for mirror in mirrors:
+        url = f"{mirror.rstrip('/')}/{path.name}"
+        try:
+            _download(url, path, file, timeout, progress)
+            return path
+        except DataError as error:
+            failures.append(f"  {url}: {error}")
+    raise DataError(
+        "\n".join(
+            [
+                f"{path}: no mirror delivered it:",
+                *failures,
+                f"Check the network, or put the file into {folder} yourself.",
+            ]
+        )
+    )
+
+
+def _download(url: str, path: Path, file: KnownFile, timeout: float, progress: bool) -> None:
+    try:
+        _download_once(url, path, file, timeout, progress)
+    except _TransferError:
+        time.sleep(_PAUSE_SECONDS)
+        _download_once(url, path, file, timeout, progress)
+
+
+def _download_once(url: str, path: Path, file: KnownFile, timeout: float, progress: bool) -> None:
+    with atomic_write(path) as target:
+        for chunk in _receive(url, file.size + _PACKING_BYTES, timeout, progress):
+            target.write(chunk)
+        target.flush()
+        reason = _difference(Path(target.name), file)
+        if reason is not None:
+            raise DataError(f"sent {reason}")
+
+
+def _receive(url: str, limit: int, timeout: float, progress: bool) -> Iterator[bytes]:
+    """Yield what a server sends, as long as it keeps sending and stays below `limit` bytes."""
+    try:
+        with _opened(url, timeout) as response:
+            announced: int | None = response.length
+            received = 0
+            started = time.monotonic()
+            bar = tqdm(
+                desc=url.rpartition("/")[2],
+                total=announced,
+                unit="B",
+                unit_scale=True,
+                disable=None if progress else True,  # None: shown on a terminal only
+            )
+            with bar:
+                # `read` would wait for a full chunk; `read1` returns with what has come.
+                while chunk := response.read1(_CHUNK):
+                    received += len(chunk)
+                    elapsed = time.monotonic() - started
+                    if received > limit:
+                        raise DataError(f"sends more than the {limit:,} bytes the file can have")
+                    if elapsed > timeout and received < _SLOWEST_BYTES_PER_SECOND * elapsed:
+                        raise _TransferError(f"too slow: {received:,} bytes in {elapsed:.0f} s")
+                    bar.update(len(chunk))
+                    yield chunk
+            if announced is not None and received < announced:
+                raise _TransferError(f"broke off after {received:,} of {announced:,} bytes")
+    except urllib.error.HTTPError as error:
+        error.close()
+        kind = _TransferError if error.code >= 500 else DataError
+        raise kind(f"answered with HTTP status {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise _TransferError(f"cannot be reached: {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransferError(f"broke off: {error or type(error).__name__}") from error
+
+
+@contextmanager
+def _opened(url: str, timeout: float) -> Iterator[Any]:
+    """Open an address within `timeout` seconds in all.
+
+    A socket's time-out bounds neither the look-up of a name nor a server that sends its headers
+    one byte at a time, so the opening runs in a thread that can be left behind.
+    """
+    if not url.startswith(("http://", "https://")):  # urlopen would read local files as well
+        raise DataError("is no http or https address")
+    answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(urllib.request.urlopen(url, timeout=timeout))
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="nplenet-fetch", daemon=True).start()
+    try:
+        response = answer.result(timeout)
+    except concurrent.futures.TimeoutError as error:
+        answer.add_done_callback(_close_late)
+        raise _TransferError(f"no answer within {timeout:g} s") from error
+    with response:
+        yield response
+
+
+def _close_late(answer: "concurrent.futures.Future[Any]") -> None:
+    if answer.exception() is None:
+        answer.result().close()
+
+
+def _difference(path: Path, file: KnownFile) -> str | None:
+    """Say how a file differs from the known one; None if it is the same when unpacked."""
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with open_unpacked(path) as stream:
+            start = chunk = stream.read(16)
+            while chunk and size <= file.size:  # a gzip bomb is not unpacked any further
+                size += len(chunk)
+                digest.update(chunk)
+                chunk = stream.read(_CHUNK)
+    except DataError:
+        return "a damaged or truncated gzip archive"
+    if digest.hexdigest() == file.sha256:
+        return None
+    return f"not the official {file.name} (its SHA-256 differs): it begins with " + describe_start(
+        start
+    )

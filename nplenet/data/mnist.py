@@ -1,0 +1,162 @@
+"""MNIST: find its files, or fetch them, and hand out arrays that have been checked.
+
+Files of the user's own are checked for their structure only, so that data sets of the same form
+work too; what is downloaded must be MNIST to the byte.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nplenet.data.idx import DataError, find_idx, read_idx
+
+_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+# Images and labels of each split: name, bytes when unpacked, their SHA-256.
+_FILES = {
+    "train": (
+        (
+            "train-images-idx3-ubyte",
+            47_040_016,
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        (
+            "train-labels-idx1-ubyte",
+            60_008,
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+    ),
+    "test": (
+        (
+            "t10k-images-idx3-ubyte",
+            7_840_016,
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        (
+            "t10k-labels-idx1-ubyte",
+            10_008,
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+}
+
+
+def load_mnist(
+    root: str | os.PathLike[str] | None = None,
+    split: str = "train",
+    download: bool = True,
+    *,
+    mirrors: Sequence[str] | None = None,
+    timeout: float = 10.0,
+    progress: bool = True,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Read MNIST's images and labels, downloading them once if they are nowhere.
+
+    Looked in, in this order: `root`, the folder that the environment variable ``NPLENET_DATA``
+    names, the user's cache folder; and in ``MNIST/raw`` below each, where torchvision keeps its
+    copy. Files may be plain or end in ``.gz``. The first folder that holds one of the split's two
+    files is the one; if it lacks the other, that one is downloaded into it. If no folder holds
+    either, both are downloaded into the first of the three that is given.
+
+    Parameters
+    ----------
+    root
+        Folder of the files.
+    split
+        "train" (60,000 images) or "test" (10,000).
+    download
+        Whether missing files may be downloaded.
+    mirrors
+        http or https addresses of folders to download from, in order. None takes those in the
+        environment variable ``NPLENET_MIRRORS`` (separated by blanks), else two public ones.
+    timeout
+        Seconds that a mirror may take to begin its answer, and may pause within it.
+    progress
+        Show a bar while downloading, if standard error is a terminal.
+
+    Returns
+    -------
+    images : numpy.ndarray
+        uint8 (N, 28, 28), white ink (255) on black (0).
+    labels : numpy.ndarray
+        uint8 (N,), 0 to 9.
+
+    Raises
+    ------
+    ValueError
+        When there is no such split.
+    DataError
+        When the files are missing and cannot be fetched, or are damaged, or do not fit together.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-Based Learning Applied to Document
+    Recognition, Proceedings of the IEEE 86(11), 1998.
+    """
+    if split not in _FILES:
+        raise ValueError(f"load_mnist: split must be one of {list(_FILES)}, got {split!r}")
+    places = _places(root)
+    folder, paths = _locate(split, places)
+    if len(paths) < 2:
+        if not download:
+            raise DataError(_describe_missing(split, folder, paths, places))
+        paths = _fetch(split, folder, mirrors, timeout, progress)
+    images_path, labels_path = paths
+    images = read_idx(images_path, dtype=np.uint8, shape=(None, 28, 28))
+    labels = read_idx(labels_path, dtype=np.uint8, shape=(None,))
+    if len(images) != len(labels):
+        raise DataError(
+            f"{images_path}: holds {len(images):,} images, but {labels_path} holds "
+            f"{len(labels):,} labels; put both files of one data set there"
+        )
+    if labels.max() > 9:
+        index = int(np.argmax(labels > 9))
+        raise DataError(
+            f"{labels_path}: label {index} is {labels[index]}, expected 0 to 9; "
+            "is it the labels file of a data set with ten classes?"
+        )
+    return images, labels
+
+
+def _places(root: str | os.PathLike[str] | None) -> list[Path]:
+    import platformdirs  # 12 ms that `import nplenet` need not wait for
+
+    named = [root, os.environ.get("NPLENET_DATA"), platformdirs.user_cache_dir("nplenet", False)]
+    return [Path(place).expanduser() for place in named if place]
+
+
+def _locate(split: str, places: Sequence[Path]) -> tuple[Path, list[Path]]:
+    """Return the first folder that holds a file of the split, with those files."""
+    for place in places:
+        for folder in (place, place / "MNIST" / "raw"):
+            found = [find_idx(folder, name) for name, _, _ in _FILES[split]]
+            if any(found):
+                return folder, [path for path in found if path is not None]
+    return places[0], []
+
+
+def _fetch(
+    split: str, folder: Path, mirrors: Sequence[str] | None, timeout: float, progress: bool
+) -> list[Path]:
+    from nplenet.data.fetch import KnownFile, fetch_missing  # 100 ms of network modules
+
+    if mirrors is None:
+        mirrors = os.environ.get("NPLENET_MIRRORS", "").split() or _MIRRORS
+    files = [KnownFile(*row) for row in _FILES[split]]
+    return fetch_missing(files, folder, mirrors, timeout=timeout, progress=progress)
+
+
+def _describe_missing(
+    split: str, folder: Path, found: Sequence[Path], places: Sequence[Path]
+) -> str:
+    names = " and ".join(name for name, _, _ in _FILES[split])
+    remedy = "add the files there (plain or .gz), set NPLENET_DATA, or allow download"
+    if found:
+        return f"{folder}: needs {names}, holds only {found[0].name}; {remedy}"
+    searched = ", ".join(map(str, places))
+    return f"{names} are in none of {searched}, nor in MNIST/raw below these; {remedy}"
