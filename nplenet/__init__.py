@@ -3,7 +3,7 @@
 Read the layers in ``nplenet/layers``; train with ``python examples/train_mnist.py``.
 """
 
-from . import layers, losses, models
+from . import augment, data, gradcheck, layers, losses, models, optim, schedules
 from .backend import BackendError, get_backend
 
 __version__ = "0.1.0"

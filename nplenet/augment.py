@@ -335,10 +335,10 @@ class RandomGrayscale:
     """Turn each image to gray with probability ``p``; see ``grayscale``.
 
     The number of channels is kept, so this changes nothing in images of one channel. The default
-    is the probability of ``seed_pipeline``; torchvision's is 0.1.
+    is torchvision's; ``seed_pipeline`` uses 0.5.
     """
 
-    p: float = 0.5
+    p: float = 0.1
 
     def __post_init__(self) -> None:
         _check_probability("RandomGrayscale", self.p)

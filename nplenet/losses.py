@@ -46,10 +46,13 @@ class CrossEntropyLoss:
 
     def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
         if reduction not in ("mean", "sum"):
-            raise ValueError(f"CrossEntropyLoss: reduction must be 'mean' or 'sum', got {reduction!r}")
+            raise ValueError(
+                f"CrossEntropyLoss: reduction must be 'mean' or 'sum', got {reduction!r}"
+            )
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(
-                f"CrossEntropyLoss: label_smoothing must lie between 0 and 1, got {label_smoothing!r}"
+                "CrossEntropyLoss: label_smoothing must lie between 0 and 1, "
+                f"got {label_smoothing!r}"
             )
         self.reduction, self.label_smoothing = reduction, label_smoothing
         self._dlogits: Array | None = None

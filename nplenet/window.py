@@ -78,7 +78,7 @@ class Window:
         )
 
     def coverage(self, length: int, axis: int, count_padding: bool) -> list[int]:
-        """Return how many rows (axis 0) or columns (axis 1) each window covers on an input of ``length``.
+        """Return how many rows (axis 0) or columns (axis 1) of the input each window covers.
 
         With ``count_padding`` the padding counts too, but never what lies beyond it in ceil_mode.
         """
@@ -88,7 +88,7 @@ class Window:
         return [min(start + self.size[axis], last) - max(start, first) for start in starts]
 
     def pad(self, xp: Any, x: Any, value: float = 0.0) -> Any:
-        """Return ``x`` (N, C, H, W) in a frame of ``value``; ``x`` itself where no frame is needed."""
+        """Return ``x`` (N, C, H, W) in a frame of ``value``; ``x`` itself if it needs none."""
         n, c, h, w = x.shape
         frame = self.padded_size(h, w)
         if frame == (h, w):
@@ -103,12 +103,10 @@ class Window:
         return padded[:, :, top : top + height, left : left + width]
 
     def slices(self, axis: int, out: int) -> list[slice]:
-        """Return, for each position inside the window, the rows (axis 0) or columns (1) it reads."""
+        """Return, for each position in the window, the rows (axis 0) or columns (1) it reads."""
         stride, dilation = self.stride[axis], self.dilation[axis]
         reach = (out - 1) * stride + 1
-        return [
-            slice(k * dilation, k * dilation + reach, stride) for k in range(self.size[axis])
-        ]
+        return [slice(k * dilation, k * dilation + reach, stride) for k in range(self.size[axis])]
 
     def taps(self, padded: Any, out: Pair) -> Iterator[Any]:
         """Yield for each tap, row by row, the view (N, C, OH, OW) of what it reads."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .digits import load_digits
-from .idx import DataError
+from .idx import MissingDataError
 from .loader import pad_images
 from .mnist import load_mnist
 
@@ -61,8 +61,10 @@ def load_dataset(
 
     Raises
     ------
-    DataError
+    MissingDataError
         When ``name`` is "mnist" and MNIST can be neither found nor fetched.
+    DataError
+        When MNIST is there but damaged: that is never passed over in silence.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}, expected one of {DATASETS}")
@@ -70,7 +72,7 @@ def load_dataset(
         return _digits()
     try:
         train, test = (load_mnist(root, split, download) for split in ("train", "test"))
-    except DataError as error:
+    except MissingDataError as error:
         if name == "mnist":
             raise
         reason = " ".join(str(error).split())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nplenet.data.idx import read_idx
+from .idx import read_idx
 
 _TRAINING_DIGITS = 1437  # the files hold these first, then the 360 held out: 80 to 20 %
 _DARKEST = 16  # ink at rest runs from 0 to 16

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import filelock
 from tqdm import tqdm
 
-from nplenet.data.atomic import atomic_write
-from nplenet.data.idx import DataError, describe_start, find_idx, open_unpacked
+from .atomic import atomic_write
+from .idx import DataError, MissingDataError, describe_start, find_idx, open_unpacked
 
 _CHUNK = 1 << 16
 _PAUSE_SECONDS = 0.5  # before the second try at a mirror
@@ -83,12 +83,12 @@ def fetch_missing(
         with filelock.FileLock(folder / ".nplenet.lock", timeout=_LOCK_SECONDS):
             return [_have(file, folder, mirrors, timeout, progress) for file in files]
     except filelock.Timeout as error:
-        raise DataError(
+        raise MissingDataError(
             f"{folder}: another process has been downloading into it for {_LOCK_SECONDS} s; "
             f"end that process, or wait, or choose another folder"
         ) from error
     except OSError as error:
-        raise DataError(
+        raise MissingDataError(
             f"{folder}: cannot be written ({error.strerror or error}); choose a folder you may "
             "write to with root=... or the environment variable NPLENET_DATA"
         ) from error
@@ -117,7 +117,7 @@ def _have(
             return path
         except DataError as error:
             failures.append(f"  {url}: {error}")
-    raise DataError(
+    raise MissingDataError(
         "\n".join(
             [
                 f"{path}: no mirror delivered it:",

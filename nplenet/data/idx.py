@@ -20,7 +20,7 @@ import idx2numpy
 import numpy as np
 import numpy.typing as npt
 
-from nplenet.data.atomic import atomic_write
+from .atomic import atomic_write
 
 _ELEMENT_TYPES = {
     0x08: "uint8",
@@ -41,6 +41,13 @@ _REFETCH = "delete the file and fetch it again"
 
 class DataError(ValueError):
     """A data file or a download that cannot be used; the message names it and says what to do."""
+
+
+class MissingDataError(DataError):
+    """A data set is nowhere to be found and could not be fetched.
+
+    Unlike damage, this is a reason to take another data set.
+    """
 
 
 class _Header(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nplenet.data.idx import DataError, find_idx, read_idx
+from .idx import DataError, MissingDataError, find_idx, read_idx
 
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -90,8 +90,10 @@ def load_mnist(
     ------
     ValueError
         When there is no such split.
+    MissingDataError
+        When the files are missing and cannot be fetched.
     DataError
-        When the files are missing and cannot be fetched, or are damaged, or do not fit together.
+        When they are damaged or do not fit together.
 
     References
     ----------
@@ -104,7 +106,7 @@ def load_mnist(
     folder, paths = _locate(split, places)
     if len(paths) < 2:
         if not download:
-            raise DataError(_describe_missing(split, folder, paths, places))
+            raise MissingDataError(_describe_missing(split, folder, paths, places))
         paths = _fetch(split, folder, mirrors, timeout, progress)
     images_path, labels_path = paths
     images = read_idx(images_path, dtype=np.uint8, shape=(None, 28, 28))
@@ -143,7 +145,7 @@ def _locate(split: str, places: Sequence[Path]) -> tuple[Path, list[Path]]:
 def _fetch(
     split: str, folder: Path, mirrors: Sequence[str] | None, timeout: float, progress: bool
 ) -> list[Path]:
-    from nplenet.data.fetch import KnownFile, fetch_missing  # 100 ms of network modules
+    from .fetch import KnownFile, fetch_missing  # 100 ms of network modules
 
     if mirrors is None:
         mirrors = os.environ.get("NPLENET_MIRRORS", "").split() or _MIRRORS

@@ -1,7 +1,7 @@
 """What every layer is: parameters, buffers, a forward and an explicit backward.
 
-A layer of one's own subclasses ``Layer``, checks its input with ``check``, keeps what backward needs
-with ``remember``, and takes it back with ``recall``:
+A layer of one's own subclasses ``Layer``, checks its input with ``check``, keeps what backward
+needs with ``remember``, and takes it back with ``recall``:
 
     class Double(Layer):
         def forward(self, x):
@@ -12,8 +12,9 @@ with ``remember``, and takes it back with ``recall``:
             self.recall(dy)
             return 2 * dy
 
-Names: ``dy`` is the gradient of the loss with respect to the output ``y``, ``dx`` to the input ``x``.
-Gradients of parameters accumulate (``+=``) until ``zero_grad``; those of activations are assigned.
+Names: ``dy`` is the gradient of the loss with respect to the output ``y``, ``dx`` to the input
+``x``. Gradients of parameters accumulate (``+=``) until ``zero_grad``; those of activations are
+assigned.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class Layer:
         if not self.backend.owns(x):
             raise TypeError(
                 f"{self} computes on the {self.backend.name} backend but got {_describe(x)}; "
-                f"move the data with get_backend({self.backend.name!r}).asarray(x), or the layer with .to(...)"
+                f"move the data with get_backend({self.backend.name!r}).asarray(x), "
+                "or the layer with .to(...)"
             )
         if x.dtype.name not in FLOATS:
             raise TypeError(
@@ -133,7 +135,9 @@ class Layer:
             )
         shape, *values = self._saved
         if dy.shape != shape:
-            raise ValueError(f"{self}: dy must have the output's shape {shape}, got {_describe(dy)}")
+            raise ValueError(
+                f"{self}: dy must have the output's shape {shape}, got {_describe(dy)}"
+            )
         self._saved = None
         return tuple(values)
 
@@ -144,7 +148,7 @@ class Layer:
         return {name: value for name, value in vars(self).items() if isinstance(value, Layer)}
 
     def modules(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        """Yield (path, layer) of this layer and all below it; the path ends with a dot or is empty."""
+        """Yield (path, layer) of this layer and all below it; paths are empty or end with a dot."""
         yield prefix, self
         for name, child in self.children().items():
             yield from child.modules(f"{prefix}{name}.")

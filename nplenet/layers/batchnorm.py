@@ -1,4 +1,4 @@
-"""Batch normalisation: give each channel mean 0 and variance 1 over the batch, then a learned scale."""
+"""Batch normalisation: mean 0 and variance 1 for each channel, then a learned scale and shift."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class _BatchNorm(Layer):
         dbias = sum(dy)        dweight = sum(dy * xhat)
         dx = (g - mean(g) - xhat * mean(g * xhat)) / sqrt(var + eps)
 
-    In words: dx is g less its parts along the constant and along xhat, because moving x in these two
-    directions does not change y. In ``eval`` mean and var are constants, so dx = g / sqrt(var + eps).
+    In words: dx is g less its parts along the constant and along xhat, because moving x in these
+    two directions does not change y. In ``eval`` mean and var are constants, so
+    dx = g / sqrt(var + eps).
 
-    The running statistics are for ``eval``: running = (1 - momentum) * running + momentum * new, with
-    the unbiased variance sum((x - mean)^2) / (M - 1), as PyTorch tracks it. ``momentum=None`` averages
-    over all batches alike.
+    The running statistics are for ``eval``: running = (1 - momentum) * running + momentum * new,
+    with the unbiased variance sum((x - mean)^2) / (M - 1), as PyTorch tracks it. ``momentum=None``
+    averages over all batches alike.
 
     Parameters
     ----------
@@ -60,7 +61,9 @@ class _BatchNorm(Layer):
         self.num_batches_tracked: Array = np.zeros((), np.int64)
 
     def forward(self, x: Array) -> Array:
-        self.check(x, ndim=x.ndim if x.ndim in self.ranks else self.ranks[0], channels=self.num_features)
+        self.check(
+            x, ndim=x.ndim if x.ndim in self.ranks else self.ranks[0], channels=self.num_features
+        )
         centered, var = self._statistics(x) if self.training else self._running(x)
         inverse_std = 1.0 / self.backend.xp.sqrt(var + self.eps)
         y = centered * _column((self.weight.data * inverse_std).astype(x.dtype))
@@ -84,7 +87,7 @@ class _BatchNorm(Layer):
         return dx.reshape(dy.shape)
 
     def _statistics(self, x: Array) -> tuple[Array, Array]:
-        """Return x - mean as (N, C, L) and the biased variance, and track the running statistics."""
+        """Return x - mean as (N, C, L) and the biased variance; track the running statistics."""
         m = x.size // self.num_features
         if m < 2:
             raise ValueError(f"{self} needs more than one value a channel to train, got {x.shape}")
@@ -121,12 +124,15 @@ def _column(channel_values: Array) -> Array:
 
 
 class BatchNorm2d(_BatchNorm):
-    __doc__ = f"{_BatchNorm.__doc__}\n    Shapes\n    ------\n    x, y (N, C, H, W); M = N*H*W.\n    "
+    """Batch normalisation of images: x, y (N, C, H, W), M = N*H*W. See ``_BatchNorm`` above."""
+
     ranks = (4,)
 
 
 class BatchNorm1d(_BatchNorm):
-    __doc__ = (
-        f"{_BatchNorm.__doc__}\n    Shapes\n    ------\n    x, y (N, C), M = N; or (N, C, L), M = N*L.\n    "
-    )
+    """Batch normalisation of features: x, y (N, C), M = N; or (N, C, L), M = N*L.
+
+    See ``_BatchNorm`` above.
+    """
+
     ranks = (2, 3)

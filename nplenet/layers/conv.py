@@ -18,8 +18,8 @@ class Conv2d(Layer):
 
     Forward, with K = C*KH*KW and P = OH*OW:
 
-        y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of
-                          weight[f, c, kh, kw] * x[n, c, oh*stride + kh - padding, ow*stride + kw - padding]
+        y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x[n, c, h, w]
+                          with h = oh*stride + kh - padding and w = ow*stride + kw - padding
 
     im2col copies the window of each output pixel into one column, so that for each image
 
@@ -30,7 +30,8 @@ class Conv2d(Layer):
         dweight = sum over n of dy (F, P) @ cols^T (P, K)        dbias = sum of dy over n and P
         dcols   = weight^T (K, F) @ dy (F, P)                    dx    = col2im(dcols)
 
-    col2im is the transpose of im2col: a pixel read by several windows gets the sum of their gradients.
+    col2im is the transpose of im2col: a pixel that several windows read gets the sum of their
+    gradients.
 
     Parameters
     ----------
@@ -46,7 +47,8 @@ class Conv2d(Layer):
 
     Shapes
     ------
-    x (N, C, H, W); weight (F, C, KH, KW); bias (F,); y (N, F, OH, OW), OH = (H + 2*padding - KH) // stride + 1.
+    x (N, C, H, W); weight (F, C, KH, KW); bias (F,); y (N, F, OH, OW),
+    OH = (H + 2*padding - KH) // stride + 1.
     """
 
     def __init__(
@@ -65,12 +67,16 @@ class Conv2d(Layer):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.window = Window(
-            pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1), pair(padding, "padding", 0)
+            pair(kernel_size, "kernel_size", 1),
+            pair(stride, "stride", 1),
+            pair(padding, "padding", 0),
         )
         shape = (out_channels, in_channels, *self.window.size)
         self.weight = Parameter(initial_weight(shape, init, rng, dtype))
         fan_in = in_channels * self.window.size[0] * self.window.size[1]
-        self.bias = Parameter(initial_bias(out_channels, fan_in, init, rng, dtype)) if bias else None
+        self.bias = (
+            Parameter(initial_bias(out_channels, fan_in, init, rng, dtype)) if bias else None
+        )
 
     def forward(self, x: Array) -> Array:
         self.check(x, ndim=4, channels=self.in_channels)
@@ -101,7 +107,7 @@ class Conv2d(Layer):
         return dx
 
     def _parts(self, x: Array, y: Array) -> Iterator[slice]:
-        """Cut the batch so that the columns of one part, K*P numbers an image, stay in the cache."""
+        """Cut the batch so that a part's columns, K*P numbers an image, stay in the cache."""
         k = self.weight.data.size // self.out_channels
         return self.backend.parts(x.shape[0], k * y.shape[2] * x.dtype.itemsize)
 

@@ -30,7 +30,8 @@ class Dense(Layer):
 
     Shapes
     ------
-    x (N, in_features); weight (out_features, in_features); bias (out_features,); y (N, out_features).
+    x (N, in_features); weight (out_features, in_features); bias (out_features,);
+    y (N, out_features).
     """
 
     def __init__(

@@ -50,8 +50,9 @@ class AvgPool2d(_Pool2d):
 
         y[n, c, oh, ow] = sum of x over the window / divisor[oh, ow]
 
-    The divisor is KH*KW; with ``count_include_pad=False`` the number of pixels of the window that lie
-    on the image. A window that hangs over in ``ceil_mode`` never counts what lies beyond the padding.
+    The divisor is KH*KW; with ``count_include_pad=False`` the number of pixels of the window that
+    lie on the image. A window that hangs over in ``ceil_mode`` never counts what lies beyond the
+    padding.
 
     Backward: each pixel of the window gets dy / divisor; a pixel in several windows gets their sum.
 
@@ -64,7 +65,8 @@ class AvgPool2d(_Pool2d):
 
     Shapes
     ------
-    x (N, C, H, W); y (N, C, OH, OW), OH = (H + 2*padding - KH) // stride + 1 (rounded up in ceil_mode).
+    x (N, C, H, W); y (N, C, OH, OW),
+    OH = (H + 2*padding - KH) // stride + 1 (rounded up in ceil_mode).
     """
 
     def __init__(
@@ -107,7 +109,9 @@ class AvgPool2d(_Pool2d):
         return self.backend.asarray(np.outer(rows, columns), dtype=dtype)
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
+        return super().extra_repr() + (
+            "" if self.count_include_pad else ", count_include_pad=False"
+        )
 
 
 class MaxPool2d(_Pool2d):

@@ -22,7 +22,8 @@ class Sequential(Layer):
 
     Examples
     --------
-    >>> model = Sequential(features=Sequential(Conv2d(1, 6, 5), ReLU()), classifier=Sequential(Flatten()))
+    >>> features = Sequential(Conv2d(1, 6, 5), ReLU())
+    >>> model = Sequential(features=features, classifier=Sequential(Flatten()))
     >>> [p.name for p in model.parameters()]
     ['features.0.weight', 'features.0.bias']
     """
@@ -51,7 +52,7 @@ class Sequential(Layer):
         return dy
 
     @property
-    def input_gradient(self) -> bool:  # type: ignore[override]
+    def input_gradient(self) -> bool:
         """Whether ``backward`` computes ``dx``: a question to the first layer of the chain."""
         return all(layer.input_gradient for layer in list(self.layers.values())[:1])
 

@@ -390,21 +390,29 @@ FAILURES = {
     "bomb": "SHA-256 differs",
     "endless": "sends more than the",
     "huge": "1,000,000,000,000,000 bytes",
-    "hanging": "no answer within 0.3 s",
+    "hanging": "no answer within 0.5 s",
     "stalling": "timed out",
     "dripping": "too slow",
-    "dripping_headers": "no answer within 0.3 s",
+    "dripping_headers": "no answer within 0.5 s",
     "no_http": "broke off",
     "circling": "HTTP status 302",
 }
+
+
+SLOW = ("hanging", "stalling", "dripping", "dripping_headers")
+
+
+def patience(behaviour: str) -> float:
+    """Return a time-out in seconds: short where it is waited for, long where a busy machine must not miss it."""
+    return 0.5 if behaviour in SLOW else 10.0
 
 
 @pytest.mark.parametrize("behaviour", FAILURES)
 def test_a_mirror_that_fails_gives_way_to_the_next(tmp_path, mirrors, behaviour):
     urls = [mirrors.url(behaviour), mirrors.url("good")]
     started = time.monotonic()
-    assert len(load_mnist(tmp_path, mirrors=urls, timeout=0.3)[0]) == 20
-    assert time.monotonic() - started < 10
+    assert len(load_mnist(tmp_path, mirrors=urls, timeout=patience(behaviour))[0]) == 20
+    assert time.monotonic() - started < 30  # bounded, also on a busy machine
     assert visible(tmp_path) == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
 
 
@@ -414,7 +422,7 @@ def test_when_no_mirror_delivers_each_is_listed_and_nothing_is_left(
 ):
     urls = [mirrors.url(behaviour), mirrors.url("missing")]
     with pytest.raises(DataError, match="no mirror delivered") as refusal:
-        load_mnist(tmp_path, mirrors=urls, timeout=0.3)
+        load_mnist(tmp_path, mirrors=urls, timeout=patience(behaviour))
     listed = [line for line in str(refusal.value).splitlines() if "http://" in line]
     assert [line.split(".gz: ")[0].strip() for line in listed] == [
         url + "train-images-idx3-ubyte" for url in urls

@@ -1,0 +1,277 @@
+"""Schedules: how the learning rate changes over a run. Names and values are PyTorch's.
+
+A schedule sets its optimizer's ``lr`` when it is made and at each ``step()``, which is called once
+after each batch or once after each epoch, whichever its arguments count. The rate is a function of
+the number of steps alone: a change of ``optimizer.lr`` from elsewhere lasts until the next step.
+
+Legend: k steps done, counted from 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .optim import Optimizer
+
+
+class Schedule:
+    """Base of all schedules. A subclass writes ``rate``, its formula.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its ``lr`` is the rate that the schedule starts from.
+
+    Attributes
+    ----------
+    step_count : int
+        k, steps done.
+    base_lr, last_lr : float
+        The rate at k = 0 and the rate set last.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"{type(self).__name__} takes an optimizer of nplenet.optim, got "
+                f"{type(optimizer).__name__}"
+            )
+        self.optimizer = optimizer
+        self.base_lr = float(optimizer.lr)
+        self.step_count = 0
+        self._apply()
+
+    def rate(self, k: int) -> float:
+        """Return the learning rate after ``k`` steps; changes nothing."""
+        raise NotImplementedError(f"{type(self).__name__} has no rate")
+
+    def step(self) -> None:
+        """Go one step on and set the optimizer's learning rate."""
+        self.step_count += 1
+        self._apply()
+
+    def _apply(self) -> None:
+        self.last_lr = self.optimizer.lr = self.rate(self.step_count)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings and the step count: numbers, booleans and strings by name."""
+        return {name: value for name, value in vars(self).items() if name != "optimizer"}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` returned and set the optimizer's rate accordingly.
+
+        Nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        ValueError
+            Naming the missing and unknown keys, or the values of another type.
+        """
+        own, where = self.state_dict(), f"{type(self).__name__}.load_state_dict"
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"{where}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
+            )
+        new = {name: np.asarray(state[name]).tolist() for name in own}  # plain Python values
+        wrong = [
+            f"{name} is {new[name]!r}, expected a {type(value).__name__}"
+            for name, value in own.items()
+            if type(new[name]) is not type(value)
+        ]
+        if wrong:
+            raise ValueError(f"{where}: {'; '.join(wrong)}")
+        vars(self).update(new)
+        self._apply()
+
+
+class StepLR(Schedule):
+    """Multiply the rate by ``gamma`` every ``step_size`` steps.
+
+        lr = base_lr * gamma ^ floor(k / step_size)
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    step_size : int
+        >= 1.
+    gamma : float
+        >= 0.
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        self.step_size, self.gamma = _count("StepLR", "step_size", step_size), float(gamma)
+        if not self.gamma >= 0.0:
+            raise ValueError(f"StepLR: gamma must be at least 0, got {gamma!r}")
+        super().__init__(optimizer)
+
+    def rate(self, k: int) -> float:
+        return self.base_lr * self.gamma ** (k // self.step_size)
+
+
+class CosineLR(Schedule):
+    """Fall along half a cosine in ``T_max`` steps (Loshchilov & Hutter, 2017, eq. 5, no restart).
+
+        lr = eta_min + (base_lr - eta_min) * (1 + cos(pi * k / T_max)) / 2
+
+    Beyond ``T_max`` the rate rises again, as that of PyTorch's ``CosineAnnealingLR``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    T_max : int
+        >= 1.
+    eta_min : float
+        >= 0.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        self.T_max, self.eta_min = _count("CosineLR", "T_max", T_max), float(eta_min)
+        if not self.eta_min >= 0.0:
+            raise ValueError(f"CosineLR: eta_min must be at least 0, got {eta_min!r}")
+        super().__init__(optimizer)
+
+    def rate(self, k: int) -> float:
+        return _cosine(self.base_lr, self.eta_min, k / self.T_max)
+
+
+class OneCycleLR(Schedule):
+    """Rise to ``max_lr``, then fall far below the start (Smith & Topin, 2018, "Super-Convergence").
+
+    With lr from initial = max_lr / div_factor over max_lr to final = initial / final_div_factor:
+
+        rise    k = 0 .. pct_start * total_steps - 1
+        fall    .. total_steps - 1
+                (three_phase: back to initial in as many steps as the rise, then to final)
+
+    Meanwhile the momentum (``betas[0]`` of Adam) goes the other way: ``max_momentum`` to
+    ``base_momentum`` in the rise and back in the fall. Call ``step()`` after each batch.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    max_lr : float
+        > 0.
+    total_steps : int
+        Of the entire run: epochs * batches an epoch.
+    pct_start : float
+        Share of the rise, 0 .. 1.
+    anneal_strategy : {"cos", "linear"}
+    cycle_momentum : bool
+    base_momentum, max_momentum : float
+        Both 0 <= momentum < 1.
+    div_factor, final_div_factor : float
+        > 0.
+    three_phase : bool
+
+    Raises
+    ------
+    ValueError
+        From ``step`` too, past ``total_steps``.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float,
+        total_steps: int,
+        *,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+    ) -> None:
+        if not 0.0 <= pct_start <= 1.0:
+            raise ValueError(f"OneCycleLR: pct_start must lie between 0 and 1, got {pct_start!r}")
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(
+                f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}"
+            )
+        for name, value in [("base", base_momentum), ("max", max_momentum)]:
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"OneCycleLR: {name}_momentum must be in [0, 1), got {value!r}")
+        for name, value in [
+            ("max_lr", max_lr),
+            ("div_factor", div_factor),
+            ("final_div_factor", final_div_factor),
+        ]:
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"OneCycleLR: {name} must be above 0, got {value!r}")
+        if cycle_momentum and not (hasattr(optimizer, "betas") or hasattr(optimizer, "momentum")):
+            raise ValueError(
+                f"OneCycleLR: {type(optimizer).__name__} has neither betas nor momentum to cycle; "
+                "pass cycle_momentum=False"
+            )
+        self.total_steps = _count("OneCycleLR", "total_steps", total_steps)
+        self.max_lr = float(max_lr)
+        self.pct_start, self.anneal_strategy = float(pct_start), anneal_strategy
+        self.cycle_momentum, self.three_phase = bool(cycle_momentum), bool(three_phase)
+        self.base_momentum, self.max_momentum = float(base_momentum), float(max_momentum)
+        self.div_factor, self.final_div_factor = float(div_factor), float(final_div_factor)
+        super().__init__(optimizer)
+
+    def step(self) -> None:
+        if self.step_count >= self.total_steps:
+            raise ValueError(
+                f"OneCycleLR: step {self.step_count + 1} is past total_steps={self.total_steps}; "
+                "total_steps must be epochs * batches an epoch"
+            )
+        super().step()
+
+    def rate(self, k: int) -> float:
+        initial = self.max_lr / self.div_factor
+        final = initial / self.final_div_factor
+        middle = (self.max_lr, initial) if self.three_phase else (self.max_lr,)
+        return self._along((initial, *middle, final), k)
+
+    def momentum(self, k: int) -> float:
+        """Return the momentum after ``k`` steps; changes nothing."""
+        back = (self.max_momentum,) * (2 if self.three_phase else 1)
+        return self._along((self.max_momentum, self.base_momentum, *back), k)
+
+    def _apply(self) -> None:
+        super()._apply()
+        if not self.cycle_momentum:
+            return
+        momentum = self.momentum(self.step_count)
+        if hasattr(self.optimizer, "betas"):
+            self.optimizer.betas = (momentum, *self.optimizer.betas[1:])
+        else:
+            vars(self.optimizer)["momentum"] = momentum
+
+    def _along(self, corners: tuple[float, ...], k: int) -> float:
+        """Return the value at step ``k`` of a curve through ``corners``, one at the end of a phase.
+
+        PyTorch's rule to the letter: the ends may be fractions of a step, and k = total_steps, one
+        past the end of the last phase, extrapolates.
+        """
+        ends = [self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0]
+        if self.three_phase:
+            ends.insert(1, 2.0 * self.pct_start * self.total_steps - 2.0)
+        phase = next((i for i, end in enumerate(ends[:-1]) if k <= end), len(ends) - 1)
+        begin, end = (ends[phase - 1] if phase else 0.0), ends[phase]
+        share = (k - begin) / (end - begin) if end != begin else 1.0
+        anneal = _cosine if self.anneal_strategy == "cos" else _linear
+        return anneal(corners[phase], corners[phase + 1], share)
+
+
+def _cosine(begin: float, end: float, share: float) -> float:
+    return end + (begin - end) * (1.0 + math.cos(math.pi * share)) / 2.0
+
+
+def _linear(begin: float, end: float, share: float) -> float:
+    return begin + (end - begin) * share
+
+
+def _count(owner: str, name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{owner}: {name} must be an integer of at least 1, got {value!r}")
+    return value

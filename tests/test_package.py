@@ -1,0 +1,77 @@
+"""The wheel holds the whole package: every module, the kernels, the bundled digits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytest.importorskip("build", reason="building the wheel needs `pip install build`")
+
+
+def run(*command: object, cwd: Path) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the interpreter of a fresh environment into which the wheel has been installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    for name in files.splitlines():
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    build = ("build", "--wheel", "--no-isolation", "--outdir", folder)
+    run(sys.executable, "-m", *build, source, cwd=folder)
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    (wheel,) = folder.glob("nplenet-*.whl")
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = run(python, "-c", code, cwd=folder).strip()
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--target", site, wheel, cwd=folder)
+    # Dependencies come from the environment of the tests, behind the fresh one's packages.
+    Path(site, "dependencies.pth").write_text(str(Path(np.__file__).parents[1]))
+    return python
+
+
+def test_every_module_imports_from_the_installed_wheel(python: Path, tmp_path: Path) -> None:
+    modules = sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "nplenet").rglob("*.py")
+        if path.name not in ("__main__.py", "cuda.py")  # a command; needs CuPy to do anything
+    )
+    code = (
+        "import importlib, nplenet\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+        "print(nplenet.__file__)"
+    )
+    imported_from = run(python, "-c", code, cwd=tmp_path)
+    assert str(python.parents[1]) in imported_from
+
+
+def test_the_wheel_brings_every_kernel(python: Path, tmp_path: Path) -> None:
+    code = (
+        "from importlib.resources import files\n"
+        "print(*sorted(p.name for p in files('nplenet.kernels').iterdir()))"
+    )
+    installed = run(python, "-c", code, cwd=tmp_path).split()
+    expected = {path.name for path in (ROOT / "kernels").glob("*.cu")}
+    assert expected
+    assert expected <= set(installed)
+
+
+def test_the_wheel_brings_the_bundled_digits(python: Path, tmp_path: Path) -> None:
+    code = "from nplenet.data import load_digits; print(len(load_digits('all')[1]))"
+    assert run(python, "-c", code, cwd=tmp_path).strip() == "1797"

@@ -1,0 +1,236 @@
+"""The training loop and the example: they learn, repeat themselves, stop cleanly, say what broke."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from nplenet.augment import ToFloat, seed_pipeline
+from nplenet.backend import Array, generator
+from nplenet.data import DataLoader, load_digits, load_mnist, pad_images
+from nplenet.layers import Conv2d, Dense, Flatten, Layer, ReLU, Sequential
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+from nplenet.optim import AdamW
+from nplenet.schedules import OneCycleLR
+from nplenet.train import Epoch, History, NonFiniteLoss, confusion_table, evaluate, fit
+
+ROOT = Path(__file__).parents[1]
+Images = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Images, Images]:
+    images, labels = load_digits("train")
+    return pad_images(images)[:256], labels[:256]
+
+
+def train(digits: tuple[Images, Images], seed: int = 0, epochs: int = 2) -> tuple[LeNet5, History]:
+    model = LeNet5(seed=seed)
+    loader = DataLoader(
+        *digits,
+        32,
+        shuffle=True,
+        rng=generator(seed, "shuffle"),
+        transform=seed_pipeline(),
+        transform_rng=generator(seed, "augment"),
+    )
+    optimizer = AdamW(model.parameters(), 4e-3)
+    schedule = OneCycleLR(optimizer, max_lr=4e-3, total_steps=epochs * len(loader))
+    history = fit(
+        model,
+        CrossEntropyLoss(),
+        optimizer,
+        loader,
+        epochs=epochs,
+        schedule=schedule,
+        validation=digits,
+        progress=False,
+    )
+    return model, history
+
+
+def test_training_lowers_the_loss(digits: tuple[Images, Images]) -> None:
+    _, history = train(digits, epochs=6)
+    assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3, 4, 5, 6]
+    assert history.epochs[-1].loss < 0.6 * history.epochs[0].loss
+
+
+def test_one_seed_gives_the_same_weights_bit_for_bit(digits: tuple[Images, Images]) -> None:
+    first, second = train(digits)[0].state_dict(), train(digits)[0].state_dict()
+    assert all(first[k].tobytes() == second[k].tobytes() for k in first)
+
+
+def test_another_seed_gives_other_weights(digits: tuple[Images, Images]) -> None:
+    first, second = train(digits, seed=0)[0], train(digits, seed=1)[0]
+    assert not np.array_equal(first.features[0].weight.data, second.features[0].weight.data)
+
+
+def test_evaluation_leaves_the_model_as_it_was(digits: tuple[Images, Images]) -> None:
+    model = LeNet5(seed=0)
+    before = model.state_dict()
+    evaluate(model, *digits)
+    assert model.training
+    assert all(np.array_equal(before[k], v) for k, v in model.state_dict().items())
+
+
+class Bright(Layer):
+    """Answers class 1 for an image brighter than half on average, else class 0."""
+
+    def forward(self, x: Array) -> Array:
+        bright = x.mean(axis=(1, 2, 3)) > 0.5
+        return np.stack([~bright, bright], axis=1).astype(x.dtype)
+
+
+def test_evaluation_counts_labels_by_answers() -> None:
+    images = np.zeros((5, 1, 4, 4), np.uint8)
+    images[3:] = 255
+    result = evaluate(Bright(), images, np.array([0, 0, 1, 1, 0]), classes=2, batch_size=2)
+    assert result.confusion == [[2, 1], [1, 1]]
+    assert result.accuracy == pytest.approx(0.6)
+    expected = (3 * np.log1p(np.exp(-1)) + 2 * np.log1p(np.exp(1))) / 5
+    assert result.loss == pytest.approx(expected, rel=1e-6)  # float32 logits
+
+
+def test_the_confusion_table_shows_recall_of_each_label() -> None:
+    table = confusion_table([[3, 1], [0, 0]]).splitlines()
+    assert table[1].split() == ["0", "3", "1", "75.00%"]
+    assert table[2].split() == ["1", ".", ".", "-"]
+
+
+def fit_small(model: Sequential, digits: tuple[Images, Images]) -> History:
+    loader = DataLoader(*digits, 64, transform=ToFloat())
+    optimizer = AdamW(model.parameters(), 1e-3)
+    return fit(model, CrossEntropyLoss(), optimizer, loader, epochs=2, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_loss_that_is_not_finite_names_epoch_step_and_layer(
+    digits: tuple[Images, Images],
+) -> None:
+    model = Sequential(Flatten(), Dense(1024, 8), ReLU(), Dense(8, 10))
+    model[3].weight.data[0, 0] = np.nan
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1, step 1: .* layer 3 \(Dense\(8, 10"):
+        fit_small(model, digits)
+    assert model.input_gradient
+
+
+def test_training_spares_the_input_gradient_and_asks_for_it_again_afterwards(
+    digits: tuple[Images, Images],
+) -> None:
+    gradients = []
+
+    class Spy(Conv2d):
+        def backward(self, dy: Array) -> Array:
+            gradients.append(super().backward(dy))
+
+    model = Sequential(Sequential(Spy(1, 2, 32)), Flatten(), Dense(2, 10))
+    fit_small(model, digits)
+    assert gradients
+    assert all(dx is None for dx in gradients)
+    assert model[0][0].input_gradient
+
+
+def example(*options: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "examples" / "train_mnist.py", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=timeout,
+    )
+
+
+def test_the_example_writes_what_it_prints(tmp_path: Path) -> None:
+    done = example(
+        "--dataset", "digits", "--limit", 200, "--epochs", 2, "--output", tmp_path / "run"
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert len(record["epochs"]) == 2
+    assert record["epochs"][0].keys() == Epoch.__annotations__.keys()
+    assert sum(map(sum, record["test"]["confusion"])) == 200
+    assert f"test accuracy {record['test']['accuracy']:.2%}" in done.stdout
+    assert f"on inverted images {record['inverted_test']['accuracy']:.2%}" in done.stdout
+    assert "features.0 Conv2d" in done.stdout
+
+
+def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_path: Path) -> None:
+    done = example("--data-dir", tmp_path, "--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("MNIST is not to be had, so the bundled digits are used: ")
+    assert str(tmp_path) in done.stderr
+    assert len(done.stdout.splitlines()) == 1  # --quiet: the result only
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--dataset", "mnist", "--no-download", "--data-dir", "/nowhere"], "/nowhere"),
+        (["--dropout", "2"], "between 0 and 1"),
+        (["--lr", "-1"], "lr"),
+    ],
+)
+def test_the_example_refuses_bad_options_in_one_line(options: list[str], word: str) -> None:
+    done = example("--dataset", "digits", *options)  # the last --dataset counts
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_example_without_a_gpu_says_what_to_install() -> None:
+    done = example("--backend", "cupy", "--dataset", "digits", "--limit", 64, "--epochs", 1)
+    if done.returncode == 0:
+        pytest.skip("a GPU is usable here")
+    assert "cupy" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+def test_ctrl_c_ends_with_what_was_reached(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", str(ROOT / "examples" / "train_mnist.py")]
+    command += ["--dataset", "digits", "--epochs", "1000", "--output", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch   2"):
+                break
+        time.sleep(0.05)  # somewhere inside the third epoch
+        process.send_signal(signal.SIGINT)
+        output = process.stdout.read()
+        assert process.wait(60) == 130
+    assert "interrupted after" in output
+    assert "test accuracy" in output
+    record = json.loads((tmp_path / "history.json").read_text())
+    assert record["interrupted"]
+    assert len(record["epochs"]) >= 2
+
+
+def test_the_bundled_digits_train_to_97_percent() -> None:
+    done = example("--dataset", "digits", "--quiet")
+    assert done.returncode == 0, done.stderr
+    accuracy = float(done.stdout.split("test accuracy ")[1].split("%")[0])
+    assert accuracy >= 97.0
+
+
+def test_a_short_run_on_mnist_learns() -> None:
+    folder = os.environ.get("NPLENET_DATA")
+    if not folder:
+        pytest.skip("NPLENET_DATA does not name a folder with MNIST")
+    images, labels = load_mnist(folder, "train", download=False)
+    model, _ = train((pad_images(images[:4000]), labels[:4000]), epochs=2)
+    test_images, test_labels = load_mnist(folder, "test", download=False)
+    result = evaluate(model, pad_images(test_images[:2000]), test_labels[:2000])
+    assert result.accuracy > 0.9
