@@ -48,6 +48,9 @@ class Backend:
     name: str
     xp: Any
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get_backend, (self.name,)  # a copy of a layer shares its backend
+
     def owns(self, array: object) -> bool:
         """Say whether ``array`` lives on this backend."""
         return isinstance(array, self.xp.ndarray)

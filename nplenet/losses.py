@@ -95,6 +95,8 @@ class CrossEntropyLoss:
                 f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are "
                 f"{type(targets).__name__}; convert them with get_backend({backend.name!r}).asarray"
             )
+        if logits.dtype.kind != "f":
+            raise TypeError(f"CrossEntropyLoss: logits must be floats, got {logits.dtype}")
         if logits.ndim != 2 or targets.shape != logits.shape[:1]:
             raise ValueError(
                 "CrossEntropyLoss: expected logits (N, K) and targets (N,), got "

@@ -43,7 +43,7 @@ class LeNet5(Sequential):
         in_channels: int = 1,
         *,
         seed: int | None = None,
-        init: str = "he",
+        init: str = "pytorch",
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         weights, masks = generator(seed, "init"), generator(seed, "dropout")

@@ -7,11 +7,30 @@ shifted view of the input, so every window operation is a loop over KH x KW taps
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 Pair = tuple[int, int]
+
+
+def count(value: int, name: str, minimum: int = 1) -> int:
+    """Return ``value`` as an int (NumPy's integers too) of at least ``minimum``.
+
+    Raises
+    ------
+    TypeError
+        When it is not an integer.
+    ValueError
+        When it is below ``minimum``.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    number = operator.index(value)
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    return number
 
 
 def pair(value: int | Pair, name: str, minimum: int) -> Pair:
@@ -25,11 +44,9 @@ def pair(value: int | Pair, name: str, minimum: int) -> Pair:
         When a number is below ``minimum``.
     """
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in both):
+    if len(both) != 2:
         raise TypeError(f"{name} must be an int or a pair (height, width) of ints, got {value!r}")
-    if min(both) < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
-    return both
+    return count(both[0], name, minimum), count(both[1], name, minimum)
 
 
 @dataclass(frozen=True)
@@ -60,10 +77,8 @@ class Window:
         padding, stride = self.padding[axis], self.stride[axis]
         reach = self.dilation[axis] * (self.size[axis] - 1) + 1
         steps, rest = divmod(length + 2 * padding - reach, stride)
-        if steps < 0:
-            return 0
         hangs_over = self.ceil_mode and rest > 0 and (steps + 1) * stride < length + padding
-        return steps + 1 + hangs_over
+        return max(0, steps + 1 + hangs_over)
 
     def padded_size(self, height: int, width: int) -> Pair:
         """Return the size of a frame that holds the padded input and every window."""

@@ -62,6 +62,9 @@ LAYERS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
         {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2, "ceil_mode": True},
         (2, 2, 8, 9),
     ),
+    # Here ceil_mode must leave out a last window, which would begin beyond the image.
+    ("AvgPool2d", {"kernel_size": 2, "padding": 1, "ceil_mode": True}, (2, 2, 5, 7)),
+    ("MaxPool2d", {"kernel_size": 2, "padding": 1, "ceil_mode": True}, (2, 2, 5, 7)),
     ("Flatten", {}, (2, 3, 2, 2)),
     ("ReLU", {}, (4, 9)),
     ("LeakyReLU", {}, (4, 9)),
@@ -71,10 +74,10 @@ LAYERS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 ]
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {"lr": 0.05}),
-    ("SGD", {"lr": 0.02, "momentum": 0.9}),
-    ("SGD", {"lr": 0.02, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
-    ("SGD", {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}),
+    ("SGD", {"lr": 0.02}),
+    ("SGD", {"lr": 0.01, "momentum": 0.9}),
+    ("SGD", {"lr": 0.01, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}),
     ("Adam", {"lr": 0.001}),
     ("Adam", {"lr": 0.002, "betas": [0.8, 0.99], "eps": 1e-4, "weight_decay": 0.01}),
     ("AdamW", {"lr": 0.001}),
@@ -118,8 +121,9 @@ def main() -> None:
     """Write one file for each subject."""
     FOLDER.mkdir(exist_ok=True)
     for name, arrays in compute().items():
-        np.savez_compressed(FOLDER / f"{name}.npz", allow_pickle=False, **arrays)
-        print(f"{name}.npz: {(FOLDER / f'{name}.npz').stat().st_size:,} bytes")
+        path = FOLDER / f"{name}.npz"
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+        print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 
 def compute() -> dict[str, Arrays]:
@@ -144,7 +148,7 @@ def layers() -> Arrays:
         for key, tensor in layer.state_dict().items():
             if tensor.is_floating_point():
                 tensor.copy_(torch.from_numpy(rng.uniform(0.1, 1.0, tensor.shape).astype("f4")))
-            found[f"{i}.before.{key}"] = np.array(tensor, dtype=tensor.numpy().dtype)
+            found[f"{i}.before.{key}"] = tensor.numpy().copy()
         x = rng.uniform(-1, 1, shape).astype("f4")
         dy = rng.uniform(-1, 1, layer(torch.from_numpy(x).double()).shape).astype("f4")
         layer.load_state_dict(  # the trial run above moved the running statistics
@@ -237,13 +241,15 @@ def recipe(
     """
     state = {}
     for key, tensor in shapes.items():
-        if tensor.is_floating_point():
-            low, high = (0.5, 1.5) if tensor.ndim == 1 else (-1.0, 1.0)
-            scale = np.sqrt(6.0 / max(1, np.prod(tensor.shape[1:]))) if tensor.ndim > 1 else 1.0
-            array = (scale * rng.uniform(low, high, tensor.shape)).astype("f4")
-            state[key] = torch.from_numpy(array)
-        else:
+        if tensor.ndim == 0:  # num_batches_tracked
             state[key] = tensor
+            continue
+        if tensor.ndim == 1:
+            low, high = (-0.1, 0.1) if key.endswith("bias") else (0.5, 1.5)
+        else:
+            high = np.sqrt(6.0 / np.prod(tensor.shape[1:]))
+            low = -high
+        state[key] = torch.from_numpy(rng.uniform(low, high, tensor.shape).astype("f4"))
     images = rng.uniform(-1, 1, (STEPS, BATCH, 1, 32, 32)).astype("f4")
     return state, images, (np.arange(STEPS * BATCH) * 7 % 10).reshape(STEPS, BATCH)
 

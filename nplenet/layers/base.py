@@ -13,7 +13,8 @@ needs with ``remember``, and takes it back with ``recall``:
             return 2 * dy
 
 Names: ``dy`` is the gradient of the loss with respect to the output ``y``, ``dx`` to the input
-``x``. Gradients of parameters accumulate (``+=``) until ``zero_grad``; those of activations are
+``x``. Arrays are kept, not copied: leave what forward took and returned unchanged until backward.
+Gradients of parameters accumulate (``+=``) until ``zero_grad``; those of activations are
 assigned.
 """
 
@@ -45,6 +46,8 @@ class Parameter:
     """
 
     def __init__(self, data: Array, name: str = "") -> None:
+        if data.dtype.name not in FLOATS:
+            raise TypeError(f"a Parameter holds float32 or float64, got {data.dtype}")
         self.data = data
         self.grad = backend_of(data).xp.zeros_like(data)
         self.name = name
@@ -62,6 +65,10 @@ class Layer:
 
     Attributes
     ----------
+    ranks : tuple of int
+        The numbers of axes an input may have; empty for any.
+    channels : int or None
+        The size that axis 1 of an input must have; None for any.
     training : bool
         True after ``train()``, False after ``eval()``; batch norm and dropout look at it.
     input_gradient : bool
@@ -72,6 +79,8 @@ class Layer:
     """
 
     buffers: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = ()
+    channels: int | None = None
     training = True
     input_gradient = True
 
@@ -92,7 +101,7 @@ class Layer:
         """Add to the parameters' gradients and return ``dx``; once for each ``forward``."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def check(self, x: Array, ndim: int | None = None, channels: int | None = None) -> None:
+    def check(self, x: Array) -> None:
         """Refuse an input this layer can't take.
 
         Raises
@@ -100,7 +109,7 @@ class Layer:
         TypeError
             When ``x`` is not a float32 or float64 array of this layer's backend.
         ValueError
-            When its rank is not ``ndim`` or its axis 1 is not ``channels``.
+            When its shape does not fit ``ranks`` and ``channels``.
         """
         if not self.backend.owns(x):
             raise TypeError(
@@ -113,11 +122,19 @@ class Layer:
                 f"{self} takes float32 or float64, got {_describe(x)}; "
                 "turn images into floats with nplenet.augment.ToFloat"
             )
-        if ndim is not None and x.ndim != ndim:
-            raise ValueError(f"{self} takes an input of {ndim} axes, got {_describe(x)}")
-        if channels is not None and x.shape[1] != channels:
+        self.check_shape(x.shape)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse the shape of an input that does not fit ``ranks`` and ``channels``."""
+        if self.ranks and len(shape) not in self.ranks:
+            axes = " or ".join(map(str, self.ranks))
+            raise ValueError(f"{self} takes an input of {axes} axes, got one of shape {shape}")
+        if not shape:
+            raise ValueError(f"{self} takes an input with a batch axis, got a single number")
+        if self.channels is not None and shape[1] != self.channels:
             raise ValueError(
-                f"{self} takes {channels} channels or features on axis 1, got {_describe(x)}"
+                f"{self} takes {self.channels} channels or features on axis 1, "
+                f"got an input of shape {shape}"
             )
 
     def remember(self, y: Array, *values: Any) -> Array:
@@ -248,6 +265,7 @@ class Layer:
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output for an input of ``input_shape``, batch axis included."""
+        self.check_shape(input_shape)
         return input_shape
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:

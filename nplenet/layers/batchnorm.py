@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
+from ..window import count
 from .base import Layer, Parameter
 
 
@@ -42,7 +41,6 @@ class _BatchNorm(Layer):
     """
 
     buffers = ("running_mean", "running_var", "num_batches_tracked")
-    ranks: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
@@ -53,7 +51,10 @@ class _BatchNorm(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.num_features = self.channels = count(num_features, "num_features")
+        if not eps >= 0.0:
+            raise ValueError(f"{type(self).__name__}: eps must not be negative, got {eps!r}")
+        self.eps, self.momentum = eps, momentum
         self.weight = Parameter(np.ones(num_features, dtype))  # gamma in the paper
         self.bias = Parameter(np.zeros(num_features, dtype))  # beta in the paper
         self.running_mean: Array = np.zeros(num_features, dtype)
@@ -61,9 +62,7 @@ class _BatchNorm(Layer):
         self.num_batches_tracked: Array = np.zeros((), np.int64)
 
     def forward(self, x: Array) -> Array:
-        self.check(
-            x, ndim=x.ndim if x.ndim in self.ranks else self.ranks[0], channels=self.num_features
-        )
+        self.check(x)
         centered, var = self._statistics(x) if self.training else self._running(x)
         inverse_std = 1.0 / self.backend.xp.sqrt(var + self.eps)
         y = centered * _column((self.weight.data * inverse_std).astype(x.dtype))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..window import Pair, Window, pair
+from ..window import Pair, Window, count, pair
 from .base import Layer, Parameter
 from .initialization import initial_bias, initial_weight
 
@@ -51,6 +51,8 @@ class Conv2d(Layer):
     OH = (H + 2*padding - KH) // stride + 1.
     """
 
+    ranks = (4,)
+
     def __init__(
         self,
         in_channels: int,
@@ -65,7 +67,8 @@ class Conv2d(Layer):
         init: str = "he",
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels = self.channels = count(in_channels, "in_channels")
+        self.out_channels = count(out_channels, "out_channels")
         self.window = Window(
             pair(kernel_size, "kernel_size", 1),
             pair(stride, "stride", 1),
@@ -79,10 +82,10 @@ class Conv2d(Layer):
         )
 
     def forward(self, x: Array) -> Array:
-        self.check(x, ndim=4, channels=self.in_channels)
+        self.check(x)
         n, f, oh, ow = shape = self.output_shape(x.shape)
         weight = self.weight.data.reshape(f, -1)  # (F, K)
-        y = self.backend.xp.empty((n, f, oh * ow), dtype=x.dtype)
+        y = self.backend.xp.empty((n, f, oh * ow), np.result_type(x.dtype, weight.dtype))
         for part in self._parts(x, y):
             self.backend.xp.matmul(weight, self.backend.im2col(x[part], self.window), out=y[part])
         if self.bias is not None:
@@ -95,7 +98,7 @@ class Conv2d(Layer):
         dy = dy.reshape(n, f, -1)  # (N, F, P)
         weight = self.weight.data.reshape(f, -1)  # (F, K)
         dweight = self.backend.xp.zeros_like(weight)
-        dx = self.backend.xp.empty(x.shape, dtype=dy.dtype) if self.input_gradient else None
+        dx = self.backend.xp.empty(x.shape, dy.dtype) if self.input_gradient else None
         for part in self._parts(x, dy):
             cols = self.backend.im2col(x[part], self.window)  # cheaper to make again than to keep
             dweight += (cols @ dy[part].transpose(0, 2, 1)).sum(axis=0).T
@@ -112,6 +115,7 @@ class Conv2d(Layer):
         return self.backend.parts(x.shape[0], k * y.shape[2] * x.dtype.itemsize)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        self.check_shape(input_shape)
         n, _, h, w = input_shape
         return (n, self.out_channels, *self.window.output_size(h, w))
 

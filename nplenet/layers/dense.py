@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
+from ..window import count
 from .base import Layer, Parameter
 from .initialization import initial_bias, initial_weight
 
@@ -34,6 +35,8 @@ class Dense(Layer):
     y (N, out_features).
     """
 
+    ranks = (2,)
+
     def __init__(
         self,
         in_features: int,
@@ -45,14 +48,15 @@ class Dense(Layer):
         init: str = "he",
     ) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = self.channels = count(in_features, "in_features")
+        self.out_features = count(out_features, "out_features")
         self.weight = Parameter(initial_weight((out_features, in_features), init, rng, dtype))
         self.bias = (
             Parameter(initial_bias(out_features, in_features, init, rng, dtype)) if bias else None
         )
 
     def forward(self, x: Array) -> Array:
-        self.check(x, ndim=2, channels=self.in_features)
+        self.check(x)
         y = x @ self.weight.data.T
         if self.bias is not None:
             y += self.bias.data
@@ -66,6 +70,7 @@ class Dense(Layer):
         return dy @ self.weight.data if self.input_gradient else None
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        self.check_shape(input_shape)
         return (input_shape[0], self.out_features)
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:

@@ -20,4 +20,5 @@ class Flatten(Layer):
         return dy.reshape(x_shape)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        self.check_shape(input_shape)
         return (input_shape[0], math.prod(input_shape[1:]))

@@ -14,9 +14,11 @@ from .base import Layer
 class _Pool2d(Layer):
     """What both poolings share: the window. The stride is the kernel's size when left out."""
 
+    ranks = (4,)
     window: Window
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        self.check_shape(input_shape)
         n, c, h, w = input_shape
         return (n, c, *self.window.output_size(h, w))
 
@@ -82,7 +84,7 @@ class AvgPool2d(_Pool2d):
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:
-        self.check(x, ndim=4)
+        self.check(x)
         n, c, h, w = x.shape
         out = self.window.output_size(h, w)
         y = self.backend.xp.zeros((n, c, *out), dtype=x.dtype)
@@ -120,7 +122,8 @@ class MaxPool2d(_Pool2d):
         y[n, c, oh, ow] = max of x over the window
 
     Backward: the first pixel of the window (row by row) that holds the maximum gets dy, all others
-    get nothing; a pixel that wins several windows gets their sum. The padding never wins. NaN does.
+    get nothing; a pixel that wins several windows gets their sum. The padding counts as minus
+    infinity; NaN wins.
 
     Parameters
     ----------
@@ -147,7 +150,7 @@ class MaxPool2d(_Pool2d):
         self.window = _pooling_window(kernel_size, stride, padding, dilation, ceil_mode)
 
     def forward(self, x: Array) -> Array:
-        self.check(x, ndim=4)
+        self.check(x)
         xp, (n, c, h, w) = self.backend.xp, x.shape
         out = self.window.output_size(h, w)
         y = xp.full((n, c, *out), -np.inf, dtype=x.dtype)

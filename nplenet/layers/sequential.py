@@ -30,11 +30,15 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer, **named: Layer) -> None:
         super().__init__()
-        self.layers: dict[str, Layer] = {str(i): layer for i, layer in enumerate(layers)} | named
+        self.layers: dict[str, Layer] = {str(i): layer for i, layer in enumerate(layers)}
+        if self.layers.keys() & named.keys():
+            raise ValueError("Sequential: a name may not be the number of a positional layer")
+        self.layers.update(named)
         for name, layer in self.layers.items():
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: {name} must be a Layer, got {type(layer).__name__}")
-        if len({id(layer) for layer in self.layers.values()}) != len(self.layers):
+        everything = [layer for _, layer in self.modules()]
+        if len(set(map(id, everything))) != len(everything):
             raise ValueError("Sequential: a layer may stand in the chain only once")
 
     def children(self) -> dict[str, Layer]:

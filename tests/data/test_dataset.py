@@ -1,4 +1,4 @@
-"""load_dataset: MNIST where it can be had, the bundled digits where not, damage never passed over."""
+"""load_dataset: MNIST where it can be had, bundled digits where not; damage is never passed over."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def test_mnist_itself_is_an_error_where_it_is_missing(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="auto.*mnist.*digits"):
+    with pytest.raises(ValueError, match=r"auto.*mnist.*digits"):
         load_dataset("cifar")
 
 

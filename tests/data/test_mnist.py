@@ -403,7 +403,7 @@ SLOW = ("hanging", "stalling", "dripping", "dripping_headers")
 
 
 def patience(behaviour: str) -> float:
-    """Return a time-out in seconds: short where it is waited for, long where a busy machine must not miss it."""
+    """Return a time-out in seconds: short where the test waits for it, else never met."""
     return 0.5 if behaviour in SLOW else 10.0
 
 

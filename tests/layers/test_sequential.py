@@ -1,0 +1,254 @@
+"""Chains of layers: names, state, modes, and the table of a summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nplenet.backend import Array
+from nplenet.layers import (
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Parameter,
+    ReLU,
+    Sequential,
+)
+
+KEYS = [
+    "features.0.weight",
+    "features.0.bias",
+    "features.1.weight",
+    "features.1.bias",
+    "features.1.running_mean",
+    "features.1.running_var",
+    "features.1.num_batches_tracked",
+    "head.1.weight",
+]
+
+
+def model(seed: int = 0) -> Sequential:
+    rng = np.random.default_rng(seed)
+    return Sequential(
+        features=Sequential(Conv2d(1, 2, 3, rng=rng), BatchNorm2d(2), ReLU()),
+        head=Sequential(Flatten(), Dense(8, 3, bias=False, rng=rng), Dropout(0.5, rng=rng)),
+    )
+
+
+def images(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((5, 1, 4, 4)).astype(np.float32)
+
+
+def trained() -> Sequential:
+    chain = model()
+    chain(images())
+    return chain
+
+
+# ------------------------------------------------------------------------------ names
+
+
+def test_parameters_are_named_by_their_path() -> None:
+    assert [p.name for p in model().parameters()] == [
+        *("features.0.weight", "features.0.bias", "features.1.weight", "features.1.bias"),
+        "head.1.weight",
+    ]
+
+
+def test_the_state_has_parameters_and_buffers_layer_by_layer() -> None:
+    assert list(model().state_dict()) == KEYS
+
+
+def test_layers_are_reached_by_name_by_index_and_in_turn() -> None:
+    chain = Sequential(ReLU(), Flatten(), last=Dropout())
+    assert chain.last is chain[2] is chain[-1] is list(chain)[2]
+    assert len(chain) == 3
+
+
+def test_an_unknown_layer_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Sequential has no attribute or layer 'tail'"):
+        _ = model().tail
+
+
+def test_what_is_not_a_layer_is_refused() -> None:
+    with pytest.raises(TypeError, match="Sequential: 1 must be a Layer, got function"):
+        Sequential(ReLU(), lambda x: x)  # type: ignore[arg-type]
+
+
+def test_a_layer_that_stands_twice_is_refused() -> None:
+    relu = ReLU()
+    with pytest.raises(ValueError, match="only once"):
+        Sequential(relu, Flatten(), relu)
+
+
+def test_repr_shows_the_nested_layers() -> None:
+    text = repr(model())
+    assert "features: Sequential(" in text
+    assert "  0: Conv2d(1, 2, kernel_size=(3, 3)" in text
+
+
+def test_a_layer_of_ones_own_finds_its_parts() -> None:
+    class Scaled(Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = Parameter(np.ones(1))
+            self.inner = Dense(2, 2)
+
+        def forward(self, x: Array) -> Array:
+            return self.inner(x) * self.scale.data
+
+    layer = Scaled().eval()
+    assert [p.name for p in layer.parameters()] == ["scale", "inner.weight", "inner.bias"]
+    assert not layer.inner.training
+
+
+# ------------------------------------------------------------------------------ forward, backward
+
+
+def test_forward_runs_in_order_and_backward_in_reverse() -> None:
+    chain = model().eval()
+    x = images()
+    y = x
+    for layer in [*chain[0], *chain[1]]:  # type: ignore[misc]
+        y = layer(y)
+    np.testing.assert_array_equal(chain(x), y, strict=True)
+    dx = chain.backward(np.ones_like(y))
+    assert dx.shape == x.shape
+
+
+def test_train_and_eval_reach_every_layer() -> None:
+    chain = model()
+    assert chain.eval() is chain
+    assert [layer.training for _, layer in chain.modules()] == [False] * 9
+    chain.train()
+    assert [layer.training for _, layer in chain.modules()] == [True] * 9
+
+
+# ------------------------------------------------------------------------------ state
+
+
+def test_the_state_makes_another_model_equal() -> None:
+    source, copy = trained(), model(seed=1)
+    copy.load_state_dict(source.state_dict())
+    x = images(3)
+    np.testing.assert_array_equal(copy.eval()(x), source.eval()(x), strict=True)
+    assert copy.state_dict()["features.1.num_batches_tracked"] == 1
+
+
+def test_the_state_is_a_copy() -> None:
+    chain = trained()
+    state = chain.state_dict()
+    for array in state.values():
+        array[...] = 77
+    assert all((array != 77).any() for array in chain.state_dict().values())
+
+
+def test_loading_copies_into_the_same_arrays() -> None:
+    chain = model()
+    before = [p.data for p in chain.parameters()]
+    chain.load_state_dict(trained().state_dict())
+    assert all(p.data is array for p, array in zip(chain.parameters(), before, strict=True))
+
+
+def test_loading_converts_float64_to_the_model() -> None:
+    chain = model()
+    state = {
+        k: v.astype(np.float64) if v.dtype.kind == "f" else v
+        for k, v in trained().state_dict().items()
+    }
+    chain.load_state_dict(state)
+    assert {p.data.dtype for p in chain.parameters()} == {np.dtype(np.float32)}
+
+
+def without(state: dict[str, Any]) -> None:
+    del state["head.1.weight"]
+
+
+def beyond(state: dict[str, Any]) -> None:
+    state["head.9.weight"] = np.zeros(1)
+
+
+def reshaped(state: dict[str, Any]) -> None:
+    state["head.1.weight"] = state["head.1.weight"].T
+
+
+def complex_(state: dict[str, Any]) -> None:
+    state["head.1.weight"] = state["head.1.weight"] * 1j
+
+
+def fractional_count(state: dict[str, Any]) -> None:
+    state["features.1.num_batches_tracked"] = np.array(1.5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (without, r"missing \['head.1.weight'\], unknown nothing"),
+        (beyond, r"missing nothing, unknown \['head.9.weight'\]"),
+        (reshaped, r"head.1.weight is float32 \(8, 3\), expected float32 \(3, 8\)"),
+        (complex_, r"head.1.weight is complex64 \(3, 8\), expected float32"),
+        (fractional_count, r"features.1.num_batches_tracked is float64 \(\), expected int64 \(\)"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(spoil: Any, message: str) -> None:
+    chain, state = model(), trained().state_dict()
+    spoil(state)
+    before = chain.state_dict()
+    with pytest.raises(ValueError, match=rf"Sequential.load_state_dict: {message}"):
+        chain.load_state_dict(state)
+    assert all(np.array_equal(a, before[k]) for k, a in chain.state_dict().items())
+
+
+# ------------------------------------------------------------------------------ converting
+
+
+def test_astype_converts_parameters_gradients_and_float_buffers() -> None:
+    chain = trained()
+    assert chain.astype(np.float64) is chain
+    state = chain.state_dict()
+    assert state.pop("features.1.num_batches_tracked").dtype == np.int64
+    assert {a.dtype for a in state.values()} == {np.dtype(np.float64)}
+    assert {p.grad.dtype for p in chain.parameters()} == {np.dtype(np.float64)}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32])
+def test_astype_refuses_what_layers_cannot_compute_in(dtype: type) -> None:
+    with pytest.raises(ValueError, match="computes in float32 or float64, not in"):
+        Dense(2, 2).astype(dtype)
+
+
+def test_after_astype_a_backward_needs_a_new_forward() -> None:
+    layer = Dense(2, 2)
+    layer(np.ones((1, 2), np.float32))
+    with pytest.raises(ValueError, match="needs a forward"):
+        layer.astype(np.float64).backward(np.ones((1, 2)))
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown backend 'tpu', expected 'numpy' or 'cupy'"):
+        Dense(2, 2).to("tpu")
+
+
+# ------------------------------------------------------------------------------ summary
+
+
+def test_the_summary_lists_shapes_parameters_and_multiply_adds() -> None:
+    lines = model().summary((5, 1, 4, 4)).splitlines()
+    cells = [line.replace(", ", ",").split() for line in lines]
+    assert cells[0] == ["layer", "output", "shape", "parameters", "multiply-adds"]
+    assert set(lines[1]) == set(lines[-2]) == {"-"}
+    assert cells[2:-2] == [
+        ["features.0", "Conv2d", "(5,2,2,2)", "20", "360"],
+        ["features.1", "BatchNorm2d", "(5,2,2,2)", "4", "0"],
+        ["features.2", "ReLU", "(5,2,2,2)", "0", "0"],
+        ["head.0", "Flatten", "(5,8)", "0", "0"],
+        ["head.1", "Dense", "(5,3)", "24", "120"],
+        ["head.2", "Dropout", "(5,3)", "0", "0"],
+    ]
+    assert cells[-1] == ["total", "(5,3)", "48", "480"]
+    assert len({len(line) for line in lines}) == 1

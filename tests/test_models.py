@@ -1,0 +1,107 @@
+"""LeNet5: its names, sizes and seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nplenet.backend import Backend
+from nplenet.models import LeNet5
+
+# Of the same module in PyTorch: list(torch_model.state_dict()).
+PYTORCH_KEYS = [
+    "features.0.weight",
+    "features.1.weight",
+    "features.1.bias",
+    "features.1.running_mean",
+    "features.1.running_var",
+    "features.1.num_batches_tracked",
+    "features.4.weight",
+    "features.5.weight",
+    "features.5.bias",
+    "features.5.running_mean",
+    "features.5.running_var",
+    "features.5.num_batches_tracked",
+    "classifier.1.weight",
+    "classifier.1.bias",
+    "classifier.4.weight",
+    "classifier.4.bias",
+    "classifier.7.weight",
+    "classifier.7.bias",
+]
+
+
+def images(n: int = 2, channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((n, channels, 32, 32)).astype(np.float32)
+
+
+def test_the_names_of_its_state_are_those_of_the_pytorch_module() -> None:
+    assert list(LeNet5().state_dict()) == PYTORCH_KEYS
+
+
+def test_convolutions_get_a_bias_when_asked() -> None:
+    added = LeNet5(conv_bias=True).state_dict().keys() - set(PYTORCH_KEYS)
+    assert added == {"features.0.bias", "features.4.bias"}
+
+
+def test_the_shapes_of_its_parameters() -> None:
+    assert {p.name: p.data.shape for p in LeNet5().parameters()} == {
+        "features.0.weight": (6, 1, 5, 5),
+        "features.1.weight": (6,),
+        "features.1.bias": (6,),
+        "features.4.weight": (16, 6, 5, 5),
+        "features.5.weight": (16,),
+        "features.5.bias": (16,),
+        "classifier.1.weight": (120, 400),
+        "classifier.1.bias": (120,),
+        "classifier.4.weight": (84, 120),
+        "classifier.4.bias": (84,),
+        "classifier.7.weight": (10, 84),
+        "classifier.7.bias": (10,),
+    }
+
+
+def test_its_summary_counts_61_728_parameters_and_416_520_multiply_adds() -> None:
+    total = LeNet5().summary((1, 1, 32, 32)).splitlines()[-1]
+    assert total.split() == ["total", "(1,", "10)", "61,728", "416,520"]
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(10, 1), (7, 3)])
+def test_it_gives_one_logit_a_class(classes: int, channels: int, backend: Backend) -> None:
+    model = LeNet5(num_classes=classes, in_channels=channels, seed=0).to(backend)
+    y = backend.to_numpy(model(backend.asarray(images(3, channels))))
+    assert y.shape == (3, classes)
+    assert y.dtype == np.float32
+    assert np.isfinite(y).all()
+
+
+def test_the_same_seed_gives_the_same_weights_and_masks() -> None:
+    a, b = LeNet5(seed=3), LeNet5(seed=3)
+    assert all(np.array_equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    for _ in range(2):
+        np.testing.assert_array_equal(a(images()), b(images()), strict=True)
+
+
+@pytest.mark.parametrize("seed", [4, None])
+def test_another_seed_gives_other_weights(seed: int | None) -> None:
+    a, b = LeNet5(seed=3).state_dict(), LeNet5(seed=seed).state_dict()
+    assert not np.array_equal(a["features.0.weight"], b["features.0.weight"])
+
+
+def test_the_weights_do_not_depend_on_dropout() -> None:
+    a, b = LeNet5(seed=3, dropout=0.0).state_dict(), LeNet5(seed=3, dropout=0.5).state_dict()
+    assert all(np.array_equal(v, b[k]) for k, v in a.items())
+
+
+def test_an_image_that_is_not_32_by_32_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Dense\(400, 120.* takes 400 .* of shape \(1, 256\)"):
+        LeNet5()(np.zeros((1, 1, 28, 28), np.float32))
+
+
+def test_float64_is_float64_throughout() -> None:
+    model = LeNet5(dtype=np.float64, seed=0)
+    y = model(images().astype(np.float64))
+    dx = model.backward(np.ones_like(y))
+    assert {a.dtype for a in (y, dx, *(p.grad for p in model.parameters()))} == {
+        np.dtype(np.float64)
+    }
