@@ -109,7 +109,7 @@ class Optimizer:
     TypeError
         When ``params`` is not a list of Parameter.
     ValueError
-        When it is empty, names or arrays are there twice, backends are mixed, or a hyper-parameter
+        When it is empty, an array is there twice, backends are mixed, or a hyper-parameter
         lies out of range.
     """
 
@@ -127,7 +127,11 @@ class Optimizer:
             FlatParameters([p for p in parameters if p.data.dtype.name == name]) for name in dtypes
         ]
         self.xp = self.flats[0].xp
-        self._names = {id(p): p.name or f"parameter{i}" for i, p in enumerate(parameters)}
+        names = [p.name for p in parameters]
+        self._names = {  # in the saved state; numbered where layers were put together by hand
+            id(p): p.name if p.name and names.count(p.name) == 1 else f"{i}.{p.name or 'parameter'}"
+            for i, p in enumerate(parameters)
+        }
         self._moments = [
             {name: self.xp.zeros_like(flat.data) for name in self.moment_names}
             for flat in self.flats
@@ -496,13 +500,6 @@ def _checked_parameters(owner: str, params: Iterable[Parameter]) -> list[Paramet
             )
     if len({id(p.data) for p in parameters}) != len(parameters):
         raise ValueError(f"{owner}: a parameter is there twice, or two share one array")
-    names = [p.name for p in parameters if p.name]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(
-            f"{owner}: two parameters are named {twice[0]!r}; put the models into one Sequential "
-            "and pass the parameters() of that"
-        )
     backends = {backend_of(p.data).name for p in parameters}
     if len(backends) > 1:
         raise ValueError(f"{owner}: the parameters are on {sorted(backends)}; move all to one")

@@ -377,9 +377,14 @@ def test_two_parameters_of_one_array_are_refused() -> None:
         SGD([Parameter(shared, "a"), Parameter(shared, "b")])
 
 
-def test_two_parameters_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="two parameters are named 'bias'"):
-        SGD([Parameter(np.ones(3), "bias"), Parameter(np.ones(3), "bias")])
+def test_two_parameters_of_one_name_keep_their_own_state() -> None:
+    first, second = Parameter(np.ones(3), "bias"), Parameter(np.ones(2), "bias")
+    optimizer = SGD([first, second], momentum=0.9)
+    first.grad[:], second.grad[:] = 1.0, 2.0
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert np.array_equal(state["momentum_buffer.0.bias"], np.ones(3))
+    assert np.array_equal(state["momentum_buffer.1.bias"], np.full(2, 2.0))
 
 
 def test_what_is_not_a_parameter_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""load_dataset: MNIST where it can be had, bundled digits where not; damage is never passed over."""
+"""load_dataset: MNIST where it can be had, else bundled digits; damage is never passed over."""
 
 from pathlib import Path
 
