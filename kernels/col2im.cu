@@ -9,7 +9,7 @@
 // Threads: one a pixel of x, in a grid-stride loop. Each gathers its own KH*KW terms in a fixed order,
 // so no atomics are needed and the same input gives the same bits. Neighbouring threads read
 // neighbouring numbers of cols when the stride is 1.
-// NumPy twin: Backend.col2im in nplenet/backend.py.
+// NumPy twin: col2im in nplenet/layers/conv.py.
 
 template <typename T>
 __global__ void col2im(const T* __restrict__ cols, T* __restrict__ x, int N, int C, int H, int W,

@@ -8,7 +8,7 @@
 // Threads: one an element of cols, in a grid-stride loop. Neighbouring threads differ in ow, so writes
 // are coalesced and so are reads, but for the line ends, when the stride is 1; each pixel is read KH*KW
 // times, from cache.
-// NumPy twin: Backend.im2col in nplenet/backend.py.
+// NumPy twin: im2col in nplenet/layers/conv.py.
 
 template <typename T>
 __global__ void im2col(const T* __restrict__ x, T* __restrict__ cols, int N, int C, int H, int W,

@@ -1,24 +1,22 @@
 """The swappable array backend: what a layer may ask of an array library.
 
-A layer calls ``backend.xp`` (NumPy's functions, or CuPy's under the same names) and the few
-primitives below that a CUDA kernel can take over. The implementations here are the oracle: they run
-on either library, and a backend overrides only what it does faster.
-
-Legend: N images, C channels, H W input size, OH OW output size, KH KW window size.
+A layer calls ``backend.xp`` (NumPy's functions, or CuPy's under the same names). The few inner
+loops worth a hand-written kernel are functions of arrays, called through ``backend.run``: they are
+the oracle, they run on either library, and a backend takes over only what it does faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .window import Window
-
 Array = Any
 """An array of the backend at hand: numpy.ndarray or cupy.ndarray."""
+
+Result = TypeVar("Result")
 
 PURPOSES = ("init", "shuffle", "dropout", "augment", "split")
 
@@ -67,58 +65,13 @@ class Backend:
         """Yield slices that cut a batch of ``n`` images into parts that suit the device."""
         yield slice(0, n)
 
-    def im2col(self, x: Array, window: Window) -> Array:
-        """Lay the windows of ``x`` side by side, one a column.
+    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run ``function(xp, *arguments)``, or the kernel that this backend has in its place.
 
-        Parameters
-        ----------
-        x : array (N, C, H, W)
-        window : Window
-
-        Returns
-        -------
-        array (N, C*KH*KW, OH*OW)
-            Column ``oh*OW + ow`` holds the window of output pixel (oh, ow), zeros where it lies on
-            the padding.
+        The functions stand beside the layers they belong to, are written with ``xp`` alone, and are
+        what a kernel of the same name must equal.
         """
-        n, c, h, w = x.shape
-        oh, ow = window.output_size(h, w)
-        rows, columns = window.slices(0, oh), window.slices(1, ow)
-        padded = window.pad(self.xp, x)
-        # Over KW, then over KH: the second copy moves whole rows, twice as fast as KH*KW taps.
-        wide = self.xp.empty((n, c, len(columns), padded.shape[2], ow), dtype=x.dtype)
-        for kw, column in enumerate(columns):
-            wide[:, :, kw] = padded[:, :, :, column]
-        cols = self.xp.empty((n, c, len(rows), len(columns), oh, ow), dtype=x.dtype)
-        for kh, row in enumerate(rows):
-            cols[:, :, kh] = wide[:, :, :, row]
-        return cols.reshape(n, c * len(rows) * len(columns), oh * ow)
-
-    def col2im(self, cols: Array, x_shape: Sequence[int], window: Window) -> Array:
-        """Add each column back to the pixels it was read from: the transpose of ``im2col``.
-
-        Parameters
-        ----------
-        cols : array (N, C*KH*KW, OH*OW)
-        x_shape : (N, C, H, W)
-        window : Window
-
-        Returns
-        -------
-        array (N, C, H, W)
-        """
-        n, c, h, w = x_shape
-        oh, ow = window.output_size(h, w)
-        rows, columns = window.slices(0, oh), window.slices(1, ow)
-        cols = cols.reshape(n, c, len(rows), len(columns), oh, ow)
-        height, width = window.padded_size(h, w)
-        wide = self.xp.zeros((n, c, len(columns), height, ow), dtype=cols.dtype)
-        for kh, row in enumerate(rows):
-            wide[:, :, :, row] += cols[:, :, kh]
-        padded = self.xp.zeros((n, c, height, width), dtype=cols.dtype)
-        for kw, column in enumerate(columns):
-            padded[:, :, :, column] += wide[:, :, kw]
-        return window.unpad(padded, h, w)
+        return function(self.xp, *arguments)
 
     def dropout_mask(
         self, shape: Sequence[int], p: float, rng: np.random.Generator, dtype: Any

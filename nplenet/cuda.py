@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, Backend, BackendError
+from .backend import Array, Backend, BackendError, Result
 from .window import Window
 
 THREADS = 256
@@ -42,14 +42,18 @@ class CupyBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray:
         return self.xp.asnumpy(array)
 
-    def im2col(self, x: Array, window: Window) -> Array:
+    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        kernel = getattr(self, f"run_{function.__name__}", None)
+        return super().run(function, *arguments) if kernel is None else kernel(*arguments)
+
+    def run_im2col(self, x: Array, window: Window) -> Array:
         n, c, h, w = x.shape
         oh, ow = window.output_size(h, w)
         cols = self.xp.empty((n, c * window.size[0] * window.size[1], oh * ow), dtype=x.dtype)
         self._launch("im2col", cols.size, x, cols, *_window_numbers(x.shape, window))
         return cols
 
-    def col2im(self, cols: Array, x_shape: Sequence[int], window: Window) -> Array:
+    def run_col2im(self, cols: Array, x_shape: Sequence[int], window: Window) -> Array:
         x = self.xp.empty(x_shape, dtype=cols.dtype)
         self._launch("col2im", x.size, cols, x, *_window_numbers(x_shape, window))
         return x
