@@ -226,10 +226,12 @@ def _number(kernel: str, p: Parameter, value: Any, t: str) -> np.generic:
         return number
     if not isinstance(value, numbers.Integral):
         raise TypeError(f"kernel {kernel}: {p.name} must be an integer, got {value!r}")
-    limits = np.iinfo(kind)
-    if not limits.min <= value <= limits.max:
-        raise OverflowError(f"kernel {kernel}: {p.name}={value!r} does not fit {kind.__name__}")
-    return kind(value)
+    try:
+        return kind(int(value))
+    except OverflowError:
+        raise OverflowError(
+            f"kernel {kernel}: {p.name}={value!r} does not fit {kind.__name__}"
+        ) from None
 
 
 def kernel_source(file: str) -> str:
