@@ -50,22 +50,20 @@ AUGMENTATIONS = {
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--backend", choices=("numpy", "cupy"), default="numpy", help="CPU or NVIDIA GPU")
     add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
     add("--dataset", choices=DATASETS, default="auto", help="auto: MNIST, else bundled digits")
-    add("--epochs", type=positive, help=f"passes over the training images; default {EPOCHS}")
-    add("--batch-size", type=positive, default=64, help="images a step")
-    add("--lr", type=float, default=4e-3, help="(highest) learning rate")
-    add("--optimizer", choices=OPTIMIZERS, default="adamw", help="update rule")
-    add("--schedule", choices=SCHEDULES, default="onecycle", help="course of the learning rate")
-    add("--dropout", type=float, default=0.1, help="probability of silence")
+    add("--epochs", type=positive, help=f"passes over the training images (default {EPOCHS})")
+    add("--batch-size", type=positive, default=64, help="images a step (%(default)s)")
+    add("--lr", type=float, default=4e-3, help="highest learning rate (%(default)s)")
+    add("--optimizer", choices=OPTIMIZERS, default="adamw", help="update rule (%(default)s)")
+    add("--schedule", choices=SCHEDULES, default="onecycle", help="of the rate (%(default)s)")
+    add("--dropout", type=float, default=0.1, help="probability of silence (%(default)s)")
     add("--augment", choices=AUGMENTATIONS, default="seed", help="seed: rotate, invert, grayscale")
-    add("--validation", type=float, default=0.05, help="share of training images held out")
-    add("--seed", type=int, default=0, help="of everything random")
+    add("--validation", type=float, default=0.05, help="share held out (%(default)s)")
+    add("--seed", type=int, default=0, help="of everything random (%(default)s)")
     add("--limit", type=positive, help="use only the first so many training and test images")
     add("--no-download", action="store_true", help="never fetch MNIST")
     add("--output", type=Path, help="folder for history.json")
@@ -100,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         rng=generator(args.seed, "shuffle"),
         transform=AUGMENTATIONS[args.augment](),
         transform_rng=generator(args.seed, "augment"),
-    )
+    ).to(args.backend)
     epochs = args.epochs or EPOCHS[data.name]
 
     # Model, loss, optimizer.
@@ -157,5 +155,5 @@ def main(argv: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (BackendError, DataError, NonFiniteLoss, ValueError) as error:
+    except (BackendError, DataError, MemoryError, NonFiniteLoss, ValueError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")

@@ -19,9 +19,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m nplenet", description="LeNet-5 on arrays.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_doctor(commands)
     _add_gradcheck(commands)
     options = parser.parse_args(arguments)
     return int(options.run(options))
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor", help="find out whether a backend can be used here, and what to type if not"
+    )
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    parser.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import examine
+
+    usable = True
+    for finding in examine(options.backend):
+        print(finding, flush=True)
+        usable = usable and not finding.fatal
+    print(f"the {options.backend} backend is {'usable' if usable else 'not usable'}")
+    return int(not usable)
 
 
 def _add_gradcheck(commands: Any) -> None:

@@ -5,9 +5,11 @@ Legend: N images, K classes; ``logits`` (N, K) floats, ``targets`` (N,) integer 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .backend import Array, backend_of
+from .backend import Array, Backend, backend_of
 
 
 def log_softmax(logits: Array) -> Array:
@@ -26,6 +28,53 @@ def softmax(logits: Array) -> Array:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
+def cross_entropy(
+    xp: Any,
+    logits: Array,
+    targets: Array,
+    smoothing: float,
+    scale: float,
+    fault: Array,
+    forward: int,
+) -> tuple[Array, Array, Array]:
+    """Return the loss, its gradient and the number of right answers; see ``CrossEntropyLoss``.
+
+    A sample whose label lies outside 0..K-1 gets NaN for its loss and gradient, and the first one
+    is noted in ``fault``: a GPU can't raise an error, and asking it at each step would stop it.
+
+    Parameters
+    ----------
+    logits : float array (N, K)
+    targets : integer array (N,)
+    smoothing, scale : float
+        Share of the uniform distribution in the targets; factor of loss and gradient.
+    fault : int64 array (3,)
+        Zeros, or a fault noted before, which is kept; becomes ``forward``, sample, label.
+    forward : int
+        Number of this call, at least 1.
+
+    Returns
+    -------
+    loss : array () of the dtype of ``logits``
+    dlogits : array (N, K)
+    hits : integer array ()
+    """
+    k, dtype = logits.shape[1], logits.dtype.type
+    right = xp.arange(k) == targets[:, None]  # (N, K), one-hot
+    t = right * dtype(1.0 - smoothing) + dtype(smoothing / k)
+    log_p = log_softmax(logits)
+    losses = -(t * log_p).sum(axis=1)
+    dlogits = (xp.exp(log_p) - t) * dtype(scale)
+    known = right.any(axis=1)
+    if not known.all():
+        losses[~known], dlogits[~known] = np.nan, np.nan
+        if fault[0] == 0:
+            fault[0], fault[1] = forward, known.argmin()
+            fault[2] = targets[fault[1]]
+    loss = (losses.sum(dtype=np.float64) * scale).astype(logits.dtype)
+    return loss, dlogits, (logits.argmax(axis=1) == targets).sum()
+
+
 class CrossEntropyLoss:
     r"""Negative log-likelihood of the right class under softmax.
 
@@ -37,12 +86,24 @@ class CrossEntropyLoss:
 
         dlogits = softmax(z) - t        (divided by N for the mean)
 
+    A label outside 0..K-1 is an error. NumPy raises it in ``forward``. A GPU notes it, the loss
+    becomes NaN, and the next ``check`` raises it: the training loop calls that where it waits for
+    the device anyhow.
+
     Parameters
     ----------
     reduction : {"mean", "sum"}
     label_smoothing : float
         0 <= s <= 1.
+
+    Attributes
+    ----------
+    hits : integer array ()
+        Of the samples of the last forward, those whose largest logit is that of their label; on
+        their backend.
     """
+
+    hits: Array
 
     def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
         if reduction not in ("mean", "sum"):
@@ -56,6 +117,9 @@ class CrossEntropyLoss:
             )
         self.reduction, self.label_smoothing = reduction, label_smoothing
         self._dlogits: Array | None = None
+        self._backend: Backend | None = None
+        self._fault: Array = None
+        self._forwards = self._classes = 0
 
     def __call__(self, logits: Array, targets: Array) -> Array:
         return self.forward(logits, targets)
@@ -70,16 +134,17 @@ class CrossEntropyLoss:
         ValueError
             When shapes do not fit or a label lies outside 0..K-1.
         """
-        self._check(logits, targets)
-        n, k = logits.shape
-        xp = backend_of(logits).xp
-        right = xp.arange(k) == targets[:, None]  # (N, K), one-hot
-        share = self.label_smoothing / k
-        t = right * logits.dtype.type(1.0 - self.label_smoothing) + logits.dtype.type(share)
-        log_p = log_softmax(logits)
-        count = n if self.reduction == "mean" else 1
-        self._dlogits = (xp.exp(log_p) - t) / count
-        return -(t * log_p).sum() / count
+        backend = self._checked_backend(logits, targets)
+        if backend is not self._backend:
+            self._backend, self._fault = backend, backend.xp.zeros(3, np.int64)
+        self._forwards += 1
+        scale = 1.0 / len(logits) if self.reduction == "mean" else 1.0
+        arguments = (logits, targets, self.label_smoothing, scale, self._fault, self._forwards)
+        loss, self._dlogits, self.hits = backend.run(cross_entropy, *arguments)
+        self._classes = logits.shape[1]
+        if backend.reading_interval == 0.0:  # a look costs no wait
+            self.check()
+        return loss
 
     def backward(self) -> Array:
         """Return dlogits (N, K) of the last forward; once for each forward."""
@@ -88,7 +153,28 @@ class CrossEntropyLoss:
         dlogits, self._dlogits = self._dlogits, None
         return dlogits
 
-    def _check(self, logits: Array, targets: Array) -> None:
+    def check(self) -> None:
+        """Raise the error of the first label out of range since the last check; waits for a GPU.
+
+        Raises
+        ------
+        ValueError
+            Naming the label, its sample and, if it was not the last, its forward.
+        """
+        if self._backend is None:
+            return
+        forward, sample, label = self._backend.to_numpy(self._fault).tolist()
+        last, self._forwards = self._forwards, 0
+        if forward == 0:
+            return
+        self._fault[:], self._dlogits = 0, None
+        when = "" if forward == last else f" in batch {forward} of the {last} since the last check"
+        raise ValueError(
+            f"CrossEntropyLoss: label {label} of sample {sample}{when} lies outside "
+            f"0..{self._classes - 1}"
+        )
+
+    def _checked_backend(self, logits: Array, targets: Array) -> Backend:
         backend = backend_of(logits)
         if not backend.owns(targets):
             raise TypeError(
@@ -104,12 +190,6 @@ class CrossEntropyLoss:
             )
         if targets.dtype.kind not in "iu":
             raise TypeError(f"CrossEntropyLoss: targets must be integers, got {targets.dtype}")
-        n, k = logits.shape
-        if n == 0:
+        if len(logits) == 0:
             raise ValueError("CrossEntropyLoss: the batch is empty")
-        outside = (targets < 0) | (targets >= k)
-        if bool(outside.any()):
-            at = int(np.argmax(backend.to_numpy(outside)))
-            raise ValueError(
-                f"CrossEntropyLoss: label {int(targets[at])} of sample {at} lies outside 0..{k - 1}"
-            )
+        return backend

@@ -1,7 +1,8 @@
 """Optimizers: from gradients to better parameters. Arguments and update rules are PyTorch's.
 
 An optimizer packs its parameters into one flat array, so that a step is a dozen passes over one
-long array, block by block in cache, and not a dozen calls for each of many short ones.
+long array, block by block in cache, and not a dozen calls for each of many short ones. On a GPU it
+is one kernel.
 
 Legend: p parameter, g its gradient, m and v moments (running averages), s and t scratch, k steps.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -75,13 +76,69 @@ class FlatParameters:
         return None
 
 
-class Block(NamedTuple):
-    """What one update touches: views of equal length of all the flat arrays, and scratch."""
+Block = tuple[Array, ...]
+"""What one update touches: views of equal length of p, g and the moments, and s and t."""
 
-    p: Array
-    g: Array
-    moments: tuple[Array, ...]
-    scratch: tuple[Array, Array]
+
+# ------------------------------------------------------------------ the update rules
+#
+# They make no temporary array where s and t are given; None will do.
+
+
+def sgd(
+    xp: Any,
+    p: Array,
+    g: Array,
+    m: Array,
+    s: Array | None,
+    t: Array | None,
+    lr: float,
+    momentum: float,
+    gain: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """Do a step of ``SGD`` on p and m, in place; ``gain`` is 1 - dampening, 1 at the first step."""
+    if weight_decay:
+        g = xp.add(g, xp.multiply(p, weight_decay, out=t), out=t)
+    if momentum:
+        m *= momentum
+        m += xp.multiply(g, gain, out=s)
+        g = xp.add(g, xp.multiply(m, momentum, out=s), out=s) if nesterov else m
+    p -= xp.multiply(g, lr, out=s)
+
+
+def adam(
+    xp: Any,
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    s: Array | None,
+    t: Array | None,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    shrink: float,
+) -> None:
+    """Do a step of ``Adam`` or ``AdamW`` on p, m and v, in place.
+
+    p = p * shrink,  g = g + weight_decay * p
+    m = m + (1 - beta1) * (g - m),  v = beta2 * v + (1 - beta2) * g^2
+    p = p - rate * m / (sqrt(v) + eps)
+    """
+    if shrink != 1.0:
+        p *= shrink
+    if weight_decay:
+        g = xp.add(g, xp.multiply(p, weight_decay, out=t), out=t)
+    m += xp.multiply(xp.subtract(g, m, out=s), 1.0 - beta1, out=s)
+    v *= beta2
+    v += xp.multiply(xp.multiply(g, g, out=s), 1.0 - beta2, out=s)
+    root = xp.sqrt(v, out=s)
+    root += eps
+    p -= xp.multiply(xp.divide(m, root, out=s), rate, out=s)
 
 
 class Optimizer:
@@ -126,14 +183,14 @@ class Optimizer:
         self.flats = [
             FlatParameters([p for p in parameters if p.data.dtype.name == name]) for name in dtypes
         ]
-        self.xp = self.flats[0].xp
+        self.backend = backend_of(self.flats[0].data)
         names = [p.name for p in parameters]
         self._names = {  # in the saved state; numbered where layers were put together by hand
             id(p): p.name if p.name and names.count(p.name) == 1 else f"{i}.{p.name or 'parameter'}"
             for i, p in enumerate(parameters)
         }
         self._moments = [
-            {name: self.xp.zeros_like(flat.data) for name in self.moment_names}
+            {name: flat.xp.zeros_like(flat.data) for name in self.moment_names}
             for flat in self.flats
         ]
         self._blocks = [
@@ -317,17 +374,9 @@ class SGD(Optimizer):
         return found
 
     def _update(self, block: Block) -> None:
-        p, g, (m,), (s, t) = block
-        if self.weight_decay:
-            g = self.xp.add(g, self.xp.multiply(p, self.weight_decay, out=t), out=t)
-        if self.momentum:
-            m *= self.momentum
-            m += self.xp.multiply(g, 1.0 if self.step_count == 1 else 1.0 - self.dampening, out=s)
-            if self.nesterov:
-                g = self.xp.add(g, self.xp.multiply(m, self.momentum, out=s), out=s)
-            else:
-                g = m
-        p -= self.xp.multiply(g, float(self.lr), out=s)
+        gain = 1.0 if self.step_count == 1 else 1.0 - self.dampening
+        numbers = (float(self.lr), self.momentum, gain, self.weight_decay, self.nesterov)
+        self.backend.run(sgd, *block, *numbers)
 
 
 class Adam(Optimizer):
@@ -379,28 +428,19 @@ class Adam(Optimizer):
         return found
 
     def _update(self, block: Block) -> None:
-        p, g, _, (_, t) = block
-        if self.weight_decay:
-            g = self.xp.add(g, self.xp.multiply(p, self.weight_decay, out=t), out=t)
-        self._descend(block._replace(g=g))
+        self._descend(block, self.weight_decay, 1.0)
 
-    def _descend(self, block: Block) -> None:
-        """Apply the formula above but its first line, in 12 passes without a temporary array.
+    def _descend(self, block: Block, weight_decay: float, shrink: float) -> None:
+        """Apply the formula above with the bias corrections moved out of the arrays.
 
-        m / sqrt(v / c) is computed as m * sqrt(c) / sqrt(v), which moves the correction
-        c = 1 - beta2^k out of the arrays and into two scalars.
+        m / sqrt(v / c) is computed as m * sqrt(c) / sqrt(v), which turns the correction
+        c = 1 - beta2^k from a pass over the arrays into two scalars.
         """
-        p, g, (m, v), (s, _) = block
         beta1, beta2 = self.betas
         correction = math.sqrt(1.0 - beta2**self.step_count)
         rate = float(self.lr) * correction / (1.0 - beta1**self.step_count)
-
-        m += self.xp.multiply(self.xp.subtract(g, m, out=s), 1.0 - beta1, out=s)
-        v *= beta2
-        v += self.xp.multiply(self.xp.multiply(g, g, out=s), 1.0 - beta2, out=s)
-        self.xp.sqrt(v, out=s)
-        s += self.eps * correction
-        p -= self.xp.multiply(self.xp.divide(m, s, out=s), rate, out=s)
+        numbers = (rate, beta1, beta2, self.eps * correction, weight_decay, shrink)
+        self.backend.run(adam, *block, *numbers)
 
 
 class AdamW(Adam):
@@ -431,9 +471,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def _update(self, block: Block) -> None:
-        p = block.p
-        p *= 1.0 - float(self.lr) * self.weight_decay
-        self._descend(block)
+        self._descend(block, 0.0, 1.0 - float(self.lr) * self.weight_decay)
 
 
 def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
@@ -507,14 +545,13 @@ def _checked_parameters(owner: str, params: Iterable[Parameter]) -> list[Paramet
 
 
 def _blocks(flat: FlatParameters, moments: tuple[Array, ...]) -> list[Block]:
-    """Cut the flat arrays into blocks that share scratch: cache-sized on the CPU, one on a GPU."""
-    size = flat.data.size
-    length = BLOCK if backend_of(flat.data).name == "numpy" else size
-    scratch = flat.xp.empty((2, min(length, size)), dtype=flat.data.dtype)
-    blocks = []
-    for start in range(0, size, max(length, 1)):
-        part = slice(start, start + length)
-        p = flat.data[part]
-        s, t = scratch[:, : p.size]
-        blocks.append(Block(p, flat.grad[part], tuple(m[part] for m in moments), (s, t)))
+    """Cut the flat arrays into blocks of cache size that share scratch; not for a GPU's kernel."""
+    arrays = (flat.data, flat.grad, *moments)
+    if backend_of(flat.data).name != "numpy":
+        return [(*arrays, None, None)]
+    scratch = flat.xp.empty((2, BLOCK), dtype=flat.data.dtype)
+    blocks: list[Block] = []
+    for start in range(0, flat.data.size, BLOCK):
+        parts = [a[start : start + BLOCK] for a in arrays]
+        blocks.append((*parts, *scratch[:, : len(parts[0])]))
     return blocks

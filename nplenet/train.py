@@ -1,8 +1,11 @@
-"""The training loop: epochs, metrics, the progress bar, and what to do when a run goes wrong."""
+"""The training loop: epochs, metrics, the progress bar, and what to do when a run goes wrong.
+
+One loop for all backends. A GPU works on its own while the host runs ahead, until the host asks for
+a number; so the losses and hits of the steps stay on the backend, and are read now and then.
+"""
 
 from __future__ import annotations
 
-import math
 import platform
 import signal
 import threading
@@ -17,8 +20,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .augment import ToFloat
-from .backend import Array, backend_of
-from .data import DataLoader
+from .backend import Array, Backend, backend_of
+from .data import DataLoader, DeviceLoader
 from .layers import Layer, Sequential
 from .losses import CrossEntropyLoss
 from .optim import Optimizer
@@ -113,16 +116,40 @@ def evaluate(
     images : uint8 (N, C, H, W)
     labels : int (N,)
     """
+    return _evaluate(model, _test_loader(model, images, labels, batch_size), classes)
+
+
+def _test_loader(
+    model: Layer, images: np.ndarray, labels: np.ndarray, batch_size: int = 256
+) -> DataLoader | DeviceLoader:
+    """Return a loader of images as they are, in their order, on the backend of ``model``."""
+    return DataLoader(images, labels, batch_size, transform=ToFloat()).to(model.backend)
+
+
+def _evaluate(model: Layer, loader: DataLoader | DeviceLoader, classes: int = 10) -> Evaluation:
+    backend, labels = model.backend, loader.labels
+    loss_function = CrossEntropyLoss(reduction="sum")
+    losses = backend.xp.zeros(len(loader))
+    answers = backend.xp.zeros(len(labels), np.int64)
     was_training = model.training
     model.eval()
-    loss_function, loss_sum = CrossEntropyLoss(reduction="sum"), 0.0
+    try:
+        with _naming_batch_size(loader, "evaluation"):
+            for i, (images, targets) in enumerate(loader):
+                logits = model(backend.asarray(images))
+                losses[i] = loss_function(logits, backend.asarray(targets))
+                start = i * loader.batch_size
+                answers[start : start + len(targets)] = logits.argmax(axis=1)
+        loss_function.check()
+    finally:
+        model.train(was_training)
     confusion = np.zeros((classes, classes), np.int64)
-    for x, y in DataLoader(images, labels, batch_size, transform=ToFloat()):
-        logits = model(model.backend.asarray(x))
-        loss_sum += float(loss_function(logits, model.backend.asarray(y)))
-        np.add.at(confusion, (y, model.backend.to_numpy(logits.argmax(axis=1))), 1)
-    model.train(was_training)
-    return Evaluation(loss_sum / len(labels), np.trace(confusion) / len(labels), confusion.tolist())
+    np.add.at(confusion, (labels, backend.to_numpy(answers)), 1)
+    return Evaluation(
+        loss=float(backend.to_numpy(losses).sum()) / len(labels),
+        accuracy=float(np.trace(confusion)) / len(labels),
+        confusion=confusion.tolist(),
+    )
 
 
 @_one_blas_thread()
@@ -130,7 +157,7 @@ def fit(
     model: Layer,
     loss: CrossEntropyLoss,
     optimizer: Optimizer,
-    loader: DataLoader,
+    loader: DataLoader | DeviceLoader,
     *,
     epochs: int,
     schedule: Schedule | None = None,
@@ -145,6 +172,8 @@ def fit(
 
     Parameters
     ----------
+    loader : DataLoader or DeviceLoader
+        ``loader.to(model.backend)`` spares the upload of each batch.
     schedule : Schedule, optional
         Stepped after each training step.
     validation : (images, labels), optional
@@ -157,9 +186,14 @@ def fit(
     Raises
     ------
     NonFiniteLoss
-        Naming the epoch, the step and the first layer whose output was not finite.
+        Naming the epoch, the step and the first layer whose output is not finite. A GPU has gone
+        on by then, and the layer is that of a later step, which the message names;
+        ``model.backend.reading_interval = 0`` has each step looked at, and waited for.
+    MemoryError
+        Naming the batch size, when the memory of the backend is used up.
     """
     history, begin = History(), time.perf_counter()
+    test_loader = None if validation is None else _test_loader(model, *validation)
     with _stop_on_ctrl_c() as stop, _without_input_gradient(model):
         for number in range(1, epochs + 1):
             model.train()
@@ -167,8 +201,8 @@ def fit(
             if stop.is_set():
                 history.interrupted = True
                 break
-            if validation is not None:
-                result = evaluate(model, *validation)
+            if test_loader is not None:
+                result = _evaluate(model, test_loader)
                 record |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
             epoch = Epoch(**record)
             history.epochs.append(epoch)
@@ -182,14 +216,14 @@ def _train_epoch(
     model: Layer,
     loss: CrossEntropyLoss,
     optimizer: Optimizer,
-    loader: DataLoader,
+    loader: DataLoader | DeviceLoader,
     number: int,
     schedule: Schedule | None,
     progress: bool,
     stop: threading.Event,
 ) -> dict[str, Any]:
     backend, begin = model.backend, time.perf_counter()
-    loss_sum, hits, seen = 0.0, 0, 0
+    tally = _Tally(backend, len(loader))
     bar = tqdm(
         total=min(len(loader) * loader.batch_size, len(loader.images)),
         desc=f"epoch {number}",
@@ -198,42 +232,119 @@ def _train_epoch(
         leave=False,
         disable=None if progress else True,
     )
-    with bar:
-        for step, (images, labels) in enumerate(loader, start=1):
+    with bar, _naming_batch_size(loader, f"epoch {number}"):
+        for images, labels in loader:
             x, y = backend.asarray(images), backend.asarray(labels)
             logits = model(x)
-            value = float(loss(logits, y))
-            if not math.isfinite(value):
-                where = first_layer_not_finite(model, x)
-                raise NonFiniteLoss(
-                    f"the loss is {value} in epoch {number}, step {step}: {where}; "
-                    "a smaller learning rate may help"
+            tally.add(loss(logits, y), loss.hits, len(y))
+            if tally.due():
+                _read(tally, number, model, loss, x)
+                bar.update(tally.seen - bar.n)
+                bar.set_postfix(
+                    loss=f"{tally.loss:.4f}", accuracy=f"{tally.accuracy:.2%}", refresh=False
                 )
             optimizer.zero_grad()
             model.backward(loss.backward())
             optimizer.step()
             if schedule is not None:
                 schedule.step()
-            seen += len(labels)
-            loss_sum += value * len(labels)
-            hits += int((logits.argmax(axis=1) == y).sum())
-            bar.update(len(labels))
-            bar.set_postfix(
-                loss=f"{loss_sum / seen:.4f}", accuracy=f"{hits / seen:.2%}", refresh=False
-            )
             if stop.is_set():
                 break
+        _read(tally, number, model, loss, x)
     seconds = time.perf_counter() - begin
     return {
         "epoch": number,
         "lr": optimizer.lr,
-        "loss": loss_sum / max(seen, 1),
-        "accuracy": hits / max(seen, 1),
+        "loss": tally.loss,
+        "accuracy": tally.accuracy,
         "validation_loss": None,
         "validation_accuracy": None,
         "seconds": seconds,
-        "images_per_second": seen / seconds,
+        "images_per_second": tally.seen / seconds,
     }
+
+
+class _Tally:
+    """Loss and hits of the steps of one epoch, kept on the backend until they are read.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Images in the batch of each step added.
+    seen : int
+        Images in the steps that have been read; ``loss`` and ``accuracy`` are means over these.
+    not_finite : (step, loss) or None
+        The first step whose loss was not finite; steps count from 1.
+    """
+
+    def __init__(self, backend: Backend, steps: int) -> None:
+        self.backend = backend
+        self.losses = backend.xp.zeros(steps)  # float64, so that nothing is rounded
+        self.hits = backend.xp.zeros(steps, np.int64)
+        self.sizes: list[int] = []
+        self.not_finite: tuple[int, float] | None = None
+        self.seen, self._steps_read, self._loss_sum, self._hit_sum = 0, 0, 0.0, 0
+        self._next_reading = time.perf_counter() + backend.reading_interval
+
+    def add(self, loss: Array, hits: Array, size: int) -> None:
+        """Take in a step: its mean loss, and how many of ``size`` answers were right."""
+        step = len(self.sizes)
+        self.losses[step], self.hits[step] = loss, hits
+        self.sizes.append(size)
+
+    def due(self) -> bool:
+        """Say whether the last reading is long enough ago for the next to be worth the wait."""
+        return time.perf_counter() >= self._next_reading
+
+    def read(self) -> None:
+        """Fetch the steps added since the last reading: a GPU ends all work given to it first."""
+        new = slice(self._steps_read, len(self.sizes))
+        losses = self.backend.to_numpy(self.losses[new])
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if bad.size and self.not_finite is None:
+            self.not_finite = self._steps_read + int(bad[0]) + 1, float(losses[bad[0]])
+        self.seen += sum(self.sizes[new])
+        self._loss_sum += float(losses @ np.array(self.sizes[new], float))
+        self._hit_sum += int(self.backend.to_numpy(self.hits[new]).sum())
+        self._steps_read = len(self.sizes)
+        self._next_reading = time.perf_counter() + self.backend.reading_interval
+
+    @property
+    def loss(self) -> float:
+        return self._loss_sum / max(self.seen, 1)
+
+    @property
+    def accuracy(self) -> float:
+        return self._hit_sum / max(self.seen, 1)
+
+
+def _read(tally: _Tally, epoch: int, model: Layer, loss: CrossEntropyLoss, x: Array) -> None:
+    """Read ``tally``; refuse a label out of range and a loss that is not finite.
+
+    ``x`` is the input of the last step added.
+    """
+    loss.check()
+    tally.read()
+    if tally.not_finite is None:
+        return
+    (step, value), last = tally.not_finite, len(tally.sizes)
+    noticed = f" (noticed at step {last}, with the weights of then)" if last > step else ""
+    raise NonFiniteLoss(
+        f"the loss is {value} in epoch {epoch}, step {step}{noticed}: "
+        f"{first_layer_not_finite(model, x)}; a smaller learning rate may help"
+    )
+
+
+@contextmanager
+def _naming_batch_size(loader: DataLoader | DeviceLoader, where: str) -> Iterator[None]:
+    """Add to a MemoryError, NumPy's or CuPy's, what can be done about it."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(
+            f"no memory left for batches of {loader.batch_size} images in {where} ({error}); "
+            "a smaller batch size needs less"
+        ) from error
 
 
 def first_layer_not_finite(model: Layer, x: Array) -> str:

@@ -1,26 +1,81 @@
-"""Options and fixtures of the whole suite: on which backend the layers are tried."""
+"""Options and fixtures of the whole suite: on which backends a test runs.
+
+A test that takes the fixture ``backend`` runs on NumPy and on CuPy, whose device is simulated (see
+tests/gpusim) unless ``--backend cupy`` asks for a real one. A test of the CUDA path itself takes
+the fixture ``cuda``. Where CuPy cannot be had such tests are skipped, with the reason; with the
+environment variable NPLENET_REQUIRE_SIM=1 the run is refused instead.
+"""
 
 from __future__ import annotations
 
+import os
+
+import gpusim
 import pytest
 
 from nplenet import BackendError, get_backend
 from nplenet.backend import Backend
 
+SIMULATED = "cupy-sim"
+CHOICES = {
+    "default": ("numpy", SIMULATED),
+    "numpy": ("numpy",),
+    "cupy": ("cupy",),
+    SIMULATED: (SIMULATED,),
+}
+WHY_NOT = pytest.StashKey[str]()  # why there is no simulated device; empty where there is one
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
-        choices=("numpy", "cupy"),
-        default="numpy",
-        help="where the layers compute; cupy needs an NVIDIA GPU (default: %(default)s)",
+        choices=tuple(CHOICES),
+        default="default",
+        help="where the layers compute: numpy, cupy (needs an NVIDIA GPU), cupy-sim (needs g++ and "
+        "the extra 'sim'), or default, which is numpy and, where it can be had, cupy-sim",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put CuPy on the simulated device, before a test module can import it."""
+    choice = config.getoption("--backend")
+    required = os.environ.get("NPLENET_REQUIRE_SIM") == "1"
+    config.stash[WHY_NOT] = f"not asked for: --backend {choice}"
+    if SIMULATED not in CHOICES[choice]:
+        return
+    try:
+        gpusim.install(force=required or choice == SIMULATED)
+        config.stash[WHY_NOT] = ""
+    except RuntimeError as error:
+        config.stash[WHY_NOT] = str(error)
+        if required or choice == SIMULATED:
+            raise pytest.UsageError(f"no simulated CUDA device: {error}") from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        names = CHOICES[metafunc.config.getoption("--backend")]
+        metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+def usable(name: str, config: pytest.Config) -> Backend:
+    """Return a backend; the test is skipped, with the reason, where it cannot be used."""
+    if name == SIMULATED and config.stash[WHY_NOT]:
+        pytest.skip(f"no simulated CUDA device: {config.stash[WHY_NOT]}")
+    try:
+        return get_backend("numpy" if name == "numpy" else "cupy")
+    except BackendError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """The backend named by --backend; the test is skipped, with the reason, where there is none."""
-    try:
-        return get_backend(request.config.getoption("--backend"))
-    except BackendError as error:
-        pytest.skip(str(error))
+    """Each backend that --backend names: a test that takes it runs once on each."""
+    return usable(request.param, request.config)
+
+
+@pytest.fixture(scope="session")
+def cuda(request: pytest.FixtureRequest) -> Backend:
+    """The CuPy backend, on the simulated device or, with --backend cupy, on a real one."""
+    choice = request.config.getoption("--backend")
+    return usable("cupy" if choice == "cupy" else SIMULATED, request.config)

@@ -12,11 +12,14 @@ import pytest
 from nplenet.augment import (
     LARGEST_SIDE,
     Compose,
+    Draws,
     RandomGrayscale,
     RandomInvert,
     RandomRotation,
     ToFloat,
     _coefficients_of,
+    augment_batch,
+    fuse,
     grayscale,
     invert,
     rotate,
@@ -365,6 +368,83 @@ def test_transforms_read_as_they_are_written() -> None:
         "Compose([RandomRotation(degrees=15, fill=0), RandomInvert(p=0.5), "
         "RandomGrayscale(p=0.5), ToFloat(dtype=float32)])"
     )
+
+
+# --- the pipeline as one operation ----------------------------------------------------------------
+
+FUSABLE = [
+    seed_pipeline(),
+    ToFloat(),
+    Compose([Compose([RandomRotation(90, fill=9)]), Compose([ToFloat(np.float64)])]),
+    Compose([RandomInvert(0.3), ToFloat()]),
+    Compose([RandomGrayscale(1), ToFloat()]),
+    Compose([RandomRotation(15), RandomGrayscale(0.5), ToFloat()]),
+]
+
+
+class OwnRotation(RandomRotation):
+    """May do anything."""
+
+
+NOT_FUSABLE = [
+    None,
+    invert,
+    RandomInvert(0.5),  # gives uint8
+    Compose([]),
+    Compose([ToFloat(), ToFloat()]),
+    Compose([RandomInvert(0.5), RandomRotation(15), ToFloat()]),  # fills after inverting
+    Compose([RandomGrayscale(0.5), RandomInvert(0.5), ToFloat()]),
+    Compose([RandomRotation(15), RandomRotation(15), ToFloat()]),
+    Compose([RandomRotation(15), invert, ToFloat()]),
+    Compose([OwnRotation(15), ToFloat()]),
+    ToFloat(np.float16),  # no kernel has it
+]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("transform", FUSABLE, ids=repr)
+def test_a_fused_epoch_equals_the_transforms_batch_by_batch(transform: Any, channels: int) -> None:
+    images = random_images(50, channels, 12, 9)
+    order = np.random.default_rng(1).permutation(50).astype(np.int32)
+    parts = [slice(0, 16), slice(16, 32), slice(32, 48), slice(48, 50)]
+    batchwise, fused = generator(), generator()
+    pipeline = fuse(transform)
+    assert pipeline is not None
+    draws = pipeline.draw([16, 16, 16, 2], fused, 12, 9)
+    for part in parts:
+        expected = transform(images[order[part]], batchwise)
+        found = pipeline.apply(images, order[part], draws.part(part))
+        np.testing.assert_array_equal(found, expected, strict=True)
+    assert batchwise.bit_generator.state == fused.bit_generator.state
+
+
+@pytest.mark.parametrize("transform", NOT_FUSABLE, ids=repr)
+def test_what_the_kernel_does_not_do_is_not_fused(transform: Any) -> None:
+    assert fuse(transform) is None
+
+
+def test_an_epoch_without_batches_draws_nothing() -> None:
+    rng = generator()
+    pipeline = fuse(seed_pipeline())
+    assert pipeline is not None
+    draws = pipeline.draw([], rng, 8, 8)
+    assert [draw.shape for draw in draws] == [(0, 6), (0,), (0,)]
+    assert rng.bit_generator.state == generator().bit_generator.state
+
+
+def test_nothing_drawn_changes_nothing() -> None:
+    images = random_images(5, 3, 8, 8)
+    found = augment_batch(np, images, np.arange(5), *Draws(None, None, None), 0, np.float32)
+    np.testing.assert_array_equal(found, ToFloat()(images), strict=True)
+    assert fuse(ToFloat()).draw([5], None, 8, 8) == Draws(None, None, None)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("rng", [None, 42])
+def test_drawing_needs_a_generator(rng: Any) -> None:
+    pipeline = fuse(seed_pipeline())
+    assert pipeline is not None
+    with pytest.raises(TypeError, match=r"FusedPipeline got rng=.*numpy.random.Generator"):
+        pipeline.draw([5], rng, 8, 8)
 
 
 # --- refusals

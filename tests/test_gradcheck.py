@@ -7,6 +7,7 @@ import inspect
 from types import SimpleNamespace
 from typing import Any
 
+import gpusim
 import numpy as np
 import pytest
 
@@ -46,6 +47,8 @@ def rng() -> np.random.Generator:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)
 def test_backward_is_the_derivative_of_forward(case: Case, backend: Backend) -> None:
+    if backend.name == "cupy" and gpusim.installed() and case.name.startswith("lenet5"):
+        pytest.skip("slow on the simulated device, where its layers are checked one by one")
     report = check_case(case, backend=backend.name)
     assert report.ok, f"\n{report}"
     assert report.max_relative_error <= 1e-6

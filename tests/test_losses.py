@@ -110,12 +110,44 @@ def test_log_softmax_stays_finite_where_softmax_underflows() -> None:
 # ------------------------------------------------------------------------------ refusals
 
 
+def checked(loss: CrossEntropyLoss, logits: Any, targets: Any) -> float:
+    """Return the loss, or raise the error of a label: NumPy does so at once, a GPU if asked."""
+    value = float(loss(logits, targets))
+    loss.check()
+    return value
+
+
 @pytest.mark.parametrize("label", [-1, 4, 255])
 def test_a_label_out_of_range_is_refused_and_named(label: int, backend: Backend) -> None:
     targets = TARGETS.copy()
     targets[2] = label
+    loss = CrossEntropyLoss()
     with pytest.raises(ValueError, match=rf"label {label} of sample 2 lies outside 0\.\.3"):
-        CrossEntropyLoss()(backend.asarray(LOGITS), backend.asarray(targets))
+        checked(loss, backend.asarray(LOGITS), backend.asarray(targets))
+
+
+def test_numpy_refuses_a_label_out_of_range_at_once() -> None:
+    loss = CrossEntropyLoss()
+    with pytest.raises(ValueError, match="label 4 of sample 0"):
+        loss(LOGITS, np.full(6, 4))
+    with pytest.raises(ValueError, match="backward needs a forward"):
+        loss.backward()
+
+
+def test_a_loss_goes_on_after_a_refused_label(backend: Backend) -> None:
+    loss, logits = CrossEntropyLoss(), backend.asarray(LOGITS)
+    with pytest.raises(ValueError, match="label -1 of sample 0"):
+        checked(loss, logits, backend.asarray(np.full(6, -1)))
+    value = checked(loss, logits, backend.asarray(TARGETS))
+    assert value == pytest.approx(np.mean(by_formula(LOGITS, TARGETS, 0.0)), rel=1e-13)
+
+
+def test_hits_count_the_right_answers_of_the_last_batch(backend: Backend) -> None:
+    loss = CrossEntropyLoss()
+    for targets in (LOGITS.argmax(axis=1), TARGETS):
+        loss(backend.asarray(LOGITS), backend.asarray(targets))
+        assert loss.hits.shape == ()
+        assert int(loss.hits) == int((LOGITS.argmax(axis=1) == targets).sum())
 
 
 @pytest.mark.parametrize("dtype", [np.float64, bool])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nplenet.backend import Backend, backend_of, get_backend
 from nplenet.layers import Parameter
 from nplenet.models import LeNet5
 from nplenet.optim import BLOCK, SGD, Adam, AdamW, Optimizer, clip_gradient_values, clip_gradients
@@ -29,17 +30,21 @@ every_optimizer = pytest.mark.parametrize(
 )
 
 
-def some_parameters(dtype: str = "float64") -> list[Parameter]:
+NUMPY = get_backend("numpy")
+
+
+def some_parameters(dtype: str = "float64", backend: Backend = NUMPY) -> list[Parameter]:
     """Return three parameters, together somewhat longer than one block."""
     rng = np.random.default_rng(0)
     shapes = {"weight": (BLOCK // 8, 9), "bias": (7,), "scale": ()}
-    return [Parameter(np.asarray(rng.normal(size=s), dtype), name) for name, s in shapes.items()]
+    return [Parameter(backend.asarray(rng.normal(size=s), dtype), k) for k, s in shapes.items()]
 
 
 def fill_gradients(parameters: list[Parameter], seed: int) -> None:
     rng = np.random.default_rng(seed)
     for p in parameters:
-        p.grad[...] = rng.normal(size=p.data.shape)
+        backend = backend_of(p.grad)
+        p.grad[...] = backend.asarray(rng.normal(size=p.data.shape), p.grad.dtype)
 
 
 def run(optimizer: Optimizer, parameters: list[Parameter], seeds: range) -> list[np.ndarray]:
@@ -79,8 +84,10 @@ def one_number(kind: type[Optimizer], settings: dict[str, Any], p: float, gs: li
 
 
 @every_optimizer
-def test_five_steps_follow_the_formula(kind: type[Optimizer], settings: dict[str, Any]) -> None:
-    parameters = some_parameters()
+def test_five_steps_follow_the_formula(
+    kind: type[Optimizer], settings: dict[str, Any], backend: Backend
+) -> None:
+    parameters = some_parameters(backend=backend)
     starts, gradients = [p.data.copy() for p in parameters], []
     optimizer = kind(parameters, **settings)
     for seed in range(5):
@@ -89,21 +96,25 @@ def test_five_steps_follow_the_formula(kind: type[Optimizer], settings: dict[str
         optimizer.step()
     for i, p in enumerate(parameters):
         at = tuple(n - 1 for n in p.data.shape)  # the last element, so that all blocks count
-        expected = one_number(kind, settings, starts[i][at], [g[i][at] for g in gradients])
+        slopes = [float(g[i][at]) for g in gradients]
+        expected = one_number(kind, settings, float(starts[i][at]), slopes)
         # float64 and another order of the operations: some rounding errors of 1e-16
-        assert p.data[at] == pytest.approx(expected, rel=1e-12)
+        assert float(p.data[at]) == pytest.approx(expected, rel=1e-12)
 
 
 @every_optimizer
-def test_every_element_takes_the_same_rule(kind: type[Optimizer], settings: dict[str, Any]) -> None:
-    parameter = Parameter(np.ones(2 * BLOCK + 3), "weight")
+def test_every_element_takes_the_same_rule(
+    kind: type[Optimizer], settings: dict[str, Any], backend: Backend
+) -> None:
+    parameter = Parameter(backend.asarray(np.ones(2 * BLOCK + 3)), "weight")
     optimizer = kind([parameter], **settings)
     for _ in range(3):
         parameter.grad[...] = 0.5
         optimizer.step()
-    assert np.isfinite(parameter.data).all()
-    assert parameter.data[0] != 1.0
-    assert (parameter.data == parameter.data[0]).all()
+    data = backend.to_numpy(parameter.data)
+    assert np.isfinite(data).all()
+    assert data[0] != 1.0
+    assert (data == data[0]).all()
 
 
 @every_optimizer
@@ -256,24 +267,24 @@ def test_a_refused_step_is_not_counted() -> None:
 @every_optimizer
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_loaded_state_continues_bit_for_bit(
-    kind: type[Optimizer], settings: dict[str, Any], dtype: str, tmp_path: Any
+    kind: type[Optimizer], settings: dict[str, Any], dtype: str, tmp_path: Any, backend: Backend
 ) -> None:
-    straight = some_parameters(dtype)
+    straight = some_parameters(dtype, backend)
     expected = run(kind(straight, **settings), straight, range(6))
 
-    parameters = some_parameters(dtype)
+    parameters = some_parameters(dtype, backend)
     optimizer = kind(parameters, **settings)
     run(optimizer, parameters, range(3))
     np.savez(tmp_path / "state.npz", **optimizer.state_dict())
 
-    resumed = some_parameters(dtype)
+    resumed = some_parameters(dtype, backend)
     for p, q in zip(resumed, parameters, strict=True):
         p.data[...] = q.data
     second = kind(resumed, lr=7.0)
     with np.load(tmp_path / "state.npz", allow_pickle=False) as state:
         second.load_state_dict(state)
     for a, b in zip(run(second, resumed, range(3, 6)), expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(backend.to_numpy(a), backend.to_numpy(b))
 
 
 def test_state_names_moments_by_parameter() -> None:

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "optim": {"backend"},
     "schedules": {"backend", "optim"},
     "augment": {"backend"},
-    "data": {"backend"},
+    "data": {"augment", "backend"},
     "models": {"backend", "layers"},
     "compiled": {"backend", "layers", "window"},
 }
@@ -34,6 +34,7 @@ ALLOWED["train"] = BELOW_TRAIN | {"checkpoint"}
 ALLOWED["checkpoint"] = BELOW_TRAIN
 ALLOWED["operations"] = BELOW_TRAIN
 ALLOWED["gradcheck"] = BELOW_TRAIN | {"operations"}
+ALLOWED["doctor"] = BELOW_TRAIN
 ON_TOP = {"__init__", "__main__", "interop", "show"}
 SLOW_OR_OPTIONAL = ("cupy", "cupyx", "PIL", "matplotlib", "torch", "onnx")
 

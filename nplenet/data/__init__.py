@@ -1,10 +1,11 @@
 """Real images in: read and refuse files, find or fetch MNIST, the bundled digits, batches.
 
-Everything here lives on the host and is NumPy; a model moves its batches to a device itself.
+All of it lives on the host and is NumPy, but for the batches of a ``DeviceLoader``.
 """
 
 from .atomic import atomic_write
 from .dataset import DATASETS, Dataset, load_dataset
+from .device import DeviceLoader
 from .digits import load_digits
 from .idx import DataError, MissingDataError, read_idx, write_idx
 from .loader import DataLoader, pad_images, train_validation_split
@@ -15,6 +16,7 @@ __all__ = [
     "DataError",
     "DataLoader",
     "Dataset",
+    "DeviceLoader",
     "MissingDataError",
     "atomic_write",
     "load_dataset",

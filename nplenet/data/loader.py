@@ -3,14 +3,22 @@
 Legend: N images, C channels, H height, W width. Images at rest are uint8.
 """
 
+from __future__ import annotations
+
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..augment import fuse
+from ..backend import Backend, get_backend
+
+if TYPE_CHECKING:
+    from .device import DeviceLoader
 
 Batch = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 Transform = Callable[[npt.NDArray[Any], np.random.Generator | None], npt.NDArray[Any]]
@@ -209,12 +217,30 @@ class DataLoader:
         batches = self._batches()
         return _prefetched(batches, self.prefetch) if self.prefetch else batches
 
-    def _batches(self) -> Iterator[Batch]:
+    def to(self, backend: str | Backend) -> DataLoader | DeviceLoader:
+        """Return a loader whose batches lie on ``backend``: this one for NumPy, else a new one.
+
+        The batches are the same on both. A `transform` that ``nplenet.augment.fuse`` does not know
+        has no kernel, so this loader stays, for the training loop to upload its batches one by one.
+        """
+        target = get_backend(backend) if isinstance(backend, str) else backend
+        pipeline = fuse(self.transform)
+        if target.name == "numpy" or pipeline is None:
+            return self
+        from .device import DeviceLoader
+
+        return DeviceLoader(self, pipeline, target)
+
+    def draw_order(self) -> list[npt.NDArray[np.int64]]:
+        """Draw the order of an epoch: the indexes of the images of each batch."""
         order = np.arange(len(self.images))
         if self.shuffle and self.rng is not None:
             self.rng.shuffle(order)
-        for batch in range(len(self)):
-            indexes = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        return [order[start : start + self.batch_size] for start in starts]
+
+    def _batches(self) -> Iterator[Batch]:
+        for indexes in self.draw_order():
             x = self.images[indexes]
             if self.transform is not None:
                 x = self.transform(x, self.transform_rng)

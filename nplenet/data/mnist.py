@@ -125,6 +125,13 @@ def load_mnist(
     return images, labels
 
 
+def find_mnist(root: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the folder in which ``load_mnist`` finds all four files, or None."""
+    folder, paths = _locate("train", _places(root))
+    found = len(paths) == 2 and len(_locate("test", [folder])[1]) == 2
+    return folder if found else None
+
+
 def _places(root: str | os.PathLike[str] | None) -> list[Path]:
     import platformdirs  # 12 ms that `import nplenet` need not wait for
 

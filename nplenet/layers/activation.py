@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..backend import Array
 from .base import Layer
+
+
+def relu_backward(xp: Any, dy: Array, y: Array) -> Array:
+    return dy * (y > 0)
+
+
+def leaky_relu(xp: Any, x: Array, slope: float) -> Array:
+    return xp.where(x > 0, x, slope * x)
+
+
+def leaky_relu_backward(xp: Any, dy: Array, x: Array, slope: float) -> Array:
+    return xp.where(x > 0, dy, slope * dy)
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, which overflows for no x."""
+    return 0.5 * (1.0 + xp.tanh(0.5 * x))
+
+
+def sigmoid_backward(xp: Any, dy: Array, y: Array) -> Array:
+    return dy * y * (1.0 - y)
+
+
+def tanh_backward(xp: Any, dy: Array, y: Array) -> Array:
+    return dy * (1.0 - y * y)
 
 
 class ReLU(Layer):
@@ -16,7 +43,7 @@ class ReLU(Layer):
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.recall(dy)
-        return dy * (y > 0)
+        return self.backend.run(relu_backward, dy, y)
 
 
 class LeakyReLU(Layer):
@@ -28,31 +55,27 @@ class LeakyReLU(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        positive = x > 0
-        return self.remember(self.backend.xp.where(positive, x, self.negative_slope * x), positive)
+        return self.remember(self.backend.run(leaky_relu, x, self.negative_slope), x)
 
     def backward(self, dy: Array) -> Array:
-        (positive,) = self.recall(dy)
-        return self.backend.xp.where(positive, dy, self.negative_slope * dy)
+        (x,) = self.recall(dy)
+        return self.backend.run(leaky_relu_backward, dy, x, self.negative_slope)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
 
 
 class Sigmoid(Layer):
-    """y = 1 / (1 + exp(-x)); y' = y * (1 - y).
-
-    Computed as (1 + tanh(x / 2)) / 2, the same function, which overflows for no x.
-    """
+    """y = 1 / (1 + exp(-x)); y' = y * (1 - y)."""
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        y = 0.5 * (1.0 + self.backend.xp.tanh(0.5 * x))
+        y = self.backend.run(sigmoid, x)
         return self.remember(y, y)
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.recall(dy)
-        return dy * y * (1.0 - y)
+        return self.backend.run(sigmoid_backward, dy, y)
 
 
 class Tanh(Layer):
@@ -65,4 +88,4 @@ class Tanh(Layer):
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.recall(dy)
-        return dy * (1.0 - y * y)
+        return self.backend.run(tanh_backward, dy, y)

@@ -2,12 +2,117 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
 from ..window import count
 from .base import Layer, Parameter
+
+
+def batch_norm_training(
+    xp: Any,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    num_batches_tracked: Array,
+    momentum: float | None,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """Normalise with the statistics of the batch, and track those in place.
+
+    Parameters
+    ----------
+    x : array (N, C, L)
+    weight, bias, running_mean, running_var : array (C,)
+    num_batches_tracked : int64 array ()
+    momentum : float or None
+    eps : float
+
+    Returns
+    -------
+    y : array (N, C, L)
+    centered : array (N, C, L)
+        x - mean.
+    inverse_std : float64 array (C,)
+        1 / sqrt(var + eps).
+    """
+    m = x.shape[0] * x.shape[2]
+    mean = _channel_sum(x) / m
+    centered = x - _column(mean.astype(x.dtype))
+    var = _channel_dot(xp, centered, centered) / m  # two passes: exact for |mean| >> deviation
+    num_batches_tracked += 1
+    share = 1.0 / num_batches_tracked if momentum is None else momentum
+    running_mean += share * (mean - running_mean)
+    running_var += share * (var * (m / (m - 1)) - running_var)
+    inverse_std = 1.0 / xp.sqrt(var + eps)
+    return _scale_and_shift(centered, inverse_std, weight, bias), centered, inverse_std
+
+
+def batch_norm_inference(
+    xp: Any,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """Normalise with the running statistics; arrays as in ``batch_norm_training``."""
+    centered = x - _column(running_mean)
+    inverse_std = 1.0 / xp.sqrt(running_var.astype(np.float64) + eps)
+    return _scale_and_shift(centered, inverse_std, weight, bias), centered, inverse_std
+
+
+def batch_norm_backward(
+    xp: Any,
+    dy: Array,
+    centered: Array,
+    inverse_std: Array,
+    weight: Array,
+    dweight: Array,
+    dbias: Array,
+    batch_statistics: bool,
+) -> Array:
+    """Add to ``dweight`` and ``dbias`` (C,) in place and return dx; dy and dx are (N, C, L)."""
+    sum_dy = _channel_sum(dy)
+    sum_dy_xhat = inverse_std * _channel_dot(xp, dy, centered)
+    dbias += sum_dy
+    dweight += sum_dy_xhat
+    scale = weight * inverse_std
+    dx = dy * _column(scale.astype(dy.dtype))
+    if batch_statistics:
+        m = dy.shape[0] * dy.shape[2]
+        slope = scale * inverse_std * sum_dy_xhat / m
+        dx -= _column(slope.astype(dy.dtype)) * centered
+        dx -= _column((scale * sum_dy / m).astype(dy.dtype))
+    return dx
+
+
+def _scale_and_shift(centered: Array, inverse_std: Array, weight: Array, bias: Array) -> Array:
+    y = centered * _column((weight * inverse_std).astype(centered.dtype))
+    y += _column(bias)
+    return y
+
+
+def _channel_sum(a: Array) -> Array:
+    """Return the sum of each channel of ``a`` (N, C, L), the outer sum in float64."""
+    return a.sum(axis=2).sum(axis=0, dtype=np.float64)
+
+
+def _channel_dot(xp: Any, a: Array, b: Array) -> Array:
+    """Return sum(a * b) of each channel, the outer sum in float64."""
+    return xp.einsum("ncl,ncl->nc", a, b).sum(axis=0, dtype=np.float64)
+
+
+def _column(channel_values: Array) -> Array:
+    """Return (C,) as (C, 1), which broadcasts against (N, C, L)."""
+    return channel_values[:, None]
 
 
 class _BatchNorm(Layer):
@@ -63,63 +168,29 @@ class _BatchNorm(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        centered, var = self._statistics(x) if self.training else self._running(x)
-        inverse_std = 1.0 / self.backend.xp.sqrt(var + self.eps)
-        y = centered * _column((self.weight.data * inverse_std).astype(x.dtype))
-        y += _column(self.bias.data)
+        m = x.size // self.num_features
+        if self.training and m < 2:
+            raise ValueError(f"{self} needs more than one value a channel to train, got {x.shape}")
+        values = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, L)
+        inputs = (values, self.weight.data, self.bias.data, self.running_mean, self.running_var)
+        if self.training:
+            tracking = (self.num_batches_tracked, self.momentum)
+            found = self.backend.run(batch_norm_training, *inputs, *tracking, self.eps)
+        else:
+            found = self.backend.run(batch_norm_inference, *inputs, self.eps)
+        y, centered, inverse_std = found
         return self.remember(y.reshape(x.shape), centered, inverse_std, self.training)
 
     def backward(self, dy: Array) -> Array:
         centered, inverse_std, batch_statistics = self.recall(dy)
-        g = dy.reshape(centered.shape)  # (N, C, L)
-        sum_dy = _channel_sum(g)
-        sum_dy_xhat = inverse_std * self._channel_dot(g, centered)
-        self.bias.grad += sum_dy
-        self.weight.grad += sum_dy_xhat
-        scale = self.weight.data * inverse_std
-        dx = g * _column(scale.astype(g.dtype))
-        if batch_statistics:
-            m = g.size // self.num_features
-            slope = scale * inverse_std * sum_dy_xhat / m
-            dx -= _column(slope.astype(g.dtype)) * centered
-            dx -= _column((scale * sum_dy / m).astype(g.dtype))
+        arrays = (centered, inverse_std, self.weight.data, self.weight.grad, self.bias.grad)
+        dx = self.backend.run(
+            batch_norm_backward, dy.reshape(centered.shape), *arrays, batch_statistics
+        )
         return dx.reshape(dy.shape)
-
-    def _statistics(self, x: Array) -> tuple[Array, Array]:
-        """Return x - mean as (N, C, L) and the biased variance; track the running statistics."""
-        m = x.size // self.num_features
-        if m < 2:
-            raise ValueError(f"{self} needs more than one value a channel to train, got {x.shape}")
-        x = x.reshape(x.shape[0], self.num_features, -1)
-        mean = _channel_sum(x) / m
-        centered = x - _column(mean.astype(x.dtype))
-        var = self._channel_dot(centered, centered) / m  # two passes: exact for |mean| >> deviation
-        self.num_batches_tracked += 1
-        momentum = 1.0 / self.num_batches_tracked if self.momentum is None else self.momentum
-        self.running_mean += momentum * (mean - self.running_mean)
-        self.running_var += momentum * (var * (m / (m - 1)) - self.running_var)
-        return centered, var
-
-    def _running(self, x: Array) -> tuple[Array, Array]:
-        x = x.reshape(x.shape[0], self.num_features, -1)
-        return x - _column(self.running_mean), self.running_var
-
-    def _channel_dot(self, a: Array, b: Array) -> Array:
-        """Return sum(a * b) of each channel in float64."""
-        return self.backend.xp.einsum("ncl,ncl->nc", a, b).sum(axis=0, dtype=np.float64)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
-
-
-def _channel_sum(a: Array) -> Array:
-    """Return the sum of each channel of ``a`` (N, C, L), the outer sum in float64."""
-    return a.sum(axis=2).sum(axis=0, dtype=np.float64)
-
-
-def _column(channel_values: Array) -> Array:
-    """Return (C,) as (C, 1), which broadcasts against (N, C, L)."""
-    return channel_values[:, None]
 
 
 class BatchNorm2d(_BatchNorm):

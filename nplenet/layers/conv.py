@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..backend import Array
 from ..window import Pair, Window, count, pair
 from .base import Layer, Parameter
 from .initialization import initial_bias, initial_weight
+from .linear import add_sums, product
 
 
 def im2col(xp: Any, x: Array, window: Window) -> Array:
@@ -42,20 +43,17 @@ def im2col(xp: Any, x: Array, window: Window) -> Array:
     return cols.reshape(n, c * len(rows) * len(columns), oh * ow)
 
 
-def col2im(xp: Any, cols: Array, x_shape: Sequence[int], window: Window) -> Array:
+def col2im(xp: Any, cols: Array, x: Array, window: Window) -> None:
     """Add each column back to the pixels it was read from: the transpose of ``im2col``.
 
     Parameters
     ----------
     cols : array (N, C*KH*KW, OH*OW)
-    x_shape : (N, C, H, W)
+    x : array (N, C, H, W)
+        Where the sums are written.
     window : Window
-
-    Returns
-    -------
-    array (N, C, H, W)
     """
-    n, c, h, w = x_shape
+    n, c, h, w = x.shape
     oh, ow = window.output_size(h, w)
     rows, columns = window.slices(0, oh), window.slices(1, ow)
     cols = cols.reshape(n, c, len(rows), len(columns), oh, ow)
@@ -66,7 +64,21 @@ def col2im(xp: Any, cols: Array, x_shape: Sequence[int], window: Window) -> Arra
     padded = xp.zeros((n, c, height, width), dtype=cols.dtype)
     for kw, column in enumerate(columns):
         padded[:, :, :, column] += wide[:, :, kw]
-    return window.unpad(padded, h, w)
+    x[...] = window.unpad(padded, h, w)
+
+
+def add_weight_gradient(xp: Any, dweight: Array, cols: Array, dy: Array) -> None:
+    """Add the sum over n of dy[n] @ cols[n]^T to ``dweight``, in place.
+
+    Parameters
+    ----------
+    dweight : array (F, C, KH, KW)
+    cols : array (N, K, P)
+    dy : array (N, F, P)
+    """
+    # The transposed product: BLAS takes it 1.7 times as fast for the second layer of LeNet-5.
+    transposed = (cols @ dy.transpose(0, 2, 1)).sum(axis=0)  # (K, F)
+    dweight += transposed.T.reshape(dweight.shape)
 
 
 class Conv2d(Layer):
@@ -144,29 +156,26 @@ class Conv2d(Layer):
         y = self.backend.xp.empty((n, f, oh * ow), np.result_type(x.dtype, weight.dtype))
         for part in self._parts(x, y):
             cols = self.backend.run(im2col, x[part], self.window)
-            self.backend.xp.matmul(weight, cols, out=y[part])
+            self.backend.run(product, weight, cols, y[part])
         if self.bias is not None:
             y += self.bias.data[:, None]
         return self.remember(y.reshape(shape), x)
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.recall(dy)
-        n, f = dy.shape[:2]
-        dy = dy.reshape(n, f, -1)  # (N, F, P)
+        n, f, oh, ow = dy.shape
+        dy = dy.reshape(n, f, oh * ow)  # (N, F, P)
         weight = self.weight.data.reshape(f, -1)  # (F, K)
-        dweight = self.backend.xp.zeros_like(weight)
         dx = self.backend.xp.empty(x.shape, dy.dtype) if self.input_gradient else None
         for part in self._parts(x, dy):
-            cols = self.backend.run(
-                im2col, x[part], self.window
-            )  # cheaper to make again than to keep
-            dweight += (cols @ dy[part].transpose(0, 2, 1)).sum(axis=0).T
+            # The columns are cheaper to make again than to keep.
+            cols = self.backend.run(im2col, x[part], self.window)
+            self.backend.run(add_weight_gradient, self.weight.grad, cols, dy[part])
             if dx is not None:
-                dcols = weight.T @ dy[part]
-                dx[part] = self.backend.run(col2im, dcols, x[part].shape, self.window)
-        self.weight.grad += dweight.reshape(self.weight.data.shape)
+                dcols = self.backend.run(product, weight.T, dy[part])
+                self.backend.run(col2im, dcols, dx[part], self.window)
         if self.bias is not None:
-            self.bias.grad += dy.sum(axis=(0, 2))
+            self.backend.run(add_sums, self.bias.grad, dy)
         return dx
 
     def _parts(self, x: Array, y: Array) -> Iterator[slice]:

@@ -9,6 +9,7 @@ from ..backend import Array
 from ..window import count
 from .base import Layer, Parameter
 from .initialization import initial_bias, initial_weight
+from .linear import add_product, add_sums
 
 
 class Dense(Layer):
@@ -64,9 +65,9 @@ class Dense(Layer):
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.recall(dy)
-        self.weight.grad += dy.T @ x
+        self.backend.run(add_product, self.weight.grad, dy.T, x)
         if self.bias is not None:
-            self.bias.grad += dy.sum(axis=0)
+            self.backend.run(add_sums, self.bias.grad, dy)
         return dy @ self.weight.data if self.input_gradient else None
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:

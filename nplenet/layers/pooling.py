@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,77 @@ import numpy as np
 from ..backend import Array
 from ..window import Pair, Window, pair
 from .base import Layer
+
+
+def average_pool(xp: Any, x: Array, window: Window, count_include_pad: bool) -> Array:
+    """Return the average of each window: x (N, C, H, W), result (N, C, OH, OW)."""
+    n, c, h, w = x.shape
+    out = window.output_size(h, w)
+    y = xp.zeros((n, c, *out), dtype=x.dtype)
+    for view in window.taps(window.pad(xp, x), out):
+        y += view
+    y /= _divisor(xp, h, w, window, count_include_pad, x.dtype)
+    return y
+
+
+def average_pool_backward(
+    xp: Any, dy: Array, x_shape: Sequence[int], window: Window, count_include_pad: bool
+) -> Array:
+    """Give each pixel of a window its share of dy (N, C, OH, OW); result of shape ``x_shape``."""
+    n, c, h, w = x_shape
+    share = dy / _divisor(xp, h, w, window, count_include_pad, dy.dtype)
+    dpadded = xp.zeros((n, c, *window.padded_size(h, w)), dtype=dy.dtype)
+    for view in window.taps(dpadded, dy.shape[2:]):
+        view += share
+    return window.unpad(dpadded, h, w)
+
+
+def _divisor(
+    xp: Any, h: int, w: int, window: Window, count_include_pad: bool, dtype: Any
+) -> Array | float:
+    """Return how many pixels each window averages: a number where all agree, else (OH, OW)."""
+    rows = window.coverage(h, 0, count_include_pad)
+    columns = window.coverage(w, 1, count_include_pad)
+    if len(set(rows)) == len(set(columns)) == 1:
+        return float(rows[0] * columns[0])
+    return xp.asarray(np.outer(rows, columns), dtype=dtype)
+
+
+def max_pool(xp: Any, x: Array, window: Window) -> tuple[Array, Array]:
+    """Return the maximum of each window and which tap of the window holds it.
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+    window : Window
+
+    Returns
+    -------
+    y : array (N, C, OH, OW)
+    winner : int32 array (N, C, OH, OW)
+        kh*KW + kw of the first maximum.
+    """
+    n, c, h, w = x.shape
+    out = window.output_size(h, w)
+    y = xp.full((n, c, *out), -np.inf, dtype=x.dtype)
+    winner = xp.zeros((n, c, *out), dtype=np.int32)
+    padded = window.pad(xp, x, value=-np.inf)
+    for tap, view in enumerate(window.taps(padded, out)):
+        better = (view > y) | xp.isnan(view)
+        y = xp.where(better, view, y)
+        winner[better] = tap
+    return y, winner
+
+
+def max_pool_backward(
+    xp: Any, dy: Array, winner: Array, x_shape: Sequence[int], window: Window
+) -> Array:
+    """Give dy (N, C, OH, OW) to the winner of each window; result of shape ``x_shape``."""
+    n, c, h, w = x_shape
+    dpadded = xp.zeros((n, c, *window.padded_size(h, w)), dtype=dy.dtype)
+    for tap, view in enumerate(window.taps(dpadded, dy.shape[2:])):
+        view += dy * (winner == tap)
+    return window.unpad(dpadded, h, w)
 
 
 class _Pool2d(Layer):
@@ -85,30 +157,14 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        n, c, h, w = x.shape
-        out = self.window.output_size(h, w)
-        y = self.backend.xp.zeros((n, c, *out), dtype=x.dtype)
-        for view in self.window.taps(self.window.pad(self.backend.xp, x), out):
-            y += view
-        y /= self._divisor(h, w, x.dtype)
+        y = self.backend.run(average_pool, x, self.window, self.count_include_pad)
         return self.remember(y, x.shape)
 
     def backward(self, dy: Array) -> Array:
         (x_shape,) = self.recall(dy)
-        n, c, h, w = x_shape
-        share = dy / self._divisor(h, w, dy.dtype)
-        dpadded = self.backend.xp.zeros((n, c, *self.window.padded_size(h, w)), dtype=dy.dtype)
-        for view in self.window.taps(dpadded, dy.shape[2:]):
-            view += share
-        return self.window.unpad(dpadded, h, w)
-
-    def _divisor(self, h: int, w: int, dtype: Any) -> Array | float:
-        """Return how many pixels each window averages: a number where all agree, else (OH, OW)."""
-        rows = self.window.coverage(h, 0, self.count_include_pad)
-        columns = self.window.coverage(w, 1, self.count_include_pad)
-        if len(set(rows)) == len(set(columns)) == 1:
-            return float(rows[0] * columns[0])
-        return self.backend.asarray(np.outer(rows, columns), dtype=dtype)
+        return self.backend.run(
+            average_pool_backward, dy, x_shape, self.window, self.count_include_pad
+        )
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (
@@ -151,24 +207,12 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        xp, (n, c, h, w) = self.backend.xp, x.shape
-        out = self.window.output_size(h, w)
-        y = xp.full((n, c, *out), -np.inf, dtype=x.dtype)
-        winner = xp.zeros((n, c, *out), dtype=np.int32)  # number of the tap that holds the maximum
-        padded = self.window.pad(xp, x, value=-np.inf)
-        for tap, view in enumerate(self.window.taps(padded, out)):
-            better = (view > y) | xp.isnan(view)
-            y = xp.where(better, view, y)
-            winner[better] = tap
+        y, winner = self.backend.run(max_pool, x, self.window)
         return self.remember(y, x.shape, winner)
 
     def backward(self, dy: Array) -> Array:
         x_shape, winner = self.recall(dy)
-        n, c, h, w = x_shape
-        dpadded = self.backend.xp.zeros((n, c, *self.window.padded_size(h, w)), dtype=dy.dtype)
-        for tap, view in enumerate(self.window.taps(dpadded, dy.shape[2:])):
-            view += dy * (winner == tap)
-        return self.window.unpad(dpadded, h, w)
+        return self.backend.run(max_pool_backward, dy, winner, x_shape, self.window)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + f", dilation={self.window.dilation}"

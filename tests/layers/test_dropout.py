@@ -1,4 +1,4 @@
-"""Dropout: how much is silenced, the scale, and that backward uses the same mask."""
+"""Dropout: how much is silenced, the scale, the random words, and backward's use of the mask."""
 
 from __future__ import annotations
 
@@ -7,10 +7,48 @@ import pytest
 
 from nplenet.backend import Backend
 from nplenet.layers import Dropout
+from nplenet.layers.dropout import dropout as masked
+from nplenet.layers.dropout import philox
+
+# Counter, key and words: the known answers of philox4x32-10 in Random123 (Salmon et al., 2011).
+# The last are digits of pi.
+KNOWN_ANSWERS = [
+    ([0] * 4, 0, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ([0xFFFFFFFF] * 4, 0xFFFFFFFFFFFFFFFF, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    (
+        [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+        0x299F31D0A4093822,
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
+]
 
 
 def dropout(p: float, seed: int = 0) -> Dropout:
     return Dropout(p, rng=np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(("counter", "key", "words"), KNOWN_ANSWERS)
+def test_philox_gives_the_known_answers(counter: list[int], key: int, words: str) -> None:
+    several = np.tile(np.array(counter, np.uint64)[:, None], 3)
+    found = philox(np, several, key)
+    assert [[f"{word:08x}" for word in column] for column in found.T.tolist()] == [
+        words.split()
+    ] * 3
+
+
+@pytest.mark.parametrize("element", range(4))
+def test_a_value_is_kept_from_its_known_word_on(element: int, backend: Backend) -> None:
+    word = int(KNOWN_ANSWERS[0][2].split()[element], 16)  # of counter 0 and key 0
+    x = backend.asarray(np.ones(4))
+    for threshold, expected in ((word, 1.0), (word + 1, 0.0)):
+        y, _ = backend.run(masked, x, 0, threshold, 1.0)
+        assert backend.to_numpy(y)[element] == expected
+
+
+def test_philox_leaves_its_counters_alone() -> None:
+    counter = np.arange(8, dtype=np.uint64).reshape(4, 2)
+    philox(np, counter, 5)
+    np.testing.assert_array_equal(counter, np.arange(8, dtype=np.uint64).reshape(4, 2))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
@@ -32,6 +70,25 @@ def test_backward_uses_the_mask_of_forward(backend: Backend) -> None:
     y = backend.to_numpy(layer(backend.asarray(np.ones((50, 20)))))
     dx = backend.to_numpy(layer.backward(backend.asarray(np.ones((50, 20)))))
     np.testing.assert_array_equal(dx, y, strict=True)
+
+
+@pytest.mark.parametrize("lag", [1, 2, 4, 84, 100_000 // 4])
+def test_whether_a_value_is_silenced_tells_nothing_of_others(lag: int) -> None:
+    kept = dropout(0.5)(np.ones((100_000,))) > 0
+    agreeing = float((kept[lag:] == kept[:-lag]).mean())
+    assert agreeing == pytest.approx(0.5, abs=5 * 0.5 / len(kept[lag:]) ** 0.5)  # five deviations
+
+
+def test_the_masks_of_two_forwards_tell_nothing_of_each_other() -> None:
+    layer, x = dropout(0.5), np.ones((100_000,))
+    assert float((layer(x) == layer(x)).mean()) == pytest.approx(0.5, abs=5 * 0.5 / 100_000**0.5)
+
+
+def test_a_forward_draws_one_number_whatever_the_size() -> None:
+    small, large = dropout(0.5), dropout(0.5)
+    small(np.ones((1,)))
+    large(np.ones((50, 20)))
+    assert small.rng.bit_generator.state == large.rng.bit_generator.state
 
 
 def test_each_forward_draws_a_new_mask() -> None:

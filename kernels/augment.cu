@@ -1,0 +1,57 @@
+// augment_batch: gather images from a data set, rotate, invert, turn to gray, scale to 0 ... 1.
+//
+//   out[n, c, y, x] = value / 255, where value begins as
+//       images[indexes[n], c, yi, xi]        xi = (A0 x + A1 y + A2) >> 16, yi = (A3 x + A4 y + A5) >> 16
+//       or fill, if (xi, yi) lies outside    (Pillow's rule; A0 ... A5 are coefficients[n])
+//   and becomes, where asked for,
+//       255 - value                          if inverted[n]
+//       (19595 R + 38470 G + 7471 B + 32768) >> 16, for C = 3, if gray[n]
+//
+//   images        (M, C, H, W) uint8, C = 1 or 3
+//   indexes       (N), each 0 ... M - 1
+//   coefficients  (N, 6), or null: no rotation
+//   inverted, gray (N), or null: for none
+//   out           (N, C, H, W)
+//
+// Threads: one a pixel of out with all its channels, in a grid-stride loop. Neighbouring threads differ
+// in x: writes are coalesced, and reads, along a slightly slanted line, nearly so. The division is
+// IEEE's, as NumPy's, and all before it is in integers, so every bit is NumPy's.
+// NumPy twin: augment_batch in nplenet/augment.py.
+
+template <typename T>
+__global__ void augment_batch(const unsigned char* __restrict__ images, const int* __restrict__ indexes,
+                              const int* __restrict__ coefficients,
+                              const unsigned char* __restrict__ inverted,
+                              const unsigned char* __restrict__ gray, T* __restrict__ out, int N, int C,
+                              int H, int W, int fill)
+{
+    const int plane = H * W;
+    const long long total = (long long)N * plane;
+    const long long step = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += step) {
+        const int n = (int)(i / plane);
+        const int pixel = (int)(i % plane);
+        int source = pixel;  // -1 for outside
+        if (coefficients) {
+            const int* a = coefficients + 6 * (long long)n;
+            const int x = pixel % W, y = pixel / W;
+            const int xi = (a[0] * x + a[1] * y + a[2]) >> 16;
+            const int yi = (a[3] * x + a[4] * y + a[5]) >> 16;
+            source = xi >= 0 && xi < W && yi >= 0 && yi < H ? yi * W + xi : -1;
+        }
+        const unsigned char* image = images + (long long)indexes[n] * C * plane;
+        const bool invert = inverted && inverted[n];
+        int value[3];
+        for (int c = 0; c < C; ++c) {
+            const int v = source < 0 ? fill : image[c * (long long)plane + source];
+            value[c] = invert ? 255 - v : v;
+        }
+        if (C == 3 && gray && gray[n]) {
+            const int luminance = (19595 * value[0] + 38470 * value[1] + 7471 * value[2] + 32768) >> 16;
+            value[0] = value[1] = value[2] = luminance;
+        }
+        for (int c = 0; c < C; ++c) {
+            out[((long long)n * C + c) * plane + pixel] = T(value[c]) / T(255);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// sgd, adam: one step of an optimizer for all parameters, which lie side by side in flat arrays.
+//
+// sgd    g = g + weight_decay * p
+//        m = momentum * m + gain * g                     (momentum 0: m is not touched)
+//        p = p - lr * m                                  (Nesterov: p - lr * (g + momentum * m))
+//
+// adam   p = p * shrink                                  (AdamW: 1 - lr * weight_decay; Adam: 1)
+//        g = g + weight_decay * p                        (AdamW: 0)
+//        m = m + (1 - beta1) * (g - m)
+//        v = beta2 * v + (1 - beta2) * g^2
+//        p = p - rate * m / (sqrt(v) + eps)              (rate, eps: with the bias corrections)
+//
+//   p, g, m, v  (n); g is read only
+//
+// Threads: one an element, in a grid-stride loop; neighbouring threads touch neighbouring numbers. Each
+// number is read once and written once. The numbers that depend on the step come from the host, where
+// they are computed in double.
+// NumPy twins: sgd and adam in nplenet/optim.py.
+
+template <typename T>
+__global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ m, long long n, T lr,
+                    T momentum, T gain, T weight_decay, int nesterov)
+{
+    const long long step = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
+        T change = g[i] + weight_decay * p[i];
+        if (momentum != T(0)) {
+            const T average = momentum * m[i] + gain * change;
+            m[i] = average;
+            change = nesterov ? change + momentum * average : average;
+        }
+        p[i] -= lr * change;
+    }
+}
+
+template <typename T>
+__global__ void adam(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ m, T* __restrict__ v,
+                     long long n, T rate, double beta1, double beta2, T eps, T weight_decay, T shrink)
+{
+    const T decay2 = T(beta2), gain1 = T(1.0 - beta1), gain2 = T(1.0 - beta2);
+    const long long step = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
+        const T weight = p[i] * shrink;
+        const T slope = g[i] + weight_decay * weight;
+        const T mean = m[i] + gain1 * (slope - m[i]);
+        const T square = decay2 * v[i] + gain2 * (slope * slope);
+        m[i] = mean;
+        v[i] = square;
+        p[i] = weight - rate * (mean / (sqrt(square) + eps));
+    }
+}

@@ -1,0 +1,83 @@
+"""The dropout kernel: NumPy's masks bit for bit, whatever the order of the threads."""
+
+from __future__ import annotations
+
+import gpusim
+import numpy as np
+import pytest
+
+from nplenet.backend import Backend
+from nplenet.layers import Dropout
+from nplenet.layers.dropout import dropout
+
+# 1 and primes, sizes that do not fill a block of 256 threads, sizes that are no multiple of 4
+SHAPES = [(1,), (3,), (4,), (7, 5), (64, 120), (13, 2, 3, 5), (257,), (1023,), (4 * 70001 + 1,)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_and_mask_equal_numpy_bit_for_bit(
+    cuda: Backend, shape: tuple[int, ...], dtype: type
+) -> None:
+    rng = np.random.default_rng(list(shape))
+    x = rng.standard_normal(shape).astype(dtype)
+    for p in (0.1, 0.5, 0.999, 1.0):
+        key = int(rng.integers(2**64, dtype=np.uint64))
+        numbers = (key, round(p * 2**32), 1 / (1 - p) if p < 1 else 0.0)
+        for ours, twin in zip(
+            cuda.run(dropout, cuda.asarray(x), *numbers), dropout(np, x, *numbers), strict=True
+        ):
+            np.testing.assert_array_equal(cuda.to_numpy(ours), twin, strict=True)
+
+
+@pytest.mark.parametrize("key", [0, 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1])
+def test_both_halves_of_the_key_count(cuda: Backend, key: int) -> None:
+    x = np.ones(5000, np.float32)
+    y, _ = cuda.run(dropout, cuda.asarray(x), key, 2**31, 2.0)
+    np.testing.assert_array_equal(cuda.to_numpy(y), dropout(np, x, key, 2**31, 2.0)[0], strict=True)
+
+
+@pytest.mark.parametrize("order", ["reverse", "random:5"])
+def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> None:
+    x = cuda.asarray(np.random.default_rng(0).standard_normal(3001))
+    expected, _ = cuda.run(dropout, x, 99, 2**31, 2.0)
+    with gpusim.thread_order(order):
+        actual, _ = cuda.run(dropout, x, 99, 2**31, 2.0)
+    assert cuda.to_numpy(actual).tobytes() == cuda.to_numpy(expected).tobytes()
+
+
+def test_an_array_with_gaps_is_read_in_its_order(cuda: Backend) -> None:
+    x = np.random.default_rng(0).standard_normal((30, 20))
+    y, _ = cuda.run(dropout, cuda.asarray(x).T, 7, 2**30, 4 / 3)
+    expected, _ = dropout(np, x.T, 7, 2**30, 4 / 3)
+    np.testing.assert_array_equal(cuda.to_numpy(y), expected, strict=True)
+
+
+def test_an_empty_batch_stays_empty(cuda: Backend) -> None:
+    assert Dropout(0.5).to(cuda)(cuda.asarray(np.empty((0, 5)))).shape == (0, 5)
+
+
+def test_one_generator_gives_both_backends_the_same_masks(cuda: Backend) -> None:
+    x = np.random.default_rng(0).standard_normal((64, 84)).astype(np.float32)
+    host, device = (Dropout(0.25, rng=np.random.default_rng(3)) for _ in range(2))
+    device.to(cuda)
+    for _ in range(3):
+        y, expected = device(cuda.asarray(x)), host(x)
+        np.testing.assert_array_equal(cuda.to_numpy(y), expected, strict=True)
+    dx, expected = device.backward(cuda.asarray(x)), host.backward(x)
+    np.testing.assert_array_equal(cuda.to_numpy(dx), expected, strict=True)
+
+
+@pytest.mark.usefixtures("simulated")
+def test_forward_is_one_launch_and_backward_another(cuda: Backend) -> None:
+    layer = Dropout(0.5).to(cuda)
+    x = cuda.asarray(np.ones((64, 120), np.float32))
+    layer.backward(layer(x))
+    with gpusim.counting() as forward:
+        y = layer(x)
+    with gpusim.counting() as backward:
+        layer.backward(y)
+    for count in (forward, backward):
+        assert (count.launches, count.syncs, count.h2d, count.d2h, count.allocations) == (
+            1, 0, 0, 0, 0,
+        )  # fmt: skip

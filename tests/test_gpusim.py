@@ -1,0 +1,310 @@
+"""The simulated device itself: what it computes and counts, and that it catches planted bugs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gpusim
+import numpy as np
+import pytest
+
+from nplenet.backend import Backend
+
+ORDERS = ("forward", "reverse", "random:1", "random:2")
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="module")
+def cupy(cuda: Backend) -> Any:
+    if not gpusim.installed():
+        pytest.skip("these are tests of the simulated device")
+    return cuda.xp
+
+
+@pytest.fixture(scope="module")
+def run_python(cupy: Any) -> Run:
+    """Run a text in a fresh interpreter, under the sanitizers if asked."""
+
+    def run(text: str, *arguments: str, sanitize: bool = False, **env: str) -> Any:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("CUPY_")}
+        clean["PYTHONPATH"] = str(Path(__file__).parent)
+        prefix = ["-m", "gpusim.sanitize", "python"] if sanitize else []
+        return subprocess.run(
+            [sys.executable, *prefix, "-c", text, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**clean, **env},
+            check=False,
+        )
+
+    return run
+
+
+# -------------------------------------------------------------------- values
+
+RANDOM = np.random.default_rng(0)
+A, B = (RANDOM.standard_normal((6, 5)).astype("f4") for _ in range(2))
+SAME: dict[str, Callable[..., Any]] = {
+    "python scalar": lambda xp, a, b: a + 1.5,
+    "float64 scalar": lambda xp, a, b: a + np.float64(1.5),
+    "broadcast": lambda xp, a, b: a * b[:, :1],
+    "transposed copy": lambda xp, a, b: xp.ascontiguousarray(a.T),
+    "sum of an axis": lambda xp, a, b: a.sum(axis=0),
+    "argmax": lambda xp, a, b: a.argmax(axis=1),
+    "where": lambda xp, a, b: xp.where(a > 0, a, 0),
+    "fancy index": lambda xp, a, b: a[xp.arange(6), xp.asarray([0, 1, 2, 3, 4, 0])],
+    "astype": lambda xp, a, b: (a * 10).astype(xp.int32),
+    "product": lambda xp, a, b: a @ b.T,
+    "float64 product": lambda xp, a, b: a.astype("f8") @ b.astype("f8").T,
+    "vectors": lambda xp, a, b: a[0] @ b[0],
+    "float64 vectors": lambda xp, a, b: a[0].astype("f8") @ b[0].astype("f8"),
+    "matrix and vector": lambda xp, a, b: a @ b[0],
+    "batch": lambda xp, a, b: xp.matmul(a.reshape(2, 3, 5), b.reshape(2, 3, 5).swapaxes(1, 2)),
+    "one matrix for a batch": lambda xp, a, b: a[:, :3] @ b.reshape(2, 3, 5),
+    "one float64 matrix for a batch": lambda xp, a, b: (
+        a[:, :3].astype("f8") @ b.reshape(2, 3, 5).astype("f8")
+    ),
+    "a batch for one matrix": lambda xp, a, b: a.reshape(2, 3, 5) @ b.T,
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_cupy_on_the_simulated_device_equals_numpy(name: str, cupy: Any) -> None:
+    found = cupy.asnumpy(SAME[name](cupy, cupy.asarray(A), cupy.asarray(B)))
+    expected = np.asarray(SAME[name](np, A, B))
+    # Sums of 5 or 6 numbers of about 1, in another order.
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_gemm_adds_to_what_is_there(cupy: Any, dtype: str, order: str, on_device: bool) -> None:
+    from cupy import cublas
+
+    a, b, c = (cupy.asarray(m.astype(dtype), order=order) for m in (A, B.T, np.ones((6, 6))))
+    alpha = cupy.asarray(2.0, dtype) if on_device else 2.0
+    assert cublas.gemm("N", "N", a, b, out=c, alpha=alpha, beta=1.0) is c
+    expected = 2 * A.astype(dtype) @ B.T.astype(dtype) + 1
+    np.testing.assert_allclose(c.get(), expected, rtol=1e-5, atol=1e-6, strict=True)
+
+
+def test_a_batched_product_counts_as_one_gemm(cupy: Any) -> None:
+    a, b = cupy.asarray(A[:, :3]), cupy.asarray(B.reshape(2, 3, 5))
+    with gpusim.counting() as count:
+        a @ b
+    assert count.gemms == 1
+
+
+# -------------------------------------------------------------------- counters
+
+
+def test_counters_are_live_inside_the_block_and_fixed_after_it(cupy: Any) -> None:
+    x = cupy.zeros(1000, "f4")
+    x + 1
+    with gpusim.counting() as count:
+        y = x + 1
+        assert (count.launches, count.syncs) == (1, 0)
+        y.get()
+        cupy.asarray(np.ones(10, "f4"))
+        cupy.cuda.Device().synchronize()
+    x + 2
+    assert (count.launches, count.d2h, count.d2h_bytes) == (1, 1, 4000)
+    assert (count.h2d, count.h2d_bytes) == (1, 40)
+    assert count.syncs >= 2
+
+
+def test_new_memory_holds_nan(cupy: Any) -> None:
+    with cupy.cuda.using_allocator(None):  # the pool would hand out what was used before
+        assert np.isnan(cupy.empty(7).get()).all()
+
+
+def test_out_of_memory_is_cupys_error(cupy: Any) -> None:
+    with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+        cupy.empty(1 << 40, np.uint8)
+
+
+def test_kernels_linked_into_cupy_are_refused(cupy: Any) -> None:
+    with pytest.raises(NotImplementedError, match="need a real device"):
+        cupy.random.default_rng(0)
+
+
+# -------------------------------------------------------------------- installation
+
+
+def test_it_refuses_to_come_after_cupy(run_python: Run) -> None:
+    done = run_python("import cupy, gpusim; gpusim.install(force=True)")
+    assert "must come before 'import cupy'" in done.stderr
+
+
+def test_it_refuses_a_machine_with_a_gpu(run_python: Run) -> None:
+    done = run_python("import gpusim._install as i; i.real_devices = lambda: 1; i.install()")
+    assert "this machine has a real CUDA device" in done.stderr
+
+
+CHANGED = """
+import ctypes, pathlib
+import cupy_backends.cuda.api.runtime as runtime
+import gpusim._build, gpusim._install
+new = ctypes.pythonapi.PyCapsule_New
+new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+name = b"intptr_t (size_t, long, int __pyx_skip_dispatch)"
+runtime.__pyx_capi__["malloc"] = new(1, name, None)
+before = dict(runtime.__pyx_capi__)
+libraries, _ = gpusim._build.native_libraries(pathlib.Path(runtime.__file__).parents[2])
+ctypes.CDLL(str(libraries / "libgpusim_driver.so"))
+try:
+    gpusim._install._swap_runtime(libraries, None)
+except RuntimeError as error:
+    assert runtime.__pyx_capi__ == before, "some functions were swapped"
+    print("refused:", error)
+"""
+
+
+def test_it_refuses_a_cupy_with_other_internals(run_python: Run) -> None:
+    done = run_python(CHANGED)
+    assert "refused: gpusim: CuPy changed the signature of malloc" in done.stdout, done.stderr
+
+
+def test_without_execution_launches_are_counted_all_the_same(run_python: Run) -> None:
+    done = run_python(
+        "import gpusim; gpusim.install(force=True, no_exec=True); import cupy\n"
+        "x = cupy.zeros(8, 'f4'); x += 1; print(float(x[0]), gpusim.counters().launches)"
+    )
+    assert done.stdout.split() == ["0.0", "1"], done.stderr
+
+
+# -------------------------------------------------------------------- planted bugs
+
+WARP = "0xffffffffu"
+ROOM = "__shared__ float s[64]; int t = threadIdx.x;"
+FAULTS = {
+    "divergent_barrier": (
+        "after some threads",
+        "(float* x) { if (threadIdx.x < 32) __syncthreads(); x[threadIdx.x] = 1; }",
+    ),
+    "two_barriers": (
+        "different __syncthreads",
+        "(float* x) { if (threadIdx.x < 32) { __syncthreads(); }\n else { __syncthreads(); } }",
+    ),
+    "shuffle_after_return": (
+        "deadlock",
+        "(float* x) { if (threadIdx.x >= 50) return;"
+        f" x[threadIdx.x] += __shfl_down_sync({WARP}, x[threadIdx.x], 1); }}",
+    ),
+    "shuffle_outside_mask": (
+        "outside the mask",
+        "(float* x) { if (threadIdx.x < 16) x[0] += __shfl_down_sync(0xffffu, 1.0f, 8); }",
+    ),
+    "deep_stack": (
+        "stack overflow",
+        "(float* x) { float a[40000]; for (int i = 0; i < 40000; i++) a[i] = x[0];"
+        " __syncthreads(); x[threadIdx.x] = a[threadIdx.x * 7]; }",
+    ),
+}
+RACES = {
+    "missing_barrier": f"(float* x) {{ {ROOM} s[t] = x[t]; x[t] = s[63 - t]; __syncthreads(); }}",
+    "global_race": "(float* x) { x[0] = x[threadIdx.x]; }",
+}
+MEMORY = {
+    "write_beyond": ("heap-buffer-overflow", "(float* x) { x[threadIdx.x + 937] = 1; }"),
+    "shared_beyond": (
+        "out of bounds for type",
+        "(float* x) { __shared__ float s[32]; s[threadIdx.x] = 1; __syncthreads(); x[0] = s[0]; }",
+    ),
+    "misaligned": ("misaligned address", "(float* x) { *(float4*)(x + 1) = {1, 2, 3, 4}; }"),
+    "signed_overflow": (
+        "signed integer overflow",
+        "(float* x) { int i = (int)x[999] * 3000000; x[i & 7] = 1; }",
+    ),
+}
+
+
+def module(bugs: dict[str, str]) -> gpusim.host.Module:
+    return gpusim.host.compile(
+        "\n".join(f'extern "C" __global__ void {name}{body}' for name, body in bugs.items())
+    )
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_misused_barrier_is_reported(name: str, cupy: Any) -> None:
+    kernel = module({name: FAULTS[name][1]})[name]
+    for order in ORDERS[:3]:
+        with gpusim.thread_order(order), pytest.raises(gpusim.KernelFault, match=FAULTS[name][0]):
+            kernel[1, 64](np.zeros(1000, np.float32))
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_a_race_shows_in_another_order_of_threads(name: str, cupy: Any) -> None:
+    kernel, results = module({name: RACES[name]})[name], []
+    for order in ORDERS:
+        x = np.arange(64, dtype=np.float32)
+        with gpusim.thread_order(order):
+            kernel[1, 64](x)
+        results.append(x.tobytes())
+    assert len(set(results)) > 1
+
+
+SANITIZED = """
+import sys, numpy as np
+from gpusim import host
+source, name = sys.argv[1:]
+host.compile(source, sanitize=True)[name][1, 64](np.arange(1000, dtype="f4"))
+print("NOT CAUGHT")
+"""
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_the_sanitizers_catch(name: str, run_python: Run) -> None:
+    what, body = MEMORY[name]
+    source = f'\n\nextern "C" __global__ void {name}{body}'
+    done = run_python(SANITIZED, source, name, sanitize=True)
+    assert done.returncode != 0
+    assert "NOT CAUGHT" not in done.stdout
+    assert what in done.stderr, done.stderr[-2000:]
+    assert "kernel.cu:3" in done.stderr  # the line of the bug
+
+
+THROUGH_CUPY = """
+import gpusim; gpusim.install(force=True); import cupy
+kernel = cupy.RawKernel('''
+extern "C" __global__ void copy(const float* x, float* y, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i <= n) y[i] = x[i];
+}''', 'copy')
+x = cupy.ones(1000, 'f4'); y = cupy.empty_like(x)
+print('sum', float(x.sum()), flush=True)
+kernel((4,), (256,), (x, y, cupy.int32(1000)))
+print('NOT CAUGHT')
+"""
+
+
+def test_the_sanitizers_see_an_overrun_through_cupy(run_python: Run) -> None:
+    done = run_python(THROUGH_CUPY, sanitize=True)
+    assert done.returncode != 0
+    assert done.stdout.split() == ["sum", "1000.0"]
+    assert "heap-buffer-overflow" in done.stderr, done.stderr[-2000:]
+
+
+def test_sanitizers_need_their_launcher(run_python: Run) -> None:
+    done = run_python("import gpusim; gpusim.install(force=True)", GPUSIM_SANITIZE="1")
+    assert "python -m gpusim.sanitize" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["backward", "reverse:2", "random:x", ""])
+def test_an_unknown_thread_order_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="use forward, reverse, random or random:SEED"):
+        gpusim.set_order(text)
+
+
+def test_a_kernel_that_nvrtc_refuses_is_reported(tmp_path: Path, cupy: Any) -> None:
+    file = tmp_path / "bad.cu"
+    file.write_text('extern "C" __global__ void bad(float* x) { x[0] = y; }')
+    (report,) = gpusim.check_kernels(file, [90], verbose=False)
+    assert 'identifier "y" is undefined' in report.error
