@@ -19,7 +19,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ALLOWED: dict[str, set[str]] = {
     "window": set(),
     "backend": {"window", "cuda"},  # cuda only when it is asked for, see below
-    "cuda": {"backend", "window"},
+    "launch": {"backend"},
+    "cuda": {"backend", "launch", "window"},
     "layers": {"backend", "window"},
     "losses": {"backend"},
     "optim": {"backend"},
@@ -29,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"backend", "layers"},
     "compiled": {"backend", "layers", "window"},
 }
-BELOW_TRAIN = set(ALLOWED) - {"cuda", "window"}
+BELOW_TRAIN = set(ALLOWED) - {"cuda", "launch", "window"}
 ALLOWED["train"] = BELOW_TRAIN | {"checkpoint"}
 ALLOWED["checkpoint"] = BELOW_TRAIN
 ALLOWED["operations"] = BELOW_TRAIN

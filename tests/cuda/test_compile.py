@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gpusim import nvrtc
 
-from nplenet.cuda import signatures
+from nplenet.launch import signatures
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "kernels").glob("*.cu"))

@@ -1,0 +1,195 @@
+"""Launching CUDA kernels: no argument reaches one unless it fits the kernel's C signature."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .backend import Backend
+
+THREADS = 256
+MOST_BLOCKS = 65535  # the kernels loop over what is left
+
+C_TYPES: dict[str, type[np.generic]] = {
+    "float": np.float32,
+    "double": np.float64,
+    "int": np.int32,
+    "long long": np.int64,
+    "unsigned int": np.uint32,
+    "unsigned long long": np.uint64,
+    "unsigned char": np.uint8,
+}
+C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+
+class Parameter(NamedTuple):
+    """A parameter of a kernel: its name, its C type (``T`` for the template's), pointer or not."""
+
+    name: str
+    c_type: str
+    pointer: bool
+
+
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
+_KERNEL = re.compile(
+    r"(template\s*<\s*typename\s+T\s*>\s*)?(?:extern\s+\"C\"\s+)?__global__\s+void\s+"
+    r"(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)"
+)
+
+
+def signatures(source: str) -> dict[str, tuple[bool, list[Parameter]]]:
+    """Return, for each kernel of a CUDA C text, whether it is a template and its parameters.
+
+    Raises
+    ------
+    TypeError
+        For a parameter of a type that no argument is known for.
+    """
+    found = {}
+    for template, name, text in _KERNEL.findall(_COMMENT.sub(" ", source)):
+        parameters = []
+        for declaration in text.split(","):
+            plain = re.sub(r"\b(const|__restrict__)\b|\*", " ", declaration)
+            *words, parameter = plain.split()
+            c_type = " ".join(words)
+            if c_type not in C_TYPES and not (template and c_type == "T"):
+                raise TypeError(f"kernel {name}: {parameter} has the unknown type {c_type!r}")
+            parameters.append(Parameter(parameter, c_type, "*" in declaration))
+        found[name] = bool(template), parameters
+    return found
+
+
+class Launcher(Backend):
+    """A backend that runs kernels/*.cu, compiled by the ``RawModule`` of its array library."""
+
+    def launch(
+        self,
+        file: str,
+        kernel: str,
+        grid: int | tuple[int, ...],
+        *arguments: Any,
+        block: int = THREADS,
+        shared_bytes: int = 0,
+    ) -> None:
+        """Launch a kernel once every argument fits its C signature.
+
+        CuPy itself passes a Python int as 64 bits, a float as a double and any array as a bare
+        pointer, and what does not fit is read as garbage; so nothing is passed unchecked.
+
+        Parameters
+        ----------
+        file, kernel : str
+            ``kernels/<file>.cu`` and the name in it. A template takes its type from the arrays.
+        grid : int or tuple of int
+            Blocks; with a 0 in it nothing is launched (CuPy would launch one block).
+        *arguments
+            Arrays of this backend, None for a null pointer, and numbers.
+
+        Raises
+        ------
+        TypeError
+            For a wrong number of arguments, a host array, a wrong dtype, an array that is not
+            contiguous or not aligned, an array where a number is expected.
+        OverflowError
+            For a number that does not fit its C type.
+        """
+        is_template, parameters = self._signatures(file)[kernel]
+        if len(arguments) != len(parameters):
+            raise TypeError(
+                f"kernel {kernel}: takes {len(parameters)} arguments, got {len(arguments)}"
+            )
+        t = self._template_type(kernel, parameters, arguments) if is_template else ""
+        values = tuple(
+            self._array(kernel, p, value, t) if p.pointer else _number(kernel, p, value, t)
+            for p, value in zip(parameters, arguments, strict=True)
+        )
+        blocks = (grid,) if isinstance(grid, int) else grid
+        if min(blocks) < 1:
+            return
+        function = self._function(file, f"{kernel}<{t}>" if is_template else kernel)
+        function(blocks, (block,), values, shared_mem=shared_bytes)
+
+    def launch_each(self, file: str, kernel: str, count: int, *arguments: Any) -> None:
+        """Launch a kernel whose threads take one of ``count`` elements each, in a loop."""
+        self.launch(file, kernel, min(-(-count // THREADS), MOST_BLOCKS), *arguments)
+
+    def _template_type(
+        self, kernel: str, parameters: Sequence[Parameter], arguments: Sequence[Any]
+    ) -> str:
+        for p, value in zip(parameters, arguments, strict=True):
+            if p.c_type == "T" and p.pointer and self.owns(value):
+                if value.dtype not in C_NAMES:
+                    raise TypeError(
+                        f"kernel {kernel}: {p.name} is {value.dtype}, expected float32 or float64"
+                    )
+                return C_NAMES[value.dtype]
+        raise TypeError(f"kernel {kernel}: no array says which float type is meant")
+
+    def _array(self, kernel: str, p: Parameter, array: Any, t: str) -> Any:
+        expected = np.dtype(C_TYPES[t if p.c_type == "T" else p.c_type])
+        if array is None:
+            return None
+        if not self.owns(array):
+            raise TypeError(
+                f"kernel {kernel}: {p.name} must be a CuPy array, got {type(array).__name__}"
+            )
+        if array.dtype != expected:
+            raise TypeError(f"kernel {kernel}: {p.name} is {array.dtype}, expected {expected}")
+        if not array.flags.c_contiguous:
+            raise TypeError(f"kernel {kernel}: {p.name} must be C-contiguous")
+        if array.data.ptr % expected.itemsize:
+            raise TypeError(f"kernel {kernel}: {p.name} is not aligned to its {expected}")
+        return array
+
+    @cache  # noqa: B019  the one backend object lives as long as the process
+    def _signatures(self, file: str) -> dict[str, tuple[bool, list[Parameter]]]:
+        return signatures(kernel_source(file))
+
+    @cache  # noqa: B019
+    def _function(self, file: str, expression: str) -> Any:
+        """Compile one kernel with NVRTC, at first use."""
+        names = (expression,) if "<" in expression else ()
+        module = self.xp.RawModule(
+            code=kernel_source(file), options=("-std=c++17",), name_expressions=names or None
+        )
+        return module.get_function(expression)
+
+    # ------------------------------------------------------------------ examining
+
+
+def _number(kernel: str, p: Parameter, value: Any, t: str) -> np.generic:
+    """Return ``value`` as the NumPy scalar of its C type; nothing is rounded to an integer."""
+    kind = C_TYPES[t if p.c_type == "T" else p.c_type]
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"kernel {kernel}: {p.name} must be a number, got {type(value).__name__}")
+    if issubclass(kind, np.floating):
+        with np.errstate(over="ignore"):
+            number = kind(value)
+        if math.isfinite(value) and not math.isfinite(number):
+            raise OverflowError(f"kernel {kernel}: {p.name}={value!r} does not fit {kind.__name__}")
+        return number
+    if not isinstance(value, numbers.Integral):
+        raise TypeError(f"kernel {kernel}: {p.name} must be an integer, got {value!r}")
+    try:
+        return kind(int(value))
+    except OverflowError:
+        raise OverflowError(
+            f"kernel {kernel}: {p.name}={value!r} does not fit {kind.__name__}"
+        ) from None
+
+
+def kernel_source(file: str) -> str:
+    """Return the text of a kernel file: package data, or the top-level folder of a checkout."""
+    try:
+        folder = files("nplenet.kernels")
+    except ModuleNotFoundError:
+        folder = Path(__file__).parents[1] / "kernels"
+    return folder.joinpath(f"{file}.cu").read_text(encoding="utf-8")
