@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 Pair = tuple[int, int]
@@ -63,6 +64,7 @@ class Window:
     dilation: Pair = (1, 1)
     ceil_mode: bool = False
 
+    @cache  # noqa: B019  a few integers for each shape, asked for in every part of every batch
     def output_size(self, height: int, width: int) -> Pair:
         """Return (OH, OW) for an input of ``height`` x ``width``; a ValueError if none fits."""
         out = self._length(height, 0), self._length(width, 1)
@@ -80,6 +82,7 @@ class Window:
         hangs_over = self.ceil_mode and rest > 0 and (steps + 1) * stride < length + padding
         return max(0, steps + 1 + hangs_over)
 
+    @cache  # noqa: B019
     def padded_size(self, height: int, width: int) -> Pair:
         """Return the size of a frame that holds the padded input and every window."""
         out = self.output_size(height, width)
@@ -117,11 +120,14 @@ class Window:
         top, left = self.padding
         return padded[:, :, top : top + height, left : left + width]
 
-    def slices(self, axis: int, out: int) -> list[slice]:
+    @cache  # noqa: B019
+    def slices(self, axis: int, out: int) -> tuple[slice, ...]:
         """Return, for each position in the window, the rows (axis 0) or columns (1) it reads."""
         stride, dilation = self.stride[axis], self.dilation[axis]
         reach = (out - 1) * stride + 1
-        return [slice(k * dilation, k * dilation + reach, stride) for k in range(self.size[axis])]
+        return tuple(
+            slice(k * dilation, k * dilation + reach, stride) for k in range(self.size[axis])
+        )
 
     def taps(self, padded: Any, out: Pair) -> Iterator[Any]:
         """Yield for each tap, row by row, the view (N, C, OH, OW) of what it reads."""
