@@ -80,6 +80,8 @@ def positive(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     say = (lambda *words: None) if args.quiet else print
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)  # now, not after the training it would lose
 
     # Load. Validation images come out of the training set; the test set is for the end.
     data = load_dataset(args.dataset, args.data_dir, download=not args.no_download)
@@ -120,7 +122,9 @@ def main(argv: list[str] | None = None) -> int:
         loader,
         epochs=epochs,
         schedule=schedule,
-        validation=(data.train_images[held_out], data.train_labels[held_out]),
+        validation=(data.train_images[held_out], data.train_labels[held_out])
+        if len(held_out)  # a very small --limit leaves none
+        else None,
         progress=not args.quiet,
         on_epoch=say,
     )
@@ -136,7 +140,6 @@ def main(argv: list[str] | None = None) -> int:
         f"trained in {history.seconds:.1f} s"
     )
     if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
         with atomic_write(args.output / "history.json") as file:
             record = {
                 "arguments": {
@@ -155,5 +158,5 @@ def main(argv: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (BackendError, DataError, MemoryError, NonFiniteLoss, ValueError) as error:
+    except (BackendError, DataError, MemoryError, NonFiniteLoss, OSError, ValueError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")

@@ -30,7 +30,7 @@ C_TYPES: dict[str, type[np.generic]] = {
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
-class Parameter(NamedTuple):
+class KernelParameter(NamedTuple):
     """A parameter of a kernel: its name, its C type (``T`` for the template's), pointer or not."""
 
     name: str
@@ -45,7 +45,7 @@ _KERNEL = re.compile(
 )
 
 
-def signatures(source: str) -> dict[str, tuple[bool, list[Parameter]]]:
+def signatures(source: str) -> dict[str, tuple[bool, list[KernelParameter]]]:
     """Return, for each kernel of a CUDA C text, whether it is a template and its parameters.
 
     Raises
@@ -62,7 +62,7 @@ def signatures(source: str) -> dict[str, tuple[bool, list[Parameter]]]:
             c_type = " ".join(words)
             if c_type not in C_TYPES and not (template and c_type == "T"):
                 raise TypeError(f"kernel {name}: {parameter} has the unknown type {c_type!r}")
-            parameters.append(Parameter(parameter, c_type, "*" in declaration))
+            parameters.append(KernelParameter(parameter, c_type, "*" in declaration))
         found[name] = bool(template), parameters
     return found
 
@@ -122,7 +122,7 @@ class Launcher(Backend):
         self.launch(file, kernel, min(-(-count // THREADS), MOST_BLOCKS), *arguments)
 
     def _template_type(
-        self, kernel: str, parameters: Sequence[Parameter], arguments: Sequence[Any]
+        self, kernel: str, parameters: Sequence[KernelParameter], arguments: Sequence[Any]
     ) -> str:
         for p, value in zip(parameters, arguments, strict=True):
             if p.c_type == "T" and p.pointer and self.owns(value):
@@ -133,7 +133,7 @@ class Launcher(Backend):
                 return C_NAMES[value.dtype]
         raise TypeError(f"kernel {kernel}: no array says which float type is meant")
 
-    def _array(self, kernel: str, p: Parameter, array: Any, t: str) -> Any:
+    def _array(self, kernel: str, p: KernelParameter, array: Any, t: str) -> Any:
         expected = np.dtype(C_TYPES[t if p.c_type == "T" else p.c_type])
         if array is None:
             return None
@@ -150,7 +150,7 @@ class Launcher(Backend):
         return array
 
     @cache  # noqa: B019  the one backend object lives as long as the process
-    def _signatures(self, file: str) -> dict[str, tuple[bool, list[Parameter]]]:
+    def _signatures(self, file: str) -> dict[str, tuple[bool, list[KernelParameter]]]:
         return signatures(kernel_source(file))
 
     @cache  # noqa: B019
@@ -165,7 +165,7 @@ class Launcher(Backend):
     # ------------------------------------------------------------------ examining
 
 
-def _number(kernel: str, p: Parameter, value: Any, t: str) -> np.generic:
+def _number(kernel: str, p: KernelParameter, value: Any, t: str) -> np.generic:
     """Return ``value`` as the NumPy scalar of its C type; nothing is rounded to an integer."""
     kind = C_TYPES[t if p.c_type == "T" else p.c_type]
     if not isinstance(value, numbers.Real):

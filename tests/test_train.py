@@ -233,6 +233,22 @@ def test_the_example_refuses_bad_options_in_one_line(options: list[str], word: s
     assert "Traceback" not in done.stderr
 
 
+def test_the_example_trains_on_so_few_images_that_none_is_held_out() -> None:
+    done = example("--dataset", "digits", "--limit", 8, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert "8 training, 0 validation" in done.stdout
+    assert "validation loss" not in done.stdout
+
+
+def test_an_output_folder_that_can_t_be_made_stops_the_run_before_it_trains(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = example("--dataset", "digits", "--epochs", 1000, "--output", tmp_path / "file" / "run")
+    assert done.returncode == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "epoch" not in done.stdout
+
+
 def test_the_example_without_a_gpu_says_what_to_install() -> None:
     done = example("--backend", "cupy", "--dataset", "digits", "--limit", 64, "--epochs", 1)
     if done.returncode == 0:

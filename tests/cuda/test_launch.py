@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend
-from nplenet.launch import Parameter, signatures
+from nplenet.launch import KernelParameter, signatures
 
 N, C, H, W = 1, 2, 4, 4
 TAIL = (N, C, H, W, 3, 3, 2, 2, 1, 1, 0, 0, 1, 1)  # of im2col with a 3x3 window: 2x2 outputs
@@ -65,15 +65,18 @@ def test_a_signature_holds_names_types_and_pointers() -> None:
         "one": (
             True,
             [
-                Parameter("x", "T", True),
-                Parameter("y", "unsigned char", True),
-                Parameter("eps", "T", False),
-                Parameter("n", "long long", False),
+                KernelParameter("x", "T", True),
+                KernelParameter("y", "unsigned char", True),
+                KernelParameter("eps", "T", False),
+                KernelParameter("n", "long long", False),
             ],
         ),
         "two": (
             False,
-            [Parameter("step", "unsigned long long", True), Parameter("f", "double", False)],
+            [
+                KernelParameter("step", "unsigned long long", True),
+                KernelParameter("f", "double", False),
+            ],
         ),
     }
 
