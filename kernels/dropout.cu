@@ -3,46 +3,53 @@
 //   y[i] = x[i] * mask[i]        mask[i] = 0 if word[i] < threshold, else scale
 //
 //   threshold = p * 2^32, scale = 1 / (1 - p), both from the host
-//   word[i] = word i / B of the Philox4x32-10 counter i % B, with B = ceil(n / 4)
+//   word[i] = half i % 8 (the low half of a word first) of what Philox4x64-10 makes of counter 1 + i / 8
 //   x, y, mask  (n)
 //
 // Philox (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3") has no state: any thread
 // makes the words of any counter, so the mask depends on the key alone, not on the order of the threads.
 //
-// Threads: one a counter, in a grid-stride loop; its four words serve the elements i, i + B, i + 2B and
-// i + 3B, so neighbouring threads read and write neighbouring numbers.
+// Threads: a block takes 8 * 256 elements at a time, in a grid-stride loop. Each thread makes the words of
+// one counter, which decide 8 neighbouring elements; they pass through shared memory, so that neighbouring
+// threads read and write neighbouring numbers. blockDim.x is 256.
 // NumPy twin: dropout in nplenet/layers/dropout.py.
 
-// Words c of a counter become four random words.
-__device__ void philox4x32_10(unsigned int c[4], unsigned int k0, unsigned int k1)
+// Make four random words of (counter, 0, 0, 0) and the key (k0, 0): ten rounds (section 3.3).
+__device__ void philox4x64_10(unsigned long long counter, unsigned long long k0, unsigned long long words[4])
 {
+    const unsigned long long A = 0xD2E7470EE14C6C93ull, B = 0xCA5A826395121157ull;
+    unsigned long long c0 = counter, c1 = 0, c2 = 0, c3 = 0, k1 = 0;
     for (int round = 0; round < 10; ++round) {
-        const unsigned long long a = 0xD2511F53ull * c[0];
-        const unsigned long long b = 0xCD9E8D57ull * c[2];
-        c[0] = (unsigned int)(b >> 32) ^ c[1] ^ k0;
-        c[1] = (unsigned int)b;
-        c[2] = (unsigned int)(a >> 32) ^ c[3] ^ k1;
-        c[3] = (unsigned int)a;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        const unsigned long long even = c0;
+        c0 = __umul64hi(B, c2) ^ c1 ^ k0;
+        c1 = B * c2;
+        c2 = __umul64hi(A, even) ^ c3 ^ k1;
+        c3 = A * even;
+        k0 += 0x9E3779B97F4A7C15ull;
+        k1 += 0xBB67AE8584CAA73Bull;
     }
+    words[0] = c0;
+    words[1] = c1;
+    words[2] = c2;
+    words[3] = c3;
 }
 
 template <typename T>
 __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, T* __restrict__ mask, long long n,
                         unsigned long long key, unsigned long long threshold, T scale)
 {
-    const long long counters = (n + 3) / 4;
-    const long long step = (long long)gridDim.x * blockDim.x;
-    for (long long j = (long long)blockIdx.x * blockDim.x + threadIdx.x; j < counters; j += step) {
-        unsigned int words[4] = {(unsigned int)j, (unsigned int)(j >> 32), 0u, 0u};
-        philox4x32_10(words, (unsigned int)key, (unsigned int)(key >> 32));
-        for (int w = 0; w < 4; ++w) {
-            const long long i = w * counters + j;
-            if (i >= n) break;
-            const T m = words[w] < threshold ? T(0) : scale;
-            mask[i] = m;
-            y[i] = x[i] * m;
+    __shared__ unsigned long long words[4 * 256];
+    const long long span = 8 * 256;
+    const int t = threadIdx.x;
+    for (long long first = span * blockIdx.x; first < n; first += span * gridDim.x) {
+        philox4x64_10(1 + first / 8 + t, key, words + 4 * t);
+        __syncthreads();
+        for (int e = t; e < span && first + e < n; e += 256) {
+            const unsigned int word = (unsigned int)(words[e / 2] >> (e % 2 * 32));
+            const T m = word < threshold ? T(0) : scale;
+            mask[first + e] = m;
+            y[first + e] = x[first + e] * m;
         }
+        __syncthreads();
     }
 }

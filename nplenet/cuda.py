@@ -277,7 +277,7 @@ class CupyBackend(Launcher):
         x = self.xp.ascontiguousarray(x)
         y, mask = self.xp.empty_like(x), self.xp.empty_like(x)
         numbers = (x.size, key, threshold, scale)
-        self.launch_each("dropout", "dropout", -(-x.size // 4), x, y, mask, *numbers)
+        self.launch_each("dropout", "dropout", -(-x.size // 8), x, y, mask, *numbers)
         return y, mask
 
     # ------------------------------------------------------------------ loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,74 +9,49 @@ import numpy as np
 from ..backend import Array
 from .base import Layer
 
-MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
-KEY_STEPS = np.array([[0x9E3779B9], [0xBB67AE85]], np.uint64)
-ROUNDS = np.arange(10, dtype=np.uint64)[:, None, None]
 
+def keep_mask(key: int, n: int, threshold: int) -> np.ndarray:
+    """Return which of n values dropout keeps.
 
-def philox(xp: Any, counter: Array, key: int) -> Array:
-    """Return four random words for each counter, by Philox4x32-10.
-
-    The words of a counter depend on it and the key alone, so they can be made in any order, or all
-    at once. A round, done ten times, mixes the words (c0, c1, c2, c3) with the two halves of the
-    key (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3):
-
-        c0, c1, c2, c3 = high(B c2) ^ c1 ^ k0,  low(B c2),  high(A c0) ^ c3 ^ k1,  low(A c0)
-        k0, k1 = k0 + 0x9E3779B9,  k1 + 0xBB67AE85        (A, B: the ``MULTIPLIERS``)
+    NumPy's Philox4x64-10 encrypts the counters 1, 2, 3, ... with the key; each gives four random
+    words of 64 bits, and each of these two of 32, the low half first (the byte order of every
+    machine with a CUDA device). Value i is silenced if word i is below the threshold.
 
     Parameters
     ----------
-    counter : uint64 array (4, n)
-        Each number below 2^32.
     key : int
         0 ... 2^64 - 1.
+    n : int
+    threshold : int
+        0 ... 2^32: of 2^32 values, so many are silenced on average.
 
     Returns
     -------
-    uint64 array (4, n)
-        Each number below 2^32.
+    bool array (n,)
+        True where the value is kept.
     """
-    low, half = 0xFFFFFFFF, 32
-    halves = np.array([[key & low], [key >> half]], np.uint64)
-    keys = xp.asarray((halves + ROUNDS * KEY_STEPS) & low)
-    multipliers = xp.asarray(MULTIPLIERS)
-    # Words 0 and 2, and words 1 and 3, take the same operations: half as many calls.
-    even, odd = counter[0::2].copy(), counter[1::2].copy()
-    product = xp.empty_like(even)
-    swapped = product[::-1]
-    for round_key in keys:
-        xp.multiply(even, multipliers, out=product)
-        xp.right_shift(swapped, half, out=even)
-        odd ^= round_key
-        even ^= odd
-        xp.bitwise_and(swapped, low, out=odd)
-    return xp.stack([even, odd], axis=1).reshape(counter.shape)
+    words = np.random.Philox(key=key).random_raw(-(-n // 2)).view(np.uint32)
+    return words[:n] >= threshold
 
 
 def dropout(xp: Any, x: Array, key: int, threshold: int, scale: float) -> tuple[Array, Array]:
     """Return x times a mask of 0 and ``scale``; and the mask.
 
-    The same key gives the same mask, whatever the backend and the dtype: element i of n, counted
-    in C order, is silenced if word i // B of counter i % B is below the threshold, B = ceil(n / 4).
+    The same key gives the same mask, whatever the backend and the dtype.
 
     Parameters
     ----------
     x : array of float32 or float64, any shape
-    key : int
-        0 ... 2^64 - 1.
-    threshold : int
-        0 ... 2^32: of so many words of 2^32 the values are silenced.
+    key, threshold : int
+        What ``keep_mask`` takes; its values are counted in C order of ``x``.
     scale : float
 
     Returns
     -------
     y, mask : arrays like ``x``
     """
-    n = math.prod(x.shape)
-    counter = xp.zeros((4, -(-n // 4)), dtype=np.uint64)
-    counter[0] = xp.arange(counter.shape[1], dtype=np.uint64)
-    words = philox(xp, counter, key).reshape(-1)[:n]
-    mask = (words >= threshold).reshape(x.shape) * x.dtype.type(scale)
+    kept = xp.asarray(keep_mask(key, x.size, threshold)).reshape(x.shape)
+    mask = kept * x.dtype.type(scale)
     return x * mask, mask
 
 
@@ -89,8 +63,11 @@ class Dropout(Layer):
     The scale keeps the expected value, so that in ``eval`` the layer passes x unchanged
     (Srivastava et al., 2014, section 10).
 
-    Each forward draws one number, the key of its mask (see ``dropout``), so both backends see the
-    same masks and the state of ``rng`` is all that a checkpoint need keep.
+    The masks come from Philox, a generator without a state: it encrypts the counters 1, 2, 3, ...
+    with a key, and what comes out is as good as random (Salmon et al., 2011, "Parallel random
+    numbers: as easy as 1, 2, 3", section 3.3). Each forward draws one number, the key of its mask.
+    So the threads of a GPU make their parts of it in any order, both backends see the same masks,
+    and the state of ``rng`` is all that a checkpoint need keep.
 
     Parameters
     ----------
@@ -120,5 +97,5 @@ class Dropout(Layer):
         (mask,) = self.recall(dy)
         return dy if mask is None else dy * mask
 
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
+    def arguments(self) -> dict[str, Any]:
+        return {"p": self.p}

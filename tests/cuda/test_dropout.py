@@ -10,8 +10,8 @@ from nplenet.backend import Backend
 from nplenet.layers import Dropout
 from nplenet.layers.dropout import dropout
 
-# 1 and primes, sizes that do not fill a block of 256 threads, sizes that are no multiple of 4
-SHAPES = [(1,), (3,), (4,), (7, 5), (64, 120), (13, 2, 3, 5), (257,), (1023,), (4 * 70001 + 1,)]
+# around the 2048 elements of a block of threads, and sizes that are no multiple of its 8 a thread
+SHAPES = [(64, 120), (13, 2, 3, 5), (2047,), (2048,), (2049,), (8 * 70001 + 1,)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -30,8 +30,16 @@ def test_values_and_mask_equal_numpy_bit_for_bit(
             np.testing.assert_array_equal(cuda.to_numpy(ours), twin, strict=True)
 
 
+def test_every_size_up_to_100_has_the_masks_of_numpy(cuda: Backend) -> None:
+    for n in range(1, 101):
+        x = np.ones(n, np.float32)
+        _, mask = cuda.run(dropout, cuda.asarray(x), n, 2**31, 2.0)
+        expected = dropout(np, x, n, 2**31, 2.0)[1]
+        np.testing.assert_array_equal(cuda.to_numpy(mask), expected, strict=True)
+
+
 @pytest.mark.parametrize("key", [0, 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1])
-def test_both_halves_of_the_key_count(cuda: Backend, key: int) -> None:
+def test_any_key_of_64_bits_gives_the_masks_of_numpy(cuda: Backend, key: int) -> None:
     x = np.ones(5000, np.float32)
     y, _ = cuda.run(dropout, cuda.asarray(x), key, 2**31, 2.0)
     np.testing.assert_array_equal(cuda.to_numpy(y), dropout(np, x, key, 2**31, 2.0)[0], strict=True)
@@ -44,6 +52,16 @@ def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> 
     with gpusim.thread_order(order):
         actual, _ = cuda.run(dropout, x, 99, 2**31, 2.0)
     assert cuda.to_numpy(actual).tobytes() == cuda.to_numpy(expected).tobytes()
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse", "random:5"])
+def test_a_single_block_of_threads_makes_a_large_mask_in_a_loop(cuda: Backend, order: str) -> None:
+    x = np.random.default_rng(0).standard_normal(3 * 2048 + 5)
+    y, mask = cuda.xp.zeros(x.shape), cuda.xp.zeros(x.shape)
+    with gpusim.thread_order(order):
+        cuda.launch("dropout", "dropout", 1, cuda.asarray(x), y, mask, x.size, 99, 2**31, 2.0)
+    for ours, twin in zip((y, mask), dropout(np, x, 99, 2**31, 2.0), strict=True):
+        np.testing.assert_array_equal(cuda.to_numpy(ours), twin, strict=True)
 
 
 def test_an_array_with_gaps_is_read_in_its_order(cuda: Backend) -> None:

@@ -605,6 +605,9 @@ static inline float __uint2float_rn(unsigned x) {
 static inline unsigned __umulhi(unsigned a, unsigned b) {
   return uint64_t(a) * b >> 32;
 }
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  return (unsigned __int128)a * b >> 64;
+}
 static inline int __mulhi(int a, int b) {
   return int64_t(a) * b >> 32;
 }
