@@ -3,8 +3,9 @@
 Read the layers in ``nplenet/layers``; train with ``python examples/train_mnist.py``.
 """
 
-from . import augment, data, gradcheck, layers, losses, models, optim, schedules
+from . import augment, checkpoint, data, gradcheck, layers, losses, models, optim, schedules, train
 from .backend import BackendError, get_backend
+from .checkpoint import load_model, save_model
 
 __version__ = "0.1.0"
 
@@ -12,12 +13,16 @@ __all__ = [
     "BackendError",
     "__version__",
     "augment",
+    "checkpoint",
     "data",
     "get_backend",
     "gradcheck",
     "layers",
+    "load_model",
     "losses",
     "models",
     "optim",
+    "save_model",
     "schedules",
+    "train",
 ]

@@ -7,11 +7,14 @@ the oracle, they run on either library, and a backend takes over only what it do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 Array = Any
 """An array of the backend at hand: numpy.ndarray or cupy.ndarray."""
@@ -38,6 +41,58 @@ def generator(seed: int | None, purpose: str) -> np.random.Generator:
         raise ValueError(f"unknown purpose {purpose!r} of a random generator, expected {PURPOSES}")
     sequence = np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose),))
     return np.random.Generator(np.random.PCG64(sequence))
+
+
+def generator_state(rng: np.random.Generator) -> dict[str, Any]:
+    """Return the state of a generator as numbers, strings, lists and dicts, ready for JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: plain(inner) for name, inner in value.items()}
+        return value.tolist() if isinstance(value, np.ndarray) else value
+
+    state: dict[str, Any] = plain(rng.bit_generator.state)
+    return state
+
+
+def restore_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Bring ``rng`` into a ``state`` that ``generator_state`` returned.
+
+    Raises
+    ------
+    ValueError
+        When it is no state of a generator of this kind; ``rng`` is unchanged then.
+    """
+    kind = type(rng.bit_generator)
+    try:
+        probe: Any = kind()
+        probe.state = state
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"not the state of a {kind.__name__} generator: {error}") from None
+    rng.bit_generator.state = probe.state
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that decide the bits of a run: Python, NumPy, nplenet, the machine."""
+    from . import __version__
+
+    return {
+        "nplenet": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep matrix products on one thread.
+
+    They are small here, and threads that wait for each other on a busy machine have been seen to
+    make a step ten times as slow.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 class Backend:

@@ -1,4 +1,4 @@
-"""The network this library is about: LeNet-5 with batch norm, ReLU and dropout."""
+"""The network this library is about: LeNet-5 with batch norm, ReLU and dropout, in two orders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from .backend import generator
-from .layers import AvgPool2d, BatchNorm2d, Conv2d, Dense, Dropout, Flatten, ReLU, Sequential
+from .layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    ReLU,
+    Sequential,
+)
 
 
 class LeNet5(Sequential):
@@ -75,4 +85,45 @@ class LeNet5(Sequential):
                 Dropout(dropout, rng=masks),
                 dense(84, num_classes),
             ),
+        )
+
+    @staticmethod
+    def notebook(*, seed: int | None = None) -> Sequential:
+        """Return the variant for images of 28x28 that many notebooks train.
+
+        The first convolution pads its image to 32x32; batch norm stands behind the pool, and behind
+        each hidden dense layer too; convolutions carry a bias; half of the hidden units are silent.
+
+        Parameters
+        ----------
+        seed : int, optional
+            Of the initial weights, drawn as PyTorch does, and of the dropout masks; fresh entropy
+            when left out.
+
+        Returns
+        -------
+        Sequential
+            x (N, 1, 28, 28); y (N, 10), the logits. The names of its parameters equal those of the
+            same ``nn.Sequential`` in PyTorch.
+        """
+        weights, masks = generator(seed, "init"), generator(seed, "dropout")
+        return Sequential(
+            Conv2d(1, 6, 5, padding=2, rng=weights, init="pytorch"),
+            ReLU(),
+            AvgPool2d(2),
+            BatchNorm2d(6),
+            Conv2d(6, 16, 5, rng=weights, init="pytorch"),
+            ReLU(),
+            AvgPool2d(2),
+            BatchNorm2d(16),
+            Flatten(),
+            Dense(400, 120, rng=weights, init="pytorch"),
+            ReLU(),
+            BatchNorm1d(120),
+            Dropout(0.5, rng=masks),
+            Dense(120, 84, rng=weights, init="pytorch"),
+            ReLU(),
+            BatchNorm1d(84),
+            Dropout(0.5, rng=masks),
+            Dense(84, 10, rng=weights, init="pytorch"),
         )

@@ -6,22 +6,21 @@ a number; so the losses and hits of the steps stay on the backend, and are read 
 
 from __future__ import annotations
 
-import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from .augment import ToFloat
-from .backend import Array, Backend, backend_of
+from .backend import Array, Backend, backend_of, one_blas_thread
+from .checkpoint import Checkpoint, CheckpointFolder, Progress, Run
 from .data import DataLoader, DeviceLoader
+from .evaluation import evaluate_batches, naming_batch_size, plain_batches
 from .layers import Layer, Sequential
 from .losses import CrossEntropyLoss
 from .optim import Optimizer
@@ -30,25 +29,6 @@ from .schedules import Schedule
 
 class NonFiniteLoss(ArithmeticError):
     """The loss became infinite or not a number; the message names epoch, step and layer."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of a model on labelled images.
-
-    Attributes
-    ----------
-    loss : float
-        Mean cross entropy.
-    accuracy : float
-        Share of right answers, 0 to 1.
-    confusion : list of lists of int
-        ``confusion[label][answer]`` counts images.
-    """
-
-    loss: float
-    accuracy: float
-    confusion: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -76,10 +56,19 @@ class Epoch:
 
 @dataclass
 class History:
-    """The epochs of a run, and whether it was interrupted."""
+    """The epochs of a run.
+
+    Attributes
+    ----------
+    epochs : list of Epoch
+    interrupted : str
+        The name of the signal that ended it, or nothing.
+    seconds : float
+        Spent in all sittings.
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
-    interrupted: bool = False
+    interrupted: str = ""
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,72 +76,7 @@ class History:
         return asdict(self)
 
 
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Keep matrix products on one thread.
-
-    They are small here, and threads that wait for each other on a busy machine have been seen to
-    make a step ten times as slow.
-    """
-    with threadpool_limits(1, user_api="blas"):
-        yield
-
-
-@_one_blas_thread()
-def evaluate(
-    model: Layer,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    classes: int = 10,
-    batch_size: int = 256,
-) -> Evaluation:
-    """Run ``model`` in eval mode over images converted to floats, and nothing else.
-
-    Parameters
-    ----------
-    model : Layer
-        Maps floats (N, C, H, W) to logits (N, classes). Its mode is restored afterwards.
-    images : uint8 (N, C, H, W)
-    labels : int (N,)
-    """
-    return _evaluate(model, _test_loader(model, images, labels, batch_size), classes)
-
-
-def _test_loader(
-    model: Layer, images: np.ndarray, labels: np.ndarray, batch_size: int = 256
-) -> DataLoader | DeviceLoader:
-    """Return a loader of images as they are, in their order, on the backend of ``model``."""
-    return DataLoader(images, labels, batch_size, transform=ToFloat()).to(model.backend)
-
-
-def _evaluate(model: Layer, loader: DataLoader | DeviceLoader, classes: int = 10) -> Evaluation:
-    backend, labels = model.backend, loader.labels
-    loss_function = CrossEntropyLoss(reduction="sum")
-    losses = backend.xp.zeros(len(loader))
-    answers = backend.xp.zeros(len(labels), np.int64)
-    was_training = model.training
-    model.eval()
-    try:
-        with _naming_batch_size(loader, "evaluation"):
-            for i, (images, targets) in enumerate(loader):
-                logits = model(backend.asarray(images))
-                losses[i] = loss_function(logits, backend.asarray(targets))
-                start = i * loader.batch_size
-                answers[start : start + len(targets)] = logits.argmax(axis=1)
-        loss_function.check()
-    finally:
-        model.train(was_training)
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (labels, backend.to_numpy(answers)), 1)
-    return Evaluation(
-        loss=float(backend.to_numpy(losses).sum()) / len(labels),
-        accuracy=float(np.trace(confusion)) / len(labels),
-        confusion=confusion.tolist(),
-    )
-
-
-@_one_blas_thread()
+@one_blas_thread()
 def fit(
     model: Layer,
     loss: CrossEntropyLoss,
@@ -162,13 +86,17 @@ def fit(
     epochs: int,
     schedule: Schedule | None = None,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
+    patience: int | None = None,
+    checkpoints: CheckpointFolder | None = None,
+    resume: Checkpoint | None = None,
+    arguments: Mapping[str, Any] | None = None,
     progress: bool = True,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
-    """Train ``model`` for ``epochs`` passes over ``loader``.
+    """Train ``model`` until it has had ``epochs`` passes over ``loader``.
 
-    The first Ctrl-C stops after the step at hand and returns what was reached; the second one
-    interrupts at once.
+    The first Ctrl-C or SIGTERM stops after the step at hand, saves it and returns what was reached;
+    the second one interrupts at once.
 
     Parameters
     ----------
@@ -178,6 +106,16 @@ def fit(
         Stepped after each training step.
     validation : (images, labels), optional
         Evaluated after each epoch.
+    patience : int, optional
+        Stop after so many epochs without a better validation accuracy (or as good a one with a
+        lower loss).
+    checkpoints : CheckpointFolder, optional
+        Where the run is saved.
+    resume : Checkpoint, optional
+        Go on from there: with the same arguments the weights become the same, bit for bit, as
+        without the break. What is not in it, ``model`` and all that, is made as for the first time.
+    arguments : mapping, optional
+        What made the run, JSON-able; saved with it.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
@@ -191,39 +129,77 @@ def fit(
         ``model.backend.reading_interval = 0`` has each step looked at, and waited for.
     MemoryError
         Naming the batch size, when the memory of the backend is used up.
+    CheckpointError
+        When ``resume`` is of another run, or another run is using the folder.
     """
-    history, begin = History(), time.perf_counter()
-    test_loader = None if validation is None else _test_loader(model, *validation)
-    with _stop_on_ctrl_c() as stop, _without_input_gradient(model):
-        for number in range(1, epochs + 1):
+    needs_validation = patience is not None or (checkpoints and checkpoints.keep == "best")
+    if needs_validation and validation is None:
+        raise ValueError("patience and keeping the best epoch need validation images")
+    run = Run(model, optimizer, schedule, loader, arguments or {})
+    so_far = Progress() if resume is None else run.restore(resume)
+    history = History([Epoch(**figures) for figures in so_far.epochs])
+    test_batches = None if validation is None else plain_batches(model, *validation)
+    begin = time.perf_counter() - so_far.seconds
+    with (
+        checkpoints or nullcontext(),
+        _stop_on_signals() as stop,
+        _without_input_gradient(model),
+    ):
+        while len(history.epochs) < epochs and not _exhausted(history.epochs, patience):
             model.train()
-            record = _train_epoch(model, loss, optimizer, loader, number, schedule, progress, stop)
-            if stop.is_set():
-                history.interrupted = True
+            if so_far.step == 0:
+                so_far.loader = run.host_loader.state_dict()
+            figures = _train_epoch(run, loss, so_far, stop, checkpoints, progress, begin)
+            if stop.signal and so_far.step < len(loader):
                 break
-            if test_loader is not None:
-                result = _evaluate(model, test_loader)
-                record |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
-            epoch = Epoch(**record)
+            if test_batches is not None:
+                result = evaluate_batches(model, test_batches)
+                figures |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
+            epoch = Epoch(**figures)
             history.epochs.append(epoch)
+            so_far = Progress(
+                epochs=[asdict(epoch) for epoch in history.epochs],
+                loader=run.host_loader.state_dict(),
+                seconds=time.perf_counter() - begin,
+            )
+            if checkpoints is not None:
+                checkpoints.save_epoch(run, so_far, _best(history.epochs) == epoch)
             if on_epoch is not None:
                 on_epoch(epoch)
+            if stop.signal:
+                break
+    history.interrupted = stop.signal
     history.seconds = time.perf_counter() - begin
     return history
 
 
+def _best(epochs: list[Epoch]) -> Epoch:
+    """Return the first of the epochs with the best validation result."""
+    return max(epochs, key=lambda e: (e.validation_accuracy or 0.0, -(e.validation_loss or 0.0)))
+
+
+def _exhausted(epochs: list[Epoch], patience: int | None) -> bool:
+    return (
+        patience is not None
+        and bool(epochs)
+        and (epochs[-1].epoch - _best(epochs).epoch >= patience)
+    )
+
+
 def _train_epoch(
-    model: Layer,
+    run: Run,
     loss: CrossEntropyLoss,
-    optimizer: Optimizer,
-    loader: DataLoader | DeviceLoader,
-    number: int,
-    schedule: Schedule | None,
+    so_far: Progress,
+    stop: _Stop,
+    checkpoints: CheckpointFolder | None,
     progress: bool,
-    stop: threading.Event,
+    begin: float,
 ) -> dict[str, Any]:
-    backend, begin = model.backend, time.perf_counter()
-    tally = _Tally(backend, len(loader))
+    """Train what is left of an epoch; return its figures and leave its state in ``so_far``."""
+    model, optimizer, loader, backend = run.model, run.optimizer, run.loader, run.model.backend
+    number, done = len(so_far.epochs) + 1, so_far.step
+    epoch_begin = time.perf_counter() - so_far.epoch_seconds
+    tally = _Tally(backend, len(loader), so_far)
     bar = tqdm(
         total=min(len(loader) * loader.batch_size, len(loader.images)),
         desc=f"epoch {number}",
@@ -232,13 +208,23 @@ def _train_epoch(
         leave=False,
         disable=None if progress else True,
     )
-    with bar, _naming_batch_size(loader, f"epoch {number}"):
-        for images, labels in loader:
+
+    def read() -> None:
+        _read(tally, number, model, loss, x)
+        so_far.losses, so_far.hits = tally.losses_read, tally.hits_read
+        now = time.perf_counter()
+        so_far.seconds, so_far.epoch_seconds = now - begin, now - epoch_begin
+
+    with bar, naming_batch_size(loader, f"epoch {number}"):
+        for step, (images, labels) in enumerate(loader, start=1):
+            if step <= done:  # before the break: the loader makes it again, to draw what it drew
+                tally.pass_over(len(labels))
+                continue
             x, y = backend.asarray(images), backend.asarray(labels)
             logits = model(x)
             tally.add(loss(logits, y), loss.hits, len(y))
             if tally.due():
-                _read(tally, number, model, loss, x)
+                read()
                 bar.update(tally.seen - bar.n)
                 bar.set_postfix(
                     loss=f"{tally.loss:.4f}", accuracy=f"{tally.accuracy:.2%}", refresh=False
@@ -246,12 +232,15 @@ def _train_epoch(
             optimizer.zero_grad()
             model.backward(loss.backward())
             optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            if stop.is_set():
+            if run.schedule is not None:
+                run.schedule.step()
+            if checkpoints is not None and (stop.signal or checkpoints.due(step)):
+                read()
+                checkpoints.save(run, so_far)
+            if stop.signal:
                 break
-        _read(tally, number, model, loss, x)
-    seconds = time.perf_counter() - begin
+        if len(tally.sizes) > done:
+            read()
     return {
         "epoch": number,
         "lr": optimizer.lr,
@@ -259,8 +248,8 @@ def _train_epoch(
         "accuracy": tally.accuracy,
         "validation_loss": None,
         "validation_accuracy": None,
-        "seconds": seconds,
-        "images_per_second": tally.seen / seconds,
+        "seconds": so_far.epoch_seconds,
+        "images_per_second": tally.seen / so_far.epoch_seconds,
     }
 
 
@@ -270,26 +259,30 @@ class _Tally:
     Attributes
     ----------
     sizes : list of int
-        Images in the batch of each step added.
-    seen : int
-        Images in the steps that have been read; ``loss`` and ``accuracy`` are means over these.
+        Images in the batch of each step of the epoch so far.
+    losses_read, hits_read : array (steps read,)
+        float64 and int64; ``seen`` images, and ``loss`` and ``accuracy`` are means over these.
     not_finite : (step, loss) or None
         The first step whose loss was not finite; steps count from 1.
     """
 
-    def __init__(self, backend: Backend, steps: int) -> None:
+    def __init__(self, backend: Backend, steps: int, so_far: Progress) -> None:
         self.backend = backend
-        self.losses = backend.xp.zeros(steps)  # float64, so that nothing is rounded
-        self.hits = backend.xp.zeros(steps, np.int64)
+        self._losses = backend.xp.zeros(steps)  # float64, so that nothing is rounded
+        self._hits = backend.xp.zeros(steps, np.int64)
+        self.losses_read, self.hits_read = so_far.losses, so_far.hits
         self.sizes: list[int] = []
         self.not_finite: tuple[int, float] | None = None
-        self.seen, self._steps_read, self._loss_sum, self._hit_sum = 0, 0, 0.0, 0
         self._next_reading = time.perf_counter() + backend.reading_interval
+
+    def pass_over(self, size: int) -> None:
+        """Take in a step of before the break, whose figures are among those read."""
+        self.sizes.append(size)
 
     def add(self, loss: Array, hits: Array, size: int) -> None:
         """Take in a step: its mean loss, and how many of ``size`` answers were right."""
         step = len(self.sizes)
-        self.losses[step], self.hits[step] = loss, hits
+        self._losses[step], self._hits[step] = loss, hits
         self.sizes.append(size)
 
     def due(self) -> bool:
@@ -298,24 +291,29 @@ class _Tally:
 
     def read(self) -> None:
         """Fetch the steps added since the last reading: a GPU ends all work given to it first."""
-        new = slice(self._steps_read, len(self.sizes))
-        losses = self.backend.to_numpy(self.losses[new])
+        begin = len(self.losses_read)
+        new = slice(begin, len(self.sizes))
+        losses, hits = map(self.backend.to_numpy, (self._losses[new], self._hits[new]))
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size and self.not_finite is None:
-            self.not_finite = self._steps_read + int(bad[0]) + 1, float(losses[bad[0]])
-        self.seen += sum(self.sizes[new])
-        self._loss_sum += float(losses @ np.array(self.sizes[new], float))
-        self._hit_sum += int(self.backend.to_numpy(self.hits[new]).sum())
-        self._steps_read = len(self.sizes)
+            self.not_finite = begin + int(bad[0]) + 1, float(losses[bad[0]])
+        self.losses_read = np.concatenate([self.losses_read, losses])
+        self.hits_read = np.concatenate([self.hits_read, hits])
         self._next_reading = time.perf_counter() + self.backend.reading_interval
 
     @property
+    def seen(self) -> int:
+        return sum(self.sizes[: len(self.losses_read)])
+
+    @property
     def loss(self) -> float:
-        return self._loss_sum / max(self.seen, 1)
+        # Summed anew each time, so that it does not depend on how often it was read.
+        weights = self.sizes[: len(self.losses_read)]
+        return float(np.sum(self.losses_read * weights)) / max(self.seen, 1)
 
     @property
     def accuracy(self) -> float:
-        return self._hit_sum / max(self.seen, 1)
+        return int(self.hits_read.sum()) / max(self.seen, 1)
 
 
 def _read(tally: _Tally, epoch: int, model: Layer, loss: CrossEntropyLoss, x: Array) -> None:
@@ -333,18 +331,6 @@ def _read(tally: _Tally, epoch: int, model: Layer, loss: CrossEntropyLoss, x: Ar
         f"the loss is {value} in epoch {epoch}, step {step}{noticed}: "
         f"{first_layer_not_finite(model, x)}; a smaller learning rate may help"
     )
-
-
-@contextmanager
-def _naming_batch_size(loader: DataLoader | DeviceLoader, where: str) -> Iterator[None]:
-    """Add to a MemoryError, NumPy's or CuPy's, what can be done about it."""
-    try:
-        yield
-    except MemoryError as error:
-        raise MemoryError(
-            f"no memory left for batches of {loader.batch_size} images in {where} ({error}); "
-            "a smaller batch size needs less"
-        ) from error
 
 
 def first_layer_not_finite(model: Layer, x: Array) -> str:
@@ -379,45 +365,33 @@ def _without_input_gradient(model: Layer) -> Iterator[None]:
         model.input_gradient = before
 
 
+@dataclass
+class _Stop:
+    """The name of the signal that asked for an end, or nothing."""
+
+    signal: str = ""
+
+
 @contextmanager
-def _stop_on_ctrl_c() -> Iterator[threading.Event]:
-    """Turn the first SIGINT into an event, so that no update is left half done."""
-    stop = threading.Event()
+def _stop_on_signals() -> Iterator[_Stop]:
+    """Take note of the first Ctrl-C or SIGTERM, so that no update is left half done."""
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
 
     def request_stop(signum: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, previous)
+        stop.signal = signal.Signals(signum).name
+        restore()
 
-    previous = signal.signal(signal.SIGINT, request_stop)
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, request_stop)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def confusion_table(confusion: list[list[int]]) -> str:
-    """Return a confusion matrix as text: a row a label, a column an answer, dots for zeros."""
-    classes = range(len(confusion))
-    width = max(len(str(count)) for row in confusion for count in row) + 1
-    head = "label".ljust(7) + "".join(f"{k:>{width}}" for k in classes) + "   recall"
-    rows = [head]
-    for k, row in enumerate(confusion):
-        cells = "".join(f"{count or '.':>{width}}" for count in row)
-        recall = f"{row[k] / sum(row):8.2%}" if sum(row) else "       -"
-        rows.append(f"{k:<7}{cells} {recall}")
-    return "\n".join(rows)
-
-
-def environment() -> dict[str, str]:
-    """Return the versions that decide the bits of a run: Python, NumPy, nplenet, the machine."""
-    from . import __version__
-
-    return {
-        "nplenet": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
+        restore()

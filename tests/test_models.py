@@ -1,4 +1,4 @@
-"""LeNet5: its names, sizes and seeds."""
+"""LeNet5 and its notebook variant: names, sizes and seeds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend
+from nplenet.layers import Dropout
 from nplenet.models import LeNet5
 
 # Of the same module in PyTorch: list(torch_model.state_dict()).
@@ -28,6 +29,23 @@ PYTORCH_KEYS = [
     "classifier.4.bias",
     "classifier.7.weight",
     "classifier.7.bias",
+]
+
+# Likewise of the nn.Sequential.
+NOTEBOOK_KEYS = [
+    f"{layer}.{name}"
+    for layer, names in [
+        (0, ["weight", "bias"]),
+        (3, ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]),
+        (4, ["weight", "bias"]),
+        (7, ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]),
+        (9, ["weight", "bias"]),
+        (11, ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]),
+        (13, ["weight", "bias"]),
+        (15, ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]),
+        (17, ["weight", "bias"]),
+    ]
+    for name in names
 ]
 
 
@@ -105,3 +123,36 @@ def test_float64_is_float64_throughout() -> None:
     assert {a.dtype for a in (y, dx, *(p.grad for p in model.parameters()))} == {
         np.dtype(np.float64)
     }
+
+
+# ------------------------------------------------------------------ the notebook variant
+
+
+def test_the_names_of_the_notebooks_state_are_those_of_the_pytorch_module() -> None:
+    assert list(LeNet5.notebook().state_dict()) == NOTEBOOK_KEYS
+
+
+def test_the_notebooks_summary_counts_62_158_parameters() -> None:
+    total = LeNet5.notebook().summary((1, 1, 28, 28)).splitlines()[-1]
+    assert total.split() == ["total", "(1,", "10)", "62,158", "416,520"]
+
+
+def test_the_notebook_gives_a_logit_a_class_for_images_of_28_by_28(backend: Backend) -> None:
+    model = LeNet5.notebook(seed=0).to(backend)
+    y = backend.to_numpy(model(backend.asarray(images(3)[:, :, 2:-2, 2:-2])))
+    assert y.shape == (3, 10)
+    assert y.dtype == np.float32
+    assert np.isfinite(y).all()
+
+
+def test_the_notebook_silences_half_of_the_hidden_units_in_training() -> None:
+    assert [layer.p for layer in LeNet5.notebook() if isinstance(layer, Dropout)] == [0.5, 0.5]
+
+
+def test_the_same_seed_gives_the_notebook_the_same_weights_and_masks() -> None:
+    a, b = LeNet5.notebook(seed=3), LeNet5.notebook(seed=3)
+    assert all(np.array_equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    x = images()[:, :, 2:-2, 2:-2]
+    np.testing.assert_array_equal(a(x), b(x), strict=True)
+    other = LeNet5.notebook(seed=4).state_dict()["0.weight"]
+    assert not np.array_equal(a.state_dict()["0.weight"], other)

@@ -28,15 +28,17 @@ ALLOWED: dict[str, set[str]] = {
     "augment": {"backend"},
     "data": {"augment", "backend"},
     "models": {"backend", "layers"},
-    "compiled": {"backend", "layers", "window"},
+    "compiled": {"backend", "layers", "losses", "optim", "window"},
 }
+ALLOWED["architecture"] = {"layers"}
 BELOW_TRAIN = set(ALLOWED) - {"cuda", "launch", "window"}
-ALLOWED["train"] = BELOW_TRAIN | {"checkpoint"}
 ALLOWED["checkpoint"] = BELOW_TRAIN
+ALLOWED["evaluation"] = BELOW_TRAIN
+ALLOWED["train"] = BELOW_TRAIN | {"checkpoint", "evaluation"}
 ALLOWED["operations"] = BELOW_TRAIN
 ALLOWED["gradcheck"] = BELOW_TRAIN | {"operations"}
 ALLOWED["doctor"] = BELOW_TRAIN
-ON_TOP = {"__init__", "__main__", "interop", "show"}
+ON_TOP = {"__init__", "__main__", "commands", "interop", "recognize", "show"}
 SLOW_OR_OPTIONAL = ("cupy", "cupyx", "PIL", "matplotlib", "torch", "onnx")
 
 

@@ -17,12 +17,13 @@ import pytest
 from nplenet.augment import ToFloat, seed_pipeline
 from nplenet.backend import Array, Backend, NumpyBackend, generator, get_backend
 from nplenet.data import DataLoader, load_digits, load_mnist, pad_images
+from nplenet.evaluation import confusion_table, evaluate
 from nplenet.layers import Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import AdamW
 from nplenet.schedules import OneCycleLR
-from nplenet.train import Epoch, History, NonFiniteLoss, confusion_table, evaluate, fit
+from nplenet.train import Epoch, History, NonFiniteLoss, fit
 
 ROOT = Path(__file__).parents[1]
 Images = npt.NDArray[np.uint8]
@@ -228,7 +229,7 @@ def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_pa
 )
 def test_the_example_refuses_bad_options_in_one_line(options: list[str], word: str) -> None:
     done = example("--dataset", "digits", *options)  # the last --dataset counts
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert word in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -243,7 +244,7 @@ def test_the_example_trains_on_so_few_images_that_none_is_held_out() -> None:
 def test_an_output_folder_that_can_t_be_made_stops_the_run_before_it_trains(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = example("--dataset", "digits", "--epochs", 1000, "--output", tmp_path / "file" / "run")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert str(tmp_path / "file") in done.stderr
     assert "Traceback" not in done.stderr
     assert "epoch" not in done.stdout
@@ -270,10 +271,10 @@ def test_ctrl_c_ends_with_what_was_reached(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         output = process.stdout.read()
         assert process.wait(60) == 130
-    assert "interrupted after" in output
+    assert "interrupted by SIGINT after" in output
     assert "test accuracy" in output
     record = json.loads((tmp_path / "history.json").read_text())
-    assert record["interrupted"]
+    assert record["interrupted"] == "SIGINT"
     assert len(record["epochs"]) >= 2
 
 

@@ -1,20 +1,26 @@
 """Write a file in whole or not at all: temporary name in the same folder, flush, rename."""
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(
+    path: str | os.PathLike[str], *, previous: str | os.PathLike[str] | None = None
+) -> Iterator[BinaryIO]:
     """Open a binary file that appears under `path` only when the block ends without an error.
 
     Parameters
     ----------
     path
         Final name. An existing file is replaced in one step; readers see the old or the new one.
+    previous
+        A name under which the existing file is kept. It is given before the new file takes over
+        `path`, so that at no moment both names lack a whole file.
 
     Yields
     ------
@@ -34,7 +40,39 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
+        if previous is not None and path.exists():
+            _keep(path, Path(previous))
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give the file at `path` the name `previous` too; it loses the first where it can't have both.
+
+    A hard link can't replace a file, so it is made under the temporary name's pattern and renamed.
+    """
+    link = previous.with_name(f".{previous.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links
+        os.replace(path, previous)
+        return
+    try:
+        os.replace(link, previous)
+    finally:
+        link.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlast a power cut, where the system lets a folder be opened."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse; the file is there all the same
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -20,7 +20,8 @@ class DeviceLoader:
     The images are uploaded once, as uint8. What is random is drawn on the host, by the generators
     of the host's loader in the same order, and uploaded once an epoch: so both loaders give the
     same images, and within an epoch nothing is copied and nobody waits. Leaving an epoch early
-    leaves the generators as after a whole one.
+    leaves the generators as after a whole one; the host's ``loader.state_dict()``, taken before,
+    brings them back.
 
     Parameters
     ----------

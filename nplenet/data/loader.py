@@ -5,17 +5,19 @@ Legend: N images, C channels, H height, W width. Images at rest are uint8.
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..augment import fuse
-from ..backend import Backend, get_backend
+from ..backend import Backend, generator_state, get_backend, restore_generator
 
 if TYPE_CHECKING:
     from .device import DeviceLoader
@@ -216,6 +218,44 @@ class DataLoader:
         """Start an epoch."""
         batches = self._batches()
         return _prefetched(batches, self.prefetch) if self.prefetch else batches
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the generators, ready for JSON; to be taken between epochs.
+
+        With the number of batches seen since, it tells which batch comes next: the epoch is begun
+        again from this state, and those batches are passed over.
+        """
+        return {name: generator_state(rng) for name, rng in self._generators().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` returned; to be done between epochs.
+
+        Raises
+        ------
+        ValueError
+            When it is not of a loader with the same generators; nothing is changed then.
+        """
+        own = self._generators()
+        if own.keys() != state.keys():
+            raise ValueError(
+                f"DataLoader.load_state_dict: got states of {sorted(state) or 'nothing'}, "
+                f"expected those of {sorted(own) or 'nothing'}"
+            )
+        for rng in (copy.deepcopy(own), own):  # the first to see whether all states fit
+            for name, generator in rng.items():
+                restore_generator(generator, state[name])
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        both = {"rng": self.rng, "transform_rng": self.transform_rng}
+        return {name: rng for name, rng in both.items() if rng is not None}
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of images and labels, which tells one data set from another."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.labels):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def to(self, backend: str | Backend) -> DataLoader | DeviceLoader:
         """Return a loader whose batches lie on ``backend``: this one for NumPy, else a new one.

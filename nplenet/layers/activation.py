@@ -61,8 +61,8 @@ class LeakyReLU(Layer):
         (x,) = self.recall(dy)
         return self.backend.run(leaky_relu_backward, dy, x, self.negative_slope)
 
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
+    def arguments(self) -> dict[str, Any]:
+        return {"negative_slope": self.negative_slope}
 
 
 class Sigmoid(Layer):

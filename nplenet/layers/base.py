@@ -180,6 +180,15 @@ class Layer:
                     found.append(value)
         return found
 
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Return the random generators that layers draw from, by path; layers may share one."""
+        return {
+            path + name: value
+            for path, layer in self.modules()
+            for name, value in vars(layer).items()
+            if isinstance(value, np.random.Generator)
+        }
+
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""
         for parameter in self.parameters():
@@ -272,12 +281,17 @@ class Layer:
         """Return the multiply-adds of a forward pass (matrix products only)."""
         return 0
 
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments, for ``repr``."""
-        return ""
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name, as plain values: what makes a layer like it.
+
+        For ``repr``, and for a checkpoint, from which the layer is made again.
+        """
+        return {}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.extra_repr()})"
+        sizes = ("_channels", "_features")
+        parts = [str(v) if k.endswith(sizes) else f"{k}={v}" for k, v in self.arguments().items()]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _describe(x: object) -> str:

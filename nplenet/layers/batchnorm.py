@@ -189,8 +189,8 @@ class _BatchNorm(Layer):
         )
         return dx.reshape(dy.shape)
 
-    def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+    def arguments(self) -> dict[str, Any]:
+        return {"num_features": self.num_features, "eps": self.eps, "momentum": self.momentum}
 
 
 class BatchNorm2d(_BatchNorm):

@@ -192,9 +192,12 @@ class Conv2d(Layer):
         n, _, oh, ow = self.output_shape(input_shape)
         return n * oh * ow * int(self.weight.data.size)
 
-    def extra_repr(self) -> str:
-        w = self.window
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={w.size}, stride={w.stride}, "
-            f"padding={w.padding}, bias={self.bias is not None}"
-        )
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "kernel_size": self.window.size,
+            "stride": self.window.stride,
+            "padding": self.window.padding,
+            "bias": self.bias is not None,
+        }

@@ -94,10 +94,14 @@ class _Pool2d(Layer):
         n, c, h, w = input_shape
         return (n, c, *self.window.output_size(h, w))
 
-    def extra_repr(self) -> str:
+    def arguments(self) -> dict[str, Any]:
         w = self.window
-        text = f"kernel_size={w.size}, stride={w.stride}, padding={w.padding}"
-        return text + (", ceil_mode=True" if w.ceil_mode else "")
+        return {
+            "kernel_size": w.size,
+            "stride": w.stride,
+            "padding": w.padding,
+            "ceil_mode": w.ceil_mode,
+        }
 
 
 def _pooling_window(
@@ -166,10 +170,8 @@ class AvgPool2d(_Pool2d):
             average_pool_backward, dy, x_shape, self.window, self.count_include_pad
         )
 
-    def extra_repr(self) -> str:
-        return super().extra_repr() + (
-            "" if self.count_include_pad else ", count_include_pad=False"
-        )
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"count_include_pad": self.count_include_pad}
 
 
 class MaxPool2d(_Pool2d):
@@ -214,5 +216,5 @@ class MaxPool2d(_Pool2d):
         x_shape, winner = self.recall(dy)
         return self.backend.run(max_pool_backward, dy, winner, x_shape, self.window)
 
-    def extra_repr(self) -> str:
-        return super().extra_repr() + f", dilation={self.window.dilation}"
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"dilation": self.window.dilation}

@@ -1,0 +1,47 @@
+"""Test a trained model on MNIST or the bundled digits, as they are and inverted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .. import augment
+from ..checkpoint import load
+from ..data import DATASETS, load_dataset
+from ..evaluation import confusion_table, evaluate
+from . import add_checkpoint
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_checkpoint(parser)
+    add = parser.add_argument
+    add("--backend", choices=("numpy", "cupy"), default="numpy", help="CPU or NVIDIA GPU")
+    add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
+    add("--no-download", action="store_true", help="never fetch MNIST")
+    add("--dataset", choices=DATASETS, help="default: what the model was trained on, or auto")
+    add("--limit", type=int, help="use only the first so many images")
+    add("--json", action="store_true", help="print one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    checkpoint = load(options.checkpoint)
+    model = checkpoint.model().to(options.backend)
+    name = options.dataset or checkpoint.record.get("arguments", {}).get("dataset", "auto")
+    data = load_dataset(name, options.data_dir, download=not options.no_download)
+    if data.notice:
+        print(data.notice, file=sys.stderr)
+    data = data.limited(options.limit) if options.limit else data
+    test = evaluate(model, data.test_images, data.test_labels)
+    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
+    if options.json:
+        record = {"dataset": data.name, "test": vars(test), "inverted_test": vars(inverted)}
+        print(json.dumps(record))
+        return 0
+    print(confusion_table(test.confusion))
+    print(
+        f"{data.name}: test accuracy {test.accuracy:.2%}, on inverted images "
+        f"{inverted.accuracy:.2%}, of {len(data.test_labels):,} images"
+    )
+    return 0

@@ -1,0 +1,41 @@
+"""Write a trained model as an ONNX file, or as weights for PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..checkpoint import load_model
+from . import add_checkpoint, input_shape
+
+SUFFIXES = {"onnx": (".onnx",), "pytorch": (".pth", ".pt", ".safetensors")}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_checkpoint(parser)
+    parser.add_argument("--to", choices=SUFFIXES, required=True, help="format")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="ends with .onnx; or, for PyTorch, with .pth, .pt or .safetensors "
+        "(default: the checkpoint's name with .onnx or .pth)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    suffixes = SUFFIXES[options.to]
+    path = options.output or options.checkpoint.with_suffix(suffixes[0])
+    if path.suffix not in suffixes:
+        raise ValueError(f"--output must end with {' or '.join(suffixes)}, got {path}")
+    model = load_model(options.checkpoint)
+    if options.to == "onnx":
+        from ..interop import onnx  # needs the extra `onnx`
+
+        onnx.export(model, path, input_shape(model))
+    else:
+        from ..interop import pytorch
+
+        pytorch.save(model, path)
+    print(f"wrote {path}")
+    return 0

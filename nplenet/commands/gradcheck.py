@@ -1,0 +1,38 @@
+"""Compare every backward with finite differences in float64."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..backend import get_backend
+from ..gradcheck import HEADER, check_case
+from ..operations import select
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="an operation such as lenet5 or conv2d, or a case: conv2d/stride (default: all)",
+    )
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and directions")
+    parser.add_argument("--tolerance", type=float, default=1e-6, help="on the relative error")
+
+
+def run(options: argparse.Namespace) -> int:
+    cases = select(options.names)
+    get_backend(options.backend)  # refused here, before the table begins
+    width = max(len(case.name) for case in cases)
+    print(f"{'case':<{width}}  {HEADER}")
+    failed = 0
+    for case in cases:
+        report = check_case(
+            case, backend=options.backend, tolerance=options.tolerance, seed=options.seed
+        )
+        for check in report.checks:
+            print(f"{case.name:<{width}}  {check}", flush=True)
+        failed += not report.ok
+    print(f"{len(cases) - failed} of {len(cases)} cases passed at {options.tolerance:g}")
+    return int(failed > 0)

@@ -1,0 +1,42 @@
+"""Recognise the digit in photographs or drawings: any PNG, JPEG or BMP."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ..checkpoint import load_model
+from ..recognize import picture, prepare, read_image, recognize
+from . import add_checkpoint
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_checkpoint(parser)
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="one digit each, on any ground")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each image")
+
+
+def run(options: argparse.Namespace) -> int:
+    model = load_model(options.checkpoint)
+    status = 0
+    for path in options.images:
+        try:
+            image = prepare(read_image(path))
+        except ValueError as error:  # the other images are of use all the same
+            words = str(error) if path in str(error) else f"{path}: {error}"
+            print(f"nplenet predict: {words}", file=sys.stderr)
+            status = 2
+            continue
+        found = recognize(model, image)
+        answers = {"image": path, "digit": int(found.probabilities.argmax())}
+        if options.json:
+            rows = {name: row.astype(float).tolist() for name, row in found._asdict().items()}
+            print(json.dumps(answers | rows))
+            continue
+        print(picture(image))
+        print("digit     " + "".join(f"{k:>8}" for k in range(len(found.probabilities))))
+        for name, row in zip(("image", "inverse"), found, strict=True):
+            print(f"{name:<10}" + "".join(f"{p:8.2%}" for p in row))
+        print(f"{path}: {answers['digit']}")
+    return status

@@ -1,0 +1,231 @@
+"""Train the enhanced LeNet-5: load, model, loss, optimizer, loop, result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .. import augment
+from ..backend import environment, generator
+from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, CheckpointFolder, load
+from ..data import DATASETS, DataLoader, atomic_write, load_dataset, train_validation_split
+from ..evaluation import confusion_table, evaluate
+from ..losses import CrossEntropyLoss
+from ..models import LeNet5
+from ..optim import SGD, Adam, AdamW, Optimizer
+from ..schedules import CosineLR, OneCycleLR, Schedule, StepLR
+from ..train import NonFiniteLoss, fit
+
+EPOCHS = {"mnist": 12, "digits": 60}  # the bundled digits are 40 times fewer
+
+OPTIMIZERS = {
+    "adamw": lambda parameters, lr: AdamW(parameters, lr),
+    "adam": lambda parameters, lr: Adam(parameters, lr),
+    "sgd": lambda parameters, lr: SGD(parameters, lr, momentum=0.9, nesterov=True),
+}
+SCHEDULES = {  # of the learning rate, stepped after each batch
+    "onecycle": lambda optimizer, lr, steps: OneCycleLR(optimizer, max_lr=lr, total_steps=steps),
+    "cosine": lambda optimizer, lr, steps: CosineLR(optimizer, T_max=steps),
+    "step": lambda optimizer, lr, steps: StepLR(optimizer, step_size=max(1, steps // 3)),
+    "constant": lambda optimizer, lr, steps: None,
+}
+AUGMENTATIONS = {
+    "seed": augment.seed_pipeline,
+    "rotation": lambda: augment.Compose([augment.RandomRotation(15), augment.ToFloat()]),
+    "inversion": lambda: augment.Compose([augment.RandomInvert(0.5), augment.ToFloat()]),
+    "none": augment.ToFloat,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the result of a run. Saved with it, and taken from there when it goes on."""
+
+    dataset: str = "auto"
+    epochs: int | None = None
+    batch_size: int = 64
+    lr: float = 4e-3
+    optimizer: str = "adamw"
+    schedule: str = "onecycle"
+    dropout: float = 0.1
+    augment: str = "seed"
+    validation: float = 0.05
+    seed: int = 0
+    limit: int | None = None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    def setting(name: str, text: str, **kind: Any) -> None:
+        default = getattr(Settings, name.replace("-", "_"))
+        text += "" if default is None else f" ({default})"
+        parser.add_argument(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
+
+    add = parser.add_argument
+    add("--backend", choices=("numpy", "cupy"), default="numpy", help="CPU or NVIDIA GPU")
+    add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
+    add("--no-download", action="store_true", help="never fetch MNIST")
+    setting("dataset", "auto: MNIST, else bundled digits", choices=DATASETS)
+    setting("epochs", f"passes over the training images (default {EPOCHS})", type=positive)
+    setting("batch-size", "images a step", type=positive)
+    setting("lr", "highest learning rate", type=float)
+    setting("optimizer", "update rule", choices=OPTIMIZERS)
+    setting("schedule", "of the learning rate", choices=SCHEDULES)
+    setting("dropout", "probability of silence", type=float)
+    setting("augment", "seed: rotate, invert, grayscale", choices=AUGMENTATIONS)
+    setting("validation", "share of the training images held out", type=float)
+    setting("seed", "of everything random", type=int)
+    setting("limit", "use only the first so many training and test images", type=positive)
+    add("--output", type=Path, help="folder for checkpoints and history.json")
+    add("--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="%(default)s")
+    add("--checkpoint-steps", type=positive, metavar="STEPS", help="save after so many steps, too")
+    add("--keep", choices=KEEP, default="last", help="checkpoints; best: test that (%(default)s)")
+    add("--patience", type=positive, metavar="EPOCHS", help="stop when so many are no better")
+    add("--stop-after", type=positive, metavar="EPOCHS", help="end early; --resume goes on")
+    add("--resume", metavar="PATH", help="go on from a checkpoint; auto: from --output's, if any")
+    add("--quiet", action="store_true", help="print the result only")
+
+
+def positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    say = (lambda *words: None) if options.quiet else print
+    resume = checkpoint_to_resume(options.resume, options.output)
+    settings = settings_of(options, resume)
+    output = options.output or (resume and resume.path.parent)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)  # now, not after the training it would lose
+
+    # Load. Validation images come out of the training set; the test set is for the end.
+    data = load_dataset(settings.dataset, options.data_dir, download=not options.no_download)
+    if data.notice:
+        print(data.notice, file=sys.stderr)
+    settings = replace(settings, dataset=data.name, epochs=settings.epochs or EPOCHS[data.name])
+    if settings.limit:
+        data = data.limited(settings.limit)
+    chosen, held_out = train_validation_split(
+        data.train_labels, settings.validation, generator(settings.seed, "split")
+    )
+    loader = DataLoader(
+        data.train_images[chosen],
+        data.train_labels[chosen],
+        settings.batch_size,
+        shuffle=True,
+        rng=generator(settings.seed, "shuffle"),
+        transform=AUGMENTATIONS[settings.augment](),
+        transform_rng=generator(settings.seed, "augment"),
+    ).to(options.backend)
+
+    # Model, loss, optimizer.
+    model = LeNet5(dropout=settings.dropout, seed=settings.seed).to(options.backend)
+    optimizer: Optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr)
+    schedule: Schedule | None = SCHEDULES[settings.schedule](
+        optimizer, settings.lr, settings.epochs * len(loader)
+    )
+    say(model.summary((1, *data.train_images.shape[1:])))
+    say(
+        f"{data.name}: {len(chosen):,} training, {len(held_out):,} validation, "
+        f"{len(data.test_labels):,} test images; {settings.epochs} epochs of {len(loader)} steps"
+    )
+    if resume:
+        say(f"going on from {resume.path}")
+
+    # Loop.
+    checkpoints = output and CheckpointFolder(
+        output,
+        every_seconds=options.checkpoint_every,
+        every_steps=options.checkpoint_steps,
+        keep=options.keep,
+    )
+    try:
+        history = fit(
+            model,
+            CrossEntropyLoss(),
+            optimizer,
+            loader,
+            epochs=min(settings.epochs, options.stop_after or settings.epochs),
+            schedule=schedule,
+            validation=(data.train_images[held_out], data.train_labels[held_out])
+            if len(held_out)  # a very small --limit leaves none
+            else None,
+            patience=options.patience,
+            checkpoints=checkpoints,
+            resume=resume,
+            arguments=asdict(settings),
+            progress=not options.quiet,
+            on_epoch=say,
+        )
+    except NonFiniteLoss as error:
+        print(f"nplenet train: {error}", file=sys.stderr)
+        return 1
+
+    # Result.
+    if checkpoints and options.keep == "best" and checkpoints.best.exists():
+        model.load_state_dict(load(checkpoints.best).part("model."))
+    test = evaluate(model, data.test_images, data.test_labels)
+    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
+    if len(history.epochs) < settings.epochs:
+        reason = f"interrupted by {history.interrupted}" if history.interrupted else "stopped"
+        print(f"{reason} after {len(history.epochs)} whole epochs; this is what was reached")
+    say(confusion_table(test.confusion))
+    print(
+        f"test accuracy {test.accuracy:.2%}, on inverted images {inverted.accuracy:.2%}, "
+        f"trained in {history.seconds:.1f} s"
+    )
+    if output:
+        with atomic_write(output / "history.json") as file:
+            record = {
+                "arguments": asdict(settings) | {"backend": options.backend},
+                "environment": environment(),
+                **history.as_dict(),
+                "test": vars(test),
+                "inverted_test": vars(inverted),
+            }
+            file.write(json.dumps(record, indent=2).encode())
+    if history.interrupted:
+        return 128 + signal.Signals[history.interrupted]
+    return int(bool(checkpoints) and not checkpoints.saved)
+
+
+def checkpoint_to_resume(resume: str | None, output: Path | None) -> Checkpoint | None:
+    """Return the checkpoint that ``--resume`` names, if there is one."""
+    if resume is None:
+        return None
+    if resume != "auto":
+        return load(resume)
+    if output is None:
+        raise CheckpointError("--resume auto takes the checkpoint in --output: name that folder")
+    try:
+        return load(output / LATEST)
+    except FileNotFoundError:
+        return None
+
+
+def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Settings:
+    """Return the settings given, or those of the run that goes on.
+
+    Of the latter only the number of epochs may be changed, where no schedule was planned on it.
+    """
+    names = {field.name for field in fields(Settings)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    if resume is None:
+        return Settings(**given)
+    saved = resume.record.get("arguments") or {}
+    if saved.keys() != names:
+        raise CheckpointError(f"{resume.path} is not of a run by the train command")
+    may_change = {"epochs"} if saved["schedule"] == "constant" else set()
+    for name, value in given.items():
+        if value != saved[name] and name not in may_change:
+            raise CheckpointError(
+                f"--{name.replace('_', '-')} {value} differs from the run that goes on, which has "
+                f"{saved[name]}: leave it out"
+            )
+    return Settings(**(saved | given))

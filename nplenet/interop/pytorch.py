@@ -1,0 +1,203 @@
+"""Weights from PyTorch and back, without PyTorch: ``.safetensors``, ``.pth`` and ``.pt`` files.
+
+    pytorch.load(model, "lenet5.pth")          # by torch.save(model.state_dict(), "lenet5.pth")
+    pytorch.save(model, "lenet5.safetensors")  # for safetensors.torch.load_file
+
+Layers count and name their parameters as PyTorch's do, so the files of two models built in one
+order fit each other; for others there is ``names``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from ..data import DataError, atomic_write
+from ..layers import Layer
+from . import torch_zip
+
+Names = Mapping[str, str] | Callable[[str], str]
+
+_ZIP, _SAFETENSORS = (".pth", ".pt"), (".safetensors",)
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
+_DAMAGE = (
+    ValueError,
+    EOFError,
+    OverflowError,
+    RuntimeError,  # of zipfile: encrypted, or an unknown version
+    struct.error,
+    zipfile.BadZipFile,
+    safetensors.SafetensorError,
+)
+
+
+def load(
+    model: Layer, path: str | os.PathLike[str], names: Names | None = None, key: str | None = None
+) -> None:
+    """Load the weights of a PyTorch model; nothing is changed unless all of them fit.
+
+    Parameters
+    ----------
+    model : Layer
+        On any backend, of either dtype: weights are converted to its own.
+    path
+        A state_dict, as ``load_state_dict`` reads it. It may lack ``num_batches_tracked``, as files
+        by old versions of PyTorch do: then the model keeps its own.
+    names : dict or function, optional
+        From PyTorch's names to the model's. A key of a dict is a whole name, or that of a layer:
+        ``{"conv1": "features.0"}`` also makes ``conv1.weight`` to ``features.0.weight``. Names that
+        it does not have stay as they are.
+    key : str, optional
+        As of ``load_state_dict``.
+
+    Raises
+    ------
+    DataError
+        When the file is damaged or holds something else.
+    ValueError
+        Naming the missing and unknown names, or those whose shape or dtype differs.
+
+    Examples
+    --------
+    >>> load(LeNet5(), "parallel.pth", names=lambda name: name.removeprefix("module."))
+    """
+    state = load_state_dict(path, key)
+    try:
+        state = _renamed(state, names) if names is not None else state
+        for name, array in model.state_dict().items():
+            if name.endswith("num_batches_tracked"):
+                state.setdefault(name, array)
+        model.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def _renamed(state: Mapping[str, npt.NDArray[Any]], names: Names) -> dict[str, npt.NDArray[Any]]:
+    rename = _by_table(names, state) if isinstance(names, Mapping) else names
+    renamed: dict[str, npt.NDArray[Any]] = {}
+    for old, array in state.items():
+        new = rename(old)
+        if new in renamed:
+            raise ValueError(f"names makes {new!r} of two names, the second is {old!r}")
+        renamed[new] = array
+    return renamed
+
+
+def _by_table(table: Mapping[str, str], state: Mapping[str, Any]) -> Callable[[str], str]:
+    layers = {name.rpartition(".")[0] for name in state}
+    unknown = [name for name in table if name not in state and name not in layers]
+    if unknown:
+        raise ValueError(f"names has {unknown}, which the file has not; it has {list(state)}")
+
+    def rename(name: str) -> str:
+        layer, dot, last = name.rpartition(".")
+        return table.get(name, table.get(layer, layer) + dot + last)
+
+    return rename
+
+
+def load_state_dict(
+    path: str | os.PathLike[str], key: str | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """Read the tensors of a file that PyTorch wrote.
+
+    No code in the file is run: see ``torch_zip``. A ``.pth`` takes the memory of its size and at
+    most 100 MB, and bfloat16, which becomes float32, twice more; ``.safetensors`` twice its size.
+
+    Parameters
+    ----------
+    path
+        ``.pth`` or ``.pt`` by ``torch.save`` of PyTorch 1.6 or newer, or ``.safetensors``.
+    key : str, optional
+        Where a ``.pth`` holds the state_dict in a larger dictionary, such as "model_state_dict".
+
+    Returns
+    -------
+    dict of str to array
+        In the file's order. Tensors that share memory in the file share it here.
+
+    Raises
+    ------
+    DataError
+        When the file is damaged, asks for anything but tensors, or the key is not there.
+    OSError
+        When it cannot be opened.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if key is not None and suffix in _SAFETENSORS:
+        raise ValueError(f"key={key!r} is for .pth files: {path} holds nothing but tensors")
+    try:
+        if suffix in _SAFETENSORS:
+            return _read_safetensors(path)
+        with open(path, "rb") as file:
+            return torch_zip.read(file, key)
+    except _DAMAGE as error:
+        raise DataError(f"{path} cannot be read: {str(error) or 'it is cut short'}") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+    state = {}
+    tensors = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    for name, tensor in tensors:
+        if tensor["dtype"] not in _SAFETENSORS_DTYPES:
+            raise ValueError(f"tensor {name!r} is {tensor['dtype']}, which NumPy does not have")
+        array = np.frombuffer(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]])
+        if tensor["dtype"] == "BF16":
+            array = torch_zip.bfloat16_to_float32(array)
+        state[name] = array.reshape(tensor["shape"])
+    return state
+
+
+def save(model: Layer, path: str | os.PathLike[str]) -> None:
+    """Write the weights of a model for PyTorch; the same bytes for the same weights.
+
+    Parameters
+    ----------
+    model : Layer
+        On any backend.
+    path
+        ``.pth`` or ``.pt`` for ``torch.load(path, weights_only=True)``, ``.safetensors`` for
+        ``safetensors.torch.load_file(path)``. An existing file is replaced in one step.
+
+    Raises
+    ------
+    ValueError
+        When the name ends otherwise.
+    """
+    path = Path(path)
+    suffix, state = _suffix(path), model.state_dict()
+    with atomic_write(path) as file:
+        if suffix in _ZIP:
+            torch_zip.write(file, state)
+        else:  # safetensors writes memory as it lies, so it must lie in C order
+            rows = {name: np.array(array, order="C") for name, array in state.items()}
+            file.write(safetensors.numpy.save(rows, {"format": "pt"}))
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in _ZIP + _SAFETENSORS:
+        return suffix
+    known = ", ".join(_ZIP + _SAFETENSORS)
+    raise ValueError(f"{path}: weights of PyTorch are in files named {known}")

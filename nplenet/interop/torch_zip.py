@@ -1,0 +1,221 @@
+"""PyTorch's zip format of tensors, ``.pth`` and ``.pt``, read and written without PyTorch.
+
+The archive holds one folder: ``data.pkl``, a pickle that says which tensors there are (see
+``torch_pickle``), and ``data/0``, ``data/1`` ..., the bytes of their storages, none of it
+compressed. A tensor is a storage, an offset, a shape and strides, the last three counted in
+elements. Before memory is taken for a record, its size is known to be that of the tensors, and to
+lie in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from . import torch_pickle
+from .torch_pickle import Storage, Tensor
+
+_LARGEST_DIRECTORY = 2 << 20  # which `zipfile` makes 15 MB of; that of 20,000 tensors is smaller
+_ALIGNMENT = 64  # of a storage in the file, as PyTorch writes it so that it can be mapped
+_CHUNK = 1 << 20
+
+
+def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Read a dictionary of tensors.
+
+    Parameters
+    ----------
+    file
+        Open for reading, at any position.
+    key
+        Where in the file's dictionary the tensors are; None when it is that dictionary itself.
+
+    Returns
+    -------
+    dict of str to array
+        Tensors of one storage share its memory.
+
+    Raises
+    ------
+    ValueError, and what ``zipfile`` raises
+        When the file is damaged or holds anything else.
+    """
+    size = file.seek(0, os.SEEK_END)
+    _check_ends(file, size)
+    with zipfile.ZipFile(file) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > size:
+            raise ValueError("its records claim more bytes than the file has")
+        folder = _folder(archive)
+        if f"{folder}/byteorder" in archive.namelist():
+            order = _bytes(archive, _entry(archive, f"{folder}/byteorder"))
+            if order != b"little":
+                raise ValueError("it was written by a big-endian machine, which is not read")
+        pickle = _entry(archive, f"{folder}/data.pkl")
+        if pickle.file_size > torch_pickle.LARGEST:
+            raise ValueError(f"its pickle of {pickle.file_size:,} bytes is too large")
+        tensors = _tensors(torch_pickle.loads(bytes(_bytes(archive, pickle))), key)
+        storages: dict[str, tuple[Storage, npt.NDArray[Any]]] = {}
+        for storage in (tensor.storage for tensor in tensors.values()):
+            if storage.record not in storages:
+                elements = _elements(archive, f"{folder}/data/{storage.record}", storage)
+                storages[storage.record] = storage, elements
+            elif storages[storage.record][0] != storage:
+                raise ValueError(f"its tensors disagree about record {storage.record[:40]!r}")
+    return {name: _array(t, storages[t.storage.record][1]) for name, t in tensors.items()}
+
+
+def _check_ends(file: BinaryIO, size: int) -> None:
+    """Refuse what is no archive by PyTorch, and a directory that would take much memory.
+
+    ``zipfile`` makes an object of each entry before one can ask how many there are. What counts is
+    the record that ends the file, and the 64-bit one before it, which goes first.
+    """
+    file.seek(0)
+    magic = file.read(2)
+    if magic[:1] == b"\x80":  # a bare pickle
+        raise ValueError(
+            "it is in PyTorch's format from before 1.6; convert it with PyTorch: "
+            "torch.save(torch.load(old, weights_only=True), new)"
+        )
+    file.seek(max(0, size - 98))
+    tail = file.read().rjust(98)
+    wide, locator, end = tail[:56], tail[56:76], tail[76:]
+    if magic != b"PK" or not end.startswith(b"PK\5\6"):
+        raise ValueError("it is no whole zip archive: cut short, or not written by torch.save")
+    length, start = struct.unpack_from("<LL", end, 12)
+    stop = size - 22
+    if locator.startswith(b"PK\6\7"):
+        (stop,) = struct.unpack_from("<Q", locator, 8)
+        length, start = struct.unpack_from("<QQ", wide, 40)
+        if stop != size - 98 or not wide.startswith(b"PK\6\6"):
+            raise ValueError("the end of its zip directory is damaged")
+    if start + length != stop:
+        raise ValueError("its zip directory is not where its end says")
+    if length > _LARGEST_DIRECTORY:
+        raise ValueError(f"its zip directory of {length:,} bytes is too large for a state_dict")
+
+
+def _folder(archive: zipfile.ZipFile) -> str:
+    """Return the name of the archive's one folder."""
+    for name in archive.namelist():
+        folder, _, rest = name.partition("/")
+        if rest == "data.pkl":
+            return folder
+    raise ValueError("it has no data.pkl: not written by torch.save")
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Return the archive's entry of this name, known not to be compressed."""
+    try:
+        entry = archive.getinfo(name)
+    except KeyError as error:
+        raise ValueError(f"its record {name[-80:]!r} is missing") from error
+    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+        raise ValueError(f"its record {name[-80:]!r} is compressed, which PyTorch never does")
+    return entry
+
+
+def _bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytearray:
+    """Return the bytes of a record, read to its end, where ``zipfile`` checks their CRC-32."""
+    found = bytearray(entry.file_size)
+    with archive.open(entry) as record:
+        for start in range(0, entry.file_size, _CHUNK):  # in parts: zipfile copies what it reads
+            found[start : start + _CHUNK] = record.read(_CHUNK)
+    if len(found) != entry.file_size:
+        raise ValueError(f"its record {entry.filename[-80:]!r} is cut short")
+    return found
+
+
+def _elements(archive: zipfile.ZipFile, name: str, storage: Storage) -> npt.NDArray[Any]:
+    """Return a storage: its elements in one axis."""
+    dtype = np.dtype("<u2" if storage.dtype == "bfloat16" else storage.dtype)
+    expected = storage.size * dtype.itemsize
+    entry = _entry(archive, name)
+    if entry.file_size != expected:
+        raise ValueError(
+            f"its record {name[-80:]!r} has {entry.file_size:,} bytes, not {expected:,}"
+        )
+    elements = np.frombuffer(_bytes(archive, entry), dtype)
+    return bfloat16_to_float32(elements) if storage.dtype == "bfloat16" else elements
+
+
+def bfloat16_to_float32(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Return the values of bfloat16 numbers, which are the upper halves of float32 ones."""
+    wide = bits.astype("<u4")
+    wide <<= 16
+    return wide.view("<f4")
+
+
+def _array(tensor: Tensor, elements: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the view of a storage's elements that a tensor is."""
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, elements.dtype)
+    width = elements.itemsize
+    return np.ndarray(
+        tensor.shape,
+        elements.dtype,
+        buffer=elements,
+        offset=tensor.offset * width,
+        strides=[stride * width for stride in tensor.strides],
+    )
+
+
+def _tensors(content: Any, key: str | None) -> dict[str, Tensor]:
+    """Return the dictionary of tensors that the file holds, at its top or under ``key``."""
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not a dictionary of tensors")
+    if key is not None:
+        if not isinstance(content.get(key), dict):
+            raise ValueError(
+                f"it has no dictionary under key={key!r}; its keys are {_some(content)}"
+            )
+        content = content[key]
+    others = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    inner = [name for name in others if isinstance(content[name], dict)]
+    if inner:
+        raise ValueError(f"its keys are {_some(content)}; give key=, one of {_some(inner)}")
+    if others:
+        raise ValueError(f"{_some(others)} in its dictionary are no tensors")
+    if not all(isinstance(name, str) for name in content):
+        raise ValueError("the names of its tensors are not all strings")
+    return content
+
+
+def _some(names: Iterable[Any]) -> str:
+    """Return the first names of many, for a message of one line."""
+    names = list(names)
+    shown = ", ".join(repr(name)[:60] for name in names[:8])
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def write(file: BinaryIO, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write a dictionary of arrays as ``torch.save`` writes a state_dict; the same bytes each time.
+
+    Raises
+    ------
+    TypeError
+        Naming the array whose dtype PyTorch's old storages do not have.
+    """
+    little = {k: array.astype(array.dtype.newbyteorder("<")) for k, array in state.items()}
+    with zipfile.ZipFile(file, "w") as archive:
+        _add(archive, "data.pkl", torch_pickle.dumps(little))
+        _add(archive, "byteorder", b"little")
+        for record, array in enumerate(little.values()):
+            _add(archive, f"data/{record}", array.tobytes())
+        _add(archive, "version", b"3\n")
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Add a record, its first byte at a multiple of 64 in the file."""
+    entry = zipfile.ZipInfo(f"archive/{name}")  # dated 1980
+    entry.create_system = 0
+    header = archive.start_dir + 30 + len(entry.filename) + 4
+    padding = -header % _ALIGNMENT
+    entry.extra = b"FB" + struct.pack("<H", padding) + padding * b"Z"
+    archive.writestr(entry, content)

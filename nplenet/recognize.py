@@ -1,0 +1,367 @@
+"""Recognise a photograph or drawing of a digit: bring it into MNIST's form, ask a model.
+
+MNIST's digits were scans in black and white, scaled to fit 20x20, their centre of mass put in the
+middle of 28x28 (LeCun et al., 1998, section III.A). ``prepare`` does the same to any image:
+
+1. ``_at_most``: shrink it to 512 pixels at most.
+2. ``_ink``: find the paper, which side of it is ink, and where the two part.
+3. ``_digit``: leave out specks and whatever reaches the edge of the image; crop.
+4. ``_as_mnist``: scale, bring strokes to MNIST's width, centre.
+
+Legend: H, W height and width; rows count down, columns to the right. Ink is True in a mask.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .augment import ToFloat, invert
+from .data import DataError, pad_images
+from .layers import Layer
+from .losses import softmax
+
+__all__ = ["Recognition", "picture", "prepare", "read_image", "recognize"]
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating[Any]]
+
+LARGEST_SIDE = 512  # of the image that is analysed; a digit 1/20 as high still has 25 rows
+PAPER_GRID = 32  # the paper is fitted to so many by so many averages, in which thin strokes fade
+FAINTEST_INK = 0.08  # of the paper's brightness. Noise of a camera is some 0.03
+SMALLEST_SIDE = 8  # pixels; what is smaller is a speck and not a digit
+SCALE = 4  # pixels to one of MNIST's, so that strokes and centre are right to a quarter of one
+STROKES = 2.0, 3.5  # the widths that are let be: four fifths of MNIST's lie between, at 20x20
+NARROW = 0.45  # width / height. Of MNIST's digits only ones are narrower; see ``_as_mnist``
+RAMP = " .:-=+*#%@"
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+    """Read a PNG, JPEG or BMP file as shades of grey, upright as its EXIF data say.
+
+    Of 16 bits the upper 8 are kept. What is transparent becomes white, or black around light ink.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    uint8 (H, W)
+
+    Raises
+    ------
+    DataError
+        When the file is missing, no such image, damaged, or so large that Pillow suspects a
+        decompression bomb (89 million pixels).
+    ImportError
+        When Pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise ImportError("reading images needs Pillow: pip install 'nplenet[image]'") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
+                return _grey(ImageOps.exif_transpose(image))
+    except Exception as error:  # on damage Pillow's decoders raise whatever they stumble over
+        raise DataError(
+            f"{os.fspath(path)}: expected a PNG, JPEG or BMP image that is whole, got "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _grey(image: Any) -> npt.NDArray[np.uint8]:
+    """Return a Pillow image of any mode as uint8 (H, W)."""
+    if image.mode.startswith("I"):  # 16 bits; Pillow would clip them to 255
+        return (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
+    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+        return np.asarray(image.convert("RGB").convert("L"))
+    grey, alpha = np.moveaxis(np.asarray(image.convert("RGBA").convert("LA"), np.float32), 2, 0)
+    alpha = alpha / 255
+    paper = 0 if (grey * alpha).sum() > 127.5 * alpha.sum() else 255
+    return np.rint(paper + (grey - paper) * alpha).astype(np.uint8)
+
+
+# --- from an image to MNIST's form ----------------------------------------------------------------
+
+
+def prepare(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Find the digit in an image and bring it into the form of MNIST's.
+
+    Dark ink on light paper or light ink on dark, anywhere in the image, evenly lit or not.
+
+    Parameters
+    ----------
+    grey : uint8 (H, W)
+        One digit, upright, such as ``read_image`` returns. Thrice as high as wide or narrower, it
+        is easily taken for a 1.
+
+    Returns
+    -------
+    uint8 (32, 32)
+        White ink on black, its longer side some 20 pixels, its centre of mass in the middle.
+
+    Raises
+    ------
+    TypeError
+        When the image is no uint8 array.
+    ValueError
+        When it has another rank, no pixels, or no ink.
+    """
+    if not isinstance(grey, np.ndarray) or grey.dtype != np.uint8:
+        found = getattr(grey, "dtype", type(grey).__name__)
+        raise TypeError(f"prepare: expected a uint8 array, got {found}; see read_image")
+    if grey.ndim != 2 or not grey.size:
+        raise ValueError(f"prepare: expected shape (H, W), H and W at least 1, got {grey.shape}")
+    return pad_images(_as_mnist(_digit(_ink(_at_most(grey, LARGEST_SIDE))))[None])[0, 0]
+
+
+def _at_most(grey: npt.NDArray[np.uint8], side: int) -> Floats:
+    """Shrink an image, by averages, until no side is longer than ``side``."""
+    factor = min(1.0, side / max(grey.shape))
+    return _resize(grey.astype(np.float32), *(max(1, round(n * factor)) for n in grey.shape))
+
+
+def _resize(image: Floats, height: int, width: int) -> Floats:
+    """Resample with a triangle, which averages where it shrinks and interpolates where it grows."""
+    from PIL import Image
+
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.float64)
+
+
+def _ink(grey: Floats) -> Mask:
+    """Return where the ink is: what differs from the paper, by Otsu's threshold.
+
+    Light multiplies: where it is half as bright, both paper and ink are. So ink is measured as the
+    share of the paper's brightness that it takes away. Light ink is made dark first.
+    """
+    paper = _paper(grey)
+    if ((grey - paper) ** 3).sum() > 0:  # what differs most from the paper is lighter than it
+        grey, paper = 255 - grey, 255 - paper
+    darkness = np.clip(1 - grey / np.maximum(paper, 1), 0, 1)
+    ink = darkness > _threshold(darkness)
+    if not ink.any() or darkness[ink].mean() < FAINTEST_INK:
+        raise ValueError(
+            "no digit in the image: there is no ink that stands out from the paper; "
+            "write with a darker pen or take the picture in better light"
+        )
+    return ink
+
+
+def _paper(grey: Floats) -> Floats:
+    """Return the brightness that the paper has or would have in every pixel, (H, W).
+
+    That is a surface a + bx + cy + dxx + exy + fyy, fitted so that the sum of the absolute
+    differences is least, which ink, being the minority, can hardly bend. Pixels near the edge of
+    the image, where the paper is rarely covered, count ten times. The fit is by reweighted least
+    squares (Schlossmacher, 1973).
+    """
+    grid = PAPER_GRID
+    values = _resize(grey.astype(np.float32), grid, grid).ravel()
+    terms = _quadratic_terms(grid, grid).reshape(-1, 6)
+    edge = np.ones((grid, grid))
+    edge[grid // 8 : -grid // 8, grid // 8 : -grid // 8] = 0.1
+    weights = edge.ravel()
+    error = np.abs(values - np.median(values[weights == 1]))
+    for _ in range(20):
+        weighted = terms * (edge.ravel() / np.maximum(error, 1))[:, None]
+        coefficients = np.linalg.solve(weighted.T @ terms, weighted.T @ values)
+        error = np.abs(values - terms @ coefficients)
+    return _quadratic_terms(*grey.shape) @ coefficients
+
+
+def _quadratic_terms(height: int, width: int) -> Floats:
+    """Return 1, x, y, xx, xy, yy for every pixel, (H, W, 6); x and y go from -1 to 1."""
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+
+
+def _threshold(values: Floats) -> float:
+    """Return the best threshold for values of 0 ... 1 (Otsu, 1979).
+
+    It makes the variance between the two classes, n0 n1 (mean1 - mean0)^2, largest.
+    """
+    count, edges = np.histogram(values, 256, (0, 1))
+    below = np.cumsum(count)[:-1]
+    above = values.size - below
+    total = np.cumsum(count * (edges[:-1] + edges[1:]) / 2)
+    mean_below = total[:-1] / np.maximum(below, 1)
+    mean_above = (total[-1] - total[:-1]) / np.maximum(above, 1)
+    between = below * above * (mean_above - mean_below) ** 2
+    return float(edges[1 + int(between.argmax())])
+
+
+def _digit(ink: Mask) -> Mask:
+    """Return the ink that belongs to the digit, cropped.
+
+    What reaches the edge of the image (a shadow, the table, a ruled line) is left out if inside
+    there is something large enough to be the digit; so is what has less than a twentieth of the
+    pixels of the largest part.
+    """
+    height, width = ink.shape
+    parts = _parts(ink)
+    inside = [
+        (rows, columns)
+        for rows, columns in parts
+        if rows.min() > 0 and columns.min() > 0
+        if rows.max() < height - 1 and columns.max() < width - 1
+    ]
+    if inside and max(map(_longer_side, inside)) >= max(ink.shape) / 8:
+        parts = inside
+    if max(map(_longer_side, parts)) < SMALLEST_SIDE:
+        raise ValueError(
+            f"no digit in the image: no ink larger than a speck, of less than {SMALLEST_SIDE} "
+            f"pixels in {height}x{width}; take the picture from nearer by"
+        )
+    largest = max(len(rows) for rows, _ in parts)
+    parts = [(rows, columns) for rows, columns in parts if len(rows) * 20 >= largest]
+    rows, columns = (np.concatenate(positions) for positions in zip(*parts, strict=True))
+    digit = np.zeros((np.ptp(rows) + 1, np.ptp(columns) + 1), bool)
+    digit[rows - rows.min(), columns - columns.min()] = True
+    return digit
+
+
+def _longer_side(part: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> int:
+    return 1 + max(int(np.ptp(positions)) for positions in part)
+
+
+def _parts(ink: Mask) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Return the rows and columns of each connected part; pixels connect by sides and corners."""
+    width = ink.shape[1] + 2
+    left = bytearray(np.pad(ink, 1).tobytes())  # the ink that is in no part yet
+    neighbours = (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1)
+    parts = []
+    while (seed := left.find(1)) >= 0:
+        left[seed] = 0
+        part = [seed]
+        for pixel in part:  # which grows while we walk along it
+            for step in neighbours:
+                if left[pixel + step]:
+                    left[pixel + step] = 0
+                    part.append(pixel + step)
+        rows, columns = np.divmod(part, width)
+        parts.append((rows - 1, columns - 1))
+    return parts
+
+
+def _as_mnist(digit: Mask) -> npt.NDArray[np.uint8]:
+    """Return a cropped digit as MNIST has it, uint8 (28, 28).
+
+    Two things go beyond MNIST's own recipe, because pens, brushes and typefaces differ more than
+    the pens of its writers did. Strokes get a width that MNIST's have: of digits drawn with a very
+    thin pen a sixth were misread without. And a digit narrower than any of MNIST's but a 1 is
+    widened by up to 1.3, which reads a condensed typeface twice as well.
+    """
+    height, width = digit.shape
+    side, stroke = 20 * SCALE, _stroke_width(digit) * 20 * SCALE / max(height, width)
+    growth = (np.clip(stroke, STROKES[0] * SCALE, STROKES[1] * SCALE) - stroke) / 2
+    factor = (side - 2 * growth) / max(height, width)
+    aspect = max(width / height, min(1.3 * width / height, NARROW))
+    sides = max(1, round(height * factor)), max(1, round(height * aspect * factor))
+
+    canvas: Floats = np.zeros((28 * SCALE, 28 * SCALE))
+    top, left = ((28 * SCALE - n) // 2 for n in sides)
+    canvas[top : top + sides[0], left : left + sides[1]] = _resize(digit.astype(np.float32), *sides)
+    canvas = _grown(canvas, growth) if growth > 0 else 1 - _grown(1 - canvas, -growth)
+
+    # The longer side leaves a margin of 4 on both sides; moving no farther, no ink is lost.
+    position = np.arange(28 * SCALE) + 0.5
+    for axis in (0, 1):
+        centre = (canvas.sum(axis=1 - axis) * position).sum() / canvas.sum()
+        shift = round(np.clip(14 * SCALE - centre, -4 * SCALE, 4 * SCALE))
+        canvas = np.roll(canvas, shift, axis)
+    mean = canvas.reshape(28, SCALE, 28, SCALE).mean(axis=(1, 3))
+    return np.rint(255 * mean).astype(np.uint8)
+
+
+def _stroke_width(digit: Mask) -> float:
+    """Return the mean width of the strokes in pixels: twice the area over the outline's length.
+
+    An outline that follows the sides of the pixels is 4 / pi times too long, in the mean over all
+    directions.
+    """
+    padded = np.pad(digit, 1)
+    sides = sum(int(np.count_nonzero(np.diff(padded, axis=axis))) for axis in (0, 1))
+    return 2 * int(digit.sum()) / (sides * np.pi / 4)
+
+
+def _grown(image: Floats, radius: float) -> Floats:
+    """Return in every pixel the maximum over a disc; its rim, where it cuts pixels, counts less."""
+    reach = int(np.ceil(radius))
+    height, width = image.shape
+    padded = np.pad(image, reach, mode="edge")
+    grown = image.copy()
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            cover = min(1.0, radius + 1 - float(np.hypot(dx, dy)))
+            if cover > 0:
+                row, column = reach + dy, reach + dx
+                moved = padded[row : row + height, column : column + width]
+                np.maximum(grown, cover * moved, out=grown)
+    return grown
+
+
+# --- the answer -----------------------------------------------------------------------------------
+
+
+class Recognition(NamedTuple):
+    """What a model takes an image for.
+
+    Attributes
+    ----------
+    probabilities, inverted : float (classes,)
+        Of each class, for the image and for its inverse, black on white.
+    """
+
+    probabilities: npt.NDArray[np.floating[Any]]
+    inverted: npt.NDArray[np.floating[Any]]
+
+
+def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
+    """Ask a model, in eval mode, for the class of an image and of its inverse.
+
+    Parameters
+    ----------
+    model : Layer
+        Maps float32 (N, 1, H, W) to logits (N, classes). Its mode is restored afterwards.
+    image : uint8 (H, W)
+        Such as ``prepare`` returns.
+    """
+    both = np.concatenate([image[None, None], invert(image[None, None])])
+    was_training = model.training
+    model.eval()
+    try:
+        logits = model(model.backend.asarray(ToFloat()(both)))
+    finally:
+        model.train(was_training)
+    return Recognition(*model.backend.to_numpy(softmax(logits)))
+
+
+def picture(image: npt.NDArray[np.uint8]) -> str:
+    """Draw an image in characters, the brighter the denser, two rows of pixels to a line.
+
+    Parameters
+    ----------
+    image : uint8 (H, W)
+
+    Returns
+    -------
+    str
+        H // 2 lines of W characters of ASCII: 16 lines of 32 for 32x32.
+    """
+    height, width = image.shape
+    mean = image[: height // 2 * 2].reshape(height // 2, 2, width).mean(axis=1)
+    levels = np.rint(mean * (len(RAMP) - 1) / 255).astype(int)
+    return "\n".join("".join(RAMP[level] for level in row) for row in levels)

@@ -1,0 +1,565 @@
+"""Checkpoints: a run stopped anywhere goes on bit for bit, and no damage goes unnoticed."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import safetensors.numpy
+
+from nplenet import checkpoint as checkpoints
+from nplenet.augment import seed_pipeline
+from nplenet.backend import Backend, generator, generator_state, get_backend, restore_generator
+from nplenet.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    CheckpointFolder,
+    CheckpointWarning,
+    backup,
+    load,
+    load_model,
+    save_model,
+)
+from nplenet.data import DataLoader, atomic_write, load_digits, pad_images
+from nplenet.layers import Conv2d, Dense, Dropout, Flatten, Layer, Sequential
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+from nplenet.optim import SGD, AdamW
+from nplenet.schedules import OneCycleLR
+from nplenet.train import Epoch, History, fit
+
+Images = npt.NDArray[np.uint8]
+EPOCHS, BATCH, COUNT = 3, 16, 90  # the last batch is not full; 6 steps an epoch
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Images, Images]:
+    images, labels = load_digits("train")
+    return pad_images(images)[:COUNT], labels[:COUNT]
+
+
+class Stop(Exception):
+    """Ends a training in the middle, as a crash would."""
+
+
+class Trainer:
+    """A small run, made anew each time, with everything random in it."""
+
+    def __init__(
+        self, digits: tuple[Images, Images], backend: Backend, prefetch: int = 0, seed: int = 0
+    ) -> None:
+        self.digits, self.steps = digits, 0
+        self.model = LeNet5(seed=seed).to(backend)
+        self.loader = DataLoader(
+            *digits,
+            BATCH,
+            shuffle=True,
+            rng=generator(seed, "shuffle"),
+            transform=seed_pipeline(),
+            transform_rng=generator(seed, "augment"),
+            prefetch=prefetch,
+        ).to(backend)
+        self.optimizer = AdamW(self.model.parameters(), 4e-3)
+        self.schedule = OneCycleLR(
+            self.optimizer, max_lr=4e-3, total_steps=EPOCHS * len(self.loader)
+        )
+
+    def fit(self, stop_at: int | None = None, **options: Any) -> History:
+        """Train; at the end of step ``stop_at``, counted from the start, raise ``Stop``."""
+        with pytest.MonkeyPatch.context() as patch:
+            step = OneCycleLR.step
+
+            def stopping(schedule: OneCycleLR) -> None:
+                step(schedule)
+                if schedule.step_count == stop_at:
+                    raise Stop
+
+            patch.setattr(OneCycleLR, "step", stopping)
+            wanted = {"epochs": EPOCHS, "schedule": self.schedule, "validation": self.digits}
+            loss = CrossEntropyLoss()
+            arguments = wanted | options
+            return fit(self.model, loss, self.optimizer, self.loader, progress=False, **arguments)
+
+
+def figures(epochs: list[Epoch]) -> list[tuple[Any, ...]]:
+    """Return what of each epoch does not depend on the clock."""
+    return [
+        (e.epoch, e.lr, e.loss, e.accuracy, e.validation_loss, e.validation_accuracy)
+        for e in epochs
+    ]
+
+
+def assert_same_weights(a: Layer, b: Layer) -> None:
+    first, second = a.state_dict(), b.state_dict()
+    assert first.keys() == second.keys()
+    assert [k for k in first if first[k].tobytes() != second[k].tobytes()] == []
+
+
+# ------------------------------------------------------------------ going on
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 6, 7, 17])
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_run_that_was_stopped_anywhere_ends_with_the_same_bits(
+    digits: tuple[Images, Images], backend: Backend, tmp_path: Path, stop_at: int, prefetch: int
+) -> None:
+    if backend.name != "numpy" and (prefetch or stop_at not in (4, 6)):
+        pytest.skip("one stop within an epoch and one at its end tell enough about a device")
+    undisturbed = Trainer(digits, backend)
+    history = undisturbed.fit()
+    folder = CheckpointFolder(tmp_path, every_steps=1)
+    with pytest.raises(Stop):
+        Trainer(digits, backend, prefetch).fit(stop_at + 1, checkpoints=folder)
+    resumed = Trainer(digits, backend, prefetch, seed=0)
+    resume = load(folder.latest)
+    assert resume.record["optimizer"]["step"] == stop_at
+    again = resumed.fit(checkpoints=folder, resume=resume)
+    assert_same_weights(undisturbed.model, resumed.model)
+    assert figures(again.epochs) == figures(history.epochs)
+    for key, value in undisturbed.optimizer.state_dict().items():
+        assert np.array_equal(value, resumed.optimizer.state_dict()[key]), key
+
+
+def test_nothing_of_the_new_start_shows_after_resuming(
+    digits: tuple[Images, Images], backend: Backend, tmp_path: Path
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    first = Trainer(digits, backend, seed=0)
+    first.fit(epochs=2, checkpoints=folder)
+    other_seed = Trainer(digits, backend, seed=7)  # other weights, order, masks, augmentation
+    other_seed.fit(resume=load(folder.latest))
+    undisturbed = Trainer(digits, backend, seed=0)
+    undisturbed.fit()
+    assert_same_weights(undisturbed.model, other_seed.model)
+
+
+def test_a_finished_run_is_not_trained_further(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    done = Trainer(digits, get_backend("numpy"))
+    done.fit(checkpoints=folder)
+    again = Trainer(digits, get_backend("numpy"))
+    assert len(again.fit(resume=load(folder.latest)).epochs) == EPOCHS
+    assert_same_weights(done.model, again.model)
+
+
+@pytest.mark.parametrize("kind", ["PCG64", "MT19937", "Philox", "SFC64"])
+def test_every_generator_of_numpy_goes_on_from_its_saved_state(kind: str) -> None:
+    rng, other = (np.random.Generator(getattr(np.random, kind)(seed)) for seed in (1, 2))
+    rng.integers(7, size=3, dtype=np.uint32)  # half of a word is left over
+    state = json.loads(json.dumps(generator_state(rng)))
+    expected = rng.integers(1000, size=50, dtype=np.uint32).tolist()
+    restore_generator(other, state)
+    assert other.integers(1000, size=50, dtype=np.uint32).tolist() == expected
+
+
+@pytest.mark.parametrize("state", [{}, {"bit_generator": "MT19937"}, {"bit_generator": "PCG64"}])
+def test_a_state_of_another_generator_is_refused(state: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="not the state of a PCG64"):
+        restore_generator(rng, state)
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+# ------------------------------------------------------------------ what does not fit
+
+
+def saved_run(digits: tuple[Images, Images], folder: Path) -> Checkpoint:
+    Trainer(digits, get_backend("numpy")).fit(epochs=1, checkpoints=CheckpointFolder(folder))
+    return load(folder / checkpoints.LATEST)
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_changes_nothing(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    resume = saved_run(digits, tmp_path)
+    trainer = Trainer(digits, get_backend("numpy"), seed=3)
+    before = trainer.model.state_dict()
+
+    with pytest.raises(CheckpointError, match="other data"):
+        Trainer((digits[0][1:], digits[1][1:]), get_backend("numpy")).fit(resume=resume)
+    with pytest.raises(CheckpointError, match="OneCycleLR, this run has no schedule"):
+        trainer.fit(resume=resume, schedule=None)
+    other = Sequential(Flatten(), Dense(1024, 10))
+    with pytest.raises(CheckpointError, match=r"missing \['1.bias', '1.weight'\]"):
+        fit(
+            other,
+            CrossEntropyLoss(),
+            SGD(other.parameters()),
+            trainer.loader,
+            epochs=1,
+            resume=resume,
+        )
+    trainer.optimizer = SGD(trainer.model.parameters(), 1e-3, momentum=0.9)  # type: ignore[assignment]
+    with pytest.raises(CheckpointError, match="it has AdamW where this run has SGD"):
+        trainer.fit(resume=resume)
+    after = trainer.model.state_dict()
+    assert all(np.array_equal(before[k], after[k]) for k in before)
+
+
+def test_a_model_alone_has_no_run_to_continue(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    save_model(tmp_path / "model.safetensors", LeNet5(seed=0))
+    with pytest.raises(CheckpointError, match="a model alone"):
+        Trainer(digits, get_backend("numpy")).fit(resume=load(tmp_path / "model.safetensors"))
+
+
+def test_a_folder_serves_one_run_at_a_time(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path), pytest.raises(CheckpointError, match="another run"):
+        CheckpointFolder(tmp_path).__enter__()
+    with CheckpointFolder(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("options", [{"keep": "none"}, {"every_seconds": -1.0}, {"every_steps": 0}])
+def test_bad_settings_of_a_folder_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="CheckpointFolder: "):
+        CheckpointFolder(tmp_path, **options)
+
+
+# ------------------------------------------------------------------ models alone
+
+
+class Custom(Flatten):
+    """A layer that is not the library's."""
+
+
+def test_a_model_comes_back_from_its_file_with_its_architecture(tmp_path: Path) -> None:
+    for model in (LeNet5(dropout=0.1, conv_bias=True, seed=1), LeNet5(dtype=np.float64, seed=1)):
+        save_model(tmp_path / "m.safetensors", model)
+        again = load_model(tmp_path / "m.safetensors")
+        assert_same_weights(model, again)
+        assert repr(again).split("\n")[1:] == repr(model).split("\n")[1:]
+        x = np.random.default_rng(0).random((2, 1, 32, 32)).astype(model.parameters()[0].data.dtype)
+        assert np.array_equal(again(x), model.eval()(x))
+
+
+def test_the_model_of_a_checkpoint_needs_nothing_else(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    trainer = Trainer(digits, get_backend("numpy"))
+    trainer.fit(epochs=1, checkpoints=CheckpointFolder(tmp_path))
+    assert_same_weights(trainer.model, load_model(tmp_path / checkpoints.LATEST))
+
+
+def test_a_model_with_other_layers_is_refused_by_name_but_its_run_is_saved(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    model = Sequential(body=Sequential(Custom(), Dense(1024, 10)), end=Dropout(0.5))
+    with pytest.raises(TypeError, match=r"layer body\.0 is a Custom"):
+        save_model(tmp_path / "m.safetensors", model)
+    fit(
+        model,
+        CrossEntropyLoss(),
+        SGD(model.parameters()),
+        DataLoader(*digits, 32, transform=seed_pipeline(), transform_rng=generator(0, "augment")),
+        epochs=1,
+        checkpoints=CheckpointFolder(tmp_path),
+        progress=False,
+    )
+    saved = load(tmp_path / checkpoints.LATEST)
+    with pytest.raises(CheckpointError, match="not the library's"):
+        saved.model()
+    other = Sequential(body=Sequential(Custom(), Dense(1024, 10)), end=Dropout(0.5))
+    other.load_state_dict(saved.part("model."))
+    assert_same_weights(model, other)
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
+        ([], "not that of a layer"),
+        ({"type": "Sequential", "layers": []}, "not that of a Sequential"),
+        ({"type": "Python"}, "unknown type 'Python'"),
+        ({"type": "Layer"}, "unknown type 'Layer'"),
+        ({"type": "Dense", "in_features": 3, "out_features": 1 << 40}, "should have the shape"),
+        ({"type": "Dense", "in_features": 3, "out_features": 2, "code": 1}, "no argument"),
+        ({"type": "Dense", "in_features": 3, "out_features": 2, "bias": False}, "unknown"),
+        ({"type": "Dropout", "p": 3.0}, "between 0 and 1"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(description: Any, words: str) -> None:
+    weights = Dense(3, 2).state_dict()
+    with pytest.raises(ValueError, match=words):
+        checkpoints.build(description, weights)
+
+
+def test_a_description_can_t_nest_without_end() -> None:
+    description: dict[str, Any] = {"type": "Flatten"}
+    for _ in range(100):
+        description = {"type": "Sequential", "layers": {"0": description}}
+    with pytest.raises(ValueError, match="nests more than"):
+        checkpoints.build(description, {})
+
+
+# ------------------------------------------------------------------ what is kept
+
+
+def test_best_is_the_epoch_with_the_best_validation(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    folder = CheckpointFolder(tmp_path, keep="best")
+    history = Trainer(digits, get_backend("numpy")).fit(checkpoints=folder)
+    best = max(
+        history.epochs, key=lambda e: (e.validation_accuracy or 0, -(e.validation_loss or 0))
+    )
+    assert len(load(folder.best).record["progress"]["epochs"]) == best.epoch
+
+
+def test_all_keeps_every_epoch(digits: tuple[Images, Images], tmp_path: Path) -> None:
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=CheckpointFolder(tmp_path, keep="all"))
+    names = sorted(path.name for path in tmp_path.glob("epoch-*"))
+    assert names == [f"epoch-00{k}.safetensors" for k in (1, 2, 3)]
+    counts = [len(load(tmp_path / name).record["progress"]["epochs"]) for name in names]
+    assert counts == [1, 2, 3]
+
+
+def test_patience_ends_a_run_that_no_longer_improves_and_a_resumed_one_too(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    def still(**options: Any) -> History:
+        model = Sequential(Flatten(), Dense(1024, 10, rng=np.random.default_rng(0)))
+        loader = DataLoader(*digits, 32, transform=lambda x, rng: x.astype(np.float32) / 255)
+        return fit(
+            model,
+            CrossEntropyLoss(),
+            SGD(model.parameters(), lr=0.0),  # never better than at its first epoch
+            loader,
+            epochs=9,
+            validation=digits,
+            patience=2,
+            progress=False,
+            **options,
+        )
+
+    assert len(still(checkpoints=CheckpointFolder(tmp_path)).epochs) == 3
+    assert len(still(resume=load(tmp_path / checkpoints.LATEST)).epochs) == 3
+
+
+def test_patience_and_best_need_validation_images(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    best = CheckpointFolder(tmp_path, keep="best")
+    for options in ({"patience": 2}, {"checkpoints": best}):
+        with pytest.raises(ValueError, match="need validation"):
+            Trainer(digits, get_backend("numpy")).fit(validation=None, **options)
+
+
+# ------------------------------------------------------------------ damage
+
+
+def damaged(contents: bytes, rng: random.Random) -> bytes:
+    """Return contents with one damage of a random kind."""
+    data = bytearray(contents)
+    length = int.from_bytes(data[:8], "little")
+    kind = rng.randrange(8)
+    if kind == 0:  # bits flipped anywhere
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    elif kind == 1:  # a bit flipped in the header
+        data[8 + rng.randrange(length)] ^= 1 << rng.randrange(8)
+    elif kind == 2:  # the end cut off
+        del data[rng.randrange(len(data)) :]
+    elif kind == 3:  # the header's length
+        data[:8] = rng.choice([0, 1, length - 1, length + 1, 1 << 40, 2**64 - 1]).to_bytes(
+            8, "little"
+        )
+    elif kind == 4:  # something behind the end
+        data += rng.randbytes(rng.randint(1, 100))
+    elif kind == 5:  # a block of noise or zeros
+        start = rng.randrange(len(data))
+        block = rng.choice([bytes(64), rng.randbytes(64)])
+        data[start : start + 64] = block[: len(data) - start]
+    else:  # the header rewritten: a huge size, another dtype, two tensors swapped, one left out
+        header = json.loads(data[8 : 8 + length])
+        names = [name for name in header if name != "__metadata__"]
+        a, b = rng.sample(names, 2)
+        change = rng.randrange(4)
+        if change == 0:
+            header[a]["shape"] = [1 << rng.randint(20, 62)]
+        elif change == 1:
+            header[a]["dtype"] = rng.choice(["F64", "I64", "BF16", "F8_E4M3", "BOOL", "C64", "?"])
+        elif change == 2:
+            header[a], header[b] = header[b], header[a]
+        else:
+            del header[a]
+        text = json.dumps(header).encode()
+        data[: 8 + length] = len(text).to_bytes(8, "little") + text
+    return bytes(data)
+
+
+def test_300_damages_are_refused_or_harmless(digits: tuple[Images, Images], tmp_path: Path) -> None:
+    whole = saved_run(digits, tmp_path)
+    contents = whole.path.read_bytes()
+    rng, messages = random.Random(0), list[str]()
+    path = tmp_path / "damaged.safetensors"
+    tracemalloc.start()
+    try:
+        for _ in range(300):
+            path.write_bytes(damaged(contents, rng))
+            tracemalloc.reset_peak()
+            try:
+                found = load(path)
+            except CheckpointError as error:
+                messages.append(str(error))
+            else:
+                assert found.record == whole.record
+                assert found.tensors.keys() == whole.tensors.keys()
+                for name, tensor in whole.tensors.items():
+                    assert found.tensors[name].tobytes() == tensor.tobytes()
+            assert tracemalloc.get_traced_memory()[1] < 100e6 + len(contents)
+    finally:
+        tracemalloc.stop()
+    assert len(messages) > 250
+    assert all(str(path) in message and "\n" not in message for message in messages)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4e6  # KiB: no 100 GB header
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    whole = saved_run(digits, tmp_path)
+    Trainer(digits, get_backend("numpy")).fit(
+        epochs=2, resume=whole, checkpoints=CheckpointFolder(tmp_path)
+    )
+    assert len(load(whole.path).record["progress"]["epochs"]) == 2
+    whole.path.write_bytes(whole.path.read_bytes()[:-1])
+    with pytest.warns(CheckpointWarning, match="damaged.*the one before it"):
+        older = load(whole.path)
+    assert len(older.record["progress"]["epochs"]) == 1
+    # A run that goes on from there must not replace the good backup by the damaged file.
+    with pytest.raises(Stop):
+        Trainer(digits, get_backend("numpy")).fit(
+            9, resume=older, checkpoints=CheckpointFolder(tmp_path, every_steps=1)
+        )
+    assert load(whole.path).record["optimizer"]["step"] == 8
+    assert len(load(backup(whole.path)).record["progress"]["epochs"]) == 1
+    backup(whole.path).write_bytes(b"")
+    whole.path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"and .*\.bak"):
+        load(whole.path)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda p: None, FileNotFoundError, "No such file"),
+        (lambda p: p.mkdir(), IsADirectoryError, "is a folder"),
+        (lambda p: p.write_bytes(b""), CheckpointError, "damaged, or no safetensors file"),
+        (lambda p: p.write_text("hello " * 99), CheckpointError, "damaged, or no safetensors"),
+        (
+            lambda p: safetensors.numpy.save_file({"a": np.ones(3)}, p),
+            CheckpointError,
+            "not one of nplenet's",
+        ),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(
+    tmp_path: Path, make: Any, error: type[Exception], words: str
+) -> None:
+    path = tmp_path / "file.safetensors"
+    make(path)
+    with pytest.raises(error, match=words):
+        load(path)
+
+
+def test_a_file_of_a_later_format_is_refused_with_who_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "FORMAT", 9)
+    save_model(tmp_path / "m.safetensors", Conv2d(1, 2, 3))
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"format 9.* reads 1; nplenet \d"):
+        load(tmp_path / "m.safetensors")
+
+
+# ------------------------------------------------------------------ the moment of writing
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "link", "replace"])
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(
+    digits: tuple[Images, Images], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    before = saved_run(digits, tmp_path)
+    contents = before.path.read_bytes()
+
+    def full(*arguments: Any, **options: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Full(io.FileIO):
+        """Takes half of what is written."""
+
+        def write(self, contents: Any) -> int:
+            super().write(contents[: len(contents) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    trainer = Trainer(digits, get_backend("numpy"))
+    if call == "write":
+        monkeypatch.setattr("nplenet.data.atomic.open", Full, raising=False)
+    elif call == "link":  # a file system without hard links, and then a full one
+        monkeypatch.setattr(os, "link", full)
+        monkeypatch.setattr(os, "replace", full)
+    else:
+        monkeypatch.setattr(os, call, full)
+    folder = CheckpointFolder(tmp_path)
+    with pytest.warns(CheckpointWarning, match="No space left on device.*unchanged"):
+        trainer.fit(epochs=2, resume=before, checkpoints=folder)
+    assert not folder.saved
+    monkeypatch.undo()
+    assert before.path.read_bytes() == contents
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_without_hard_links_the_one_before_is_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path, previous = tmp_path / "a", tmp_path / "a.bak"
+    for contents in (b"1", b"2", b"3"):
+        with atomic_write(path, previous=previous) as file:
+            file.write(contents)
+    assert (path.read_bytes(), previous.read_bytes()) == (b"3", b"2")
+
+
+def test_leftovers_of_a_killed_write_are_removed(tmp_path: Path) -> None:
+    rest = tmp_path / ".checkpoint.safetensors.4711-0123abcd.part"
+    rest.write_bytes(b"half")
+    with CheckpointFolder(tmp_path):
+        assert not rest.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_killed_at_30_moments_goes_on_to_the_same_bits_each_time(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("killed_runs.py")
+    done = subprocess.run(
+        [sys.executable, program, tmp_path, "30", "0"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stderr == ""
+    first, *kills = map(json.loads, done.stdout.splitlines())
+    assert first["readings"] > 10
+    assert len(kills) == 30
+    assert all(kill["equal"] for kill in kills)
+    assert done.returncode == 0
+    assert sum(not kill["how"].endswith("s") for kill in kills) == 15  # inside a write
+    steps = {kill["step"] for kill in kills}
+    assert len(steps) > 5  # of 15, so the moments were spread over the run

@@ -1,0 +1,237 @@
+"""The commands as a user types them: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nplenet.__main__ import main
+from nplenet.checkpoint import LATEST, load, load_model, save_model
+from nplenet.commands import COMMANDS
+from nplenet.models import LeNet5
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--dataset", "digits", "--limit", "100", "--batch-size", "16", "--checkpoint-every", "0"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": "/nowhere"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run, two epochs of six."""
+    folder = tmp_path_factory.mktemp("run")
+    assert (
+        main(
+            [
+                "train",
+                *SMALL,
+                "--epochs",
+                "6",
+                "--stop-after",
+                "2",
+                "--quiet",
+                "--output",
+                str(folder),
+            ]
+        )
+        == 0
+    )
+    return folder
+
+
+def train(*options: object) -> int:
+    return main(["train", *SMALL, "--quiet", *map(str, options)])
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return load(folder / LATEST).part("model.")
+
+
+def assert_same(a: Path, b: Path) -> None:
+    first, second = weights(a), weights(b)
+    assert [k for k in first if first[k].tobytes() != second[k].tobytes()] == []
+
+
+# ------------------------------------------------------------------ train
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "constant"])
+def test_n_epochs_a_stop_and_m_epochs_are_n_plus_m_epochs(tmp_path: Path, schedule: str) -> None:
+    plan = ["--schedule", schedule, "--epochs", 3]
+    assert train(*plan, "--output", tmp_path / "whole") == 0
+    assert train(*plan, "--output", tmp_path / "parts", "--stop-after", 1) == 0
+    assert train("--output", tmp_path / "parts", "--resume", "auto") == 0
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+    whole, parts = (
+        json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "parts")
+    )
+    assert whole["test"] == parts["test"]
+    assert [e["loss"] for e in whole["epochs"]] == [e["loss"] for e in parts["epochs"]]
+
+
+def test_a_constant_rate_may_go_on_for_more_epochs(tmp_path: Path) -> None:
+    constant = ["--schedule", "constant"]
+    assert train(*constant, "--epochs", 2, "--output", tmp_path / "whole") == 0
+    assert train(*constant, "--epochs", 1, "--output", tmp_path / "parts") == 0
+    assert train("--epochs", 2, "--resume", tmp_path / "parts" / LATEST) == 0  # writes there too
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--epochs", "9"], "--epochs 9 differs from the run that goes on, which has 6"),
+        (["--batch-size", "8"], "--batch-size 8 differs"),
+        (["--seed", "1"], "--seed 1 differs"),
+    ],
+)
+def test_other_settings_than_those_of_the_run_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert main(["train", *options, "--resume", "auto", "--output", str(trained)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_resume_auto_starts_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    assert train("--epochs", 1, "--resume", "auto", "--output", tmp_path / "new") == 0
+    assert len(load(tmp_path / "new" / LATEST).record["progress"]["epochs"]) == 1
+
+
+def test_resume_auto_without_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--resume", "auto") == 2
+    assert "--output" in capsys.readouterr().err
+
+
+def test_keep_best_tests_the_best_epoch(tmp_path: Path) -> None:
+    assert train("--epochs", 3, "--keep", "best", "--output", tmp_path) == 0
+    record = json.loads((tmp_path / "history.json").read_text())
+    arguments = ["evaluate", str(tmp_path / "best.safetensors"), "--limit", "100", "--json"]
+    done = nplenet(*arguments)
+    assert json.loads(done.stdout)["test"] == record["test"]
+
+
+def nplenet(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nplenet", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_sigterm_saves_the_step_at_hand_and_the_run_goes_on_from_there(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "nplenet", "train", "--dataset", "digits"]
+    command += ["--limit", "300", "--epochs", "20", "--output", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch   2"):
+                break
+        time.sleep(0.01)  # somewhere inside the third epoch
+        process.terminate()
+        output = process.stdout.read()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert "interrupted by SIGTERM" in output
+    resume = ["train", "--resume", "auto", "--output", str(tmp_path), "--quiet"]
+    assert main(resume) == 0
+    whole = tmp_path / "whole"
+    again = ["train", "--dataset", "digits", "--limit", "300", "--epochs", "20", "--quiet"]
+    assert main([*again, "--output", str(whole)]) == 0
+    assert_same(whole, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+def test_a_loss_that_is_not_finite_ends_with_status_1(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert train("--epochs", 3, "--optimizer", "sgd", "--lr", 1e30) == 1
+    assert "the loss is" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ evaluate, info, export
+
+
+def test_evaluate_repeats_the_result_of_the_run(trained: Path) -> None:
+    record = json.loads((trained / "history.json").read_text())
+    done = nplenet("evaluate", trained / LATEST, "--limit", 100, "--json")
+    found = json.loads(done.stdout)
+    assert (found["test"], found["inverted_test"]) == (record["test"], record["inverted_test"])
+    text = nplenet("evaluate", trained / LATEST, "--limit", 100).stdout
+    assert f"digits: test accuracy {record['test']['accuracy']:.2%}" in text
+
+
+def test_info_says_what_the_run_is_and_how_far(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(trained / LATEST)]) == 0
+    text = capsys.readouterr().out
+    for words in ("a training run", "features.0 Conv2d", "dropout 0.1", "epoch   2", "AdamW at"):
+        assert words in text
+    assert main(["info", str(trained / LATEST), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["tensors"]["model.features.0.weight"] == ["float32", [6, 1, 5, 5]]
+    assert len(record["progress"]["epochs"]) == 2
+
+
+def test_info_of_a_model_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(tmp_path / "m.safetensors", LeNet5(in_channels=3, seed=0))
+    assert main(["info", str(tmp_path / "m.safetensors")]) == 0
+    assert "a model, written by nplenet" in capsys.readouterr().out
+
+
+def test_export_for_pytorch_and_onnx(trained: Path, tmp_path: Path) -> None:
+    from nplenet.interop import pytorch
+
+    expected = load_model(trained / LATEST)
+    for name in ("a.pth", "a.pt", "a.safetensors"):
+        path = tmp_path / name
+        assert (
+            main(["export", str(trained / LATEST), "--to", "pytorch", "--output", str(path)]) == 0
+        )
+        found = pytorch.load_state_dict(path)
+        assert all(np.array_equal(found[k], v) for k, v in expected.state_dict().items())
+    pytest.importorskip("onnx")
+    runtime: Any = pytest.importorskip("onnxruntime")
+    path = tmp_path / "a.onnx"
+    assert main(["export", str(trained / LATEST), "--to", "onnx", "--output", str(path)]) == 0
+    x = np.random.default_rng(0).random((3, 1, 32, 32), np.float32)
+    (logits,) = runtime.InferenceSession(path).run(None, {"x": x})
+    np.testing.assert_allclose(logits, expected(x), atol=1e-5)
+
+
+# ------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["info"], ["export", "--to", "onnx"]])
+@pytest.mark.parametrize("contents", [None, b"", b"not a checkpoint at all"])
+def test_a_bad_file_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], contents: bytes | None
+) -> None:
+    path = tmp_path / "bad.safetensors"
+    if contents is not None:
+        path.write_bytes(contents)
+    assert main([command[0], str(path), *command[1:]]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"nplenet {command[0]}: ")
+    assert str(path) in error
+    assert error.count("\n") == 1
+
+
+def test_export_to_a_name_of_another_format_is_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--to", "onnx", "--output", "model.pth"]
+    assert main(["export", str(trained / LATEST), *arguments]) == 2
+    assert "must end with .onnx" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
