@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from .backend import BackendError
 from .commands import COMMANDS
@@ -26,11 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_options(command)
         command.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
-    try:
-        return int(options.run(options))
-    except (BackendError, ImportError, MemoryError, OSError, ValueError) as error:
-        print(f"nplenet {options.command}: {error}", file=sys.stderr)
-        return 2
+
+    def say(message: Warning | Exception | str, *where: Any, **more: Any) -> None:
+        print(f"nplenet {options.command}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = say  # one line, as for errors, and no line of source
+        try:
+            return int(options.run(options))
+        except (BackendError, ImportError, MemoryError, OSError, ValueError) as error:
+            say(error)
+            return 2
 
 
 if __name__ == "__main__":

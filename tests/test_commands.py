@@ -204,6 +204,48 @@ def test_export_for_pytorch_and_onnx(trained: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(logits, expected(x), atol=1e-5)
 
 
+# ------------------------------------------------------------------ predict
+
+
+def drawn_seven(path: Path) -> Path:
+    """Write a picture of a 7, dark on light."""
+    image_module: Any = pytest.importorskip("PIL.Image")
+    draw_module: Any = pytest.importorskip("PIL.ImageDraw")
+    image = image_module.new("L", (200, 160), 225)
+    points = [(60, 40), (140, 40), (95, 130)]
+    draw_module.Draw(image).line(points, fill=30, width=12, joint="curve")
+    image.save(path)
+    return path
+
+
+def test_predict_prints_what_the_network_saw_and_thinks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = drawn_seven(tmp_path / "seven.png")
+    assert main(["predict", "default", str(path)]) == 0
+    *seen, head, image, inverse, answer = capsys.readouterr().out.splitlines()
+    assert answer == f"{path}: 7"
+    assert [len(line) for line in seen] == [32] * 16
+    assert head.split() == ["digit", *map(str, range(10))]
+    assert float(image.split()[8].rstrip("%")) > 50
+    assert inverse.startswith("inverse")
+
+
+def test_predict_prints_json_and_goes_on_after_a_bad_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = drawn_seven(tmp_path / "seven.jpg"), tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    assert main(["predict", "default", "--json", str(bad), str(good)]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith(f"nplenet predict: {bad}: ")
+    assert output.err.count("\n") == 1
+    record = json.loads(output.out)
+    assert (record["image"], record["digit"]) == (str(good), 7)
+    assert sum(record["probabilities"]) == pytest.approx(1)
+    assert len(record["inverted"]) == 10
+
+
 # ------------------------------------------------------------------ refusals
 
 
@@ -235,3 +277,15 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     text = capsys.readouterr().out
     assert all(command in text for command in COMMANDS)
+
+
+def test_a_damaged_checkpoint_is_one_line_of_warning(tmp_path: Path) -> None:
+    assert train("--epochs", 2, "--output", tmp_path) == 0
+    path = tmp_path / LATEST
+    path.write_bytes(path.read_bytes()[:-1])
+    done = nplenet("info", path)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"nplenet info: {path} is damaged")
+    assert done.stderr.endswith("taking the one before it\n")
+    assert done.stderr.count("\n") == 1
+    assert f"{path}.bak" in done.stdout

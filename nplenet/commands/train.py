@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     say = (lambda *words: None) if options.quiet else print
     resume = checkpoint_to_resume(options.resume, options.output)
     settings = settings_of(options, resume)
-    output = options.output or (resume and resume.path.parent)
+    output: Path | None = options.output or (resume.path.parent if resume else None)
     if output:
         output.mkdir(parents=True, exist_ok=True)  # now, not after the training it would lose
 
@@ -139,12 +139,14 @@ def run(options: argparse.Namespace) -> int:
         say(f"going on from {resume.path}")
 
     # Loop.
-    checkpoints = output and CheckpointFolder(
-        output,
-        every_seconds=options.checkpoint_every,
-        every_steps=options.checkpoint_steps,
-        keep=options.keep,
-    )
+    checkpoints = None
+    if output:
+        checkpoints = CheckpointFolder(
+            output,
+            every_seconds=options.checkpoint_every,
+            every_steps=options.checkpoint_steps,
+            keep=options.keep,
+        )
     try:
         history = fit(
             model,
@@ -192,7 +194,7 @@ def run(options: argparse.Namespace) -> int:
             file.write(json.dumps(record, indent=2).encode())
     if history.interrupted:
         return 128 + signal.Signals[history.interrupted]
-    return int(bool(checkpoints) and not checkpoints.saved)
+    return int(checkpoints is not None and not checkpoints.saved)
 
 
 def checkpoint_to_resume(resume: str | None, output: Path | None) -> Checkpoint | None:

@@ -1,0 +1,13 @@
+"""Make the trained model that comes with the library, from a run on MNIST.
+
+    nplenet train --seed 0 --output run && python tools/make_model.py run
+
+It holds the weights alone, in the file that ``nplenet.checkpoint.DEFAULT_MODEL`` names.
+"""
+
+import sys
+from pathlib import Path
+
+from nplenet.checkpoint import DEFAULT_MODEL, LATEST, load_model, save_model
+
+save_model(DEFAULT_MODEL, load_model(Path(sys.argv[1]) / LATEST))
