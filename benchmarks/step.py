@@ -1,12 +1,14 @@
-"""Time a training step of LeNet-5: nplenet against PyTorch eager on this machine's CPU.
+"""Time LeNet-5, training steps and inference: nplenet against PyTorch on this machine's CPU.
 
-    python benchmarks/step.py --batch 64 256 --torch-python ../torch-environment/bin/python
+    python benchmarks/step.py --torch-python ../torch-environment/bin/python
+    python benchmarks/step.py --what inference --batch 64 256 --torch-python ...
 
-A step is forward, loss, backward and Adam; convolutions without bias and dropout 0.25 on both
-sides, no gradient of the input. Each system runs in a process of its own, and they take turns: a
-machine drifts, so only the ratio of neighbours in time counts. On a machine with other work the
-ratio of the tenth percentiles (p10), the least disturbed steps, is the steadier one. It prints what
-it measured and judges nothing.
+A training step is forward, loss, backward and Adam; convolutions without bias and dropout 0.25 on
+both sides, no gradient of the input. Inference is logits in eval mode. Each system runs in a
+process of its own, and they take turns: a machine drifts, so only the ratio of neighbours in time
+counts. On a machine with other work the ratio of the tenth percentiles (p10), the least disturbed
+steps, is the steadier one. "MB" is how much the memory of the process grew at its highest, from
+before the model was made. It prints what it measured and judges nothing.
 
 To add a row: a worker function that returns (a step to time, what it ran on), and a line in
 ``rows``.
@@ -15,6 +17,7 @@ To add a row: a worker function that returns (a step to time, what it ran on), a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -41,42 +44,109 @@ PAUSE = 0.05  # seconds between turns, in which the other's threads stop spinnin
 # ------------------------------------------------------------------ workers: one system each
 
 
-def textbook(batch: int) -> tuple[Step, str]:
-    """Return a step of the layers in nplenet/layers on NumPy."""
+def network(seed: int = 0) -> Any:
+    """Return the model all rows of nplenet run."""
+    from nplenet.models import LeNet5
+
+    return LeNet5(dropout=0.25, seed=seed)
+
+
+def images_and_labels(batch: int) -> tuple[Any, Any]:
+    """Return what all rows of nplenet are fed."""
     import numpy as np
 
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, 1, 32, 32), np.float32), rng.integers(0, 10, batch)
+
+
+def textbook(batch: int) -> tuple[Step, str]:
+    """Return a step of the layers in nplenet/layers on NumPy."""
+    from nplenet.compiled import TextbookStep
     from nplenet.losses import CrossEntropyLoss
-    from nplenet.models import LeNet5
     from nplenet.optim import Adam
 
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, 1, 32, 32), np.float32)
-    y = rng.integers(0, 10, batch)
-    model, loss = LeNet5(dropout=0.25, seed=0), CrossEntropyLoss()
-    model.input_gradient = False
+    model, (x, y) = network(), images_and_labels(batch)
     optimizer = Adam(model.parameters())
+    step = TextbookStep(model, CrossEntropyLoss(), optimizer, batch, "it is measured")
+    return lambda: step(x, y), numpy_version()
 
-    def step() -> None:
-        optimizer.zero_grad()
-        loss(model(x), y)
-        model.backward(loss.backward())
-        optimizer.step()
 
-    return step, f"NumPy {np.__version__}, {blas_threads()}"
+def textbook_inference(batch: int) -> tuple[Step, str]:
+    """Return a forward of the layers in eval mode."""
+    model, (x, _) = network().eval(), images_and_labels(batch)
+    return lambda: model(x), numpy_version()
+
+
+def compiled(batch: int) -> tuple[Step, str]:
+    """Return the compiled step."""
+    step, x, y = compiled_step(batch)
+    return lambda: step(x, y), f"{numpy_version()}, {step.tunables}"
+
+
+def compiled_inference(batch: int) -> tuple[Step, str]:
+    """Return the forward of the compiled step, batch norm folded."""
+    step, x, _ = compiled_step(batch)
+    return lambda: step.predict(x), f"{numpy_version()}, {step.tunables}"
+
+
+def compiled_step(batch: int) -> tuple[Any, Any, Any]:
+    """Return the compiled step and its inputs."""
+    import nplenet
+
+    model = network()
+    optimizer = nplenet.optim.Adam(model.parameters())
+    step = nplenet.compile(model, nplenet.losses.CrossEntropyLoss(), optimizer, batch)
+    return step, *images_and_labels(batch)
 
 
 def torch_fused(batch: int) -> tuple[Step, str]:
     """Return a step of PyTorch eager with its fused Adam."""
-    return torch_eager(batch, fused=True)
+    return torch_step(batch, fused=True)
 
 
 def torch_default(batch: int) -> tuple[Step, str]:
     """Return a step of PyTorch eager with its default Adam."""
-    return torch_eager(batch, fused=None)
+    return torch_step(batch, fused=None)
 
 
-def torch_eager(batch: int, fused: bool | None) -> tuple[Step, str]:
+def torch_compiled(batch: int) -> tuple[Step, str]:
+    """Return a step whose model went through torch.compile, with the fused Adam."""
+    return torch_step(batch, fused=True, compiled=True)
+
+
+def torch_step(batch: int, fused: bool | None, compiled: bool = False) -> tuple[Step, str]:
     """Return a step of the same network in PyTorch."""
+    import torch
+
+    model, x, detail = torch_network(batch)
+    y = torch.randint(0, 10, (batch,))
+    loss, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters(), fused=fused)
+    forward = torch.compile(model) if compiled else model
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss(forward(x), y).backward()
+        optimizer.step()
+
+    return step, detail
+
+
+def torch_inference(batch: int) -> tuple[Step, str]:
+    """Return a forward of PyTorch eager in inference mode."""
+    import torch
+
+    model, x, detail = torch_network(batch)
+    model.eval()
+
+    def step() -> None:
+        with torch.inference_mode():
+            model(x)
+
+    return step, detail
+
+
+def torch_network(batch: int) -> tuple[Any, Any, str]:
+    """Return the same network in PyTorch, its input, and what it runs on."""
     import torch
     from torch import nn
 
@@ -100,15 +170,15 @@ def torch_eager(batch: int, fused: bool | None) -> tuple[Step, str]:
         nn.Dropout(0.25),
         nn.Linear(84, 10),
     )
-    x, y = torch.randn(batch, 1, 32, 32), torch.randint(0, 10, (batch,))
-    loss, optimizer = nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters(), fused=fused)
+    detail = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    return model, torch.randn(batch, 1, 32, 32), detail
 
-    def step() -> None:
-        optimizer.zero_grad()
-        loss(model(x), y).backward()
-        optimizer.step()
 
-    return step, f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+def numpy_version() -> str:
+    """Return which NumPy, and which BLAS with how many threads."""
+    import numpy as np
+
+    return f"NumPy {np.__version__}, {blas_threads()}"
 
 
 def blas_threads() -> str:
@@ -121,14 +191,30 @@ def blas_threads() -> str:
     return ", ".join(f"{p['internal_api']} {p['num_threads']} threads" for p in pools) or "no BLAS"
 
 
-WORKERS = {f.__name__: f for f in (textbook, torch_fused, torch_default)}
+WORKERS = {
+    "textbook": textbook,
+    "textbook_inference": textbook_inference,
+    "compiled": compiled,
+    "compiled_inference": compiled_inference,
+    "torch_fused": torch_fused,
+    "torch_default": torch_default,
+    "torch_compiled": torch_compiled,
+    "torch_inference": torch_inference,
+}
 
 
 def work(name: str, batch: int) -> None:
     """Run as a worker: say what runs, then time steps for the seconds that each line asks."""
+    if name.startswith("torch"):
+        import torch  # noqa: F401
+    else:
+        import nplenet  # noqa: F401
+    before = resident_memory("VmRSS")
+    forget_highest_memory()
     step, detail = WORKERS[name](batch)
     timed(step, WARM_UP)
-    print(json.dumps(detail), flush=True)
+    megabytes = resident_memory("VmHWM") - before
+    print(json.dumps({"detail": detail, "megabytes": megabytes}), flush=True)
     for line in sys.stdin:
         print(json.dumps(timed(step, float(line))), flush=True)
 
@@ -142,6 +228,21 @@ def timed(step: Step, seconds: float) -> list[float]:
         step()
         times.append(time.perf_counter() - start)
     return times
+
+
+def resident_memory(field: str) -> float:
+    """Return a figure of this process's memory in MB; NaN where the system has no /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def forget_highest_memory() -> None:
+    """Begin to note the highest memory anew (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 # ------------------------------------------------------------------ the measurement
@@ -169,7 +270,7 @@ class Process:
             text=True,
             env=os.environ | row.environment,
         )
-        self.detail: str = self.answer()
+        self.about: dict[str, Any] = self.answer()
         self.rounds: list[list[float]] = []
 
     def answer(self) -> Any:
@@ -191,17 +292,23 @@ class Process:
 
 def rows(arguments: argparse.Namespace) -> list[Row]:
     """Return what is to be measured on this machine."""
-    here = sys.executable
-    found = [Row("nplenet textbook", "textbook", here, {})]
-    for n in arguments.blas_threads:
-        environment = dict.fromkeys(BLAS_VARIABLES, str(n))
-        found.append(Row(f"nplenet textbook, BLAS {n}", "textbook", here, environment))
-    if not has_torch(arguments.torch_python):
-        print(f"No PyTorch in {arguments.torch_python}; name one that has it with --torch-python.")
+    here, torch = sys.executable, arguments.torch_python
+    suffix = "_inference" if arguments.what == "inference" else ""
+    one_thread = dict.fromkeys(BLAS_VARIABLES, "1")  # for the textbook; compiled sees to it itself
+    found = [
+        Row("nplenet textbook", f"textbook{suffix}", here, one_thread),
+        Row("nplenet compiled", f"compiled{suffix}", here, {}),
+    ]
+    if not has_torch(torch):
+        print(f"No PyTorch in {torch}; name one that has it with --torch-python.")
         return found
     threads = {"STEP_TORCH_THREADS": str(arguments.threads)}
-    found.append(Row("torch eager, fused Adam", "torch_fused", arguments.torch_python, threads))
-    found.append(Row("torch eager, default Adam", "torch_default", arguments.torch_python, threads))
+    if arguments.what == "inference":
+        return [*found, Row("torch eager", "torch_inference", torch, threads)]
+    found.append(Row("torch eager, fused Adam", "torch_fused", torch, threads))
+    found.append(Row("torch eager, default Adam", "torch_default", torch, threads))
+    if arguments.torch_compile:
+        found.append(Row("torch.compile, fused Adam", "torch_compiled", torch, threads))
     return found
 
 
@@ -229,14 +336,14 @@ def measure(row_list: list[Row], batch: int, rounds: int, seconds: float) -> lis
 
 def figures(processes: list[Process], batch: int) -> list[dict[str, Any]]:
     """Return medians, spread and the ratio to the better PyTorch, round by round."""
-    rivals = [p for p in processes if p.row.worker.startswith("torch")]
+    rivals = [p for p in processes if p.row.name.startswith("torch eager")]
     rival = min(rivals, key=lambda p: percentile(p, 50), default=None)
     found = []
     for p in processes:
         figure = {
             "batch": batch,
             "row": p.row.name,
-            "detail": p.detail,
+            **p.about,
             "steps": sum(len(turn) for turn in p.rounds),
             "median_ms": 1e3 * percentile(p, 50),
             "p10_ms": 1e3 * percentile(p, 10),
@@ -270,26 +377,20 @@ def line_of(figure: dict[str, Any]) -> str:
     return (
         f"{figure['batch']:>5}  {figure['row']:<27} {figure['median_ms']:>8.2f}  "
         f"{figure['p10_ms']:>8.2f} {figure['p90_ms']:>8.2f}  {figure['images_per_second']:>9,.0f}  "
-        f"{ratio:<17}  {ratio_p10:>6}  {figure['detail']}"
+        f"{ratio:<17}  {ratio_p10:>6}  {figure['megabytes']:>5.0f}  {figure['detail']}"
     )
 
 
 def main() -> None:
     """Read the command line; run as the coordinator, or as one worker."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--what", choices=("training", "inference"), default="training")
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of a turn (default: 0.5)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
-    parser.add_argument(
-        "--blas-threads",
-        type=int,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="more rows for NumPy, with its BLAS held to N threads",
-    )
+    parser.add_argument("--torch-compile", action="store_true", help="a row for torch.compile")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -300,11 +401,12 @@ def main() -> None:
     row_list = rows(arguments)
     print(
         f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; "
-        f"{arguments.rounds} rounds of {arguments.seconds} s, ratio to the better PyTorch"
+        f"{arguments.what}, {arguments.rounds} rounds of {arguments.seconds} s, "
+        "ratio to the better PyTorch eager"
     )
     print(
         f"{'batch':>5}  {'row':<27} {'ms/step':>8}  {'p10':>8} {'p90':>8}  {'images/s':>9}  "
-        f"{'x torch (range)':<17}  at p10  ran on"
+        f"{'x torch (range)':<17}  at p10  {'MB':>5}  ran on"
     )
     found: list[dict[str, Any]] = []
     for batch in arguments.batch:

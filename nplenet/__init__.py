@@ -3,9 +3,10 @@
 Read the layers in ``nplenet/layers``; train with ``python examples/train_mnist.py``.
 """
 
-from . import augment, checkpoint, data, gradcheck, layers, losses, models, optim, schedules, train
+from . import augment, checkpoint, data, gradcheck, layers, losses, models, optim, schedules
 from .backend import BackendError, get_backend
 from .checkpoint import load_model, save_model
+from .compiled import compile
 
 __version__ = "0.1.0"
 
@@ -14,6 +15,7 @@ __all__ = [
     "__version__",
     "augment",
     "checkpoint",
+    "compile",
     "data",
     "get_backend",
     "gradcheck",
@@ -24,5 +26,4 @@ __all__ = [
     "optim",
     "save_model",
     "schedules",
-    "train",
 ]

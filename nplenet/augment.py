@@ -424,6 +424,17 @@ def seed_pipeline() -> Compose:
     return Compose([RandomRotation(15), RandomInvert(0.5), RandomGrayscale(0.5), ToFloat()])
 
 
+def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:
+    """Return ``transform`` without its last part, if that is a ``ToFloat`` to ``dtype``, else None.
+
+    For one who turns bytes into floats while he copies them to their place.
+    """
+    *others, last = _flattened(transform)
+    if type(last) is not ToFloat or last.dtype != np.dtype(dtype):
+        return None
+    return Compose(others)
+
+
 # --- the pipeline as one operation ----------------------------------------------------------------
 #
 # On a GPU a batch is gathered from the data set, rotated, inverted, turned gray and scaled by one

@@ -5,7 +5,7 @@ the SHA-256 of everything, so that a flipped bit is noticed. Nothing in it can e
 
     tensors   model.<path>   optimizer.<moment>.<path>   epoch.losses   epoch.hits
     JSON      format, nplenet, model (see ``architecture``), optimizer, schedule, generators,
-              progress, arguments, environment
+              progress, arguments, tunables, environment
 
 A model alone has ``format, nplenet, model``, and its tensors have the names of its ``state_dict``,
 which are PyTorch's.
@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
-from filelock import FileLock, Timeout
 
 from .architecture import build, describe
 from .backend import environment, generator_state, restore_generator
@@ -257,6 +256,8 @@ class Run:
         Its images are not saved, but told by their SHA-256: a run goes on with the same ones only.
     arguments : dict
         What made the run, JSON-able; for those who resume it.
+    tunables : dict
+        Of the compiled step, on which the bits depend.
     """
 
     model: Layer
@@ -264,6 +265,7 @@ class Run:
     schedule: Schedule | None
     loader: DataLoader | DeviceLoader
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    tunables: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def host_loader(self) -> DataLoader:
@@ -292,6 +294,7 @@ class Run:
                 "epoch_seconds": progress.epoch_seconds,
             },
             "arguments": dict(self.arguments),
+            "tunables": dict(self.tunables),
             "environment": environment(),
         }
         _write(path, tensors, record, previous)
@@ -434,13 +437,15 @@ class CheckpointFolder:
         self.every_seconds, self.every_steps, self.keep = every_seconds, every_steps, keep
         self.latest, self.best = self.folder / LATEST, self.folder / BEST
         self.saved = True
-        self._lock = FileLock(self.folder / ".lock", timeout=0)
         self._last_save = time.monotonic()
 
     def __enter__(self) -> CheckpointFolder:
+        from filelock import FileLock, Timeout  # 10 ms that `import nplenet` need not wait for
+
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / ".lock")
         try:
-            self._lock.acquire()
+            self._lock.acquire(timeout=0)
         except Timeout:
             raise CheckpointError(f"another run is using the folder {self.folder}") from None
         for rest in self.folder.glob(".*.part"):  # of a run that was killed while it wrote

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from .augment import ToFloat
-from .backend import one_blas_thread
+from .backend import Array, Backend, one_blas_thread
 from .data import DataLoader, DeviceLoader
 from .layers import Layer
 from .losses import CrossEntropyLoss
+from .parallel import ALONE, Group
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def evaluate(
     *,
     classes: int = 10,
     batch_size: int = 256,
+    group: Group = ALONE,
 ) -> Evaluation:
     """Run ``model`` in eval mode over images converted to floats, and nothing else.
 
@@ -51,36 +53,38 @@ def evaluate(
         Maps floats (N, C, H, W) to logits (N, classes). Its mode is restored afterwards.
     images : uint8 (N, C, H, W)
     labels : int (N,)
+    group : Group
+        Its ranks share the batches and get the same result, that of one alone.
     """
-    return evaluate_batches(model, plain_batches(model, images, labels, batch_size), classes)
-
-
-def plain_batches(
-    model: Layer, images: np.ndarray, labels: np.ndarray, batch_size: int = 256
-) -> DataLoader | DeviceLoader:
-    """Return a loader of images as they are, in their order, on the backend of ``model``."""
-    return DataLoader(images, labels, batch_size, transform=ToFloat()).to(model.backend)
-
-
-def evaluate_batches(
-    model: Layer, loader: DataLoader | DeviceLoader, classes: int = 10
-) -> Evaluation:
-    backend, labels = model.backend, loader.labels
-    loss_function = CrossEntropyLoss(reduction="sum")
-    losses = backend.xp.zeros(len(loader))
-    answers = backend.xp.zeros(len(labels), np.int64)
     was_training = model.training
     model.eval()
     try:
-        with naming_batch_size(loader, "evaluation"):
-            for i, (images, targets) in enumerate(loader):
-                logits = model(backend.asarray(images))
-                losses[i] = loss_function(logits, backend.asarray(targets))
-                start = i * loader.batch_size
-                answers[start : start + len(targets)] = logits.argmax(axis=1)
-        loss_function.check()
+        return evaluate_with(model, model.backend, images, labels, classes, batch_size, group)
     finally:
         model.train(was_training)
+
+
+def evaluate_with(
+    predict: Callable[[Array], Array],
+    backend: Backend,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: int = 10,
+    batch_size: int = 256,
+    group: Group = ALONE,
+) -> Evaluation:
+    """Do what ``evaluate`` does with any function from floats to logits on ``backend``."""
+    loader = DataLoader(images, labels, batch_size, transform=ToFloat()).to(backend)
+    loss_function = CrossEntropyLoss(reduction="sum")
+    losses = backend.xp.zeros(len(loader))
+    answers = backend.xp.zeros(len(labels), np.int64)
+    with naming_batch_size(loader, "evaluation"):
+        for i, (floats, targets) in enumerate(loader):
+            logits = predict(backend.asarray(floats))
+            losses[i] = loss_function(logits, backend.asarray(targets))
+            start = i * batch_size
+            answers[start : start + len(targets)] = logits.argmax(axis=1)
+    loss_function.check()
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, backend.to_numpy(answers)), 1)
     return Evaluation(

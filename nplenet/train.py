@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from .augment import ToFloat
 from .backend import Array, Backend, backend_of, one_blas_thread
 from .checkpoint import Checkpoint, CheckpointFolder, Progress, Run
+from .compiled import Step, TextbookStep, compile
 from .data import DataLoader, DeviceLoader
-from .evaluation import evaluate_batches, naming_batch_size, plain_batches
+from .evaluation import evaluate_with, naming_batch_size
 from .layers import Layer, Sequential
 from .losses import CrossEntropyLoss
 from .optim import Optimizer
@@ -65,11 +67,14 @@ class History:
         The name of the signal that ended it, or nothing.
     seconds : float
         Spent in all sittings.
+    tunables : dict
+        Of the compiled step; empty where the textbook layers ran.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: str = ""
     seconds: float = 0.0
+    tunables: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers and lists, ready for JSON."""
@@ -90,6 +95,8 @@ def fit(
     checkpoints: CheckpointFolder | None = None,
     resume: Checkpoint | None = None,
     arguments: Mapping[str, Any] | None = None,
+    eager: bool = False,
+    tunables: Mapping[str, int] | None = None,
     progress: bool = True,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
@@ -116,6 +123,11 @@ def fit(
         without the break. What is not in it, ``model`` and all that, is made as for the first time.
     arguments : mapping, optional
         What made the run, JSON-able; saved with it.
+    eager : bool
+        Run the textbook layers, not the compiled step (see ``nplenet.compile``).
+    tunables : mapping, optional
+        Of the compiled step: the same ones give the same bits. Those of ``resume`` if left out, and
+        else the machine's own.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
@@ -135,25 +147,27 @@ def fit(
     needs_validation = patience is not None or (checkpoints and checkpoints.keep == "best")
     if needs_validation and validation is None:
         raise ValueError("patience and keeping the best epoch need validation images")
-    run = Run(model, optimizer, schedule, loader, arguments or {})
+    if tunables is None and resume is not None:
+        tunables = resume.record.get("tunables")
+    step: Step
+    if eager:
+        step = TextbookStep(model, loss, optimizer, loader.batch_size, "asked for")
+    else:
+        step = compile(model, loss, optimizer, loader.batch_size, tunables=tunables)
+    run = Run(model, optimizer, schedule, loader, arguments or {}, step.tunables)
     so_far = Progress() if resume is None else run.restore(resume)
-    history = History([Epoch(**figures) for figures in so_far.epochs])
-    test_batches = None if validation is None else plain_batches(model, *validation)
+    history = History([Epoch(**figures) for figures in so_far.epochs], tunables=step.tunables)
     begin = time.perf_counter() - so_far.seconds
-    with (
-        checkpoints or nullcontext(),
-        _stop_on_signals() as stop,
-        _without_input_gradient(model),
-    ):
+    with checkpoints or nullcontext(), _stop_on_signals() as stop:
         while len(history.epochs) < epochs and not _exhausted(history.epochs, patience):
             model.train()
             if so_far.step == 0:
                 so_far.loader = run.host_loader.state_dict()
-            figures = _train_epoch(run, loss, so_far, stop, checkpoints, progress, begin)
+            figures = _train_epoch(run, step, so_far, stop, checkpoints, progress, begin)
             if stop.signal and so_far.step < len(loader):
                 break
-            if test_batches is not None:
-                result = evaluate_batches(model, test_batches)
+            if validation is not None:
+                result = evaluate_with(step.predict, model.backend, *validation)
                 figures |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
             epoch = Epoch(**figures)
             history.epochs.append(epoch)
@@ -188,7 +202,7 @@ def _exhausted(epochs: list[Epoch], patience: int | None) -> bool:
 
 def _train_epoch(
     run: Run,
-    loss: CrossEntropyLoss,
+    step: Step,
     so_far: Progress,
     stop: _Stop,
     checkpoints: CheckpointFolder | None,
@@ -196,7 +210,9 @@ def _train_epoch(
     begin: float,
 ) -> dict[str, Any]:
     """Train what is left of an epoch; return its figures and leave its state in ``so_far``."""
-    model, optimizer, loader, backend = run.model, run.optimizer, run.loader, run.model.backend
+    optimizer, loader, backend = run.optimizer, run.loader, run.model.backend
+    if step.compiled and isinstance(loader, DataLoader):
+        loader = loader.in_bytes(run.model.parameters()[0].data.dtype)
     number, done = len(so_far.epochs) + 1, so_far.step
     epoch_begin = time.perf_counter() - so_far.epoch_seconds
     tally = _Tally(backend, len(loader), so_far)
@@ -210,31 +226,28 @@ def _train_epoch(
     )
 
     def read() -> None:
-        _read(tally, number, model, loss, x)
+        _read(tally, number, step, x)
         so_far.losses, so_far.hits = tally.losses_read, tally.hits_read
         now = time.perf_counter()
         so_far.seconds, so_far.epoch_seconds = now - begin, now - epoch_begin
 
     with bar, naming_batch_size(loader, f"epoch {number}"):
-        for step, (images, labels) in enumerate(loader, start=1):
-            if step <= done:  # before the break: the loader makes it again, to draw what it drew
+        for k, (images, labels) in enumerate(loader, start=1):
+            if k <= done:  # before the break: the loader makes it again, to draw what it drew
                 tally.pass_over(len(labels))
                 continue
             x, y = backend.asarray(images), backend.asarray(labels)
-            logits = model(x)
-            tally.add(loss(logits, y), loss.hits, len(y))
+            tally.add(step.gradients(x, y), step.hits, len(y))
             if tally.due():
                 read()
                 bar.update(tally.seen - bar.n)
                 bar.set_postfix(
                     loss=f"{tally.loss:.4f}", accuracy=f"{tally.accuracy:.2%}", refresh=False
                 )
-            optimizer.zero_grad()
-            model.backward(loss.backward())
             optimizer.step()
             if run.schedule is not None:
                 run.schedule.step()
-            if checkpoints is not None and (stop.signal or checkpoints.due(step)):
+            if checkpoints is not None and (stop.signal or checkpoints.due(k)):
                 read()
                 checkpoints.save(run, so_far)
             if stop.signal:
@@ -316,21 +329,26 @@ class _Tally:
         return int(self.hits_read.sum()) / max(self.seen, 1)
 
 
-def _read(tally: _Tally, epoch: int, model: Layer, loss: CrossEntropyLoss, x: Array) -> None:
+def _read(tally: _Tally, epoch: int, step: Step, x: Array) -> None:
     """Read ``tally``; refuse a label out of range and a loss that is not finite.
 
     ``x`` is the input of the last step added.
     """
-    loss.check()
+    step.loss.check()
     tally.read()
     if tally.not_finite is None:
         return
-    (step, value), last = tally.not_finite, len(tally.sizes)
-    noticed = f" (noticed at step {last}, with the weights of then)" if last > step else ""
+    (number, value), last = tally.not_finite, len(tally.sizes)
+    noticed = f" (noticed at step {last}, with the weights of then)" if last > number else ""
+    where = first_layer_not_finite(step.model, _floats(step.model, x))
     raise NonFiniteLoss(
-        f"the loss is {value} in epoch {epoch}, step {step}{noticed}: "
-        f"{first_layer_not_finite(model, x)}; a smaller learning rate may help"
+        f"the loss is {value} in epoch {epoch}, step {number}{noticed}: {where}; "
+        "a smaller learning rate may help"
     )
+
+
+def _floats(model: Layer, x: Array) -> Array:
+    return x if x.dtype.kind == "f" else ToFloat(model.parameters()[0].data.dtype)(x)
 
 
 def first_layer_not_finite(model: Layer, x: Array) -> str:
@@ -352,17 +370,6 @@ def _leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
         return
     for name, child in model.children().items():
         yield from _leaves(child, f"{path}.{name}" if path else name)
-
-
-@contextmanager
-def _without_input_gradient(model: Layer) -> Iterator[None]:
-    """Spare the first layer the gradient of the images, which nobody asks for."""
-    before = model.input_gradient
-    model.input_gradient = False
-    try:
-        yield
-    finally:
-        model.input_gradient = before
 
 
 @dataclass

@@ -535,7 +535,7 @@ def test_the_command_refuses_an_unknown_name_in_one_line(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert err.startswith("gradcheck: unknown operation 'conv3d', expected one of conv2d, ")
+    assert err.startswith("nplenet gradcheck: unknown operation 'conv3d', expected one of conv2d, ")
 
 
 def test_a_command_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "augment": {"backend"},
     "data": {"augment", "backend"},
     "models": {"backend", "layers"},
-    "compiled": {"backend", "layers", "losses", "optim", "window"},
+    "compiled": {"backend", "data", "layers", "losses", "optim", "window"},
 }
 ALLOWED["architecture"] = {"layers"}
 BELOW_TRAIN = set(ALLOWED) - {"cuda", "launch", "window"}

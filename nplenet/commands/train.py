@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,18 @@ from ..train import NonFiniteLoss, fit
 
 EPOCHS = {"mnist": 12, "digits": 60}  # the bundled digits are 40 times fewer
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": lambda parameters, lr: AdamW(parameters, lr),
     "adam": lambda parameters, lr: Adam(parameters, lr),
     "sgd": lambda parameters, lr: SGD(parameters, lr, momentum=0.9, nesterov=True),
 }
-SCHEDULES = {  # of the learning rate, stepped after each batch
+SCHEDULES: dict[str, Callable[..., Schedule | None]] = {  # stepped after each batch
     "onecycle": lambda optimizer, lr, steps: OneCycleLR(optimizer, max_lr=lr, total_steps=steps),
     "cosine": lambda optimizer, lr, steps: CosineLR(optimizer, T_max=steps),
     "step": lambda optimizer, lr, steps: StepLR(optimizer, step_size=max(1, steps // 3)),
     "constant": lambda optimizer, lr, steps: None,
 }
-AUGMENTATIONS = {
+AUGMENTATIONS: dict[str, Callable[[], augment.Transform]] = {
     "seed": augment.seed_pipeline,
     "rotation": lambda: augment.Compose([augment.RandomRotation(15), augment.ToFloat()]),
     "inversion": lambda: augment.Compose([augment.RandomInvert(0.5), augment.ToFloat()]),
@@ -57,6 +58,8 @@ class Settings:
     validation: float = 0.05
     seed: int = 0
     limit: int | None = None
+    eager: bool = False
+    tunables: dict[str, int] | None = None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +83,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     setting("validation", "share of the training images held out", type=float)
     setting("seed", "of everything random", type=int)
     setting("limit", "use only the first so many training and test images", type=positive)
+    setting("eager", "run the textbook layers, not the compiled step", action="store_true")
+    setting("tunables", 'of the compiled step, as JSON: {"lanes": 64}', type=json.loads)
     add("--output", type=Path, help="folder for checkpoints and history.json")
     add("--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="%(default)s")
     add("--checkpoint-steps", type=positive, metavar="STEPS", help="save after so many steps, too")
@@ -108,7 +113,8 @@ def run(options: argparse.Namespace) -> int:
     data = load_dataset(settings.dataset, options.data_dir, download=not options.no_download)
     if data.notice:
         print(data.notice, file=sys.stderr)
-    settings = replace(settings, dataset=data.name, epochs=settings.epochs or EPOCHS[data.name])
+    epochs = settings.epochs or EPOCHS[data.name]
+    settings = replace(settings, dataset=data.name, epochs=epochs)
     if settings.limit:
         data = data.limited(settings.limit)
     chosen, held_out = train_validation_split(
@@ -126,14 +132,14 @@ def run(options: argparse.Namespace) -> int:
 
     # Model, loss, optimizer.
     model = LeNet5(dropout=settings.dropout, seed=settings.seed).to(options.backend)
-    optimizer: Optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr)
-    schedule: Schedule | None = SCHEDULES[settings.schedule](
-        optimizer, settings.lr, settings.epochs * len(loader)
+    optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr)
+    schedule = SCHEDULES[settings.schedule](
+        optimizer, settings.lr, epochs * len(loader)
     )
     say(model.summary((1, *data.train_images.shape[1:])))
     say(
         f"{data.name}: {len(chosen):,} training, {len(held_out):,} validation, "
-        f"{len(data.test_labels):,} test images; {settings.epochs} epochs of {len(loader)} steps"
+        f"{len(data.test_labels):,} test images; {epochs} epochs of {len(loader)} steps"
     )
     if resume:
         say(f"going on from {resume.path}")
@@ -153,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
             CrossEntropyLoss(),
             optimizer,
             loader,
-            epochs=min(settings.epochs, options.stop_after or settings.epochs),
+            epochs=min(epochs, options.stop_after or epochs),
             schedule=schedule,
             validation=(data.train_images[held_out], data.train_labels[held_out])
             if len(held_out)  # a very small --limit leaves none
@@ -162,6 +168,8 @@ def run(options: argparse.Namespace) -> int:
             checkpoints=checkpoints,
             resume=resume,
             arguments=asdict(settings),
+            eager=settings.eager,
+            tunables=settings.tunables,
             progress=not options.quiet,
             on_epoch=say,
         )
@@ -174,7 +182,7 @@ def run(options: argparse.Namespace) -> int:
         model.load_state_dict(load(checkpoints.best).part("model."))
     test = evaluate(model, data.test_images, data.test_labels)
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
-    if len(history.epochs) < settings.epochs:
+    if len(history.epochs) < epochs:
         reason = f"interrupted by {history.interrupted}" if history.interrupted else "stopped"
         print(f"{reason} after {len(history.epochs)} whole epochs; this is what was reached")
     say(confusion_table(test.confusion))

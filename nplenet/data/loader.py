@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..augment import fuse
+from ..augment import before_float, fuse
 from ..backend import Backend, generator_state, get_backend, restore_generator
+from ..parallel import ALONE
 
 if TYPE_CHECKING:
     from .device import DeviceLoader
@@ -271,6 +272,20 @@ class DataLoader:
 
         return DeviceLoader(self, pipeline, target)
 
+    def in_bytes(self, dtype: npt.DTypeLike) -> DataLoader:
+        """Return a loader of the same batches, left as bytes where they become floats last.
+
+        For a step that turns bytes into floats of ``dtype`` itself, in the copy it makes anyway.
+        Both loaders draw from the same generators. Without a ``ToFloat`` to ``dtype`` at the end of
+        the transform, or on several ranks, it is this loader.
+        """
+        transform = before_float(self.transform, dtype)
+        if transform is None or self.images.dtype != np.uint8 or self.group.size > 1:
+            return self
+        twin = copy.copy(self)
+        twin.transform = transform
+        return twin
+
     def draw_order(self) -> list[npt.NDArray[np.int64]]:
         """Draw the order of an epoch: the indexes of the images of each batch."""
         order = np.arange(len(self.images))
@@ -279,12 +294,36 @@ class DataLoader:
         starts = range(0, len(self) * self.batch_size, self.batch_size)
         return [order[start : start + self.batch_size] for start in starts]
 
+    def sizes(self) -> list[int]:
+        """Return the number of images in each batch of an epoch, on all ranks together."""
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        return [min(self.batch_size, len(self.images) - start) for start in starts]
+
     def _batches(self) -> Iterator[Batch]:
+        make = self._whole if self.group.size == 1 else self._part
         for indexes in self.draw_order():
-            x = self.images[indexes]
-            if self.transform is not None:
-                x = self.transform(x, self.transform_rng)
-            yield x, self.labels[indexes].astype(np.int64)
+            yield make(indexes)
+
+    def _whole(self, indexes: npt.NDArray[np.int64]) -> Batch:
+        """Return a batch."""
+        x = self.images[indexes]
+        if self.transform is not None:
+            x = self.transform(x, self.transform_rng)
+        return x, self.labels[indexes].astype(np.int64)
+
+    def _part(self, indexes: npt.NDArray[np.int64]) -> Batch:
+        """Return this rank's part of a batch; all ranks draw for the whole of it.
+
+        A transform of unknown kind must be done on the whole.
+        """
+        rows = self.group.part(len(indexes))
+        pipeline = fuse(self.transform)
+        if pipeline is None:
+            x, y = self._whole(indexes)
+            return x[rows], y[rows]
+        draws = pipeline.draw([len(indexes)], self.transform_rng, *self.images.shape[2:])
+        x = pipeline.apply(self.images, indexes[rows], draws.part(rows))
+        return x, self.labels[indexes[rows]].astype(np.int64)
 
 
 def _prefetched(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:

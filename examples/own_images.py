@@ -1,0 +1,85 @@
+"""Train LeNet-5 on images of one's own.
+
+python examples/own_images.py FOLDER [--output model.safetensors]
+
+FOLDER holds a folder for each class with its images in it (any format that Pillow reads), or two
+IDX files, ``images.idx`` and ``labels.idx``. Images become grey and 32x32. A tenth of them is held
+out to see how good the model is; it is saved with ``save_model``.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from nplenet import augment, save_model
+from nplenet.backend import generator
+from nplenet.data import DataLoader, pad_images, read_idx, train_validation_split
+from nplenet.evaluation import confusion_table, evaluate
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+from nplenet.optim import AdamW
+from nplenet.schedules import OneCycleLR
+from nplenet.train import fit
+
+
+def load_folder(folder):
+    """Return uint8 images (N, 1, 32, 32), labels (N,) and the names of the classes."""
+    if (folder / "images.idx").exists():
+        images, labels = read_idx(folder / "images.idx"), read_idx(folder / "labels.idx")
+        return pad_images(images), labels, [str(k) for k in range(int(labels.max()) + 1)]
+    from PIL import Image
+
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    images, labels = [], []
+    for label, name in enumerate(names):
+        for path in sorted((folder / name).iterdir()):
+            images.append(np.asarray(Image.open(path).convert("L").resize((32, 32))))
+            labels.append(label)
+    if not images:
+        raise SystemExit(f"{folder} has neither folders of images nor images.idx")
+    return np.stack(images)[:, None], np.array(labels), names
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, help="where to save the model")
+    parser.add_argument("--epochs", type=int, default=30)
+    options = parser.parse_args(argv)
+
+    images, labels, names = load_folder(options.folder)
+    chosen, held_out = train_validation_split(labels, 0.1, generator(0, "split"))
+    print(f"{len(chosen)} images to train, {len(held_out)} held out, classes: {', '.join(names)}")
+    loader = DataLoader(
+        images[chosen],
+        labels[chosen],
+        batch_size=32,
+        shuffle=True,
+        rng=generator(0, "shuffle"),
+        transform=augment.Compose([augment.RandomRotation(10), augment.ToFloat()]),
+        transform_rng=generator(0, "augment"),
+    )
+    model = LeNet5(num_classes=len(names), dropout=0.1, seed=0)
+    optimizer = AdamW(model.parameters(), lr=4e-3)
+    steps = options.epochs * len(loader)
+    schedule = OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+    fit(
+        model,
+        CrossEntropyLoss(),
+        optimizer,
+        loader,
+        epochs=options.epochs,
+        schedule=schedule,
+        on_epoch=print,
+    )
+    result = evaluate(model, images[held_out], labels[held_out], classes=len(names))
+    print(confusion_table(result.confusion))
+    print(f"accuracy on the images held out: {result.accuracy:.2%}")
+    if options.output:
+        save_model(options.output, model)
+        print(f"saved {options.output}; nplenet info {options.output} says what is in it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The memory of a compiled step: one block, in which every array has its place.
+
+An array that only lives within a pass over the chunks is shared by all of them, and lies where it
+overlaps no other that is in use at the same time. One that outlives its pass is there once for each
+chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .cpu import Buffer, Chunk, Value
+
+ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 vector
+
+
+class Arena:
+    """The chunks of a batch, and the arrays of each.
+
+    Parameters
+    ----------
+    batch_size : int
+        The most images.
+    lanes, wide_lanes : int
+        Images in a chunk of images, and in a chunk of features, which is a multiple of it.
+
+    Attributes
+    ----------
+    size, shared : int
+        Bytes in all, and those of them that all chunks share.
+    """
+
+    def __init__(self, batch_size: int, lanes: int, wide_lanes: int) -> None:
+        self.batch_size, self.lanes, self.wide_lanes = batch_size, lanes, wide_lanes
+        self.size = self.shared = 0
+        self._now = (-1, 0)
+        self._uses: dict[Buffer, list[tuple[int, int]]] = {}
+        self._block = np.empty(0, np.uint8)
+
+    def chunks(self, images: int, *, wide: bool, tracing: bool = False) -> list[Chunk]:
+        """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for."""
+        lanes = self.wide_lanes if wide else self.lanes
+        array_of = self._note if tracing else self._array
+        return [
+            Chunk(i, start, min(lanes, images - start), images, array_of)
+            for i, start in enumerate(range(0, images, lanes))
+        ]
+
+    def at(self, number: int, place: int) -> None:
+        """Say at which pass, and at which place in it, the arrays asked for next are in use."""
+        self._now = (number, place)
+
+    def lay_out(self) -> None:
+        """Give each array its place, from the uses noted."""
+        busy = {buffer: moments(uses, buffer.scratch) for buffer, uses in self._uses.items()}
+        placed: list[Buffer] = []
+        for buffer in sorted(busy, key=lambda b: -b.size):
+            buffer.kept = not buffer.scratch and len({number for number, _ in busy[buffer]}) > 1
+            if not buffer.kept:
+                rivals = [b for b in placed if busy[b] & busy[buffer]]
+                buffer.offset = first_gap(buffer.size, [(b.offset, b.size) for b in rivals])
+                placed.append(buffer)
+        self.size = self.shared = max((b.offset + b.size for b in placed), default=0)
+        for buffer in busy:
+            if buffer.kept:
+                buffer.offset = self.size
+                self.size += buffer.size * self.copies(buffer)
+        block = np.empty(self.size + ALIGNMENT, np.uint8)
+        self._block = block[-block.ctypes.data % ALIGNMENT :][: self.size]
+
+    def copies(self, buffer: Buffer) -> int:
+        """Return how often a kept buffer is there."""
+        return -(-self.batch_size // (self.wide_lanes if buffer.wide else self.lanes))
+
+    def _note(self, value: Value, chunk: Chunk) -> np.ndarray:
+        """Note that a value is in use now, and return an array of its shape."""
+        lanes = self.wide_lanes if value.wide else self.lanes
+        buffer = value.buffer
+        buffer.size = max(buffer.size, -(-value.nbytes(lanes) // ALIGNMENT) * ALIGNMENT)
+        self._uses.setdefault(buffer, []).append(self._now)
+        return np.empty((*value.shape, chunk.lanes) if value.lanes else value.shape, value.dtype)
+
+    def _array(self, value: Value, chunk: Chunk) -> np.ndarray:
+        """Return the array of a value for a chunk; of features, the columns of its images."""
+        buffer, whole = value.buffer, self.wide_lanes if value.wide else self.lanes
+        index = chunk.start // whole
+        lanes = min(whole, chunk.batch - index * whole)
+        start = buffer.offset + (index * buffer.size if buffer.kept else 0)
+        memory = self._block[start : start + value.nbytes(lanes)].view(value.dtype)
+        if not value.lanes:
+            return memory.reshape(value.shape)
+        first = chunk.start - index * whole
+        return memory.reshape(*value.shape, lanes)[..., first : first + chunk.lanes]
+
+
+def moments(uses: Sequence[tuple[int, int]], scratch: bool) -> set[tuple[int, int]]:
+    """Return when a buffer is taken: at its uses, and unless it is scratch also between them."""
+    if scratch or len({number for number, _ in uses}) > 1:
+        return set(uses)
+    (number, first), (_, last) = min(uses), max(uses)
+    return {(number, place) for place in range(first, last + 1)}
+
+
+def first_gap(size: int, taken: Iterable[tuple[int, int]]) -> int:
+    """Return the lowest offset at which ``size`` bytes overlap none of the (offset, size) taken."""
+    offset = 0
+    for start, length in sorted(taken):
+        if offset + size <= start:
+            break
+        offset = max(offset, start + length)
+    return offset

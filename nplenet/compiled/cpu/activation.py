@@ -1,0 +1,124 @@
+"""Element-wise nonlinearities in lanes, in place where backward does not need the input."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ...layers import LeakyReLU, ReLU, Sigmoid, Tanh
+from .operation import (
+    Array,
+    Calls,
+    Chunk,
+    InPlace,
+    L,
+    Limits,
+    Operation,
+    Value,
+    bind,
+    integers,
+    rows,
+)
+
+
+class _ByOutput(InPlace[L]):
+    """An activation whose backward reads its output."""
+
+    reads_output = True
+
+    def __init__(self, layer: L, x: Value, limits: Limits) -> None:
+        super().__init__(layer, x, limits)
+        self.factor = self.scratch(x.shape)
+
+
+class ReLULanes(_ByOutput[ReLU]):
+    """y = max(x, 0), and dx = dy where y > 0.
+
+    The zeros are a row, not a number: NumPy's maximum of an array and a number takes twice as long
+    (0.89 against 0.45 us for the 4704 numbers of an image). NaN stays NaN.
+    """
+
+    def forward(self, chunk: Chunk) -> Calls:
+        x, y = long_rows(chunk[self.x]), long_rows(chunk[self.y])
+        return [partial(np.maximum, x, np.zeros(x.shape[1], x.dtype), out=y)]
+
+    def backward(self, chunk: Chunk) -> Calls:
+        """Mask with sign bits: 0 - y is negative where y > 0, and the shift fills with its sign.
+
+        Three passes, 1.5 us for those numbers; dy * (y > 0), a product of floats and bools, takes
+        1.9 us and an array of its own.
+        """
+        y, negative = long_rows(chunk[self.y]), long_rows(chunk[self.factor])
+        mask, dy = integers(negative), integers(long_rows(chunk[self.dy]))
+        sign = 8 * y.dtype.itemsize - 1
+        return [
+            bind(np.subtract, np.zeros(y.shape[1], y.dtype), y, out=negative),
+            bind(np.right_shift, mask, sign, out=mask),
+            bind(np.bitwise_and, dy, mask, out=dy),
+        ]
+
+
+class LeakyReLULanes(Operation[LeakyReLU]):
+    """y = x or slope * x, the larger one; the smaller one for slopes above 1."""
+
+    def __init__(self, layer: LeakyReLU, x: Value, limits: Limits) -> None:
+        super().__init__(layer, x, limits)
+        self.positive = self.scratch(x.shape, bool)
+
+    def forward(self, chunk: Chunk) -> Calls:
+        x, y = chunk[self.x], chunk[self.y]
+        slope = x.dtype.type(self.layer.negative_slope)
+        choose = np.maximum if slope <= 1 else np.minimum
+        return [bind(np.multiply, x, slope, out=y), partial(choose, x, y, out=y)]
+
+    def backward(self, chunk: Chunk) -> Calls:
+        assert self.dx is not None
+        x, dy, dx, positive = (chunk[v] for v in (self.x, self.dy, self.dx, self.positive))
+        return [
+            bind(np.greater, x, 0, out=positive),
+            bind(np.multiply, dy, dy.dtype.type(self.layer.negative_slope), out=dx),
+            partial(np.copyto, dx, dy, where=positive),
+        ]
+
+
+class SigmoidLanes(_ByOutput[Sigmoid]):
+    """y = (1 + tanh(x / 2)) / 2, and dx = dy * y * (1 - y)."""
+
+    def forward(self, chunk: Chunk) -> Calls:
+        x, y = chunk[self.x], chunk[self.y]
+        half = x.dtype.type(0.5)
+        return [
+            bind(np.multiply, x, half, out=y),
+            bind(np.tanh, y, out=y),
+            bind(np.multiply, y, half, out=y),
+            bind(np.add, y, half, out=y),
+        ]
+
+    def backward(self, chunk: Chunk) -> Calls:
+        y, dy, rest = chunk[self.y], chunk[self.dy], chunk[self.factor]
+        return [
+            bind(np.subtract, y.dtype.type(1), y, out=rest),
+            bind(np.multiply, dy, y, out=dy),
+            bind(np.multiply, dy, rest, out=dy),
+        ]
+
+
+class TanhLanes(_ByOutput[Tanh]):
+    """y = tanh(x), and dx = dy * (1 - y * y)."""
+
+    def forward(self, chunk: Chunk) -> Calls:
+        return [bind(np.tanh, chunk[self.x], out=chunk[self.y])]
+
+    def backward(self, chunk: Chunk) -> Calls:
+        y, dy, slope = chunk[self.y], chunk[self.dy], chunk[self.factor]
+        return [
+            bind(np.multiply, y, y, out=slope),
+            bind(np.subtract, y.dtype.type(1), slope, out=slope),
+            bind(np.multiply, dy, slope, out=dy),
+        ]
+
+
+def long_rows(array: Array) -> Array:
+    """Return (C, L*n) for images; a single row for features, which are few and have short rows."""
+    return rows(array) if array.ndim > 2 else array.reshape(1, -1)

@@ -1,0 +1,223 @@
+"""Batch normalisation in lanes: the one layer for which all chunks must wait for each other.
+
+Legend: C channels, M numbers a channel has in the batch, G chunks; (C, 1) columns broadcast along
+the rows of ``rows(x)``, (C, L*n).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from ...layers import BatchNorm1d, BatchNorm2d
+from .operation import Array, Calls, Chunk, Limits, Operation, Value, bind, bound, rows
+
+TINY = 1e-12  # share of its bias below which a gain has no center: bias / gain would overflow
+FAR = 64.0  # how many times its variance the square of a mean may be before cancellation matters
+
+
+class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
+    """Normalise with the statistics of the batch.
+
+    Each chunk gives the sums of its numbers and of their squares, both by BLAS: a product with ones
+    and a dot product, which take a third of the time of NumPy's own sums (0.27 and 0.34 us for the
+    4704 numbers of an image, against 0.85). They are put together in float64 between the passes.
+    Where a mean is far from zero, E[x^2] - E[x]^2 would cancel, and the variance is summed again
+    from x - mean.
+
+    weight * xhat + bias is computed as gain * (x - center): two passes, not three.
+    """
+
+    barrier = True
+
+    def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: Value, limits: Limits) -> None:
+        super().__init__(layer, x, limits)
+        channels = x.shape[0]
+        self.parts = np.empty((2, limits.chunks, channels), x.dtype)
+        self.sums, self.squares = self.parts  # in backward: the sums of dy and of dy * (x - mean)
+        self.numbers = prod(x.shape[1:])  # of a channel in an image
+        self.centered = self.scratch(x.shape)
+        self.mean, self.inverse_std = np.empty((2, channels))
+        self.center, self.gain, self.shift = np.empty((3, channels, 1), x.dtype)
+        self.rounded_mean, self.dy_gain, self.x_gain, self.dx_shift = np.empty(
+            (4, channels, 1), x.dtype
+        )
+        self.shifted = self.distant = False
+
+    def begin(self, images: int) -> Calls:
+        if images * self.numbers < 2:
+            raise ValueError(
+                f"{self.layer} needs more than one value a channel to train, "
+                f"got {(images, *self.x.shape)}"
+            )
+        return []
+
+    # ------------------------------------------------------------------ forward
+
+    def statistics(self, chunk: Chunk) -> Calls:
+        x = rows(chunk[self.x])
+        ones = np.ones(x.shape[1], x.dtype)
+        return [
+            bind(np.matmul, x, ones, out=self.sums[chunk.index]),
+            bind(np.vecdot, x, x, out=self.squares[chunk.index]),
+        ]
+
+    def after_statistics(self, chunks: list[Chunk]) -> Calls:
+        pairs = [(rows(chunk[self.x]), rows(chunk[self.centered])) for chunk in chunks]
+        return [partial(self.track, pairs, chunks[0].batch * self.numbers)]
+
+    def track(self, pairs: list[tuple[Array, Array]], m: int) -> None:
+        """Put the sums together, track the running statistics and make the columns of forward.
+
+        ``pairs`` are x of each chunk and room for x - mean.
+        """
+        mean, mean_square = totals(self.parts, len(pairs)) / m
+        square = mean * mean
+        var = mean_square - square
+        self.distant = bool((square > FAR * var).any())
+        if self.distant:
+            mean, var = self.exact_statistics(pairs, mean, m)
+        layer = self.layer
+        layer.num_batches_tracked += 1
+        share = 1.0 / layer.num_batches_tracked if layer.momentum is None else layer.momentum
+        layer.running_mean += share * (mean - layer.running_mean)
+        layer.running_var += share * (var * (m / (m - 1)) - layer.running_var)
+        self.mean, self.inverse_std = mean, 1.0 / np.sqrt(var + layer.eps)
+        self.make_columns()
+
+    def exact_statistics(
+        self, pairs: list[tuple[Array, Array]], mean: Array, m: int
+    ) -> tuple[Array, Array]:
+        """Return mean and variance from sums of x - mean, which are small."""
+        near = mean.astype(self.x.dtype)[:, None]
+        for i, (x, centered) in enumerate(pairs):
+            np.subtract(x, near, out=centered)
+            np.add.reduce(centered, axis=1, out=self.sums[i])
+            np.vecdot(centered, centered, out=self.squares[i])
+        rest, mean_square = totals(self.parts, len(pairs)) / m
+        return near[:, 0] + rest, mean_square - rest * rest
+
+    def make_columns(self) -> None:
+        """Set gain and center such that weight * xhat + bias = gain * (x - center) + shift.
+
+        The shift is zero but where the weight is: no center can make a bias of nothing.
+        """
+        weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
+        gain = weight * self.inverse_std
+        usable = ~(np.abs(gain) <= TINY * np.abs(bias))  # NaN is, and shows
+        center = self.mean - np.divide(bias, gain, out=np.zeros_like(gain), where=usable)
+        self.gain[:, 0], self.center[:, 0] = gain, center
+        self.shift[:, 0] = np.where(usable, 0.0, bias)
+        self.rounded_mean[:, 0] = self.mean
+        self.shifted = not usable.all()
+
+    def forward(self, chunk: Chunk) -> Calls:
+        x, y = rows(chunk[self.x]), rows(chunk[self.y])
+        return [
+            bind(np.subtract, x, self.center, out=y),
+            bind(np.multiply, y, self.gain, out=y),
+            partial(self.add_shift, y),
+        ]
+
+    def add_shift(self, y: Array) -> None:
+        if self.shifted:
+            y += self.shift
+
+    # ------------------------------------------------------------------ backward
+
+    def sums_of_gradient(self, chunk: Chunk) -> Calls:
+        x, dy, centered = (rows(chunk[v]) for v in (self.x, self.dy, self.centered))
+        ones = np.ones(x.shape[1], x.dtype)
+        return [
+            bind(np.subtract, x, self.rounded_mean, out=centered),
+            bind(np.vecdot, dy, centered, out=self.squares[chunk.index]),
+            bind(np.matmul, dy, ones, out=self.sums[chunk.index]),
+        ]
+
+    def after_sums(self, chunks: list[Chunk]) -> Calls:
+        m = chunks[0].batch * self.numbers
+        return [partial(self.combine_gradients, len(chunks), m)]
+
+    def combine_gradients(self, chunks: int, m: int) -> None:
+        """Write the parameters' gradients and make the columns of backward."""
+        sum_dy, sum_dy_centered = totals(self.parts, chunks)
+        self.set_gradients(sum_dy, self.inverse_std * sum_dy_centered, m)
+
+    def set_gradients(self, sum_dy: Array, sum_dy_xhat: Array, m: int) -> None:
+        layer = self.layer
+        layer.weight.grad[...], layer.bias.grad[...] = sum_dy_xhat, sum_dy
+        scale = bound(layer.weight.data) * self.inverse_std
+        self.dy_gain[:, 0] = scale
+        self.x_gain[:, 0] = -scale * self.inverse_std * sum_dy_xhat / m
+        self.dx_shift[:, 0] = -scale * sum_dy / m
+
+    def backward(self, chunk: Chunk) -> Calls:
+        """dx = dy_gain * dy + x_gain * (x - mean) + dx_shift: the textbook's three terms."""
+        if self.dx is None:
+            return []
+        x, dy, dx = (rows(chunk[v]) for v in (self.x, self.dy, self.dx))
+        return [
+            bind(np.subtract, x, self.rounded_mean, out=dx),
+            bind(np.multiply, dx, self.x_gain, out=dx),
+            bind(np.multiply, dy, self.dy_gain, out=dy),
+            bind(np.add, dx, dy, out=dx),
+            bind(np.add, dx, self.dx_shift, out=dx),
+        ]
+
+
+class FrozenBatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
+    """Normalise with the running statistics, in ``eval``: constants, so nothing need wait."""
+
+    def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: Value, limits: Limits) -> None:
+        super().__init__(layer, x, limits)
+        channels = x.shape[0]
+        self.centered = self.scratch(x.shape)
+        self.mean, self.gain, self.bias = np.empty((3, channels, 1), x.dtype)
+        self.inverse_std = np.empty(channels)
+        self.parts = np.empty((2, limits.chunks, channels), x.dtype)
+        self.sums, self.products = self.parts
+
+    def begin(self, images: int) -> Calls:
+        return [self.make_columns]
+
+    def make_columns(self) -> None:
+        layer = self.layer
+        self.inverse_std = 1.0 / np.sqrt(layer.running_var.astype(np.float64) + layer.eps)
+        self.mean[:, 0], self.bias[:, 0] = layer.running_mean, layer.bias.data
+        self.gain[:, 0] = layer.weight.data * self.inverse_std
+
+    def forward(self, chunk: Chunk) -> Calls:
+        x, y = rows(chunk[self.x]), rows(chunk[self.y])
+        return [
+            bind(np.subtract, x, self.mean, out=y),
+            bind(np.multiply, y, self.gain, out=y),
+            bind(np.add, y, self.bias, out=y),
+        ]
+
+    def backward(self, chunk: Chunk) -> Calls:
+        x, dy, centered = (rows(chunk[v]) for v in (self.x, self.dy, self.centered))
+        ones = np.ones(x.shape[1], x.dtype)
+        calls: Calls = [
+            bind(np.subtract, x, self.mean, out=centered),
+            bind(np.vecdot, dy, centered, out=self.products[chunk.index]),
+            bind(np.matmul, dy, ones, out=self.sums[chunk.index]),
+        ]
+        if self.dx is not None:
+            calls.append(bind(np.multiply, dy, self.gain, out=rows(chunk[self.dx])))
+        return calls
+
+    def end(self, chunks: int) -> Calls:
+        return [partial(self.set_gradients, chunks)]
+
+    def set_gradients(self, chunks: int) -> None:
+        layer = self.layer
+        sum_dy, sum_dy_centered = totals(self.parts, chunks)
+        layer.weight.grad[...] = self.inverse_std * sum_dy_centered
+        layer.bias.grad[...] = sum_dy
+
+
+def totals(parts: Array, chunks: int) -> Array:
+    """Return the float64 sums (2, C) over the first chunks of two kinds of parts, (2, G, C)."""
+    return np.add.reduce(parts[:, :chunks], axis=1, dtype=np.float64)

@@ -1,0 +1,191 @@
+"""Convolution in lanes: im2row over the width only, many small matrix products, no im2col.
+
+Legend: C, F channels in and out; H W input size, KH KW kernel size, OH OW output size, n lanes,
+SH SW stride; P = OW*n numbers in an output row; K = KH*KW*C numbers in a window.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ...layers import Conv2d
+from .operation import Array, Calls, Chunk, Limits, Operation, Value, accumulated, bind, bound, rows
+
+TRANSPOSE_FROM = 8  # output channels: with 6 the copy takes longer than the product gains
+
+
+class Conv2dLanes(Operation[Conv2d]):
+    """y = kernel (F, K) @ windows (K, P), one product for each output row.
+
+    Only the shifts along the width are copied: ``taps[h, kw, c] = x[c, h, ow*SW + kw]``, KW copies
+    of x where im2col makes KH*KW. The window of output row oh is then ``taps[oh*SH : oh*SH + KH]``,
+    which is contiguous, (K, P): the windows of all rows are a view with overlapping parts. So K is
+    ordered (kh, kw, c), and the kernel is brought into that order once a step.
+
+    Each product is small enough (F*K*P <= ``limits.gemm``) for OpenBLAS to run it without packing
+    its operands first; where a row is not, it is cut.
+    """
+
+    def __init__(self, layer: Conv2d, x: Value, limits: Limits) -> None:
+        super().__init__(layer, x, limits)
+        c, self.h, self.w = x.shape
+        f, oh, ow = self.y.shape
+        self.window = layer.window
+        (kh, kw), (sh, _) = self.window.size, self.window.stride
+        self.k = kh * kw * c
+        frame = self.window.padded_size(self.h, self.w)
+        self.padded = frame != (self.h, self.w)
+        self.read_rows = (oh - 1) * sh + kh  # of the frame; what lies below is never read
+        self.frame = self.scratch((c, *frame))
+        self.taps = self.scratch((self.read_rows, kw, c, ow))
+        self.kernel = np.empty((f, kh, kw, c), x.dtype)
+        self.bias = None if layer.bias is None else np.empty((f, 1), x.dtype)
+        self.dkernel = np.empty((self.k, f), x.dtype)
+        self.row_products = self.scratch((oh, self.k, f), lanes=False)
+        self.dkernel_part = self.scratch((self.k, f), lanes=False)
+        self.bias_part = self.scratch((f,), lanes=False)
+        self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, P, F)
+        self.dkernel_rows = np.empty((c, kw, kh, f), x.dtype)
+        self.dy_rows = self.scratch((oh + 2 * (kh - 1), f, ow))
+        self.dtaps = self.scratch((self.read_rows, c, kw, ow))
+        self.dtaps_part = self.scratch((oh, c, kw, ow))
+        self.dframe = self.scratch((c, *frame))
+
+    def begin(self, images: int) -> Calls:
+        return [self.load]
+
+    def load(self) -> None:
+        """Bring the weights into the orders in which the products take them."""
+        weight = bound(self.layer.weight.data)
+        self.kernel[...] = weight.transpose(0, 2, 3, 1)
+        if self.bias is not None and self.layer.bias is not None:
+            self.bias[:, 0] = self.layer.bias.data
+        if self.window.stride[0] == 1:
+            weight = weight[:, :, ::-1]  # see tap_gradient
+        self.dkernel_rows[...] = weight.transpose(1, 3, 2, 0)
+
+    def end(self, chunks: int) -> Calls:
+        grad = bound(self.layer.weight.grad)
+        f, c, kh, kw = grad.shape
+        return [partial(np.copyto, grad, self.dkernel.reshape(kh, kw, c, f).transpose(3, 2, 0, 1))]
+
+    # ------------------------------------------------------------------ forward
+
+    def windows(self, chunk: Chunk) -> tuple[Calls, Array]:
+        """Return the calls that copy the taps, and the view (OH, K, P) of the windows on them."""
+        _, oh, ow = self.y.shape
+        calls: Calls = []
+        frame = chunk[self.x]
+        if self.padded:
+            x, frame = frame, chunk[self.frame]
+            inside = self.window.unpad(frame[None], self.h, self.w)[0]
+            calls = [partial(frame.fill, 0), partial(np.copyto, inside, x)]
+        taps, (sh, sw) = chunk[self.taps], self.window.stride
+        c_step, h_step, w_step, n_step = frame.strides
+        shifted = as_strided(frame, taps.shape, (h_step, w_step, c_step, sw * w_step, n_step))
+        calls.append(partial(np.copyto, taps, shifted))
+        shape = (oh, self.k, ow * chunk.lanes)
+        return calls, as_strided(taps, shape, (sh * taps.strides[0], *taps.strides[2::2]))
+
+    def forward(self, chunk: Chunk) -> Calls:
+        f, oh, ow = self.y.shape
+        calls, windows = self.windows(chunk)
+        y = chunk[self.y]
+        cuts = self.cuts(f * self.k * chunk.lanes, ow)
+        split = windows.reshape(oh, self.k, cuts, -1).transpose(0, 2, 1, 3)
+        out = y.reshape(f, oh, cuts, -1).transpose(1, 2, 0, 3)
+        calls.append(bind(np.matmul, self.kernel.reshape(f, -1), split, out=out))
+        if self.bias is not None:
+            calls.append(bind(np.add, rows(y), self.bias, out=rows(y)))
+        return calls
+
+    def cuts(self, work: int, columns: int) -> int:
+        """Return into how many equal parts to cut a row whose columns cost ``work`` each."""
+        fitting = (n for n in range(1, columns) if columns % n == 0)
+        return next((n for n in fitting if work * columns // n <= self.limits.gemm), columns)
+
+    # ------------------------------------------------------------------ backward
+
+    def backward(self, chunk: Chunk) -> Calls:
+        calls = self.weight_gradient(chunk)
+        if self.layer.bias is not None:
+            dy = rows(chunk[self.dy])
+            total = partial(np.matmul, dy, np.ones(dy.shape[1], dy.dtype))
+            calls += accumulated(chunk, self.layer.bias.grad, chunk[self.bias_part], total)
+        if self.dx is not None:
+            calls += self.tap_gradient(chunk) + self.input_gradient(chunk)
+        return calls
+
+    def weight_gradient(self, chunk: Chunk) -> Calls:
+        """dkernel = sum over oh of windows[oh] (K, P) @ dy[oh]^T (P, F).
+
+        The taps are cheaper to copy again than to keep. With many output channels dy is transposed
+        first, since BLAS takes the product of 16 channels 1.7 times as fast then.
+        """
+        f, oh, ow = self.y.shape
+        calls, windows = self.windows(chunk)
+        dy = chunk[self.dy].reshape(f, oh, -1)
+        columns = dy.transpose(1, 2, 0)
+        if f >= TRANSPOSE_FROM:
+            columns = chunk[self.dy_columns].reshape(oh, ow * chunk.lanes, f)
+            calls.append(partial(np.copyto, columns, dy.transpose(1, 2, 0)))
+        products = chunk[self.row_products]
+        calls.append(bind(np.matmul, windows, columns, out=products))
+        total = partial(np.add.reduce, products, axis=0)
+        return calls + accumulated(chunk, self.dkernel, chunk[self.dkernel_part], total)
+
+    def tap_gradient(self, chunk: Chunk) -> Calls:
+        """dtaps[h] = sum over kh of kernel[kh]^T (C*KW, F) @ dy[h - kh] (F, P).
+
+        With a stride of 1 the sum is one product: row h needs the KH rows of dy above it, a view
+        with overlapping parts on a copy of dy by rows, with KH - 1 rows of zeros at both ends.
+        Products of their own for the border rows, without the zeros, took as long.
+        """
+        f, oh, ow = self.y.shape
+        (kh, kw), (sh, _) = self.window.size, self.window.stride
+        c, p = self.x.shape[0], ow * chunk.lanes
+        dy_rows = chunk[self.dy_rows]
+        own_rows = dy_rows[kh - 1 : kh - 1 + oh]
+        copy = partial(np.copyto, own_rows, chunk[self.dy].transpose(1, 0, 2, 3))
+        if sh > 1:
+            return [copy, *self.strided_tap_gradient(chunk, own_rows)]
+        steps = (dy_rows.strides[0], dy_rows.strides[1], dy_rows.itemsize)
+        windows = as_strided(dy_rows, (self.read_rows, kh * f, p), steps)
+        kernel = self.dkernel_rows.reshape(c * kw, kh * f)
+        out = chunk[self.dtaps].reshape(self.read_rows, c * kw, p)
+        borders = [partial(dy_rows[: kh - 1].fill, 0), partial(dy_rows[kh - 1 + oh :].fill, 0)]
+        return [*borders, copy, bind(np.matmul, kernel, windows, out=out)]
+
+    def strided_tap_gradient(self, chunk: Chunk, dy_rows: Array) -> Calls:
+        """The same, one row of the kernel at a time."""
+        f, oh, _ = self.y.shape
+        (kh, _), (sh, _) = self.window.size, self.window.stride
+        dtaps, part = chunk[self.dtaps], chunk[self.dtaps_part]
+        calls: Calls = [partial(dtaps.fill, 0)]
+        for i in range(kh):
+            kernel = self.dkernel_rows[:, :, i].reshape(-1, f)
+            target = dtaps[i : i + (oh - 1) * sh + 1 : sh]
+            out = part.reshape(oh, len(kernel), -1)
+            calls += [
+                bind(np.matmul, kernel, dy_rows.reshape(oh, f, -1), out=out),
+                bind(np.add, target, part, out=target),
+            ]
+        return calls
+
+    def input_gradient(self, chunk: Chunk) -> Calls:
+        """dx[c, h, ow*SW + kw] = the sum of dtaps[h, c, kw, ow]: the transpose of the copy."""
+        assert self.dx is not None
+        _, _, ow = self.y.shape
+        dx, dtaps = chunk[self.dx], chunk[self.dtaps].transpose(2, 1, 0, 3, 4)  # (KW, C, H, OW, n)
+        frame = chunk[self.dframe] if self.padded else dx
+        calls: Calls = [partial(frame.fill, 0)]
+        for tap, columns in zip(dtaps, self.window.slices(1, ow), strict=True):
+            target = frame[:, : self.read_rows, columns]
+            calls.append(bind(np.add, target, tap, out=target))
+        if self.padded:
+            inside = self.window.unpad(frame[None], self.h, self.w)[0]
+            calls.append(partial(np.copyto, dx, inside))
+        return calls

@@ -1,0 +1,43 @@
+"""The fully connected layer in lanes: columns are images, so y = weight @ x."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ...layers import Dense
+from .operation import Calls, Chunk, Limits, Operation, Value, accumulated, bind, bound
+
+
+class DenseLanes(Operation[Dense]):
+    """y (O, n) = weight (O, I) @ x (I, n) + bias; dweight = dy @ x^T; dx = weight^T @ dy.
+
+    The first chunk writes its gradients straight into the parameters, so that they need not be
+    zeroed; the others are added.
+    """
+
+    def __init__(self, layer: Dense, x: Value, limits: Limits) -> None:
+        super().__init__(layer, x, limits)
+        self.weight = bound(layer.weight.data)
+        self.bias = None if layer.bias is None else bound(layer.bias.data)[:, None]
+        self.part = self.scratch(layer.weight.data.shape, lanes=False)
+        self.bias_part = self.scratch((layer.out_features,), lanes=False)
+
+    def forward(self, chunk: Chunk) -> Calls:
+        y = chunk[self.y]
+        calls: Calls = [bind(np.matmul, self.weight, chunk[self.x], out=y)]
+        if self.bias is not None:
+            calls.append(bind(np.add, y, self.bias, out=y))
+        return calls
+
+    def backward(self, chunk: Chunk) -> Calls:
+        x, dy, layer = chunk[self.x], chunk[self.dy], self.layer
+        product = partial(np.matmul, dy, x.T)
+        calls = accumulated(chunk, layer.weight.grad, chunk[self.part], product)
+        if layer.bias is not None:
+            total = partial(np.matmul, dy, np.ones(chunk.lanes, dy.dtype))
+            calls += accumulated(chunk, layer.bias.grad, chunk[self.bias_part], total)
+        if self.dx is not None:
+            calls.append(bind(np.matmul, self.weight.T, dy, out=chunk[self.dx]))
+        return calls

@@ -1,0 +1,48 @@
+"""Dropout in lanes: the masks of the textbook layer, bit for bit."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ...layers import Dropout
+from ...layers.dropout import keep_mask
+from .operation import Array, Calls, Chunk, Limits, Operation, Value, bind
+
+
+class DropoutLanes(Operation[Dropout]):
+    """y = x * mask, dx = dy * mask; one key for the mask of the whole batch, as in the textbook.
+
+    The random words are the only array that a step makes: NumPy's generators can't fill a given
+    one.
+    """
+
+    def __init__(self, layer: Dropout, x: Value, limits: Limits) -> None:
+        super().__init__(layer, x, limits)
+        self.masks = np.empty((limits.images, *x.shape), x.dtype)
+
+    def begin(self, images: int) -> Calls:
+        return [partial(self.draw, self.masks[:images])]
+
+    def draw(self, masks: Array) -> None:
+        """Fill the masks of a batch, (N, ...), with 0 and the scale."""
+        layer = self.layer
+        key = int(layer.rng.integers(2**64, dtype=np.uint64))
+        kept = keep_mask(key, masks.size, round(layer.p * 2**32)).reshape(masks.shape)
+        scale = 1.0 / (1.0 - layer.p) if layer.p < 1.0 else 0.0
+        np.multiply(kept, masks.dtype.type(scale), out=masks)
+
+    def forward(self, chunk: Chunk) -> Calls:
+        return [bind(np.multiply, chunk[self.x], self.mask(chunk), out=chunk[self.y])]
+
+    def backward(self, chunk: Chunk) -> Calls:
+        dy = chunk[self.dy]
+        return [bind(np.multiply, dy, self.mask(chunk), out=dy)]
+
+    def mask(self, chunk: Chunk) -> Array:
+        """Return the masks of a chunk, (..., n)."""
+        return np.moveaxis(self.masks[chunk.images], 0, -1)
+
+    def make_gradient(self) -> Value:
+        return self.dy

@@ -1,0 +1,114 @@
+"""Softmax cross entropy in lanes: an image is a column of logits."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ...losses import CrossEntropyLoss
+from .operation import Array, Calls, Chunk, Value, bind
+
+
+class CrossEntropyLanes:
+    """The loss of each image, its gradient and whether its answer is right; see ``losses.py``.
+
+    Attributes
+    ----------
+    targets : int64 array (batch_size,)
+        What the caller fills in.
+    losses : array (batch_size,)
+    right : bool array (batch_size,)
+    """
+
+    name = "CrossEntropyLoss"
+
+    def __init__(self, loss: CrossEntropyLoss, logits: Value, batch_size: int) -> None:
+        self.loss, self.logits = loss, logits
+        if len(logits.shape) != 1:
+            raise ValueError(
+                "CrossEntropyLoss: expected logits (N, K), but the model's output is (N, "
+                f"{', '.join(map(str, logits.shape))}); put a Flatten before its last layer"
+            )
+        (classes,) = logits.shape
+        self.classes = np.arange(classes)[:, None]
+        self.targets = np.zeros(batch_size, np.int64)
+        self.losses = np.zeros(batch_size, logits.dtype)
+        self.right = np.zeros(batch_size, bool)
+        self.dlogits = Value(logits.shape, logits.dtype)
+        self.shifted, self.wanted = (Value(logits.shape, logits.dtype) for _ in range(2))
+        self.is_target = Value(logits.shape, bool)
+        self.peak, self.total = (Value((), logits.dtype) for _ in range(2))
+        self.answer = Value((), np.intp)
+
+    def scale(self, images: int) -> float:
+        """Return the factor of the sum of the losses, and of its gradient."""
+        return 1.0 / images if self.loss.reduction == "mean" else 1.0
+
+    def forward_and_backward(self, chunk: Chunk) -> Calls:
+        """loss = log(sum of exp(z)) - sum of t * z and dz = exp(z) / sum of exp(z) - t, z shifted.
+
+        t is one-hot, or smoothed.
+        """
+        z, dz, shifted, t = (
+            chunk[v] for v in (self.logits, self.dlogits, self.shifted, self.wanted)
+        )
+        is_target, peak, total = (chunk[v] for v in (self.is_target, self.peak, self.total))
+        answer = chunk[self.answer]
+        targets, losses = self.targets[chunk.images], self.losses[chunk.images]
+        number, smoothing = z.dtype.type, self.loss.label_smoothing
+        calls: Calls = [
+            partial(z.argmax, axis=0, out=answer),
+            bind(np.equal, answer, targets, out=self.right[chunk.images]),
+            bind(np.equal, self.classes, targets, out=is_target),
+            partial(np.copyto, t, is_target),
+            partial(np.maximum.reduce, z, axis=0, out=peak),
+            bind(np.subtract, z, peak, out=shifted),
+            bind(np.exp, shifted, out=dz),
+            partial(np.add.reduce, dz, axis=0, out=total),
+            bind(np.divide, dz, total, out=dz),
+            bind(np.log, total, out=losses),
+        ]
+        if smoothing:
+            calls += [
+                bind(np.multiply, t, number(1.0 - smoothing), out=t),
+                bind(np.add, t, number(smoothing / len(z)), out=t),
+            ]
+        return [
+            *calls,
+            bind(np.subtract, dz, t, out=dz),
+            bind(np.multiply, dz, number(self.scale(chunk.batch)), out=dz),
+            bind(np.multiply, shifted, t, out=shifted),
+            partial(np.add.reduce, shifted, axis=0, out=peak),
+            bind(np.subtract, losses, peak, out=losses),
+        ]
+
+    def result(self, images: int) -> tuple[np.generic, int]:
+        """Return the loss of the batch and the number of right answers."""
+        total = self.losses[:images].sum(dtype=np.float64) * self.scale(images)
+        return self.losses.dtype.type(total), int(np.count_nonzero(self.right[:images]))
+
+    def take_targets(self, targets: Array, images: int) -> None:
+        """Copy the labels of a batch, once they are known to fit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As ``CrossEntropyLoss.forward`` does.
+        """
+        if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "iu":
+            found = getattr(targets, "dtype", type(targets).__name__)
+            raise TypeError(f"CrossEntropyLoss: targets must be an array of integers, got {found}")
+        if targets.shape != (images,):
+            raise ValueError(
+                f"CrossEntropyLoss: expected one target for each of {images} images, got targets "
+                f"of shape {targets.shape}"
+            )
+        classes = len(self.classes)
+        if targets.min() < 0 or targets.max() >= classes:
+            sample = int(((targets < 0) | (targets >= classes)).argmax())
+            raise ValueError(
+                f"CrossEntropyLoss: label {targets[sample]} of sample {sample} lies outside "
+                f"0..{classes - 1}"
+            )
+        self.targets[:images] = targets

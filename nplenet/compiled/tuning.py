@@ -1,0 +1,139 @@
+"""What a compiled step may choose without changing its mathematics, and how it chooses.
+
+The values decide in which order numbers are added, so results differ in their last bits between
+machines that chose differently; a run that must be repeated fixes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from ..data import atomic_write
+from ..window import count
+
+CANDIDATES = {
+    "lanes": (32, 64, 128),
+    "feature_lanes": (256, 64),
+    "gemm_limit": (10**6, 10**9),
+    "buffer_size": (1024, 512, 8192),
+}
+GAIN = 0.97  # of the time of the best so far: less is noise
+
+
+@dataclass(frozen=True)
+class Tunables:
+    """The choices of a compiled step.
+
+    Attributes
+    ----------
+    lanes : int
+        Images in a chunk. Fewer keep a chunk's arrays in the cache, more make longer rows.
+    feature_lanes : int
+        Images in a chunk of features, behind ``Flatten``; rounded down to a multiple of ``lanes``.
+    gemm_limit : int
+        The most multiply-adds of a single matrix product of a convolution. OpenBLAS runs a product
+        of up to 10^6 without packing its operands into another order first.
+    buffer_size : int
+        ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
+        through it, which takes twice as long for the rows of a chunk.
+    """
+
+    lanes: int = 32
+    feature_lanes: int = 256
+    gemm_limit: int = 10**6
+    buffer_size: int = 1024
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            count(getattr(self, field.name), f"tunables: {field.name}")
+        if self.buffer_size % 16:
+            raise ValueError(
+                f"tunables: buffer_size must be a multiple of 16, got {self.buffer_size}"
+            )
+
+    def as_dict(self) -> dict[str, int]:
+        """Return plain numbers, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def checked(values: Mapping[str, Any]) -> Tunables:
+    """Return the tunables that ``values`` names, with the others as they are by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown name or a number out of range.
+    """
+    known = [field.name for field in dataclasses.fields(Tunables)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"tunables: unknown {unknown}, expected some of {known}")
+    return Tunables(**values)
+
+
+def tuned(measure: Callable[[Tunables], float]) -> Tunables:
+    """Return the tunables found on this machine before, or find and keep them.
+
+    Parameters
+    ----------
+    measure : callable
+        Takes tunables, returns the seconds of a step with them.
+    """
+    path = cache_file()
+    with contextlib.suppress(OSError, ValueError, TypeError):  # absent, damaged, of another version
+        return checked(json.loads(path.read_text(encoding="utf-8"))["tunables"])
+    best = search(measure)
+    with contextlib.suppress(OSError):  # a folder that can't be written: measured again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            record = {"machine": machine(), "tunables": best.as_dict()}
+            file.write(json.dumps(record, indent=2).encode())
+    return best
+
+
+def search(measure: Callable[[Tunables], float]) -> Tunables:
+    """Return the best tunables, choosing one after the other."""
+    best = Tunables()
+    least = measure(best)
+    for name, values in CANDIDATES.items():
+        for value in values:
+            candidate = dataclasses.replace(best, **{name: value})
+            if candidate == best:
+                continue
+            seconds = measure(candidate)
+            if seconds < GAIN * least:
+                best, least = candidate, seconds
+    return best
+
+
+def machine() -> dict[str, str]:
+    """Return what the best tunables depend on."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):  # Linux has the model's name elsewhere
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    blas = [
+        f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    ]
+    return {"cpu": model, "numpy": np.__version__, "blas": ", ".join(sorted(blas))}
+
+
+def cache_file() -> Path:
+    """Return where this machine's tunables are kept."""
+    import platformdirs  # 12 ms that `import nplenet` need not wait for
+
+    key = hashlib.sha256(json.dumps(machine()).encode()).hexdigest()[:16]
+    return Path(platformdirs.user_cache_dir("nplenet", False)) / f"tunables-{key}.json"

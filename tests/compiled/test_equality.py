@@ -1,0 +1,300 @@
+"""A compiled step computes what the textbook layers compute: forward, gradients, state, updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+import pytest
+
+from nplenet.compiled import CompiledStep, compile
+from nplenet.layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Tanh,
+)
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+from nplenet.operations import OPERATIONS, Case
+from nplenet.optim import SGD, Adam, Optimizer
+
+TOLERANCE = {np.float64: 1e-10, np.float32: 2e-5}
+"""Of each array's largest value, or of 1: both add the same numbers, in another order."""
+
+SMALL_CHUNKS = {"lanes": 16}  # so that few images make several chunks and a tail
+CLASSES = 5
+CASES = [case for op in OPERATIONS if issubclass(op.kind, Layer) for case in op.cases]
+both_dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+
+Make = Callable[[], Layer]
+
+
+class Twins:
+    """The same model twice: one runs on the textbook layers, one compiled."""
+
+    def __init__(
+        self,
+        make: Make,
+        batch_size: int,
+        optimizer: Callable[[Layer], Optimizer] = lambda model: SGD(model.parameters(), lr=0.01),
+        loss: Callable[[], CrossEntropyLoss] = CrossEntropyLoss,
+        tunables: dict[str, int] = SMALL_CHUNKS,
+    ) -> None:
+        self.textbook, self.compiled = make(), make()
+        self.loss, self.optimizer = loss(), optimizer(self.textbook)
+        self.step = compile(
+            self.compiled, loss(), optimizer(self.compiled), batch_size, tunables=tunables
+        )
+        assert isinstance(self.step, CompiledStep), self.step.describe()
+        self.dtype = self.textbook.parameters()[0].data.dtype.type
+        self.tolerance = TOLERANCE[self.dtype]
+
+    def both_step(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Do a step with each; loss, right answers and gradients must agree."""
+        value = self.loss(self.textbook(x), y)
+        self.optimizer.zero_grad()
+        self.textbook.input_gradient = False
+        self.textbook.backward(self.loss.backward())
+        self.optimizer.step()
+        found = self.step(x, y)
+        assert found.dtype == value.dtype
+        self.assert_close("loss", found, value)
+        assert int(self.step.hits) == int(self.loss.hits)
+        for p, q in zip(self.compiled.parameters(), self.textbook.parameters(), strict=True):
+            self.assert_close(f"gradient of {q.name}", p.grad, q.grad)
+
+    def assert_same_state(self) -> None:
+        state = self.textbook.state_dict()
+        for name, found in self.compiled.state_dict().items():
+            self.assert_close(name, found, state[name])
+
+    def assert_same_predictions(self, x: np.ndarray) -> None:
+        self.textbook.eval()
+        self.assert_close("logits", self.step.predict(x), self.textbook(x))
+
+    def assert_close(self, what: str, found: np.ndarray, expected: np.ndarray) -> None:
+        expected = np.asarray(expected)
+        assert found.shape == expected.shape, what
+        assert np.isfinite(expected).all(), what
+        error = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
+        assert error <= self.tolerance, f"{what}: off by {error:.1e}"
+
+
+def images(n: int, shape: tuple[int, ...], dtype: type, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, n]).standard_normal((n, *shape)).astype(dtype)
+
+
+def labels(n: int, classes: int = CLASSES) -> np.ndarray:
+    return np.random.default_rng([1, n]).integers(0, classes, n)
+
+
+def between_dense_layers(
+    make: Callable[[np.random.Generator], Layer], shape: tuple[int, ...], dtype: type
+) -> Make:
+    """Return a model whose middle is what ``make`` returns, so that its dx is needed too."""
+
+    def model() -> Layer:
+        rng = np.random.default_rng(0)
+        size = prod(shape)
+        inner = make(rng).astype(dtype)
+        first: list[Layer] = [Dense(size, size, rng=rng)]
+        if len(shape) == 3:
+            first = [Conv2d(shape[0], shape[0], 1, rng=rng)]
+        elif len(shape) == 2:
+            first = [Tanh()]
+        outputs = prod(inner.output_shape((1, *shape))[1:])
+        return Sequential(*first, inner, Flatten(), Dense(outputs, CLASSES, rng=rng)).astype(dtype)
+
+    return model
+
+
+@pytest.mark.parametrize("n", [7, 33])
+@both_dtypes
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_operation_of_the_table_equals_the_textbook(case: Case, dtype: type, n: int) -> None:
+    shape = case.input_shape[1:]
+    twins = Twins(between_dense_layers(lambda rng: case.build(dtype=dtype), shape, dtype), n)
+    for seed in range(2):
+        twins.both_step(images(n, shape, dtype, seed), labels(n))
+    twins.assert_same_state()
+    twins.assert_same_predictions(images(n + 20, shape, dtype))
+
+
+@pytest.mark.parametrize("n", [1, 7, 32, 64, 100, 257])
+@both_dtypes
+def test_lenet5_equals_the_textbook(dtype: type, n: int) -> None:
+    twins = Twins(lambda: LeNet5(seed=1, dtype=dtype), n, tunables={})
+    twins.both_step(images(n, (1, 32, 32), dtype), labels(n))
+    twins.assert_same_state()
+    twins.assert_same_predictions(images(n, (1, 32, 32), dtype))
+
+
+def test_twenty_steps_of_adam_equal_the_textbook_in_float64() -> None:
+    twins = Twins(
+        lambda: LeNet5(seed=2, dtype=np.float64), 50, lambda model: Adam(model.parameters())
+    )
+    for seed in range(20):
+        twins.both_step(images(50, (1, 32, 32), np.float64, seed), labels(50))
+    twins.assert_same_state()
+
+
+def test_twenty_steps_equal_the_textbook_in_float32() -> None:
+    """With SGD: Adam divides each gradient by its size, which makes a rounding error of one that
+    is nearly zero as large as a whole step."""
+    twins = Twins(lambda: LeNet5(seed=2), 50)
+    for seed in range(20):
+        twins.both_step(images(50, (1, 32, 32), np.float32, seed), labels(50))
+    twins.assert_same_state()
+
+
+@both_dtypes
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Sequential(Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 2)), ReLU(), Flatten()),
+        lambda: Sequential(Conv2d(2, 9, 3, padding=1), MaxPool2d(2, ceil_mode=True), Flatten()),
+        lambda: Sequential(Conv2d(2, 4, 5, stride=3), Tanh(), AvgPool2d(2, padding=1), Flatten()),
+        lambda: Sequential(Conv2d(2, 8, (9, 11)), Flatten()),
+        lambda: Sequential(Conv2d(2, 3, (1, 4), bias=False), Conv2d(3, 8, (8, 1)), Flatten()),
+    ],
+    ids=["rectangular", "padded", "strided", "whole-image", "rows-and-columns"],
+)
+def test_convolutions_of_odd_images_equal_the_textbook(make: Make, dtype: type) -> None:
+    def seeded() -> Layer:
+        model = make().astype(dtype)
+        rng = np.random.default_rng(0)
+        for p in model.parameters():
+            p.data[...] = rng.standard_normal(p.data.shape) / 5
+        width = model.output_shape((1, 2, 9, 11))[1]
+        return Sequential(Conv2d(2, 2, 1, dtype=dtype, rng=rng), model, Dense(width, 5, rng=rng))
+
+    twins = Twins(lambda: seeded().astype(dtype), 20)
+    twins.both_step(images(20, (2, 9, 11), dtype), labels(20))
+    twins.assert_same_state()
+    twins.assert_same_predictions(images(20, (2, 9, 11), dtype))
+
+
+def normed(dtype: type, *after: Callable[[], Layer]) -> Make:
+    """Return a model with batch norm over five channels on images of 6x6, and what follows."""
+    weights = [1.5, -0.7, 0.0, 1e-6, -1e-20]
+
+    def model() -> Layer:
+        rng = np.random.default_rng(0)
+        middle = Sequential(BatchNorm2d(5, eps=1e-3), *(make() for make in after), Flatten())
+        middle[0].weight.data[:] = weights  # type: ignore[attr-defined]
+        middle[0].bias.data[:] = [0.3, 0.2, 0.5, -0.4, 0.1]  # type: ignore[attr-defined]
+        width = middle.output_shape((1, 5, 6, 6))[1]
+        first = Conv2d(2, 5, 1, rng=rng)
+        return Sequential(first, middle, Dense(width, CLASSES, rng=rng)).astype(dtype)
+
+    return model
+
+
+AFTER = {
+    "alone": (),
+    "relu": (ReLU,),
+    "fused": (ReLU, lambda: AvgPool2d(2)),
+    "fused-3x2": (ReLU, lambda: AvgPool2d((3, 2))),
+    "fused-1x1": (ReLU, lambda: AvgPool2d(1)),
+    "padded": (ReLU, lambda: AvgPool2d(2, padding=1)),
+}
+
+
+@both_dtypes
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+def test_negative_zero_and_tiny_weights_of_a_batch_norm_equal_the_textbook(
+    after: tuple[Callable[[], Layer], ...], dtype: type
+) -> None:
+    twins = Twins(normed(dtype, *after), 40)
+    for seed in range(2):
+        twins.both_step(images(40, (2, 6, 6), dtype, seed), labels(40))
+    twins.assert_same_state()
+    twins.assert_same_predictions(images(40, (2, 6, 6), dtype))
+
+
+@both_dtypes
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+def test_constant_channels_and_distant_means_equal_the_textbook(
+    after: tuple[Callable[[], Layer], ...], dtype: type
+) -> None:
+    def model() -> Layer:
+        made = normed(dtype, *after)()
+        made[0].weight.data[0] = 0.0  # type: ignore[index]  constant: it is the bias
+        made[0].bias.data[:] = [2.0, 30.0, -30.0, 0.0, 0.0]  # type: ignore[index]  distant
+        return made
+
+    twins = Twins(model, 40)
+    for seed in range(2):
+        twins.both_step(images(40, (2, 6, 6), dtype, seed), labels(40))
+    twins.assert_same_state()
+
+
+@both_dtypes
+def test_features_without_images_equal_the_textbook(dtype: type) -> None:
+    def model() -> Layer:
+        rng = np.random.default_rng(0)
+        return Sequential(
+            Dense(20, 30, rng=rng),
+            BatchNorm1d(30),
+            ReLU(),
+            Dropout(0.3, rng=np.random.default_rng(3)),
+            Dense(30, CLASSES, rng=rng),
+        ).astype(dtype)
+
+    twins = Twins(model, 40)
+    for seed in range(3):
+        twins.both_step(images(40, (20,), dtype, seed), labels(40))
+    twins.assert_same_state()
+    twins.assert_same_predictions(images(50, (20,), dtype))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CrossEntropyLoss("sum"),
+        lambda: CrossEntropyLoss(label_smoothing=0.1),
+        lambda: CrossEntropyLoss("sum", label_smoothing=1.0),
+    ],
+    ids=["sum", "smoothing", "both"],
+)
+def test_every_form_of_the_loss_equals_the_textbook(make: Callable[[], CrossEntropyLoss]) -> None:
+    def model() -> Layer:
+        return Sequential(Dense(6, CLASSES, dtype=np.float64, rng=np.random.default_rng(0)))
+
+    twins = Twins(model, 40, loss=make)
+    twins.both_step(100 * images(40, (6,), np.float64), labels(40))
+
+
+def test_a_batch_norm_frozen_in_eval_equals_the_textbook_in_training() -> None:
+    def model() -> Layer:
+        made = LeNet5(seed=1, dtype=np.float64)
+        for _, layer in made.modules():
+            if isinstance(layer, BatchNorm2d):
+                layer.eval().running_var *= 2.0
+        return made
+
+    twins = Twins(model, 40)
+    for seed in range(2):
+        twins.both_step(images(40, (1, 32, 32), np.float64, seed), labels(40))
+    twins.assert_same_state()
+    twins.textbook.train()
+    twins.compiled.train()
+    twins.both_step(images(40, (1, 32, 32), np.float64), labels(40))
+    twins.assert_same_state()
+
+
+def test_a_batch_of_any_size_up_to_the_largest_equals_the_textbook() -> None:
+    twins = Twins(lambda: LeNet5(seed=1, dtype=np.float64), 40)
+    for n in (40, 3, 16, 1, 40, 17):
+        twins.both_step(images(n, (1, 32, 32), np.float64), labels(n))
+    twins.assert_same_state()

@@ -1,0 +1,403 @@
+"""What a step promises besides its numbers: memory, bits, errors, sharing, and the fall-back."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from nplenet.augment import ToFloat
+from nplenet.compiled import CompiledStep, Step, TextbookStep, compile
+from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+from nplenet.optim import SGD, Adam
+
+N = 40
+X = np.random.default_rng(0).standard_normal((N, 1, 32, 32), np.float32)
+Y = np.random.default_rng(1).integers(0, 10, N)
+
+
+def lenet_step(model: Layer | None = None, batch_size: int = N, **options: Any) -> CompiledStep:
+    model = model or LeNet5(seed=0)
+    options = {"tunables": {"lanes": 16}} | options
+    step = compile(model, CrossEntropyLoss(), Adam(model.parameters()), batch_size, **options)
+    assert isinstance(step, CompiledStep), step.describe()
+    return step
+
+
+def state_bytes(step: Step) -> bytes:
+    return b"".join(array.tobytes() for array in step.model.state_dict().values())
+
+
+# ------------------------------------------------------------------------------ bits and memory
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    steps = [lenet_step() for _ in range(2)]
+    losses = [[step(X, Y).tobytes() for _ in range(3)] for step in steps]
+    assert losses[0] == losses[1]
+    assert state_bytes(steps[0]) == state_bytes(steps[1])
+
+
+def test_a_step_makes_no_array_once_it_has_run() -> None:
+    few_buffers = {"lanes": 32, "buffer_size": 64}  # the ufuncs' own buffers: 768 bytes
+    step = lenet_step(LeNet5(seed=0, dropout=0.0), tunables=few_buffers)
+    for n in (N, 7, N, 7):
+        step(X[:n], Y[:n])
+    tracemalloc.start()
+    try:
+        for n in (N, 7):
+            step(X[:n], Y[:n])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The statistics of a few channels are less; an array of the smallest layer takes 11 kB a chunk.
+    assert peak < 8_000
+
+
+def test_dropout_makes_only_its_random_words() -> None:
+    step = lenet_step(tunables={"buffer_size": 64})
+    step(X, Y)
+    tracemalloc.start()
+    try:
+        step(X, Y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < N * 120 * 5 + 8_000  # 4 bytes for each number, and one for what they decide
+
+
+def test_the_arena_holds_a_batch_in_less_than_64_kb_an_image() -> None:
+    plan = lenet_step(batch_size=256, input_shape=(1, 32, 32), tunables={})._plan
+    assert plan is not None
+    assert plan.arena.size / 256 < 64e3
+
+
+def test_blas_threads_and_ufunc_buffer_are_as_before() -> None:
+    step = lenet_step()
+    with threadpool_limits(2, user_api="blas"):
+        before = [pool["num_threads"] for pool in threadpool_info()], np.getbufsize()
+        step(X, Y)
+        with pytest.raises(ValueError, match="label"):
+            step(X, Y + 10)
+        assert ([pool["num_threads"] for pool in threadpool_info()], np.getbufsize()) == before
+
+
+# ------------------------------------------------------------------------------ input
+
+
+def test_uint8_images_are_divided_by_255_as_to_float_does_it() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, X.shape, np.uint8)
+    steps = [lenet_step() for _ in range(2)]
+    assert steps[0](pixels, Y) == steps[1](ToFloat()(pixels), Y)
+    assert state_bytes(steps[0]) == state_bytes(steps[1])
+    logits = [steps[0].predict(pixels), steps[1].predict(ToFloat()(pixels))]
+    np.testing.assert_array_equal(*logits)
+
+
+def test_images_in_any_memory_order_and_float64_give_the_same() -> None:
+    values = [lenet_step()(x, Y) for x in (X, np.asfortranarray(X), X.astype(float), X[::-1][::-1])]
+    assert len(set(values)) == 1
+
+
+def test_a_loader_can_fill_the_lanes_itself() -> None:
+    plain, lanes = lenet_step(), lenet_step(input_shape=(1, 32, 32))
+    for n in (N, 9):
+        for start, chunk in zip(range(0, n, 16), lanes.lanes(n), strict=True):
+            part = X[start : min(start + 16, n)]
+            assert chunk.shape == (1, 32, 32, len(part))
+            chunk[...] = part.transpose(1, 2, 3, 0)
+        assert lanes.run_lanes(n, Y[:n]) == plain(X[:n], Y[:n])
+    assert state_bytes(plain) == state_bytes(lanes)
+
+
+def test_lanes_need_the_shape_of_the_images() -> None:
+    with pytest.raises(ValueError, match="input_shape"):
+        lenet_step().lanes(4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # inf - inf, as in the layers
+def test_one_image_that_is_not_finite_shows_in_the_loss(bad: float) -> None:
+    x = X.copy()
+    x[17, 0, 9, 9] = bad
+    assert not np.isfinite(lenet_step()(x, Y))
+    model = Sequential(Conv2d(1, 2, 5), ReLU(), Flatten(), Dense(2 * 28 * 28, 10))
+    assert np.isnan(lenet_step(model)(np.where(np.isfinite(x), x, np.nan), Y))
+    assert not np.isfinite(lenet_step(model).predict(x)[17]).all()
+
+
+# ------------------------------------------------------------------------------ sharing
+
+
+def test_the_model_sees_updates_and_the_step_sees_loaded_weights() -> None:
+    step = lenet_step()
+    initial = step.model.state_dict()
+    step(X, Y)
+    assert (step.model.state_dict()["features.0.weight"] != initial["features.0.weight"]).any()
+    assert step.model.state_dict()["features.1.num_batches_tracked"] == 1
+    other = LeNet5(seed=5)
+    step.model.load_state_dict(other.state_dict())
+    np.testing.assert_allclose(step.predict(X), other.eval()(X), rtol=0, atol=1e-5)
+
+
+def test_gradients_leaves_the_update_to_the_caller() -> None:
+    whole, halves = lenet_step(), lenet_step()
+    before = state_bytes(whole)
+    value = halves.gradients(X, Y)
+    weights = [p.data.tobytes() for p in halves.model.parameters()]
+    assert all(weight in before for weight in weights)
+    halves.optimizer.step()
+    assert whole(X, Y) == value
+    assert state_bytes(whole) == state_bytes(halves)
+
+
+def test_a_learning_rate_changed_between_steps_counts() -> None:
+    step = lenet_step()
+    step(X, Y)
+    step.optimizer.lr = 0.0
+    weights = [p.data.copy() for p in step.model.parameters()]
+    step(X, Y)
+    for p, before in zip(step.model.parameters(), weights, strict=True):
+        np.testing.assert_array_equal(p.data, before)
+
+
+def test_parameters_of_others_get_gradients_of_zero() -> None:
+    model, other = LeNet5(seed=0), Dense(2, 2)
+    other.weight.grad[...] = 1.0
+    optimizer = SGD([*model.parameters(), *other.parameters()])
+    other.weight.grad[...] = 1.0
+    compile(model, CrossEntropyLoss(), optimizer, N, tunables={})(X, Y)
+    assert not other.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda model: model.astype(np.float64), lambda model: SGD(model.parameters())],
+    ids=["converted", "another-optimizer"],
+)
+def test_a_model_whose_arrays_were_replaced_is_refused(change: Any) -> None:
+    step = lenet_step()
+    step(X, Y)
+    change(step.model)
+    with pytest.raises(ValueError, match="compile it again"):
+        step(X, Y)
+    with pytest.raises(ValueError, match="compile it again"):
+        step.predict(X)
+
+
+def test_predict_leaves_modes_and_running_statistics_alone() -> None:
+    step = lenet_step()
+    step(X, Y)
+    before = state_bytes(step)
+    step.predict(X)
+    assert all(layer.training for _, layer in step.model.modules())
+    assert state_bytes(step) == before
+
+
+def test_predict_takes_any_number_of_images() -> None:
+    step = lenet_step()
+    whole = step.predict(X)
+    for n in (0, 1, 15, 16, 33):
+        np.testing.assert_allclose(step.predict(X[:n]), whole[:n], rtol=0, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (X, np.where(np.arange(N) == 3, 10, Y), ValueError, r"label 10 of sample 3 .* 0\.\.9"),
+        (X, np.where(np.arange(N) == 3, -1, Y), ValueError, r"label -1 of sample 3 .* 0\.\.9"),
+        (X, Y.astype(float), TypeError, "targets must be"),
+        (X, Y.tolist(), TypeError, "targets must be"),
+        (X, Y[:-1], ValueError, "one target for each of 40 images"),
+        (X[:0], Y[:0], ValueError, "takes 1 to 40 images, got 0"),
+        (np.concatenate([X, X]), np.concatenate([Y, Y]), ValueError, "takes 1 to 40 images"),
+        (X.astype(np.float16), Y, TypeError, "float32, float64 or uint8, got float16"),
+        (X.tolist(), Y, TypeError, "got list"),
+        (X[:, :, :, 0], Y, ValueError, r"Conv2d\(.*takes an input of 4 axes"),
+        (X[:, :, :20], Y, ValueError, r"Dense\(.*takes 400 channels or features"),
+        (X[:, [0, 0]], Y, ValueError, r"Conv2d\(.*takes 1 channels"),
+        (X[:, 0, 0, 0], Y, ValueError, "takes a batch of images"),
+    ],
+)
+def test_bad_input_is_refused_and_a_good_step_can_follow(
+    x: Any, y: Any, error: type[Exception], message: str
+) -> None:
+    step = lenet_step()
+    before = state_bytes(step)
+    with pytest.raises(error, match=message):
+        step(x, y)
+    assert state_bytes(step) == before
+    assert step(X, Y) == lenet_step()(X, Y)
+
+
+def test_batch_norm_refuses_a_single_number_a_channel() -> None:
+    model = Sequential(Flatten(), Dense(4, 3), Dense(3, 3))
+    tiny = Sequential(Conv2d(1, 2, 2), BatchNorm2d(2), Flatten(), Dense(2, 3))
+    step = lenet_step(tiny)
+    with pytest.raises(ValueError, match="needs more than one value a channel"):
+        step(X[:1, :, :2, :2], Y[:1] % 3)
+    lenet_step(model)(X[:1, :, :2, :2], Y[:1] % 3)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True])
+def test_a_batch_size_that_is_no_count_is_refused(batch_size: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="batch_size"):
+        lenet_step(batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("tunables", "message"),
+    [
+        ({"lane": 3}, r"unknown \['lane'\]"),
+        ({"lanes": 0}, "lanes must be at least 1"),
+        ({"gemm_limit": -5}, "gemm_limit must be at least 1"),
+        ({"buffer_size": 100}, "buffer_size must be a multiple of 16"),
+    ],
+)
+def test_tunables_that_cannot_be_are_refused(tunables: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lenet_step(tunables=tunables)
+
+
+# ------------------------------------------------------------------------------ fall-back
+
+
+class Doubling(Layer):
+    def forward(self, x: Any) -> Any:
+        return self.remember(2 * x)
+
+    def backward(self, dy: Any) -> Any:
+        self.recall(dy)
+        return 2 * dy
+
+
+class OwnLoss(CrossEntropyLoss):
+    pass
+
+
+def mixed() -> Layer:
+    return Sequential(Flatten(), Dense(1024, 8, dtype=np.float64), Dense(8, 10))
+
+
+FALLBACKS: dict[str, tuple[Layer, CrossEntropyLoss, str]] = {
+    "own-layer": (
+        Sequential(Flatten(), Doubling(), Dense(1024, 10)),
+        CrossEntropyLoss(),
+        "Doubling has no compiled form",
+    ),
+    "own-loss": (LeNet5(seed=0), OwnLoss(), "only CrossEntropyLoss is compiled, not OwnLoss"),
+    "mixed": (mixed(), CrossEntropyLoss(), "'float32', 'float64'"),
+}
+
+
+@pytest.mark.parametrize(("model", "loss", "why"), FALLBACKS.values(), ids=FALLBACKS)
+def test_what_cannot_be_compiled_runs_on_the_textbook_layers(
+    model: Layer, loss: CrossEntropyLoss, why: str
+) -> None:
+    step = compile(model, loss, SGD(model.parameters(), lr=0.1), N)
+    assert isinstance(step, TextbookStep)
+    assert not step.compiled
+    assert why in step.describe()
+    first = step(X, Y)
+    assert step(X, Y) < first
+    assert 0 <= int(step.hits) <= N
+    model[0].eval()  # type: ignore[index]
+    assert step.predict(X).shape == (N, 10)
+    assert not model[0].training  # type: ignore[index]
+    assert model.training
+    assert model.input_gradient
+    pixels = (X * 50 + 100).clip(0, 255).astype(np.uint8)
+    # 1e-5: the mixed model's first layer is float64, for which pixels are not rounded to float32
+    floats = step.predict(ToFloat()(pixels))
+    np.testing.assert_allclose(step.predict(pixels), floats, rtol=0, atol=1e-5)
+
+
+def test_a_subclass_that_changes_a_layer_is_not_compiled() -> None:
+    class Louder(Sequential):
+        def forward(self, x: Any) -> Any:
+            return 2 * super().forward(x)
+
+    model = Louder(Flatten(), Dense(1024, 10))
+    step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), N)
+    assert "Louder has no compiled form" in step.describe()
+
+
+# ------------------------------------------------------------------------------ describe, tune
+
+
+def test_describe_names_passes_operations_bytes_work_and_tunables() -> None:
+    step = lenet_step()
+    assert "is made when the shape of the images is known" in step.describe()
+    step(X, Y)
+    text = step.describe()
+    for part in ("pass 7", "lanes=16", "Conv2d", "BatchNorm2d + ReLU + AvgPool2d", "MB", "barrier"):
+        assert part in text
+    forward = 2e-6 * step.model.multiply_adds((1, 1, 32, 32))
+    first = 2e-6 * step.model[0][0].multiply_adds((1, 1, 32, 32))  # type: ignore[index]
+    assert f"{3 * forward - first:.3f} MFLOP an image" in text  # no dx for the input
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the user's cache."""
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *args: str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Count measurements, and have 64 lanes win them."""
+    asked: list[Any] = []
+
+    def measure(tunables: Any) -> float:
+        asked.append(tunables)
+        return 1.0 if tunables.lanes == 64 else 2.0
+
+    monkeypatch.setattr("nplenet.compiled.seconds_of_a_step", measure)
+    return asked
+
+
+def test_tunables_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counted(monkeypatch)
+    assert lenet_step(tunables=None).tunables["lanes"] == 64
+    assert asked
+    asked.clear()
+    assert lenet_step(tunables=None).tunables["lanes"] == 64
+    assert not asked
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"tunables": {"lanes": "x"}}', b"\xff"])
+def test_a_damaged_cache_is_ignored_and_written_anew(
+    content: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = counted(monkeypatch)
+    lenet_step(tunables=None)
+    (file,) = cache.iterdir()
+    good = file.read_bytes()
+    file.write_bytes(content)
+    asked.clear()
+    assert lenet_step(tunables=None).tunables["lanes"] == 64
+    assert asked
+    assert file.read_bytes() == good
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted(monkeypatch)
+    cache.write_bytes(b"a file where the folder should be")
+    assert lenet_step(tunables=None).tunables["lanes"] == 64
+
+
+def test_the_measurement_itself_finds_tunables(cache: Path) -> None:
+    tunables = lenet_step(tunables=None).tunables
+    assert set(tunables) == {"lanes", "feature_lanes", "gemm_limit", "buffer_size"}
+    assert lenet_step(tunables=tunables).tunables == tunables
