@@ -74,24 +74,39 @@ def evaluate_with(
     group: Group = ALONE,
 ) -> Evaluation:
     """Do what ``evaluate`` does with any function from floats to logits on ``backend``."""
-    loader = DataLoader(images, labels, batch_size, transform=ToFloat()).to(backend)
+    batches = -(-len(labels) // batch_size)
+    mine = group.part(batches)  # whole batches, so that no sum depends on the number of ranks
+    losses, answers = np.zeros(batches), np.zeros(len(labels), np.int64)
+    if mine.start < mine.stop or group.size == 1:
+        part = slice(mine.start * batch_size, mine.stop * batch_size)
+        loader = DataLoader(images[part], labels[part], batch_size, transform=ToFloat())
+        losses[mine], answers[part] = _losses_and_answers(predict, loader.to(backend), backend)
+    group.sum(losses)
+    group.sum(answers)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, answers), 1)
+    return Evaluation(
+        loss=float(losses.sum()) / len(labels),
+        accuracy=float(np.trace(confusion)) / len(labels),
+        confusion=confusion.tolist(),
+    )
+
+
+def _losses_and_answers(
+    predict: Callable[[Array], Array], loader: DataLoader | DeviceLoader, backend: Backend
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of the losses of each batch (batches,) and the answers (N,)."""
     loss_function = CrossEntropyLoss(reduction="sum")
     losses = backend.xp.zeros(len(loader))
-    answers = backend.xp.zeros(len(labels), np.int64)
+    answers = backend.xp.zeros(len(loader.labels), np.int64)
     with naming_batch_size(loader, "evaluation"):
         for i, (floats, targets) in enumerate(loader):
             logits = predict(backend.asarray(floats))
             losses[i] = loss_function(logits, backend.asarray(targets))
-            start = i * batch_size
+            start = i * loader.batch_size
             answers[start : start + len(targets)] = logits.argmax(axis=1)
     loss_function.check()
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (labels, backend.to_numpy(answers)), 1)
-    return Evaluation(
-        loss=float(backend.to_numpy(losses).sum()) / len(labels),
-        accuracy=float(np.trace(confusion)) / len(labels),
-        confusion=confusion.tolist(),
-    )
+    return backend.to_numpy(losses), backend.to_numpy(answers)
 
 
 @contextmanager

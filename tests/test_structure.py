@@ -21,14 +21,15 @@ ALLOWED: dict[str, set[str]] = {
     "backend": {"window", "cuda"},  # cuda only when it is asked for, see below
     "launch": {"backend"},
     "cuda": {"backend", "launch", "window"},
-    "layers": {"backend", "window"},
+    "parallel": {"backend"},
+    "layers": {"backend", "parallel", "window"},
     "losses": {"backend"},
     "optim": {"backend"},
     "schedules": {"backend", "optim"},
     "augment": {"backend"},
-    "data": {"augment", "backend"},
+    "data": {"augment", "backend", "parallel"},
     "models": {"backend", "layers"},
-    "compiled": {"backend", "data", "layers", "losses", "optim", "window"},
+    "compiled": {"backend", "data", "layers", "losses", "optim", "parallel", "window"},
 }
 ALLOWED["architecture"] = {"layers"}
 BELOW_TRAIN = set(ALLOWED) - {"cuda", "launch", "window"}
@@ -39,7 +40,7 @@ ALLOWED["operations"] = BELOW_TRAIN
 ALLOWED["gradcheck"] = BELOW_TRAIN | {"operations"}
 ALLOWED["doctor"] = BELOW_TRAIN
 ON_TOP = {"__init__", "__main__", "commands", "interop", "recognize", "show"}
-SLOW_OR_OPTIONAL = ("cupy", "cupyx", "PIL", "matplotlib", "torch", "onnx")
+SLOW_OR_OPTIONAL = ("cupy", "cupyx", "PIL", "matplotlib", "torch", "onnx", "mpi4py")
 
 
 def part(file: Path) -> str:

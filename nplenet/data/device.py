@@ -76,6 +76,7 @@ class DeviceLoader:
         order = np.concatenate(batches)
         indexes = self.backend.asarray(order.astype(np.int32))
         labels = self.backend.asarray(self.labels[order].astype(np.int64))
-        for start in range(0, len(order), self.batch_size):
-            part = slice(start, start + self.batch_size)
+        for begin, size in zip(range(0, len(order), self.batch_size), self.loader.sizes()):
+            rows = self.loader.group.part(size)
+            part = slice(begin + rows.start, begin + rows.stop)
             yield self.pipeline.apply(self.images, indexes[part], draws.part(part)), labels[part]

@@ -159,6 +159,8 @@ class DataLoader:
         When an argument is not as above, or the arguments leave no batch at all.
     """
 
+    group = ALONE  # whose ranks each get their part of a batch; ``nplenet.train.fit`` sets it
+
     def __init__(
         self,
         images: npt.NDArray[Any],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
+from ..parallel import ALONE, Group
 from ..window import count
 from .base import Layer, Parameter
 
@@ -23,6 +25,7 @@ def batch_norm_training(
     num_batches_tracked: Array,
     momentum: float | None,
     eps: float,
+    group: Group = ALONE,
 ) -> tuple[Array, Array, Array]:
     """Normalise with the statistics of the batch, and track those in place.
 
@@ -33,6 +36,8 @@ def batch_norm_training(
     num_batches_tracked : int64 array ()
     momentum : float or None
     eps : float
+    group : Group
+        Over whose ranks the statistics go, with a part of the batch on each; see ``parallel``.
 
     Returns
     -------
@@ -42,10 +47,10 @@ def batch_norm_training(
     inverse_std : float64 array (C,)
         1 / sqrt(var + eps).
     """
-    m = x.shape[0] * x.shape[2]
-    mean = _channel_sum(x) / m
+    m = group.total(x.shape[0]) * x.shape[2]
+    mean = group.sum(_channel_sum(x)) / m
     centered = x - _column(mean.astype(x.dtype))
-    var = _channel_dot(xp, centered, centered) / m  # two passes: exact for |mean| >> deviation
+    var = group.sum(_channel_dot(xp, centered, centered)) / m  # two passes: exact for |mean| >> deviation
     num_batches_tracked += 1
     share = 1.0 / num_batches_tracked if momentum is None else momentum
     running_mean += share * (mean - running_mean)
@@ -78,8 +83,12 @@ def batch_norm_backward(
     dweight: Array,
     dbias: Array,
     batch_statistics: bool,
+    group: Group = ALONE,
 ) -> Array:
-    """Add to ``dweight`` and ``dbias`` (C,) in place and return dx; dy and dx are (N, C, L)."""
+    """Add to ``dweight`` and ``dbias`` (C,) in place and return dx; dy and dx are (N, C, L).
+
+    The former get the sums of this rank; dx needs those of all ranks of ``group``.
+    """
     sum_dy = _channel_sum(dy)
     sum_dy_xhat = inverse_std * _channel_dot(xp, dy, centered)
     dbias += sum_dy
@@ -87,10 +96,10 @@ def batch_norm_backward(
     scale = weight * inverse_std
     dx = dy * _column(scale.astype(dy.dtype))
     if batch_statistics:
-        m = dy.shape[0] * dy.shape[2]
-        slope = scale * inverse_std * sum_dy_xhat / m
+        m = group.total(dy.shape[0]) * dy.shape[2]
+        slope = scale * inverse_std * group.sum(sum_dy_xhat) / m
         dx -= _column(slope.astype(dy.dtype)) * centered
-        dx -= _column((scale * sum_dy / m).astype(dy.dtype))
+        dx -= _column((scale * group.sum(sum_dy) / m).astype(dy.dtype))
     return dx
 
 
@@ -134,6 +143,8 @@ class _BatchNorm(Layer):
     with the unbiased variance sum((x - mean)^2) / (M - 1), as PyTorch tracks it. ``momentum=None``
     averages over all batches alike.
 
+    In training on several ranks (``group``) the sums go over the parts of the batch on all of them.
+
     Parameters
     ----------
     num_features : int
@@ -146,6 +157,7 @@ class _BatchNorm(Layer):
     """
 
     buffers = ("running_mean", "running_var", "num_batches_tracked")
+    group = ALONE
 
     def __init__(
         self,
@@ -168,14 +180,14 @@ class _BatchNorm(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        m = x.size // self.num_features
-        if self.training and m < 2:
+        length = math.prod(x.shape[2:])
+        if self.training and self.group.total(x.shape[0]) * length < 2:
             raise ValueError(f"{self} needs more than one value a channel to train, got {x.shape}")
-        values = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, L)
+        values = x.reshape(*x.shape[:2], length)  # (N, C, L)
         inputs = (values, self.weight.data, self.bias.data, self.running_mean, self.running_var)
         if self.training:
             tracking = (self.num_batches_tracked, self.momentum)
-            found = self.backend.run(batch_norm_training, *inputs, *tracking, self.eps)
+            found = self._run(batch_norm_training, *inputs, *tracking, self.eps)
         else:
             found = self.backend.run(batch_norm_inference, *inputs, self.eps)
         y, centered, inverse_std = found
@@ -184,10 +196,14 @@ class _BatchNorm(Layer):
     def backward(self, dy: Array) -> Array:
         centered, inverse_std, batch_statistics = self.recall(dy)
         arrays = (centered, inverse_std, self.weight.data, self.weight.grad, self.bias.grad)
-        dx = self.backend.run(
-            batch_norm_backward, dy.reshape(centered.shape), *arrays, batch_statistics
-        )
+        dx = self._run(batch_norm_backward, dy.reshape(centered.shape), *arrays, batch_statistics)
         return dx.reshape(dy.shape)
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function, or its kernel; on several ranks no kernel, which would not wait for them."""
+        if self.group.size == 1:
+            return self.backend.run(function, *arguments)
+        return function(self.backend.xp, *arguments, self.group)
 
     def arguments(self) -> dict[str, Any]:
         return {"num_features": self.num_features, "eps": self.eps, "momentum": self.momentum}

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array
+from ..parallel import ALONE
 from .base import Layer
 
 
-def keep_mask(key: int, n: int, threshold: int) -> np.ndarray:
+def keep_mask(key: int, n: int, threshold: int, first: int = 0) -> np.ndarray:
     """Return which of n values dropout keeps.
 
     NumPy's Philox4x64-10 encrypts the counters 1, 2, 3, ... with the key; each gives four random
     words of 64 bits, and each of these two of 32, the low half first (the byte order of every
-    machine with a CUDA device). Value i is silenced if word i is below the threshold.
+    machine with a CUDA device). Value i is silenced if word ``first`` + i is below the threshold.
 
     Parameters
     ----------
@@ -24,17 +26,22 @@ def keep_mask(key: int, n: int, threshold: int) -> np.ndarray:
     n : int
     threshold : int
         0 ... 2^32: of 2^32 values, so many are silenced on average.
+    first : int
+        How many words to pass over: those of the part of a batch that other ranks have.
 
     Returns
     -------
     bool array (n,)
         True where the value is kept.
     """
-    words = np.random.Philox(key=key).random_raw(-(-n // 2)).view(np.uint32)
-    return words[:n] >= threshold
+    counter, rest = divmod(first, 8)
+    words = np.random.Philox(key=key, counter=counter).random_raw(-(-(rest + n) // 2))
+    return words.view(np.uint32)[rest : rest + n] >= threshold
 
 
-def dropout(xp: Any, x: Array, key: int, threshold: int, scale: float) -> tuple[Array, Array]:
+def dropout(
+    xp: Any, x: Array, key: int, threshold: int, scale: float, first: int = 0
+) -> tuple[Array, Array]:
     """Return x times a mask of 0 and ``scale``; and the mask.
 
     The same key gives the same mask, whatever the backend and the dtype.
@@ -42,7 +49,7 @@ def dropout(xp: Any, x: Array, key: int, threshold: int, scale: float) -> tuple[
     Parameters
     ----------
     x : array of float32 or float64, any shape
-    key, threshold : int
+    key, threshold, first : int
         What ``keep_mask`` takes; its values are counted in C order of ``x``.
     scale : float
 
@@ -50,7 +57,7 @@ def dropout(xp: Any, x: Array, key: int, threshold: int, scale: float) -> tuple[
     -------
     y, mask : arrays like ``x``
     """
-    kept = xp.asarray(keep_mask(key, x.size, threshold)).reshape(x.shape)
+    kept = xp.asarray(keep_mask(key, x.size, threshold, first)).reshape(x.shape)
     mask = kept * x.dtype.type(scale)
     return x * mask, mask
 
@@ -67,7 +74,8 @@ class Dropout(Layer):
     with a key, and what comes out is as good as random (Salmon et al., 2011, "Parallel random
     numbers: as easy as 1, 2, 3", section 3.3). Each forward draws one number, the key of its mask.
     So the threads of a GPU make their parts of it in any order, both backends see the same masks,
-    and the state of ``rng`` is all that a checkpoint need keep.
+    and the state of ``rng`` is all that a checkpoint need keep. Where several ranks (``group``) have
+    a part of the batch each, they use the same key and each its part of the mask.
 
     Parameters
     ----------
@@ -76,6 +84,8 @@ class Dropout(Layer):
     rng : numpy.random.Generator, optional
         Draws the keys; fresh entropy when left out. A part of a run's state.
     """
+
+    group = ALONE
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         super().__init__()
@@ -90,7 +100,12 @@ class Dropout(Layer):
             return self.remember(x, None)
         key = int(self.rng.integers(2**64, dtype=np.uint64))
         scale = 1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0
-        y, mask = self.backend.run(dropout, x, key, round(self.p * 2**32), scale)
+        numbers = (key, round(self.p * 2**32), scale)
+        if self.group.size == 1:
+            y, mask = self.backend.run(dropout, x, *numbers)
+        else:  # the kernel begins at word 0
+            first = self.group.start * math.prod(x.shape[1:])
+            y, mask = dropout(self.backend.xp, x, *numbers, first)
         return self.remember(y, mask)
 
     def backward(self, dy: Array) -> Array:

@@ -293,6 +293,17 @@ def test_a_batch_norm_frozen_in_eval_equals_the_textbook_in_training() -> None:
     twins.assert_same_state()
 
 
+def test_windows_of_more_pixels_than_a_byte_counts_equal_the_textbook() -> None:
+    def model() -> Layer:
+        rng = np.random.default_rng(0)
+        layers = (Conv2d(1, 2, 1, rng=rng), BatchNorm2d(2), ReLU(), AvgPool2d(16), Flatten())
+        return Sequential(*layers, Dense(8, CLASSES, rng=rng)).astype(np.float64)
+
+    twins = Twins(model, 20)
+    twins.both_step(images(20, (1, 32, 32), np.float64), labels(20))
+    twins.assert_same_state()
+
+
 def test_a_batch_of_any_size_up_to_the_largest_equals_the_textbook() -> None:
     twins = Twins(lambda: LeNet5(seed=1, dtype=np.float64), 40)
     for n in (40, 3, 16, 1, 40, 17):

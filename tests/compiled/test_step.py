@@ -44,6 +44,16 @@ def test_two_runs_give_the_same_bits() -> None:
     assert state_bytes(steps[0]) == state_bytes(steps[1])
 
 
+def test_the_number_of_blas_threads_does_not_change_the_bits() -> None:
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            step = lenet_step()
+            step(X, Y)
+            found.append(state_bytes(step))
+    assert found[0] == found[1]
+
+
 def test_a_step_makes_no_array_once_it_has_run() -> None:
     few_buffers = {"lanes": 32, "buffer_size": 64}  # the ufuncs' own buffers: 768 bytes
     step = lenet_step(LeNet5(seed=0, dropout=0.0), tunables=few_buffers)
@@ -246,6 +256,13 @@ def test_batch_norm_refuses_a_single_number_a_channel() -> None:
     with pytest.raises(ValueError, match="needs more than one value a channel"):
         step(X[:1, :, :2, :2], Y[:1] % 3)
     lenet_step(model)(X[:1, :, :2, :2], Y[:1] % 3)
+
+
+def test_an_output_that_is_no_row_of_logits_is_refused_but_can_be_predicted() -> None:
+    step = lenet_step(Sequential(Conv2d(1, 2, 3)))
+    with pytest.raises(ValueError, match=r"model's output is \(N, 2, 30, 30\)"):
+        step(X, Y)
+    assert step.predict(X).shape == (N, 2, 30, 30)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, True])

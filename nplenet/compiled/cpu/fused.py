@@ -59,7 +59,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         self.half_count = self.scratch((c, oh, w), np.uint8)
         self.active, self.count = Value(x.shape, np.int8), Value(self.y.shape, np.uint8)
         self.quarter = self.scratch(self.y.shape)
-        self.low, self.high, self.threshold = np.empty((3, c, 1), x.dtype)
+        self.low, self.high = np.empty((2, c, 1), x.dtype)
 
     @property
     def name(self) -> str:
@@ -77,14 +77,14 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         t = self.mean - np.divide(bias, gain, out=np.zeros_like(gain), where=usable)
         rising = gain > 0
         self.low[:, 0], self.high[:, 0] = np.where(rising, t, -np.inf), np.where(rising, np.inf, t)
-        self.center[:, 0] = self.threshold[:, 0] = t
+        self.center[:, 0] = t
         self.gain[:, 0] = gain / self.size
         self.shift[:, 0] = 0.0 if self.distant else -gain * t
         if not usable.all():
             flat = ~usable
-            self.low[flat], self.high[flat], self.center[flat], self.gain[flat] = 0, 0, 0, 0
+            self.center[flat], self.gain[flat] = 0, 0
             self.shift[flat, 0] = np.maximum(bias[flat], 0)
-            self.threshold[flat, 0] = np.where(bias[flat] > 0, np.inf, 0)
+            self.low[flat, 0] = self.high[flat, 0] = bias[flat] > 0  # off center, so active
 
     def clipped(self, chunk: Chunk) -> Calls:
         x, full = rows(chunk[self.x]), rows(chunk[self.full])
@@ -109,7 +109,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         counts = (chunk[self.active].view(np.uint8), chunk[self.half_count], chunk[self.count])
         return [
             *self.clipped(chunk),
-            bind(np.not_equal, full, self.threshold, out=active.view(bool)),
+            bind(np.not_equal, full, self.center, out=active.view(bool)),
             *self.pooled(chunk),
             *tile_sums(*counts),
             bind(np.negative, active, out=active),  # 0 and -1: as integers, masks for floats
