@@ -210,7 +210,7 @@ class _BatchNorm(Layer):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images: x, y (N, C, H, W), M = N*H*W. See ``_BatchNorm`` above."""
+    """Batch normalisation of images: x, y (N, C, H, W), M = N*H*W. See ``_BatchNorm``."""
 
     ranks = (4,)
 
@@ -218,7 +218,7 @@ class BatchNorm2d(_BatchNorm):
 class BatchNorm1d(_BatchNorm):
     """Batch normalisation of features: x, y (N, C), M = N; or (N, C, L), M = N*L.
 
-    See ``_BatchNorm`` above.
+    See ``_BatchNorm``.
     """
 
     ranks = (2, 3)
