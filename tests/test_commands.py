@@ -24,6 +24,12 @@ SMALL = ["--dataset", "digits", "--limit", "100", "--batch-size", "16", "--check
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": "/nowhere"}
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare each run the second and a half that its report takes."""
+    monkeypatch.setattr("nplenet.show.report.write_report", lambda folder, *_, **__: folder)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run, two epochs of six."""

@@ -75,3 +75,10 @@ def test_the_wheel_brings_every_kernel(python: Path, tmp_path: Path) -> None:
 def test_the_wheel_brings_the_bundled_digits(python: Path, tmp_path: Path) -> None:
     code = "from nplenet.data import load_digits; print(len(load_digits('all')[1]))"
     assert run(python, "-c", code, cwd=tmp_path).strip() == "1797"
+
+
+def test_the_wheel_brings_the_drawing_page_and_the_trained_model(
+    python: Path, tmp_path: Path
+) -> None:
+    run(python, "-m", "nplenet", "draw", "default", "--no-open", cwd=tmp_path)
+    assert (tmp_path / "page.html").stat().st_size > 300_000

@@ -12,7 +12,17 @@ from pathlib import Path
 from ..checkpoint import DEFAULT_MODEL
 from ..layers import Layer
 
-COMMANDS = ("train", "evaluate", "predict", "export", "info", "gradcheck", "doctor")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "predict",
+    "draw",
+    "report",
+    "export",
+    "info",
+    "gradcheck",
+    "doctor",
+)
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

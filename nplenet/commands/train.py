@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import augment
-from ..backend import environment, generator
+from ..backend import environment, generator, get_backend, processor
 from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, CheckpointFolder, load
 from ..data import DATASETS, DataLoader, atomic_write, load_dataset, train_validation_split
 from ..evaluation import confusion_table, evaluate
 from ..losses import CrossEntropyLoss
 from ..models import LeNet5
 from ..optim import SGD, Adam, AdamW, Optimizer
+from ..parallel import Group, join, launch
 from ..schedules import CosineLR, OneCycleLR, Schedule, StepLR
 from ..train import NonFiniteLoss, fit
 
@@ -70,6 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("--backend", choices=("numpy", "cupy"), default="numpy", help="CPU or NVIDIA GPU")
+    add("--ranks", type=positive, metavar="N", help="processes that share the work, by MPI")
     add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
     add("--no-download", action="store_true", help="never fetch MNIST")
     setting("dataset", "auto: MNIST, else bundled digits", choices=DATASETS)
@@ -102,17 +105,48 @@ def positive(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    say = (lambda *words: None) if options.quiet else print
-    resume = checkpoint_to_resume(options.resume, options.output)
+    group = join()
+    if options.ranks not in (None, group.size):
+        if group.size > 1:
+            raise ValueError(f"--ranks {options.ranks}, but mpiexec started {group.size}")
+        launch(options.ranks, ["train", *as_arguments(options)])
+    with group:
+        return train(options, group)
+
+
+def as_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the arguments that give ``options``, but for the number of ranks."""
+    found = []
+    for name, value in vars(options).items():
+        if value is None or value is False or name in ("command", "run", "ranks"):
+            continue
+        text = json.dumps(value) if isinstance(value, dict) else str(value)
+        option = f"--{name.replace('_', '-')}"
+        found.append(option if value is True else f"{option}={text}")
+    return found
+
+
+def train(options: argparse.Namespace, group: Group) -> int:
+    """Do the run, alone or as one of the ranks of ``group``, of which rank 0 speaks and writes."""
+    leads = group.rank == 0
+    tell: Callable[..., None] = print if leads else lambda *words, **to: None
+    say: Callable[..., None] = (lambda *words: None) if options.quiet else tell
+    resume = group.broadcast(checkpoint_to_resume(options.resume, options.output) if leads else None)
     settings = settings_of(options, resume)
     output: Path | None = options.output or (resume.path.parent if resume else None)
+    output = output if leads else None
     if output:
         output.mkdir(parents=True, exist_ok=True)  # now, not after the training it would lose
+    group.take_device(get_backend(options.backend))
 
     # Load. Validation images come out of the training set; the test set is for the end.
+    if not leads:
+        group.gather(None)  # wait until rank 0, which may have to fetch the files, has them
     data = load_dataset(settings.dataset, options.data_dir, download=not options.no_download)
+    if leads:
+        group.gather(None)
     if data.notice:
-        print(data.notice, file=sys.stderr)
+        tell(data.notice, file=sys.stderr)
     epochs = settings.epochs or EPOCHS[data.name]
     settings = replace(settings, dataset=data.name, epochs=epochs)
     if settings.limit:
@@ -133,9 +167,7 @@ def run(options: argparse.Namespace) -> int:
     # Model, loss, optimizer.
     model = LeNet5(dropout=settings.dropout, seed=settings.seed).to(options.backend)
     optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr)
-    schedule = SCHEDULES[settings.schedule](
-        optimizer, settings.lr, epochs * len(loader)
-    )
+    schedule = SCHEDULES[settings.schedule](optimizer, settings.lr, epochs * len(loader))
     say(model.summary((1, *data.train_images.shape[1:])))
     say(
         f"{data.name}: {len(chosen):,} training, {len(held_out):,} validation, "
@@ -170,39 +202,66 @@ def run(options: argparse.Namespace) -> int:
             arguments=asdict(settings),
             eager=settings.eager,
             tunables=settings.tunables,
+            group=group,
             progress=not options.quiet,
             on_epoch=say,
         )
     except NonFiniteLoss as error:
-        print(f"nplenet train: {error}", file=sys.stderr)
+        tell(f"nplenet train: {error}", file=sys.stderr)
         return 1
 
     # Result.
+    best = None
     if checkpoints and options.keep == "best" and checkpoints.best.exists():
-        model.load_state_dict(load(checkpoints.best).part("model."))
-    test = evaluate(model, data.test_images, data.test_labels)
-    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
+        best = load(checkpoints.best).part("model.")
+    if (state := group.broadcast(best)) is not None:
+        model.load_state_dict(state)
+    test = evaluate(model, data.test_images, data.test_labels, group=group)
+    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
+    group.part_ways()
     if len(history.epochs) < epochs:
         reason = f"interrupted by {history.interrupted}" if history.interrupted else "stopped"
-        print(f"{reason} after {len(history.epochs)} whole epochs; this is what was reached")
+        tell(f"{reason} after {len(history.epochs)} whole epochs; this is what was reached")
     say(confusion_table(test.confusion))
-    print(
+    tell(
         f"test accuracy {test.accuracy:.2%}, on inverted images {inverted.accuracy:.2%}, "
         f"trained in {history.seconds:.1f} s"
     )
     if output:
         with atomic_write(output / "history.json") as file:
             record = {
-                "arguments": asdict(settings) | {"backend": options.backend},
-                "environment": environment(),
+                "arguments": asdict(settings)
+                | {
+                    "backend": options.backend,
+                    "ranks": group.size,
+                    "keep": options.keep,
+                    "patience": options.patience,
+                    "stop_after": options.stop_after,
+                },
+                "environment": environment()
+                | {"processor": f"{processor()}, {os.cpu_count()} cores"},
                 **history.as_dict(),
                 "test": vars(test),
                 "inverted_test": vars(inverted),
             }
             file.write(json.dumps(record, indent=2).encode())
+        if history.epochs:
+            leave_report(options, output, say)
     if history.interrupted:
         return 128 + signal.Signals[history.interrupted]
     return int(checkpoints is not None and not checkpoints.saved)
+
+
+def leave_report(options: argparse.Namespace, folder: Path, say: Callable[..., None]) -> None:
+    """Write the run's report; without Matplotlib there is a run all the same."""
+    from ..show.report import write_report
+
+    try:
+        report = write_report(folder, options.data_dir, download=not options.no_download)
+    except ImportError as error:
+        print(f"no report: {error}", file=sys.stderr)
+    else:
+        say(f"report: {report}")
 
 
 def checkpoint_to_resume(resume: str | None, output: Path | None) -> Checkpoint | None:

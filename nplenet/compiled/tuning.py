@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from ..backend import processor
 from ..data import atomic_write
 from ..window import count
 
@@ -119,16 +119,12 @@ def search(measure: Callable[[Tunables], float]) -> Tunables:
 
 def machine() -> dict[str, str]:
     """Return what the best tunables depend on."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):  # Linux has the model's name elsewhere
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     blas = [
         f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     ]
-    return {"cpu": model, "numpy": np.__version__, "blas": ", ".join(sorted(blas))}
+    return {"cpu": processor(), "numpy": np.__version__, "blas": ", ".join(sorted(blas))}
 
 
 def cache_file() -> Path:

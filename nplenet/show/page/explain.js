@@ -1,0 +1,362 @@
+// The arithmetic of one value: which numbers it was made of, and how.
+//
+// Maps, rows, columns and units are counted from 0, as in the arrays.
+
+import { bar, curve, EQUALS, formula, frac, grid, mi, mn, mo, mtext, note } from "./markup.js";
+import { number, percent, plain, power, root, signed, sub, total } from "./markup.js";
+import { divisor, outputSize, windowTaps } from "./model.js";
+
+const STRONGEST = 8; // inputs of a dense unit that are listed
+
+/** Say in a sentence or two what a step does to an input of this shape. */
+export function describeStep(step, shape) {
+  const window = step.kernel_size?.join("\u00a0×\u00a0");
+  const one = shape[0] === 1;
+  const kernel = one ? window : `${shape[0]}\u00a0×\u00a0${window}`;
+  const normalized =
+    "is shifted and scaled to mean 0 and variance 1, as measured in training; " +
+    "then it gets a learned scale and shift.";
+  const shrunk = "The maps shrink, and small shifts of the digit matter less.";
+  const sentences = {
+    Conv2d:
+      `Each map has a kernel of ${kernel} weights, which slides over ` +
+      `${one ? "the map" : `all ${shape[0]} maps`} before it. ` +
+      "A value is the sum of a window times the kernel.",
+    BatchNorm1d: `Each unit ${normalized}`,
+    BatchNorm2d: `Each map ${normalized}`,
+    AvgPool2d: `Each value is the average of a window of ${window}. ${shrunk}`,
+    MaxPool2d: `Each value is the largest of a window of ${window}. ${shrunk}`,
+    Flatten: "The maps are laid in one row, a vector. Nothing is computed.",
+    Dense:
+      `Each unit sees all ${shape[0]} values before it: ` +
+      "it sums them up, each times a weight of its own.",
+    Dropout:
+      `In training, ${percent(step.p)} of the values are silenced at random, ` +
+      "so that none is relied on alone. Here all pass unchanged.",
+    ReLU: "What is negative becomes zero; all else passes.",
+    LeakyReLU: `What is negative is multiplied by ${Number(step.negative_slope)}; all else passes.`,
+    Sigmoid: "Each value is squeezed between 0 and 1.",
+    Tanh: "Each value is squeezed between −1 and 1.",
+    Softmax: "Each output becomes a probability: its exponential, as a share of the sum of all.",
+  };
+  return sentences[step.type];
+}
+
+/** Name the place of a value: "map 2, row 13, column 8" or "unit 41". */
+export function placeOf(shape, index) {
+  if (shape.length === 1) return `unit ${index}`;
+  const [map, ...rest] = unravel(index, shape);
+  if (rest.length === 1) return `map ${map}, position ${rest[0]}`;
+  return `map ${map}, row ${rest[0]}, column ${rest[1]}`;
+}
+
+/**
+ * Explain a value of the tensor number k: 0 is the image, k the output of step k - 1.
+ *
+ * @returns {{html, summary, sources}} html shows the arithmetic and summary says it in words;
+ *   sources are lists of places in the tensor before, each of which is framed there
+ */
+export function explain(steps, values, k, index) {
+  const value = values[k].data[index];
+  if (k === 0) return explainPixel(value);
+  const step = steps[k - 1];
+  const shape = step.type === "Dense" ? shapeBeforeFlatten(steps, values, k - 1) : null;
+  return EXPLAIN[step.type](step, values[k - 1], index, value, shape);
+}
+
+const EXPLAIN = {
+  Conv2d: explainConvolution,
+  BatchNorm1d: explainNormalization,
+  BatchNorm2d: explainNormalization,
+  AvgPool2d: explainAverage,
+  MaxPool2d: explainMaximum,
+  Flatten: explainFlatten,
+  Dense: explainDense,
+  Dropout: explainDropout,
+  ReLU: explainActivation,
+  LeakyReLU: explainActivation,
+  Sigmoid: explainActivation,
+  Tanh: explainActivation,
+  Softmax: explainSoftmax,
+};
+
+function explainPixel(value) {
+  const byte = Math.round(255 * value);
+  return {
+    html: formula(frac(plain(byte), plain(255)), EQUALS, total(value)),
+    summary: `Ink ${byte} of 255.`,
+    sources: [],
+  };
+}
+
+function explainConvolution(step, x, index, value) {
+  const [f, oh, ow] = unravel(index, [step.out_channels, ...outputSize(step, x.shape)]);
+  const size = step.kernel_size[0] * step.kernel_size[1];
+  const channels = range(x.shape[0]).map((c) => {
+    const taps = windowTaps(step, x.shape, c, oh, ow);
+    const window = valuesAt(x, taps);
+    const start = (f * x.shape[0] + c) * size;
+    const kernel = Array.from(step.weight.subarray(start, start + size));
+    const products = window.map((v, i) => v * kernel[i]);
+    return { c, taps, window, kernel, products, sum: sumOf(products) };
+  });
+  const sum = sumOf(channels.map((channel) => channel.sum));
+  const bias = step.bias ? step.bias[f] : 0;
+  return {
+    ...explainSum(size * channels.length, sum, bias, value, convolutionGrids(step, channels)),
+    sources: channels.map(({ taps }) => placesInside(taps)),
+  };
+}
+
+/** Explain a sum of products plus a bias; details are shown below it. */
+function explainSum(count, sum, bias, value, details) {
+  return {
+    html:
+      formula(mtext(`sum of ${count} products`), mo("+"), mtext("bias")) +
+      formula(EQUALS, mn(sum), signed(bias), EQUALS, total(value)) +
+      details,
+    summary:
+      `The sum of ${count} products, ${number(sum)}, ` +
+      `plus bias ${number(bias)} is ${number(value)}.`,
+  };
+}
+
+/** Show window, kernel and products: of all input maps, the one that contributes most unfolded. */
+function convolutionGrids(step, channels) {
+  const draw = (title, key, channel, options) => {
+    const scale = largestOf(channels.flatMap((other) => other[key]));
+    return grid(title, channel[key], step.kernel_size, scale, options);
+  };
+  const grids = (channel) =>
+    `<div class="grids">${draw("window", "window", channel, { taps: channel.taps })}` +
+    `${draw("× kernel", "kernel", channel)}${draw("= products", "products", channel)}` +
+    `<p class="sum">their sum<b>${number(channel.sum)}</b></p></div>`;
+  if (channels.length === 1) return grids(channels[0]);
+  const largest = largestOf(channels.map((channel) => channel.sum));
+  const strongest = channels.find((channel) => Math.abs(channel.sum) === largest);
+  return channels
+    .map((channel) => {
+      const open = channel === strongest ? "open" : "";
+      const bars = `${bar(channel.sum, largest)} <b>${number(channel.sum)}</b>`;
+      return (
+        `<details name="channel" ${open}><summary>input map ${channel.c} ${bars}</summary>` +
+        `${grids(channel)}</details>`
+      );
+    })
+    .join("");
+}
+
+function explainNormalization(step, x, index, value) {
+  const c = Math.floor(index / (x.data.length / x.shape[0]));
+  const v = x.data[index];
+  const [mean, variance] = [step.running_mean[c], step.running_var[c]];
+  const [weight, bias] = [step.weight[c], step.bias[c]];
+  const deviation = Math.sqrt(variance + step.eps);
+  const times = mo("·");
+  return {
+    html:
+      formula(
+        frac(
+          `${mi("x")} ${mo("−")} ${mtext("mean")}`,
+          root(`${mtext("var")} ${mo("+")} ${mi("ε")}`),
+        ),
+        times,
+        `${mi("γ")} ${mo("+")} ${mi("β")}`,
+      ) +
+      formula(
+        EQUALS,
+        frac(`${mn(v)} ${signed(-mean)}`, root(`${mn(variance)} ${mo("+")} ${plain(step.eps)}`)),
+        times,
+        `${mn(weight)} ${signed(bias)}`,
+      ) +
+      formula(
+        EQUALS,
+        mn((v - mean) / deviation),
+        times,
+        mn(weight),
+        signed(bias),
+        EQUALS,
+        total(value),
+      ) +
+      note("mean and var were measured in training; γ and β were learned."),
+    summary:
+      `${number(v)} less the mean ${number(mean)}, over the deviation ${number(deviation)}, ` +
+      `times ${number(weight)}, plus ${number(bias)} is ${number(value)}.`,
+    sources: [[index]],
+  };
+}
+
+function explainAverage(step, x, index, value) {
+  const { oh, ow, window, shown, sources } = poolingWindow(step, x, index);
+  const [sum, size] = [sumOf(window), divisor(step, x.shape, oh, ow)];
+  return {
+    html:
+      formula(frac(mtext("sum of the window"), mtext("its size"))) +
+      formula(EQUALS, frac(mn(sum), plain(size)), EQUALS, total(value)) +
+      shown(),
+    summary: `The window's sum ${number(sum)} over ${size} is ${number(value)}.`,
+    sources,
+  };
+}
+
+function explainMaximum(step, x, index, value) {
+  const { taps, window, shown, sources } = poolingWindow(step, x, index);
+  const winner = taps.findIndex((tap, i) => tap.inside && window[i] === value);
+  return {
+    html: formula(mtext("largest of the window"), EQUALS, total(value)) + shown(winner),
+    summary: `The largest of the window's values is ${number(value)}.`,
+    sources,
+  };
+}
+
+/** Return what both poolings show: the window of an output, its values and their picture. */
+function poolingWindow(step, x, index) {
+  const [c, oh, ow] = unravel(index, [x.shape[0], ...outputSize(step, x.shape)]);
+  const taps = windowTaps(step, x.shape, c, oh, ow);
+  const window = valuesAt(x, taps);
+  const shown = (winner) => {
+    const scale = largestOf(window);
+    const picture = grid("window", window, step.kernel_size, scale, { taps, winner });
+    return `<div class="grids">${picture}</div>`;
+  };
+  return { oh, ow, taps, window, shown, sources: [placesInside(taps)] };
+}
+
+function explainFlatten(step, x, index, value) {
+  const place = placeOf(x.shape, index);
+  return {
+    html: formula(mtext(place), EQUALS, total(value)),
+    summary: `Unit ${index} is ${place}: ${number(value)}.`,
+    sources: [[index]],
+  };
+}
+
+function explainDropout(step, x, index, value) {
+  return {
+    html:
+      formula(mi("y"), EQUALS, mi("x"), EQUALS, total(value)) +
+      note(`In training: 0 with probability ${step.p}, else x / (1 − ${step.p}).`),
+    summary: `It passes unchanged: ${number(value)}.`,
+    sources: [[index]],
+  };
+}
+
+function explainActivation(step, x, index, value) {
+  const v = x.data[index];
+  const call = (name, inside) => `${mi(name)} ${mo("(")} ${inside} ${mo(")")}`;
+  const rules = {
+    ReLU: (z) => call("max", `${z} ${mo(",")} ${plain(0)}`),
+    LeakyReLU: (z) => (v > 0 ? z : `${z} ${mo("·")} ${plain(Number(step.negative_slope))}`),
+    Sigmoid: (z, minus) => frac(plain(1), `${plain(1)} ${mo("+")} ${power("e", minus)}`),
+    Tanh: (z) => call("tanh", z),
+  };
+  const rule = rules[step.type];
+  return {
+    html:
+      formula(mi("y"), EQUALS, rule(mi("x"), `${mo("−")} ${mi("x")}`)) +
+      formula(EQUALS, rule(mn(v), mn(-v)), EQUALS, total(value)) +
+      curve(step, v, value),
+    summary: `${step.type} of ${number(v)} is ${number(value)}.`,
+    sources: [[index]],
+  };
+}
+
+function explainDense(step, x, index, value, shape) {
+  const n = step.in_features;
+  const terms = range(n).map((i) => {
+    const weight = step.weight[index * n + i];
+    return { i, v: x.data[i], weight, product: x.data[i] * weight };
+  });
+  const sum = sumOf(terms.map((term) => term.product));
+  terms.sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
+  const table = termsTable(terms.slice(0, STRONGEST), terms.slice(STRONGEST), shape);
+  return {
+    ...explainSum(n, sum, step.bias ? step.bias[index] : 0, value, table),
+    sources: terms.slice(0, STRONGEST).map((term) => [term.i]),
+  };
+}
+
+function termsTable(strongest, others, shape) {
+  const cells = (texts) => texts.map((text) => `<td>${text}</td>`).join("");
+  const largest = largestOf(strongest.map((term) => term.product));
+  const rows = strongest.map(({ i, v, weight, product }) => {
+    const numbers = [
+      number(v),
+      number(weight),
+      `<b>${number(product)}</b>${bar(product, largest)}`,
+    ];
+    return `<tr><th scope="row">${unravel(i, shape).join(", ")}</th>${cells(numbers)}</tr>`;
+  });
+  if (others.length) {
+    const rest = `<b>${number(sumOf(others.map((term) => term.product)))}</b>`;
+    rows.push(`<tr><th scope="row">the other ${others.length}</th>${cells(["", "", rest])}</tr>`);
+  }
+  const titles = [
+    shape.length === 3 ? "map, row, column" : "unit",
+    "value",
+    "× weight",
+    "= product",
+  ];
+  const head = titles.map((title) => `<th scope="col">${title}</th>`).join("");
+  return (
+    `<table class="terms"><caption>Strongest inputs</caption>` +
+    `<thead><tr>${head}</tr></thead><tbody>${rows.join("")}</tbody></table>`
+  );
+}
+
+function explainSoftmax(step, x, index, value) {
+  const largest = Math.max(...x.data); // is subtracted, so that no exponential overflows
+  const sum = sumOf(Array.from(x.data, (z) => Math.exp(z - largest)));
+  const letter = (k) => power("e", `${sub(mi("z"), k)} ${mo("−")} ${mtext("max")}`);
+  const share = frac(power("e", `${mn(x.data[index])} ${signed(-largest)}`), mn(sum));
+  return {
+    html:
+      formula(frac(letter(plain(index)), `${mo("∑")} ${letter(mi("k"))}`)) +
+      formula(EQUALS, share, EQUALS, total(value)) +
+      note("max is the largest output; less it, no exponential is too large for a number."),
+    summary:
+      `The exponential of ${number(x.data[index])}, ` +
+      `as a share of the sum of all, is ${number(value)}.`,
+    sources: [[index]],
+  };
+}
+
+/** Return the shape that names a dense layer's inputs: of the maps, if they were only flattened. */
+function shapeBeforeFlatten(steps, values, dense) {
+  for (let i = dense - 1; i >= 0 && steps[i].type !== "Dense"; i--) {
+    if (steps[i].type === "Flatten") return values[i].shape;
+  }
+  return values[dense].shape;
+}
+
+// --- places and sums ---
+
+/** Return the position along each axis of the value at a place in the data. */
+function unravel(index, shape) {
+  const position = [];
+  for (const length of shape.toReversed()) {
+    position.unshift(index % length);
+    index = Math.floor(index / length);
+  }
+  return position;
+}
+
+function valuesAt(x, taps) {
+  return taps.map((tap) => (tap.inside ? x.data[tap.index] : 0));
+}
+
+function placesInside(taps) {
+  return taps.filter((tap) => tap.inside).map((tap) => tap.index);
+}
+
+function range(n) {
+  return Array.from({ length: n }, (_, i) => i);
+}
+
+function sumOf(values) {
+  return values.reduce((sum, v) => sum + v, 0);
+}
+
+function largestOf(values) {
+  return Math.max(...values.map(Math.abs), 1e-12);
+}

@@ -1,0 +1,186 @@
+"""Plots of a run: how it went, what came out, what it got wrong, what it was trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..augment import Transform
+from ..layers import Layer
+from ..losses import softmax
+from ..train import History
+from .plot_network import outputs
+from .plot_style import BLUE, FAINT, VERMILLION, bare, calm, grid, new_figure, show_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def learning_curves(history: History) -> Figure:
+    """Draw loss and accuracy of each epoch, on training and on validation images.
+
+    Parameters
+    ----------
+    history : History
+        As ``fit`` returns it. Its training figures are means over an epoch, of augmented images
+        and with dropout on, so they may be worse than those of the validation after it.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        When there is no epoch in it.
+    """
+    if not history.epochs:
+        raise ValueError("learning_curves got a history without epochs: there is nothing to draw")
+    figure = new_figure(8, 3)
+    from matplotlib.ticker import PercentFormatter
+
+    panels = figure.subplots(1, 2)
+    for ax, name in zip(panels, ("loss", "accuracy"), strict=True):
+        calm(ax)
+        numbers = [epoch.epoch for epoch in history.epochs]
+        training = [getattr(epoch, name) for epoch in history.epochs]
+        ax.plot(numbers, training, "o-", color=BLUE, markersize=4, label="training")
+        validation = [getattr(epoch, f"validation_{name}") for epoch in history.epochs]
+        if None not in validation:
+            ax.plot(numbers, validation, "s--", color=VERMILLION, markersize=4, label="validation")
+        ax.set_xlabel("epoch")
+        ax.set_title(name, loc="left")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    losses, accuracies = panels
+    losses.set_yscale("log", subs=(2, 5))
+    losses.yaxis.set_major_formatter("{x:g}")
+    losses.yaxis.set_minor_formatter("{x:g}")
+    accuracies.yaxis.set_major_formatter(PercentFormatter(1))
+    accuracies.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
+    """Draw how often images of each class were taken for each class.
+
+    The darker a mistake, the more often it was made; right answers are not shaded, because beside
+    them no mistake would show.
+
+    Parameters
+    ----------
+    confusion : int (K, K)
+        ``confusion[label][answer]`` counts images, as in ``Evaluation``.
+
+    Returns
+    -------
+    Figure
+    """
+    counts = np.asarray(confusion)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+        raise ValueError(f"confusion_matrix got an array of shape {counts.shape}, expected (K, K)")
+    classes = range(len(counts))
+    side = 0.8 + 0.46 * len(counts)
+    figure = new_figure(side, side)
+    from matplotlib.colors import to_rgb
+
+    ax = figure.subplots()
+    # One colour over whatever lies below: light to dark on paper, dark to light on a dark page.
+    mistakes = counts * (1 - np.eye(len(counts), dtype=int))
+    shade = np.empty((*counts.shape, 4))
+    shade[..., :3] = to_rgb(VERMILLION)
+    shade[..., 3] = np.where(mistakes, 0.15 + 0.6 * mistakes / max(mistakes.max(), 1), 0)
+    ax.imshow(shade, interpolation="none")
+    for label, answer in np.argwhere(counts):
+        weight = "bold" if label == answer else "normal"
+        text = str(counts[label, answer])
+        ax.text(answer, label, text, ha="center", va="center", fontsize=9, weight=weight)
+    bare(ax)
+    ax.set_xticks(classes)
+    ax.set_yticks(classes)
+    ax.set_xticks(np.arange(len(counts) + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(len(counts) + 1) - 0.5, minor=True)
+    ax.grid(which="minor", color=FAINT, alpha=0.3, linewidth=0.6)
+    ax.tick_params(which="both", length=0)
+    ax.set_xlabel("answer of the network")
+    ax.set_ylabel("label")
+    return figure
+
+
+def worst_mistakes(
+    model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], count: int = 18
+) -> Figure:
+    """Draw the images whose right class the model found least probable, the worst first.
+
+    Parameters
+    ----------
+    model : Layer
+        Maps floats (N, C, H, W) to logits (N, K); it stays as it is.
+    images : uint8 (N, C, H, W)
+    labels : int (N,)
+    count : int
+        How many to draw; fewer, when fewer were mistaken.
+
+    Returns
+    -------
+    Figure
+        Above each image its label and the answer, with their probabilities.
+    """
+    if len(images) != len(labels) or count < 1:
+        raise ValueError(
+            f"worst_mistakes got {len(images)} images, {len(labels)} labels and count={count}; "
+            "expected as many labels as images, and a count of at least 1"
+        )
+    labels = np.asarray(labels)
+    probabilities = softmax(outputs(model, images))
+    answers = probabilities.argmax(axis=1)
+    right = probabilities[np.arange(len(labels)), labels]
+    wrong = np.flatnonzero(answers != labels)
+    worst = wrong[np.argsort(right[wrong], kind="stable")][:count]
+    if not len(worst):
+        figure = new_figure(8, 1)
+        figure.text(0.5, 0.5, f"no mistake in {len(labels):,} images", ha="center", va="center")
+        return figure
+    figure, axes = grid(len(worst), 6, tile=1.25, text=0.4)
+    for ax, i in zip(axes, worst, strict=True):
+        show_image(ax, images[i])
+        answer = f"read as {answers[i]}: {probabilities[i].max():.1%}"
+        ax.set_title(f"{answer}\nis {labels[i]}: {right[i]:.1%}", fontsize=8, linespacing=1.3)
+    return figure
+
+
+def augmentation_preview(
+    image: npt.NDArray[np.uint8],
+    transform: Transform,
+    rng: np.random.Generator,
+    count: int = 23,
+) -> Figure:
+    """Draw an image, and what a random transform makes of it each time.
+
+    Parameters
+    ----------
+    image : uint8 (C, H, W)
+        C is 1 or 3.
+    transform : transform(images, rng) -> images
+        Such as ``seed_pipeline()``.
+    rng : numpy.random.Generator
+    count : int
+        How many draws.
+
+    Returns
+    -------
+    Figure
+    """
+    if image.ndim != 3 or count < 1:
+        raise ValueError(
+            f"augmentation_preview got an image of shape {image.shape} and count={count}; "
+            "expected (C, H, W) and at least 1"
+        )
+    draws = transform(np.repeat(image[None], count, axis=0), rng)
+    figure, axes = grid(1 + count, 12, tile=0.68, text=0.1)
+    show_image(axes[0], image)
+    axes[0].set_title("original", fontsize=8)
+    for ax, draw in zip(axes[1:], draws, strict=True):
+        show_image(ax, draw)
+    return figure
