@@ -19,7 +19,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,12 @@ def _read(path: Path) -> Checkpoint:
     digest, text = stamped[:HEX], stamped[HEX:]
     if _digest(text, tensors) != digest:
         raise CheckpointError(f"{path} is damaged: its contents do not fit its SHA-256")
-    record = json.loads(text)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its record is not JSON ({error})") from None
+    if not isinstance(record, dict) or not record.keys() >= {"format", "nplenet", "model"}:
+        raise CheckpointError(f"{path}: its record is not that of a checkpoint")
     if record["format"] != FORMAT:
         raise CheckpointError(
             f"{path} has format {record['format']}, and this version of nplenet reads {FORMAT}; "
@@ -214,14 +219,46 @@ def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:
 # ------------------------------------------------------------------ the run
 
 
+def _check_numbers(owner: str, values: list[Any]) -> None:
+    wrong = [value for value in values if not isinstance(value, (int, float))]
+    if wrong:
+        raise TypeError(f"its {owner} has {wrong[0]!r} where a number should be")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch reached; the training figures are means over its steps, dropout on."""
+
+    epoch: int
+    lr: float
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+    images_per_second: float
+
+    def __post_init__(self) -> None:
+        _check_numbers("epoch", [value for value in vars(self).values() if value is not None])
+
+    def __str__(self) -> str:
+        line = f"epoch {self.epoch:3d}  loss {self.loss:.4f}  accuracy {self.accuracy:7.2%}"
+        if self.validation_accuracy is not None:
+            line += (
+                f"  validation loss {self.validation_loss:.4f}"
+                f"  accuracy {self.validation_accuracy:7.2%}"
+            )
+        return f"{line}  {self.seconds:.1f} s  {self.images_per_second:,.0f} images/s"
+
+
 @dataclass
 class Progress:
     """How far a run is.
 
     Attributes
     ----------
-    epochs : list of dict
-        The figures of the finished epochs.
+    epochs : list of Epoch
+        The finished ones.
     step : int
         Steps done of the epoch at hand.
     losses, hits : array (step,)
@@ -232,12 +269,17 @@ class Progress:
         Spent so far, over all sittings, and of these in the epoch at hand.
     """
 
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
     losses: np.ndarray = field(default_factory=lambda: np.zeros(0))
     hits: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     loader: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_numbers("progress", [self.seconds, self.epoch_seconds])
+        if self.losses.ndim != 1 or self.losses.shape != self.hits.shape:
+            raise ValueError(f"it has losses {self.losses.shape} and hits {self.hits.shape}")
 
     @property
     def step(self) -> int:
@@ -288,7 +330,7 @@ class Run:
             **_stamp(),
             "model": _description(self.model),
             "progress": {
-                "epochs": progress.epochs,
+                "epochs": [asdict(epoch) for epoch in progress.epochs],
                 "loader": progress.loader,
                 "seconds": progress.seconds,
                 "epoch_seconds": progress.epoch_seconds,
@@ -310,18 +352,18 @@ class Run:
         record, where = checkpoint.record, checkpoint.path
         if "progress" not in record:
             raise CheckpointError(f"{where} holds a model alone: there is no run to continue")
-        if record["data"] != self._data:
+        if record.get("data") != self._data:
             raise CheckpointError(
-                f"{where} is of a run on other data: {record['data']}, here {self._data}"
+                f"{where} is of a run on other data: {record.get('data')}, here {self._data}"
             )
         tensors, own = checkpoint.tensors, self._state()
         try:
             self._assign(tensors, record)
-            progress = Progress(
-                losses=tensors["epoch.losses"], hits=tensors["epoch.hits"], **record["progress"]
-            )
+            saved = dict(record["progress"])
+            epochs = [Epoch(**figures) for figures in saved.pop("epochs")]
+            progress = Progress(epochs, tensors["epoch.losses"], tensors["epoch.hits"], **saved)
             self.host_loader.load_state_dict(progress.loader)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             self._assign(*own)
             raise CheckpointError(f"{where} is of another run: {error}") from None
         return progress

@@ -100,6 +100,9 @@ class Group:
     def take_device(self, backend: Backend) -> None:
         """Have each rank of this machine use a GPU of its own, where there are several."""
 
+    def part_ways(self) -> None:
+        """Say that this rank will need the others no more."""
+
     def __enter__(self) -> Group:
         return self
 
@@ -182,12 +185,15 @@ class MpiGroup(Group):
 
     # ------------------------------------------------------------------ failures
 
+    def part_ways(self) -> None:
+        self._left.set()
+
     def __enter__(self) -> Group:
         threading.Thread(target=self._watch, name="nplenet-watchdog", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._left.set()
+        self.part_ways()
         if kind is not None:
             # An error that all ranks have is told by the first, which ends the others meanwhile.
             time.sleep(TICK * min(self.rank, STAGGER))
@@ -261,6 +267,22 @@ def _take_cores(here: Any) -> None:
     if here.allgather(cores).count(cores) == here.size <= len(cores):
         first, last = (len(cores) * rank // here.size for rank in (here.rank, here.rank + 1))
         os.sched_setaffinity(0, cores[first:last])
+
+
+@contextmanager
+def sharing(group: Group, *owners: Any) -> Iterator[None]:
+    """Have a step, a loader and layers share each batch with the other ranks of a group.
+
+    Owners without an attribute ``group`` have nothing to do with other images than their own.
+    """
+    coupled = [owner for owner in owners if hasattr(owner, "group")]
+    for owner in coupled:
+        owner.group = group
+    try:
+        yield
+    finally:
+        for owner in coupled:
+            owner.group = ALONE
 
 
 # ------------------------------------------------------------------ how a group comes about

@@ -12,48 +12,34 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from .augment import ToFloat
-from .backend import Array, Backend, backend_of, one_blas_thread
-from .checkpoint import Checkpoint, CheckpointFolder, Progress, Run
+from .backend import (
+    Array,
+    Backend,
+    backend_of,
+    environment,
+    generator_state,
+    one_blas_thread,
+)
+from .checkpoint import Checkpoint, CheckpointFolder, Epoch, Progress, Run
 from .compiled import Step, TextbookStep, compile
 from .data import DataLoader, DeviceLoader
 from .evaluation import evaluate_with, naming_batch_size
-from .layers import Layer, Sequential
+from .layers import Layer
+from .layers.sequential import leaves
 from .losses import CrossEntropyLoss
 from .optim import Optimizer
+from .parallel import ALONE, Group, sharing
 from .schedules import Schedule
 
 
 class NonFiniteLoss(ArithmeticError):
     """The loss became infinite or not a number; the message names epoch, step and layer."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch reached; the training figures are means over its steps, dropout on."""
-
-    epoch: int
-    lr: float
-    loss: float
-    accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    seconds: float
-    images_per_second: float
-
-    def __str__(self) -> str:
-        line = f"epoch {self.epoch:3d}  loss {self.loss:.4f}  accuracy {self.accuracy:7.2%}"
-        if self.validation_accuracy is not None:
-            line += (
-                f"  validation loss {self.validation_loss:.4f}"
-                f"  accuracy {self.validation_accuracy:7.2%}"
-            )
-        return f"{line}  {self.seconds:.1f} s  {self.images_per_second:,.0f} images/s"
 
 
 @dataclass
@@ -97,6 +83,7 @@ def fit(
     arguments: Mapping[str, Any] | None = None,
     eager: bool = False,
     tunables: Mapping[str, int] | None = None,
+    group: Group = ALONE,
     progress: bool = True,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
@@ -128,6 +115,10 @@ def fit(
     tunables : mapping, optional
         Of the compiled step: the same ones give the same bits. Those of ``resume`` if left out, and
         else the machine's own.
+    group : Group
+        The ranks that share the work, as ``nplenet.parallel.join()`` returns it: each calls ``fit``
+        with the same arguments. The results do not depend on their number, but for rounding.
+        ``checkpoints``, ``progress`` and ``on_epoch`` are rank 0's alone.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
@@ -143,22 +134,34 @@ def fit(
         Naming the batch size, when the memory of the backend is used up.
     CheckpointError
         When ``resume`` is of another run, or another run is using the folder.
+    ValueError
+        When the ranks differ in data, arguments, weights or versions.
     """
     needs_validation = patience is not None or (checkpoints and checkpoints.keep == "best")
     if needs_validation and validation is None:
         raise ValueError("patience and keeping the best epoch need validation images")
+    if group.rank > 0:
+        checkpoints, progress, on_epoch = None, False, None
     if tunables is None and resume is not None:
         tunables = resume.record.get("tunables")
+    images = -(-loader.batch_size // group.size)
     step: Step
     if eager:
-        step = TextbookStep(model, loss, optimizer, loader.batch_size, "asked for")
+        step = TextbookStep(model, loss, optimizer, images, "asked for")
+    elif group.rank == 0:
+        step = compile(model, loss, optimizer, images, tunables=tunables)
+        group.broadcast(step.tunables)
     else:
-        step = compile(model, loss, optimizer, loader.batch_size, tunables=tunables)
+        step = compile(model, loss, optimizer, images, tunables=group.broadcast({}))
     run = Run(model, optimizer, schedule, loader, arguments or {}, step.tunables)
     so_far = Progress() if resume is None else run.restore(resume)
-    history = History([Epoch(**figures) for figures in so_far.epochs], tunables=step.tunables)
+    if group.size > 1:
+        group.compare(_facts(run, validation, epochs=epochs, patience=patience, eager=eager))
+    history = History(so_far.epochs, tunables=step.tunables)
     begin = time.perf_counter() - so_far.seconds
-    with checkpoints or nullcontext(), _stop_on_signals() as stop:
+    layers = (layer for _, layer in model.modules())
+    shared = sharing(group, step, run.host_loader, *layers)
+    with checkpoints or nullcontext(), shared, _stop_on_signals() as stop:
         while len(history.epochs) < epochs and not _exhausted(history.epochs, patience):
             model.train()
             if so_far.step == 0:
@@ -166,13 +169,15 @@ def fit(
             figures = _train_epoch(run, step, so_far, stop, checkpoints, progress, begin)
             if stop.signal and so_far.step < len(loader):
                 break
+            if group.size > 1:
+                group.compare({"the state of the model": _digest(model)})
             if validation is not None:
-                result = evaluate_with(step.predict, model.backend, *validation)
+                result = evaluate_with(step.predict, model.backend, *validation, group=group)
                 figures |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
             epoch = Epoch(**figures)
             history.epochs.append(epoch)
             so_far = Progress(
-                epochs=[asdict(epoch) for epoch in history.epochs],
+                epochs=history.epochs,
                 loader=run.host_loader.state_dict(),
                 seconds=time.perf_counter() - begin,
             )
@@ -180,11 +185,37 @@ def fit(
                 checkpoints.save_epoch(run, so_far, _best(history.epochs) == epoch)
             if on_epoch is not None:
                 on_epoch(epoch)
+            stop.agree(group)
             if stop.signal:
                 break
     history.interrupted = stop.signal
     history.seconds = time.perf_counter() - begin
     return history
+
+
+def _facts(
+    run: Run, validation: tuple[np.ndarray, np.ndarray] | None, **arguments: Any
+) -> dict[str, Any]:
+    """Return what must be the same on all ranks."""
+    held_out = None if validation is None else DataLoader(*validation, 1).fingerprint()
+    generators = {k: generator_state(rng) for k, rng in run.model.generators().items()}
+    return {
+        **{f"the version of {name}": version for name, version in environment().items()},
+        **{f"the argument {name}": value for name, value in arguments.items()},
+        **{f"the argument {name}": value for name, value in run.arguments.items()},
+        "the batch size": run.loader.batch_size,
+        "the SHA-256 of the training images": run.host_loader.fingerprint(),
+        "the SHA-256 of the validation images": held_out,
+        "the SHA-256 of the model's state": _digest(run.model),
+        "the state of the random generators": generators | run.host_loader.state_dict(),
+        "the update rule": repr(run.optimizer),
+        "the schedule": run.schedule and type(run.schedule).__name__,
+    }
+
+
+def _digest(model: Layer) -> str:
+    """Return the SHA-256 of all parameters and buffers."""
+    return sha256(b"".join(a.tobytes() for a in model.state_dict().values())).hexdigest()
 
 
 def _best(epochs: list[Epoch]) -> Epoch:
@@ -213,11 +244,11 @@ def _train_epoch(
     optimizer, loader, backend = run.optimizer, run.loader, run.model.backend
     if step.compiled and isinstance(loader, DataLoader):
         loader = loader.in_bytes(run.model.parameters()[0].data.dtype)
-    number, done = len(so_far.epochs) + 1, so_far.step
+    number, done, sizes = len(so_far.epochs) + 1, so_far.step, run.host_loader.sizes()
     epoch_begin = time.perf_counter() - so_far.epoch_seconds
-    tally = _Tally(backend, len(loader), so_far)
+    tally = _Tally(backend, len(loader), so_far, step.group)
     bar = tqdm(
-        total=min(len(loader) * loader.batch_size, len(loader.images)),
+        total=sum(sizes),
         desc=f"epoch {number}",
         unit="img",
         unit_scale=True,
@@ -232,13 +263,16 @@ def _train_epoch(
         so_far.seconds, so_far.epoch_seconds = now - begin, now - epoch_begin
 
     with bar, naming_batch_size(loader, f"epoch {number}"):
-        for k, (images, labels) in enumerate(loader, start=1):
+        for k, (size, (images, labels)) in enumerate(zip(sizes, loader, strict=True), start=1):
             if k <= done:  # before the break: the loader makes it again, to draw what it drew
-                tally.pass_over(len(labels))
+                tally.pass_over(size)
                 continue
             x, y = backend.asarray(images), backend.asarray(labels)
-            tally.add(step.gradients(x, y), step.hits, len(y))
-            if tally.due():
+            tally.add(step.gradients(x, y), step.hits, size)
+            due, save = stop.agree(
+                step.group, tally.due(), checkpoints is not None and checkpoints.due(k)
+            )
+            if due:
                 read()
                 bar.update(tally.seen - bar.n)
                 bar.set_postfix(
@@ -247,9 +281,10 @@ def _train_epoch(
             optimizer.step()
             if run.schedule is not None:
                 run.schedule.step()
-            if checkpoints is not None and (stop.signal or checkpoints.due(k)):
+            if stop.signal or save:
                 read()
-                checkpoints.save(run, so_far)
+                if checkpoints is not None:
+                    checkpoints.save(run, so_far)
             if stop.signal:
                 break
         if len(tally.sizes) > done:
@@ -279,8 +314,8 @@ class _Tally:
         The first step whose loss was not finite; steps count from 1.
     """
 
-    def __init__(self, backend: Backend, steps: int, so_far: Progress) -> None:
-        self.backend = backend
+    def __init__(self, backend: Backend, steps: int, so_far: Progress, group: Group) -> None:
+        self.backend, self.group = backend, group
         self._losses = backend.xp.zeros(steps)  # float64, so that nothing is rounded
         self._hits = backend.xp.zeros(steps, np.int64)
         self.losses_read, self.hits_read = so_far.losses, so_far.hits
@@ -293,7 +328,10 @@ class _Tally:
         self.sizes.append(size)
 
     def add(self, loss: Array, hits: Array, size: int) -> None:
-        """Take in a step: its mean loss, and how many of ``size`` answers were right."""
+        """Take in a step: its mean loss, and how many of ``size`` answers were right.
+
+        Of both, this rank's share.
+        """
         step = len(self.sizes)
         self._losses[step], self._hits[step] = loss, hits
         self.sizes.append(size)
@@ -306,7 +344,9 @@ class _Tally:
         """Fetch the steps added since the last reading: a GPU ends all work given to it first."""
         begin = len(self.losses_read)
         new = slice(begin, len(self.sizes))
-        losses, hits = map(self.backend.to_numpy, (self._losses[new], self._hits[new]))
+        losses, hits = (
+            self.group.sum(self.backend.to_numpy(a[new])) for a in (self._losses, self._hits)
+        )
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size and self.not_finite is None:
             self.not_finite = begin + int(bad[0]) + 1, float(losses[bad[0]])
@@ -340,43 +380,39 @@ def _read(tally: _Tally, epoch: int, step: Step, x: Array) -> None:
         return
     (number, value), last = tally.not_finite, len(tally.sizes)
     noticed = f" (noticed at step {last}, with the weights of then)" if last > number else ""
-    where = first_layer_not_finite(step.model, _floats(step.model, x))
+    where = first_layer_not_finite(step.model, step.floats(x), step.group)
     raise NonFiniteLoss(
         f"the loss is {value} in epoch {epoch}, step {number}{noticed}: {where}; "
         "a smaller learning rate may help"
     )
 
 
-def _floats(model: Layer, x: Array) -> Array:
-    return x if x.dtype.kind == "f" else ToFloat(model.parameters()[0].data.dtype)(x)
+def first_layer_not_finite(model: Layer, x: Array, group: Group = ALONE) -> str:
+    """Run ``model`` layer by layer and say where the first value that is not finite appears.
 
-
-def first_layer_not_finite(model: Layer, x: Array) -> str:
-    """Run ``model`` layer by layer and say where the first value that is not finite appears."""
-    xp = backend_of(x).xp
-    if not bool(xp.isfinite(x).all()):
+    On whichever rank of ``group`` that is; each passes its part of the batch.
+    """
+    isfinite = backend_of(x).xp.isfinite
+    if group.largest(not isfinite(x).all())[0]:
         return "the input of the model is not finite"
-    for path, layer in _leaves(model):
+    for path, layer in leaves(model):
         x = layer(x)
-        if not bool(xp.isfinite(x).all()):
+        if group.largest(not isfinite(x).all())[0]:
             return f"the first output that is not finite is that of layer {path} ({layer!r})"
     return "every layer's output is finite"
 
 
-def _leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield (path, layer) in the order in which a nest of Sequentials runs them."""
-    if not isinstance(model, Sequential):
-        yield path or type(model).__name__, model
-        return
-    for name, child in model.children().items():
-        yield from _leaves(child, f"{path}.{name}" if path else name)
-
-
-@dataclass
 class _Stop:
-    """The name of the signal that asked for an end, or nothing."""
+    """The name of the signal that asked for an end, once all ranks know of it, or nothing."""
 
-    signal: str = ""
+    signal = ""
+    asked = 0  # the number of the signal that this process got
+
+    def agree(self, group: Group, *flags: bool) -> list[int]:
+        """Tell all ranks of a signal; and return for each flag whether a rank has set it."""
+        number, *agreed = group.largest(self.asked, *flags)
+        self.signal = signal.Signals(number).name if number else ""
+        return agreed
 
 
 @contextmanager
@@ -388,7 +424,7 @@ def _stop_on_signals() -> Iterator[_Stop]:
         return
 
     def request_stop(signum: int, frame: Any) -> None:
-        stop.signal = signal.Signals(signum).name
+        stop.asked = signum
         restore()
 
     def restore() -> None:

@@ -27,6 +27,7 @@ from nplenet.checkpoint import (
     CheckpointError,
     CheckpointFolder,
     CheckpointWarning,
+    Epoch,
     backup,
     load,
     load_model,
@@ -38,7 +39,7 @@ from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import SGD, AdamW
 from nplenet.schedules import OneCycleLR
-from nplenet.train import Epoch, History, fit
+from nplenet.train import History, fit
 
 Images = npt.NDArray[np.uint8]
 EPOCHS, BATCH, COUNT = 3, 16, 90  # the last batch is not full; 6 steps an epoch
@@ -452,6 +453,38 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
     whole.path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"and .*\.bak"):
         load(whole.path)
+
+
+def test_records_that_make_no_sense_are_refused_even_with_a_right_digest(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    whole = saved_run(digits, tmp_path)
+    rng, path = random.Random(0), tmp_path / "other.safetensors"
+    nonsense = [None, 3, -1.5, "word", [], {}, [[]], {"type": "SGD"}, float("nan"), True]
+    refused = 0
+    for _ in range(200):
+        record = json.loads(json.dumps(whole.record))
+        place = record
+        while True:  # walk to a random place in it
+            key = rng.choice(list(place) if isinstance(place, dict) else list(range(len(place))))
+            if not isinstance(place[key], (dict, list)) or not place[key] or rng.random() < 0.3:
+                break
+            place = place[key]
+        if rng.random() < 0.3:
+            del place[key]
+        else:
+            place[key] = rng.choice(nonsense)
+        checkpoints._write(path, whole.tensors, record)
+        trainer = Trainer(digits, get_backend("numpy"), seed=5)
+        before = trainer.model.state_dict()
+        try:
+            load(path).model()
+            trainer.fit(epochs=1, resume=load(path))  # which has no epoch left to do
+        except (CheckpointError, TypeError, ValueError):  # the last two of tunables that can't be
+            refused += 1
+            after = trainer.model.state_dict()
+            assert all(np.array_equal(before[k], after[k]) for k in before)
+    assert refused > 50
 
 
 @pytest.mark.parametrize(

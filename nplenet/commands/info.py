@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..checkpoint import CheckpointError, load
-from ..train import Epoch
+from ..checkpoint import CheckpointError, Epoch, load
 from . import add_checkpoint, input_shape
 
 

@@ -131,7 +131,9 @@ def train(options: argparse.Namespace, group: Group) -> int:
     leads = group.rank == 0
     tell: Callable[..., None] = print if leads else lambda *words, **to: None
     say: Callable[..., None] = (lambda *words: None) if options.quiet else tell
-    resume = group.broadcast(checkpoint_to_resume(options.resume, options.output) if leads else None)
+    resume = group.broadcast(
+        checkpoint_to_resume(options.resume, options.output) if leads else None
+    )
     settings = settings_of(options, resume)
     output: Path | None = options.output or (resume.path.parent if resume else None)
     output = output if leads else None

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..backend import get_backend
 from ..layers import AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
+from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import SGD, Optimizer
 from ..window import count
 from .cpu import LANES
-from .plan import leaves
 from .step import CompiledStep, Step, TextbookStep
 from .tuning import Tunables, checked, tuned
 
@@ -79,7 +79,7 @@ def obstacle(model: Layer, loss: CrossEntropyLoss) -> str:
     for _, layer in model.modules():
         if layer.backend is not get_backend("numpy"):
             return f"the model is on the {layer.backend.name} backend, not on numpy"
-    for layer in leaves(model):
+    for _, layer in leaves(model):
         if type(layer) not in LANES:
             return f"{type(layer).__name__} has no compiled form"
     dtypes = sorted({p.data.dtype.name for p in model.parameters()})

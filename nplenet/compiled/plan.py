@@ -10,14 +10,14 @@ backward of a chunk in one go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..layers import BatchNorm1d, BatchNorm2d, Dropout, Layer, Sequential
+from ..layers import BatchNorm1d, BatchNorm2d, Dropout, Layer
 from ..losses import CrossEntropyLoss
 from .arena import Arena
 from .cpu import (
@@ -32,29 +32,8 @@ from .cpu import (
 )
 from .tuning import Tunables
 
-
-def leaves(model: Layer) -> list[Layer]:
-    """Return the layers of a nest of Sequentials in the order in which they run."""
-    if not is_chain(model):
-        return [model]
-    return [leaf for child in model.children().values() for leaf in leaves(child)]
-
-
-def is_chain(layer: Layer) -> bool:
-    """Say whether a layer runs its children as ``Sequential`` does, like ``LeNet5``."""
-    kind = type(layer)
-    return (
-        isinstance(layer, Sequential)
-        and kind.forward is Sequential.forward
-        and kind.backward is Sequential.backward
-    )
-
-
-def modes(layers: Iterable[Layer]) -> tuple[bool, ...]:
-    """Return the ``training`` flags on which the operations depend."""
-    return tuple(
-        layer.training for layer in layers if isinstance(layer, (Dropout, BatchNorm1d, BatchNorm2d))
-    )
+MODAL = (Dropout, BatchNorm1d, BatchNorm2d)
+"""Layers whose operations depend on their ``training`` flag."""
 
 
 @dataclass

@@ -11,10 +11,12 @@ from threadpoolctl import ThreadpoolController
 
 from ..backend import Array
 from ..layers import Layer
+from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
+from ..parallel import ALONE
 from .cpu import Calls
-from .plan import Plan, leaves, modes
+from .plan import MODAL, Plan, Program
 from .tuning import Tunables
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -30,10 +32,13 @@ class Step(ABC):
         Right answers of the last step.
     tunables : dict of str to int
         See ``Tunables``; empty where nothing was compiled.
+    group : Group
+        Whose ranks share each batch; see ``nplenet.parallel.sharing``.
     """
 
     compiled: bool
     hits: Any = 0
+    group = ALONE
 
     def __init__(
         self, model: Layer, loss: CrossEntropyLoss, optimizer: Optimizer, batch_size: int
@@ -63,7 +68,31 @@ class Step(ABC):
 
     @abstractmethod
     def gradients(self, x: Array, y: Array) -> Any:
-        """Do all of a step but the update: set the gradients, and return the loss."""
+        """Do all of a step but the update: set the gradients, and return the loss.
+
+        On several ranks each passes its part of the batch, which may be empty. The gradients become
+        those of the whole batch; the loss and ``hits`` are this rank's share, to be summed.
+        """
+
+    def _sum_over_ranks(self, loss: Any, images: int) -> Any:
+        """Sum the gradients of all ranks, in one piece, and return this rank's share of the loss.
+
+        Until here, loss and gradients are sums over the images: a mean needs their number first.
+        """
+        if self.group.size == 1:
+            return loss
+        factor = 1.0 / self.group.total(images) if self.loss.reduction == "mean" else 1.0
+        for flat in self.optimizer.flats:
+            self.group.sum(flat.grad)
+            flat.grad *= factor
+        return loss * factor
+
+    def floats(self, x: Array) -> Array:
+        """Return bytes divided by 255, in the model's dtype; and floats as they are."""
+        if x.dtype != np.uint8:
+            return x
+        dtype = self.model.parameters()[0].data.dtype
+        return self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
 
     @abstractmethod
     def predict(self, x: Array) -> Array:
@@ -94,30 +123,35 @@ class TextbookStep(Step):
         self.optimizer.zero_grad()
         before = self.model.input_gradient
         self.model.input_gradient = False
+        self.group.begin(len(x))
         try:
-            value = self.loss(self.model(self._floats(x)), y)
-            self.model.backward(self.loss.backward())
+            value, dlogits = self._loss(self.model(self.floats(x)), y)
+            self.model.backward(dlogits)
         finally:
             self.model.input_gradient = before
-        self.hits = self.loss.hits
-        return value
+        return self._sum_over_ranks(value, len(x))
+
+    def _loss(self, logits: Array, y: Array) -> tuple[Any, Array]:
+        """Return the loss and its gradient, on several ranks as sums; set ``hits``."""
+        if self.group.size > 1 and len(y) == 0:
+            self.hits = 0
+            return 0.0, logits
+        value = self.loss(logits, y)
+        dlogits, self.hits = self.loss.backward(), self.loss.hits
+        if self.group.size == 1 or self.loss.reduction == "sum":
+            return value, dlogits
+        return value * len(y), dlogits * len(y)
 
     def predict(self, x: Array) -> Array:
         flags = [(layer, layer.training) for _, layer in self.model.modules()]
         self.model.eval()
         try:
             parts = range(0, max(len(x), 1), self.batch_size)
-            logits = [self.model(self._floats(x[i : i + self.batch_size])) for i in parts]
+            logits = [self.model(self.floats(x[i : i + self.batch_size])) for i in parts]
         finally:
             for layer, training in flags:
                 layer.training = training
         return self.model.backend.xp.concatenate(logits)
-
-    def _floats(self, x: Array) -> Array:
-        if x.dtype != np.uint8:
-            return x
-        dtype = self.model.parameters()[0].data.dtype
-        return self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
 
     def describe(self) -> str:
         return f"the textbook layers run: {self.why}"
@@ -128,6 +162,11 @@ class CompiledStep(Step):
 
     The calls read the parameters and write the gradients in the model's own arrays, so the model,
     its ``state_dict`` and the optimizer see every update, and the step sees what is loaded.
+
+    Attributes
+    ----------
+    plan : Plan or None
+        Of a training step, for the shape of images seen last.
     """
 
     compiled = True
@@ -143,56 +182,35 @@ class CompiledStep(Step):
         super().__init__(model, loss, optimizer, batch_size)
         self.tunables = tunables.as_dict()
         self._tunables = tunables
-        self._layers = leaves(model)
+        self._layers = [layer for _, layer in leaves(model)]
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
         self.dtype = self._parameters[0][1].dtype
-        self._plan: Plan | None = None
+        own = {id(p) for p in model.parameters()}
+        self._other_parameters = any(
+            id(p) not in own for flat in optimizer.flats for p in flat.parameters
+        )
+        self._switched = [layer for layer in self._layers if isinstance(layer, MODAL)]
+        self.plan: Plan | None = None
         self._modes: tuple[bool, ...] = ()
         self._inference: Plan | None = None
-        self._blas = ThreadpoolController()
+        self._blas = ThreadpoolController().select(user_api="blas").lib_controllers
 
     # ------------------------------------------------------------------ training
 
     def gradients(self, x: Array, y: Array) -> Any:
         plan = self._plan_for(self._image_shape(x))
-        inputs = self._checked_inputs(plan, len(x))
-        load(inputs, x)
-        return self.gradients_of_lanes(len(x), y)
-
-    def lanes(self, images: int) -> list[np.ndarray]:
-        """Return where the input of a step of so many images lies, for a loader to fill.
-
-        Returns
-        -------
-        list of arrays (C, H, W, n)
-            One a chunk, of the model's dtype; the first holds the first n images. Fill them, then
-            call ``run_lanes``, or ``gradients_of_lanes`` to leave the update to others.
-        """
-        if self._plan is None:
-            raise ValueError(
-                "the compiled step does not know the shape of the images yet; "
-                "call compile with input_shape=(C, H, W)"
-            )
-        return self._checked_inputs(self._plan_for(self._plan.x.shape), images)
-
-    def run_lanes(self, images: int, y: np.ndarray) -> Any:
-        """Do one training step on the images in ``lanes(images)`` and return its loss."""
-        value = self.gradients_of_lanes(images, y)
-        self.optimizer.step()
-        return value
-
-    def gradients_of_lanes(self, images: int, y: np.ndarray) -> Any:
-        """Do all of a step on the images in ``lanes(images)`` but the update."""
-        plan = self._plan
-        assert plan is not None
+        program = self._program(plan, len(x))
+        load(program.inputs, x)
         assert plan.loss is not None
-        self._check_bound()
-        plan.loss.take_targets(y, images)
-        program = plan.program(images)
-        self.optimizer.zero_grad()  # for parameters that are no part of the model
+        if len(x):
+            plan.loss.take_targets(y, len(x))
+        if self._other_parameters:
+            self.optimizer.zero_grad()
         self._run(program.begin, program.body, program.end)
-        value, self.hits = plan.loss.result(images)
-        return value
+        if len(x) == 0:  # a rank without a part of this batch, whose calls left what was there
+            self.optimizer.zero_grad()
+        value, self.hits = plan.loss.result(len(x))
+        return self._sum_over_ranks(value, len(x))
 
     def prepare(self, image_shape: Sequence[int]) -> None:
         """Lay out the memory for images of a shape (C, H, W), which the first step does else."""
@@ -201,25 +219,33 @@ class CompiledStep(Step):
     def _plan_for(self, image_shape: tuple[int, ...]) -> Plan:
         """Return the plan for a shape and the layers' modes; made anew when one has changed."""
         self._check_bound()
-        modes_now = modes(self._layers)
-        plan = self._plan
+        modes_now = (self.group.size > 1, *(layer.training for layer in self._switched))
+        plan = self.plan
         if plan is None or plan.x.shape != image_shape or modes_now != self._modes:
-            self._plan = plan = None  # its memory is free before the next one's is taken
-            plan = self._new_plan(image_shape, self.loss)
-            self._plan, self._modes = plan, modes_now
+            self.plan = plan = None  # its memory is free before the next one's is taken
+            plan = self._new_plan(image_shape, self._planned_loss())
+            self.plan, self._modes = plan, modes_now
         return plan
+
+    def _planned_loss(self) -> CrossEntropyLoss:
+        """Return the loss, on several ranks that which only sums."""
+        if self.group.size == 1:
+            return self.loss
+        return CrossEntropyLoss("sum", self.loss.label_smoothing)
 
     def _new_plan(self, image_shape: tuple[int, ...], loss: CrossEntropyLoss | None) -> Plan:
         size = self.batch_size if loss else max(self._tunables.feature_lanes, self._tunables.lanes)
         return Plan(self._layers, image_shape, self.dtype, size, self._tunables, loss)
 
-    def _checked_inputs(self, plan: Plan, images: int) -> list[np.ndarray]:
-        if not 1 <= images <= self.batch_size:
+    def _program(self, plan: Plan, images: int) -> Program:
+        self.group.begin(images)
+        least = 1 if self.group.size == 1 else 0
+        if not least <= images <= self.batch_size:
             raise ValueError(
                 f"the compiled step takes 1 to {self.batch_size} images, got {images}; "
                 "compile it with a larger batch_size"
             )
-        return plan.program(images).inputs
+        return plan.program(images)
 
     # ------------------------------------------------------------------ inference
 
@@ -244,17 +270,22 @@ class CompiledStep(Step):
         """Make the calls with BLAS on one thread and short ufunc buffers.
 
         The products are too small to share: with two threads, which wait for each other, a step
-        took as long, and 2.4 times as long where others kept the machine busy. Setting both and
-        setting them back takes 9 us.
+        took as long, and 2.4 times as long where others kept the machine busy.
         """
+        threads = [(library, library.num_threads) for library in self._blas]
         before = np.setbufsize(self._tunables.buffer_size)
         try:
-            with self._blas.limit(limits=1, user_api="blas"):
-                for calls in lists:
-                    for call in calls:
-                        call()
+            for library, number in threads:  # by hand: ``limit`` takes four times as long
+                if number != 1:
+                    library.set_num_threads(1)
+            for calls in lists:
+                for call in calls:
+                    call()
         finally:
             np.setbufsize(before)
+            for library, number in threads:
+                if number != 1:
+                    library.set_num_threads(number)
 
     def _image_shape(self, x: Array) -> tuple[int, ...]:
         if not isinstance(x, np.ndarray) or (x.dtype not in FLOATS and x.dtype != np.uint8):
@@ -280,9 +311,9 @@ class CompiledStep(Step):
 
     def describe(self) -> str:
         head = f"compiled {type(self.model).__name__}, {self._tunables}"
-        if self._plan is None:
+        if self.plan is None:
             return f"{head}; the plan is made when the shape of the images is known"
-        return f"{head}\n{self._plan.describe()}"
+        return f"{head}\n{self.plan.describe()}"
 
 
 def load(inputs: list[np.ndarray], x: np.ndarray) -> None:

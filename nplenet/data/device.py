@@ -76,7 +76,9 @@ class DeviceLoader:
         order = np.concatenate(batches)
         indexes = self.backend.asarray(order.astype(np.int32))
         labels = self.backend.asarray(self.labels[order].astype(np.int64))
-        for begin, size in zip(range(0, len(order), self.batch_size), self.loader.sizes()):
+        begin = 0
+        for size in self.loader.sizes():
             rows = self.loader.group.part(size)
             part = slice(begin + rows.start, begin + rows.stop)
+            begin += size
             yield self.pipeline.apply(self.images, indexes[part], draws.part(part)), labels[part]

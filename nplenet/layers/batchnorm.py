@@ -50,7 +50,9 @@ def batch_norm_training(
     m = group.total(x.shape[0]) * x.shape[2]
     mean = group.sum(_channel_sum(x)) / m
     centered = x - _column(mean.astype(x.dtype))
-    var = group.sum(_channel_dot(xp, centered, centered)) / m  # two passes: exact for |mean| >> deviation
+    var = (
+        group.sum(_channel_dot(xp, centered, centered)) / m
+    )  # two passes: exact for |mean| >> deviation
     num_batches_tracked += 1
     share = 1.0 / num_batches_tracked if momentum is None else momentum
     running_mean += share * (mean - running_mean)
@@ -200,7 +202,7 @@ class _BatchNorm(Layer):
         return dx.reshape(dy.shape)
 
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function, or its kernel; on several ranks no kernel, which would not wait for them."""
+        """Run a function or, on a single rank, its kernel, which would not wait for others."""
         if self.group.size == 1:
             return self.backend.run(function, *arguments)
         return function(self.backend.xp, *arguments, self.group)

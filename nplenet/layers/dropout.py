@@ -35,7 +35,8 @@ def keep_mask(key: int, n: int, threshold: int, first: int = 0) -> np.ndarray:
         True where the value is kept.
     """
     counter, rest = divmod(first, 8)
-    words = np.random.Philox(key=key, counter=counter).random_raw(-(-(rest + n) // 2))
+    generator = np.random.Philox(key=key, counter=counter) if counter else np.random.Philox(key=key)
+    words = generator.random_raw(-(-(rest + n) // 2))  # (a counter takes 8 us to set)
     return words.view(np.uint32)[rest : rest + n] >= threshold
 
 
@@ -74,8 +75,8 @@ class Dropout(Layer):
     with a key, and what comes out is as good as random (Salmon et al., 2011, "Parallel random
     numbers: as easy as 1, 2, 3", section 3.3). Each forward draws one number, the key of its mask.
     So the threads of a GPU make their parts of it in any order, both backends see the same masks,
-    and the state of ``rng`` is all that a checkpoint need keep. Where several ranks (``group``) have
-    a part of the batch each, they use the same key and each its part of the mask.
+    and the state of ``rng`` is all that a checkpoint need keep; and several ranks (``group``), with
+    a part of the batch each, use one key and each its part of the mask.
 
     Parameters
     ----------

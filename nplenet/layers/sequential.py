@@ -140,3 +140,20 @@ class Sequential(Layer):
     def __repr__(self) -> str:
         inner = "\n".join(f"{name}: {layer!r}" for name, layer in self.layers.items())
         return f"{type(self).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"
+
+
+def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yield (path, layer) in the order in which a nest of Sequentials runs them.
+
+    A subclass with a forward or backward of its own is no chain any more, but a layer.
+    """
+    kind = type(model)
+    if (
+        not isinstance(model, Sequential)
+        or kind.forward is not Sequential.forward
+        or kind.backward is not Sequential.backward
+    ):
+        yield path or kind.__name__, model
+        return
+    for name, child in model.children().items():
+        yield from leaves(child, f"{path}.{name}" if path else name)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from ..augment import ToFloat
 from ..backend import Array, backend_of
 from ..layers import Layer, Sequential
+from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
-from ..train import _leaves
 from .plot_style import COLORS, GREY, SEQUENTIAL, bare, calm, montage, new_figure
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _maps(model: Layer, image: npt.NDArray[np.uint8]) -> Iterator[tuple[str, npt
     model = _still(model)
     x = model.backend.asarray(ToFloat()(image[None]))
     before = model.backend.to_numpy(x)[0]
-    for path, layer in _leaves(model):
+    for path, layer in leaves(model):
         x = layer(x)
         values = model.backend.to_numpy(x)[0]
         if not np.array_equal(values.ravel(), before.ravel()):
@@ -182,7 +182,7 @@ def _distributions(
     """Return, for each layer with parameters, its outputs and log10 of its gradients not 0."""
     model = _still(model)
     backend, loss = model.backend, CrossEntropyLoss()
-    layers = list(_leaves(model))
+    layers = list(leaves(model))
     x = backend.asarray(ToFloat()(images))
     values = [x := layer(x) for _, layer in layers]
     loss(x, backend.asarray(labels))
@@ -238,7 +238,7 @@ def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[
             f"hidden_map got {len(images)} images and {len(labels)} labels, expected as many "
             "labels as images, at least 3"
         )
-    layers = [layer for _, layer in _leaves(model)]
+    layers = [layer for _, layer in leaves(model)]
     last = max((i for i, layer in enumerate(layers) if layer.parameters()), default=0)
     hidden = outputs(Sequential(*layers[:last]), images).reshape(len(images), -1)
     if hidden.shape[1] < 2:

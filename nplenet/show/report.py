@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..augment import RandomRotation
-from ..checkpoint import BEST, LATEST, load_model
+from ..checkpoint import BEST, LATEST, Epoch, load_model
 from ..commands import input_shape
 from ..commands.train import AUGMENTATIONS
 from ..data import Dataset, atomic_write, load_dataset
 from ..evaluation import evaluate
 from ..layers import Conv2d, Layer
-from ..train import Epoch, History
+from ..train import History
 from . import plots
 from .plot_style import BLUE
 

@@ -83,7 +83,7 @@ def test_dropout_makes_only_its_random_words() -> None:
 
 
 def test_the_arena_holds_a_batch_in_less_than_64_kb_an_image() -> None:
-    plan = lenet_step(batch_size=256, input_shape=(1, 32, 32), tunables={})._plan
+    plan = lenet_step(batch_size=256, input_shape=(1, 32, 32), tunables={}).plan
     assert plan is not None
     assert plan.arena.size / 256 < 64e3
 
@@ -113,22 +113,6 @@ def test_uint8_images_are_divided_by_255_as_to_float_does_it() -> None:
 def test_images_in_any_memory_order_and_float64_give_the_same() -> None:
     values = [lenet_step()(x, Y) for x in (X, np.asfortranarray(X), X.astype(float), X[::-1][::-1])]
     assert len(set(values)) == 1
-
-
-def test_a_loader_can_fill_the_lanes_itself() -> None:
-    plain, lanes = lenet_step(), lenet_step(input_shape=(1, 32, 32))
-    for n in (N, 9):
-        for start, chunk in zip(range(0, n, 16), lanes.lanes(n), strict=True):
-            part = X[start : min(start + 16, n)]
-            assert chunk.shape == (1, 32, 32, len(part))
-            chunk[...] = part.transpose(1, 2, 3, 0)
-        assert lanes.run_lanes(n, Y[:n]) == plain(X[:n], Y[:n])
-    assert state_bytes(plain) == state_bytes(lanes)
-
-
-def test_lanes_need_the_shape_of_the_images() -> None:
-    with pytest.raises(ValueError, match="input_shape"):
-        lenet_step().lanes(4)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

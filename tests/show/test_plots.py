@@ -12,13 +12,14 @@ import pytest
 
 from nplenet.augment import ToFloat, seed_pipeline
 from nplenet.backend import Backend
+from nplenet.checkpoint import Epoch
 from nplenet.data import load_dataset
 from nplenet.layers import Dense, Flatten, Sequential
 from nplenet.losses import CrossEntropyLoss, softmax
 from nplenet.models import LeNet5
 from nplenet.show import plots
 from nplenet.show.plot_style import SEQUENTIAL
-from nplenet.train import Epoch, History
+from nplenet.train import History
 
 matplotlib = pytest.importorskip("matplotlib")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -29,7 +30,8 @@ class DropoutLanes(Operation[Dropout]):
         """Fill the masks of a batch, (N, ...), with 0 and the scale."""
         layer = self.layer
         key = int(layer.rng.integers(2**64, dtype=np.uint64))
-        kept = keep_mask(key, masks.size, round(layer.p * 2**32)).reshape(masks.shape)
+        first = layer.group.start * prod(self.x.shape)
+        kept = keep_mask(key, masks.size, round(layer.p * 2**32), first).reshape(masks.shape)
         scale = 1.0 / (1.0 - layer.p) if layer.p < 1.0 else 0.0
         np.multiply(kept, masks.dtype.type(scale), out=masks)
 

@@ -9,13 +9,13 @@ Legend: KH KW size of the pooling window, S = KH*KW; C channels, OH OW pooled si
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from math import prod
 
 import numpy as np
 
 from ...layers import AvgPool2d, BatchNorm2d
-from .batchnorm import FAR, TINY, BatchNormLanes, totals
+from .batchnorm import FAR, TINY, BatchNormLanes, images_in, totals
 from .operation import Array, Call, Calls, Chunk, Limits, Value, bind, bound, integers, rows
 from .pooling import tile_sums, tiles
 
@@ -79,12 +79,21 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         self.low[:, 0], self.high[:, 0] = np.where(rising, t, -np.inf), np.where(rising, np.inf, t)
         self.center[:, 0] = t
         self.gain[:, 0] = gain / self.size
-        self.shift[:, 0] = 0.0 if self.distant else -gain * t
+        self.shift[...] = 0.0 if self.distant else -self.gain * self.window_of(self.center)
         if not usable.all():
             flat = ~usable
             self.center[flat], self.gain[flat] = 0, 0
             self.shift[flat, 0] = np.maximum(bias[flat], 0)
             self.low[flat, 0] = self.high[flat, 0] = bias[flat] > 0  # off center, so active
+
+    def window_of(self, number: Array) -> Array:
+        """Return the sum of a window in which all numbers are the same, as ``tile_sums`` rounds it.
+
+        So y is exactly 0 where no x is active. If it were 1e-9, so were gradients of weights behind
+        it, which Adam would make a whole step of.
+        """
+        kh, kw = self.pool.window.size
+        return reduce(np.add, [reduce(np.add, [number] * kh)] * kw)
 
     def clipped(self, chunk: Chunk) -> Calls:
         x, full = rows(chunk[self.x]), rows(chunk[self.full])
@@ -127,7 +136,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
 
     def after_sums(self, chunks: list[Chunk]) -> Calls:
         exact = [call for chunk in chunks for call in self.exact_sum(chunk)]
-        return [partial(self.combine, exact, len(chunks), chunks[0].batch * self.numbers)]
+        return [partial(self.combine, exact, len(chunks), images_in(chunks))]
 
     def exact_sum(self, chunk: Chunk) -> Calls:
         """Return the calls that sum dy times the pooled x - mean, without a division by weight."""
@@ -139,7 +148,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
             bind(np.vecdot, rows(chunk[self.dy]), rows(quarter), out=self.squares[chunk.index]),
         ]
 
-    def combine(self, exact: list[Call], chunks: int, m: int) -> None:
+    def combine(self, exact: list[Call], chunks: int, images: int) -> None:
         """Write the parameters' gradients and make the columns of backward."""
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         sum_dy, sum_dy_y = totals(self.parts, chunks)
@@ -152,7 +161,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
                 call()
             _, sum_dy_centered = totals(self.parts, chunks)
             sum_dy_xhat = -self.inverse_std * sum_dy_centered / self.size
-        self.set_gradients(sum_dy, sum_dy_xhat, m)
+        self.set_gradients(sum_dy, sum_dy_xhat, images)
         if not self.distant:
             self.dx_shift -= self.x_gain * self.rounded_mean
         self.dy_gain /= self.size

@@ -1,0 +1,222 @@
+"""Training on several MPI ranks: the same result as alone, and an end to all when one fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nplenet.backend import Backend
+from nplenet.checkpoint import LATEST, load
+
+HERE = Path(__file__).parent
+PROGRAM = HERE / "train_on_ranks.py"
+BESIDE = Path(sys.executable).with_name("mpiexec")
+MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE.parents[1]))),
+    "XDG_CACHE_HOME": "/nowhere",
+    # For Open MPI, which else refuses to run as root and on fewer cores than ranks.
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+
+pytestmark = pytest.mark.skipif(
+    find_spec("mpi4py") is None or MPIEXEC is None,
+    reason="mpi4py or mpiexec is missing: pip install 'nplenet[mpi]'",
+)
+
+
+def train(ranks: int, folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run the program on so many ranks; see there for the settings."""
+    arguments = [f"{name}={value}" for name, value in settings.items()]
+    launcher = [str(MPIEXEC), "-n", str(ranks)] if ranks > 1 else []
+    return subprocess.run(
+        [*launcher, sys.executable, str(PROGRAM), str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=ENVIRONMENT,
+    )
+
+
+def result(ranks: int, folder: Path, **settings: object) -> dict[str, np.ndarray]:
+    """Return what a run of which nothing is to go wrong leaves."""
+    done = train(ranks, folder, **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"rank {r} of {ranks}: done" in done.stdout for r in range(ranks))
+    with np.load(folder / "result.npz") as file:
+        return dict(file)
+
+
+def largest_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    """Return the largest error of any array, relative to its largest number."""
+    assert found.keys() == expected.keys()
+    assert all(np.isfinite(a).all() for a in found.values())
+    return max(
+        float(np.abs(found[k] - expected[k]).max() / np.abs(expected[k]).max()) for k in expected
+    )
+
+
+def processes_with(word: str) -> list[str]:
+    """Return the command lines of the processes that have ``word`` in it (Linux)."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        if word.encode() in command:
+            found.append(command.decode())
+    return found
+
+
+# ------------------------------------------------------------------ the same result
+
+# 33 steps; the last batch of an epoch has two images, so that some ranks have none of it.
+UNEVEN = {"images": 322, "batch": 32}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """The result of the compiled step in float64 on one process."""
+    return result(1, tmp_path_factory.mktemp("alone"), **UNEVEN)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_ranks_train_the_same_network_as_one_process(
+    ranks: int, alone: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    # Sums are added in another order; Adam makes 1e-13 of the 1e-16 which that is in a step.
+    assert largest_error(result(ranks, tmp_path, **UNEVEN), alone) < 1e-12
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_train_the_same_network_with_the_textbook_layers(
+    ranks: int, alone: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    assert largest_error(result(ranks, tmp_path, eager=1, **UNEVEN), alone) < 1e-12
+
+
+def test_ranks_train_the_same_network_in_float32(tmp_path: Path) -> None:
+    settings = UNEVEN | {"dtype": "float32", "rule": "SGD"}
+    one, two = (result(n, tmp_path / str(n), **settings) for n in (1, 2))
+    for name in one:
+        if one[name].dtype.kind == "f":
+            # Relative to the whole array: a ReLU whose input is of the size of the rounding may
+            # cut differently, which moves a single small weight by more than that.
+            error = np.linalg.norm(one[name] - two[name]) / np.linalg.norm(one[name])
+            assert error < 1e-4, name
+
+
+def test_ranks_on_gpus_train_the_same_network(
+    cuda: Backend, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    choice = request.config.getoption("--backend")
+    backend = "cupy" if choice == "cupy" else "cupy-sim"
+    settings = {"images": 20, "batch": 16, "epochs": 1, "eager": 1}
+    expected = result(1, tmp_path / "1", **settings)
+    assert largest_error(result(2, tmp_path / "2", backend=backend, **settings), expected) < 1e-12
+
+
+# ------------------------------------------------------------------ going on
+
+
+def test_a_checkpoint_resumes_on_any_number_of_ranks(
+    alone: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    result(3, tmp_path, until=1, **UNEVEN)
+    result(1, tmp_path, until=2, **UNEVEN)
+    assert largest_error(result(2, tmp_path, **UNEVEN), alone) < 1e-12
+
+
+def test_a_signal_to_one_rank_stops_all_at_the_same_step(
+    alone: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    done = train(2, tmp_path, fault="is_told_to_end", **UNEVEN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"rank {r} of 2: SIGTERM" in done.stdout for r in range(2))
+    assert load(tmp_path / LATEST).record["optimizer"]["step"] in (5, 6)
+    assert largest_error(result(2, tmp_path, **UNEVEN), alone) < 1e-12
+
+
+# ------------------------------------------------------------------ failing
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("raises", "RuntimeError: this rank has had enough"),
+        ("dies", "KILLED BY SIGNAL: 9"),
+        ("hangs", "rank 1 has not come back to the others"),
+        ("stops", "rank 0 has waited"),
+    ],
+)
+def test_a_rank_that_fails_ends_the_run(fault: str, words: str, tmp_path: Path) -> None:
+    seconds = 2  # in place of 20, which are added to what is measured
+    begin = time.monotonic()
+    done = train(2, tmp_path, fault=fault, seconds=seconds)
+    assert done.returncode != 0
+    assert time.monotonic() - begin - seconds + 20 < 30
+    told = done.stdout + done.stderr
+    if fault == "dies":  # mpiexec tells it, in its own words
+        assert "signal 9" in told
+    else:
+        assert told.count(words) == 1
+    assert told.count("Traceback") == (fault == "raises")
+    assert load(tmp_path / LATEST).record["optimizer"]["step"] in (4, 5)
+    assert processes_with(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("differs", "words"),
+    [
+        ("data", "the SHA-256 of the training images"),
+        ("weights", "the SHA-256 of the model's state"),
+        ("arguments", "the argument mood is bad on rank 2, good on rank 0"),
+        ("versions", "the version of numpy is 1.0 on rank 2"),
+    ],
+)
+def test_ranks_that_differ_are_refused_at_the_start(
+    differs: str, words: str, tmp_path: Path
+) -> None:
+    done = train(3, tmp_path, differs=differs)
+    assert done.returncode != 0
+    assert done.stderr.count("ValueError: the ranks can't train together: " + words) == 1
+    assert not (tmp_path / LATEST).exists()
+
+
+# ------------------------------------------------------------------ the command
+
+
+def nplenet(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nplenet", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=ENVIRONMENT,
+    )
+
+
+def test_the_command_starts_its_ranks_and_one_of_them_speaks(tmp_path: Path) -> None:
+    small = ("--dataset=digits", "--limit=100", "--epochs=1", "--eager", f"--output={tmp_path}")
+    done = nplenet("train", "--ranks", "2", *small)
+    assert done.returncode == 0
+    assert done.stdout.count("test accuracy") == done.stdout.count("epoch   1") == 1
+    assert '"ranks": 2' in (tmp_path / "history.json").read_text(encoding="utf-8")
+
+
+def test_an_error_of_all_ranks_is_told_once() -> None:
+    done = nplenet("train", "--ranks", "2", "--dataset=digits", "--lr=-1")
+    assert done.returncode == 2
+    assert done.stderr.count("nplenet train: ") == 1

@@ -1,0 +1,143 @@
+"""Train LeNet-5 on bundled digits, alone or under mpiexec: a program, run by the tests.
+
+    python tests/mpi/train_on_ranks.py FOLDER [name=value ...]
+
+It takes the numbers and names in ``SETTINGS``. Rank 0 saves to FOLDER after every step and leaves
+there ``result.npz``: the weights, the loss of each step, and the validation loss. With ``fault`` a
+rank does something bad after a few steps; ``differs`` gives the last rank other data, say.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import nplenet.train
+from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat
+from nplenet.backend import environment, generator
+from nplenet.checkpoint import LATEST, CheckpointFolder, load
+from nplenet.data import DataLoader, load_digits, pad_images
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+from nplenet.optim import SGD, Adam, Optimizer
+from nplenet.parallel import Group, join
+from nplenet.schedules import StepLR
+from nplenet.train import fit
+
+SETTINGS = {
+    "images": "320",
+    "batch": "32",
+    "epochs": "3",
+    "until": "0",  # stop after so many epochs
+    "dtype": "float64",
+    "backend": "numpy",
+    "eager": "",
+    "fault": "",
+    "rule": "Adam",
+    "rank": "1",  # which has the fault
+    "differs": "",
+    "seconds": "20",
+}
+
+
+class Faulty(StepLR):
+    """A schedule, since that is called at each step, under which a rank fails at the fifth."""
+
+    def __init__(self, optimizer: Optimizer, fault: str) -> None:
+        super().__init__(optimizer, step_size=1000)
+        self.fault, self.left = fault, 5
+
+    def step(self) -> None:
+        super().step()
+        self.left -= 1
+        if self.left == 0 and self.fault:
+            getattr(self, self.fault)()
+
+    def raises(self) -> None:
+        raise RuntimeError("this rank has had enough")
+
+    def dies(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def hangs(self) -> None:
+        time.sleep(1000)
+
+    def stops(self) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def is_told_to_end(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def train(folder: Path, settings: dict[str, str], group: Group) -> None:
+    last = group.rank == group.size - 1
+    differs = settings["differs"] if last else ""
+    if hasattr(group, "seconds"):
+        group.seconds = float(settings["seconds"])
+    dtype = settings["dtype"]
+    images, labels = load_digits("train")
+    count = int(settings["images"])
+    images, labels = pad_images(images[:count]), labels[:count]
+    if differs == "versions":
+        nplenet.train.environment = lambda: {**environment(), "numpy": "1.0"}  # type: ignore[attr-defined]
+    if differs == "data":
+        images[7, 0, 9, 9] ^= 1
+    model = LeNet5(seed=1 if differs == "weights" else 0).astype(dtype).to(settings["backend"])
+    transform = Compose([RandomRotation(15), RandomInvert(0.5), ToFloat(dtype)])
+    loader = DataLoader(
+        images,
+        labels,
+        int(settings["batch"]),
+        shuffle=True,
+        rng=generator(0, "shuffle"),
+        transform=transform,
+        transform_rng=generator(0, "augment"),
+    ).to(settings["backend"])
+    optimizer: Optimizer = Adam(model.parameters())
+    if settings["rule"] == "SGD":
+        optimizer = SGD(model.parameters(), 0.01, momentum=0.9)
+    fault = settings["fault"] if group.rank == int(settings["rank"]) else ""
+    latest = folder / LATEST
+    checkpoint = group.broadcast(load(latest) if group.rank == 0 and latest.exists() else None)
+    history = fit(
+        model,
+        CrossEntropyLoss(),
+        optimizer,
+        loader,
+        epochs=int(settings["until"]) or int(settings["epochs"]),
+        schedule=Faulty(optimizer, fault),
+        validation=(images[:100], labels[:100]),
+        checkpoints=CheckpointFolder(folder, every_steps=1),
+        resume=checkpoint,
+        arguments={"mood": "good" if differs != "arguments" else "bad"},
+        eager=bool(settings["eager"]),
+        tunables=None if settings["eager"] else {},
+        progress=False,
+        group=group,
+    )
+    print(f"rank {group.rank} of {group.size}: {history.interrupted or 'done'}", flush=True)
+    if group.rank == 0:
+        np.savez(
+            folder / "result.npz",
+            **model.state_dict(),
+            losses=[e.loss for e in history.epochs],
+            validation=[e.validation_loss for e in history.epochs],
+            accuracy=[e.accuracy for e in history.epochs],
+        )
+
+
+if __name__ == "__main__":
+    chosen = dict(pair.split("=") for pair in sys.argv[2:])
+    assert chosen.keys() <= SETTINGS.keys(), chosen
+    if chosen.get("backend") == "cupy-sim":
+        import gpusim
+
+        gpusim.install()
+        chosen["backend"] = "cupy"
+    with join() as group:
+        train(Path(sys.argv[1]), SETTINGS | chosen, group)
