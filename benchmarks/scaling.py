@@ -6,18 +6,21 @@
 The step is the compiled one of ``step.py``, with Adam and dropout 0.25, and the rivals take turns
 as they do there. *Strong* scaling keeps the batch and cuts it into more parts; *weak* scaling keeps
 the part of a rank. "in MPI" is the share of a step that a rank spends in MPI, where it also waits
-for others that are late. It prints what it measured and judges nothing.
+for others that are late. Ratios are medians over the rounds, and of the tenth percentiles (p10),
+the least disturbed steps: a rank that shares its core with other work holds up all. It prints what
+it measured and judges nothing.
 
 The model of a step of B images on p ranks:
 
-    T(B, p) = a + b * B / p  +  S * L * log2(p)  +  2 * n / W * (p - 1) / p
+    T(B, p) = T(B / p, 1)  +  S * L * log2(p)  +  2 * n / W * (p - 1) / p
 
-a and b are the fixed part (the update among it) and the time of an image, fitted to one process at
-several batches. S = 6 sums or gatherings of a few numbers (how many images, the statistics of two
-batch norms forward and backward, the gradients) take L each for every doubling of the ranks. The n
-bytes of the gradients go through the links twice, in parts (Rabenseifner's all-reduce), at W bytes
-a second. L and W are measured between two ranks of this machine; --latency and --bandwidth give
-those of a network, for which the model predicts and nothing is measured.
+The first term is measured: one process at small and large batches, and straight lines between them.
+Even a batch of one image takes some time, the update among it. S = 6 sums or gatherings of a few
+numbers (how many images, the statistics of two batch norms forward and backward, the gradients)
+take L each for every doubling of the ranks. The n bytes of the gradients go through the links
+twice, in parts (Rabenseifner's all-reduce), at W bytes a second. L and W are measured between two
+ranks of this machine; --latency and --bandwidth give those of a network, for which the model
+predicts and nothing is measured.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from nplenet.parallel import ALONE, Group, MpiGroup, sharing
 
 SUMS = 6
 PREDICTED = (2, 4, 8, 16, 32, 64, 128, 256)
+SMALLER = (1, 4, 16, 32, 128, 512)  # batches at which one process is measured for the model
 SMALL, LARGE = 12, 61_706  # numbers in a sum of statistics, and in LeNet-5's gradients
 
 # ------------------------------------------------------------------ the worker: one rank
@@ -150,8 +154,9 @@ class Ranks(one.Process):
         self.rounds[-1] = turn["times"]
 
     @property
-    def median(self) -> float:
-        return one.percentile(self, 50)
+    def least(self) -> float:
+        """The seconds of a step that nothing disturbed."""
+        return one.percentile(self, 10)
 
 
 def measure(rivals: Sequence[one.Process], rounds: int, seconds: float) -> None:
@@ -167,7 +172,9 @@ def ratio(slow: one.Process, fast: one.Process) -> str:
         statistics.median(a) / statistics.median(b)
         for a, b in zip(slow.rounds, fast.rounds, strict=True)
     ]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    undisturbed = one.percentile(slow, 10) / one.percentile(fast, 10)
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    return f"{spread:<17} {undisturbed:>5.2f}"
 
 
 # ------------------------------------------------------------------ the model
@@ -175,24 +182,18 @@ def ratio(slow: one.Process, fast: one.Process) -> str:
 
 @dataclass
 class Model:
-    """See the head of this file: seconds, seconds an image, seconds a sum, bytes a second."""
+    """See the head of this file: seconds of one process by batch, seconds a sum, bytes a second."""
 
-    fixed: float
-    image: float
+    alone: dict[int, float]
     latency: float
     bandwidth: float
-
-    @classmethod
-    def fitted(cls, alone: dict[int, float], sums: Sequence[float]) -> Model:
-        """Return the model of steps of one process, by batch, and two sums between two ranks."""
-        image, fixed = np.polyfit(list(alone), list(alone.values()), 1)
-        small, large = sums
-        return cls(float(fixed), float(image), small, 4 * LARGE / (large - small))
 
     def step(self, batch: int, ranks: int) -> float:
         communication = SUMS * self.latency * np.log2(ranks)
         communication += 2 * 4 * LARGE / self.bandwidth * (ranks - 1) / ranks
-        return float(self.fixed + self.image * batch / ranks + communication)
+        sizes = sorted(self.alone)
+        computation = np.interp(batch / ranks, sizes, [self.alone[n] for n in sizes])
+        return float(computation + communication)
 
 
 def main() -> None:
@@ -221,7 +222,8 @@ def main() -> None:
     sums: list[float] = []
     print(
         "\nStrong scaling\n"
-        "batch  what               ms/step  x 1 rank           x torch            in MPI"
+        "batch  what                ms/step      p10  x 1 rank     at p10        "
+        "x torch      at p10        in MPI"
     )
     for batch in arguments.batch:
         torch = torch_process(batch, arguments)
@@ -229,31 +231,38 @@ def main() -> None:
         rivals = [*torch, *ranks]
         measure(rivals, arguments.rounds, arguments.seconds)
         for process in rivals:
-            row = f"{batch:>5}  {process.row.name:<18} {1e3 * one.percentile(process, 50):>7.2f}"
-            row += f"  {ratio(ranks[0], process):<17}"
-            row += f"  {ratio(torch[0], process) if torch else '-':<17}"
+            median, least = (1e3 * one.percentile(process, p) for p in (50, 10))
+            row = f"{batch:>5}  {process.row.name:<18} {median:>8.2f} {least:>8.2f}"
+            row += f"  {ratio(ranks[0], process):<24}"
+            row += f"  {ratio(torch[0], process) if torch else '-':<24}"
             if isinstance(process, Ranks) and process.ranks > 1:
                 row += f"  {statistics.median(process.shares):>6.1%}"
-                found.append((batch, process.ranks, process.median))
+                found.append((batch, process.ranks, process.least))
                 sums = process.about["sums"] if process.ranks == 2 else sums
             print(row, flush=True)
             process.close()
-        alone[batch] = ranks[0].median
+        alone[batch] = ranks[0].least
     weak(arguments)
-    if not sums or len(alone) < 2:
-        print("\nThe model needs two batches, and 2 among the ranks.")
+    if not sums:
+        print("\nThe model needs 2 among the ranks.")
         return
-    model = Model.fitted(alone, sums)
+    smaller = [Ranks(1, n) for n in SMALLER]
+    measure(smaller, arguments.rounds, arguments.seconds / 4)
+    for process in smaller:
+        alone[process.batch] = process.least
+        process.close()
+    small, large = sums
+    model = Model(alone, small, 4 * LARGE / (large - small))
     print(
-        f"\nModel: {1e3 * model.fixed:.2f} ms + {1e6 * model.image:.1f} us an image, "
-        f"{1e6 * model.latency:.1f} us a sum, {model.bandwidth / 1e9:.1f} GB/s"
+        f"\nModel: {1e6 * small:.1f} us a sum, {model.bandwidth / 1e9:.1f} GB/s; one process, ms:"
     )
+    print("  ".join(f"{n}: {1e3 * alone[n]:.2f}" for n in sorted(alone)))
     print("batch  ranks  measured ms  predicted ms")
     for batch, n, seconds in found:
         print(f"{batch:>5}  {n:>5}  {1e3 * seconds:>11.2f}  {1e3 * model.step(batch, n):>12.2f}")
     predict(model, arguments.batch, "links as between two ranks of this machine")
     if arguments.latency and arguments.bandwidth:
-        network = Model(model.fixed, model.image, arguments.latency, arguments.bandwidth)
+        network = Model(alone, arguments.latency, arguments.bandwidth)
         links = f"{1e6 * arguments.latency:g} us, {arguments.bandwidth / 1e9:g} GB/s, not measured"
         predict(network, arguments.batch, f"a network of {links}")
 
@@ -269,14 +278,14 @@ def torch_process(batch: int, arguments: argparse.Namespace) -> list[one.Process
 
 def weak(arguments: argparse.Namespace) -> None:
     """Print how the time of a step grows with the ranks where each keeps its images."""
-    print("\nWeak scaling\nimages a rank  ranks  ms/step  efficiency         in MPI")
+    print("\nWeak scaling\nimages a rank  ranks      p10  efficiency   at p10        in MPI")
     for images in arguments.batch:
         ranks = [Ranks(n, images * n) for n in (1, *arguments.ranks)]
         measure(ranks, arguments.rounds, arguments.seconds)
         for process in ranks:
             print(
-                f"{images:>13}  {process.ranks:>5}  {1e3 * process.median:>7.2f}  "
-                f"{ratio(ranks[0], process):<17}  {statistics.median(process.shares):>6.1%}",
+                f"{images:>13}  {process.ranks:>5}  {1e3 * process.least:>7.2f}  "
+                f"{ratio(ranks[0], process):<24}  {statistics.median(process.shares):>6.1%}",
                 flush=True,
             )
             process.close()

@@ -234,6 +234,9 @@ class MpiGroup(Group):
                 f"it is here:\n{''.join(traceback.format_stack(frame))}"
             )
         print(f"nplenet: {text}", file=sys.stderr, flush=True)
+        # Abort reaches ranks on other machines, unless it waits for the main thread itself.
+        threading.Timer(2.0, os._exit, [1]).start()
+        self.communicator.Abort(1)
         os._exit(1)
 
 
