@@ -19,7 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: done, with a bad result; 2: what was asked for can't be done, and why is said in
     one line; 128 and the number of a signal: ended by that.
     """
-    parser = argparse.ArgumentParser(prog="nplenet", description="LeNet-5 on arrays.")
+    parser = argparse.ArgumentParser(
+        prog="nplenet",
+        description="Train, test and look inside a LeNet-5 written by hand on NumPy.",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:
         module = import_module(f".commands.{name}", __package__)

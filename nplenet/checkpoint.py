@@ -116,6 +116,8 @@ def save_model(path: str | os.PathLike[str], model: Layer) -> None:
 def load_model(path: str | os.PathLike[str]) -> Layer:
     """Return the model of a checkpoint or of a file by ``save_model``, made anew, in eval mode.
 
+    The LeNet-5 that comes with the library is in ``nplenet.checkpoint.DEFAULT_MODEL``.
+
     Raises
     ------
     OSError, CheckpointError
@@ -177,7 +179,9 @@ def _write(
 
 def _read(path: Path) -> Checkpoint:
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the checkpoint in it")
+        raise IsADirectoryError(f"{path} is a folder; name the checkpoint in it, {path / LATEST}")
+    if path.suffix in (".pth", ".pt"):
+        raise CheckpointError(f"{path}: PyTorch's files are read by nplenet.interop.pytorch")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             stamped = (file.metadata() or {}).get(KEY)
@@ -187,8 +191,8 @@ def _read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged, or no safetensors file ({error})") from None
     if not stamped:
         raise CheckpointError(
-            f"{path} is a safetensors file, but not one of nplenet's; weights saved by PyTorch are "
-            "read by nplenet.interop.pytorch"
+            f"{path} is a safetensors file, but not one of nplenet's own; weights for or from PyTorch "
+            "are read by nplenet.interop.pytorch"
         )
     digest, text = stamped[:HEX], stamped[HEX:]
     if _digest(text, tensors) != digest:
@@ -309,17 +313,12 @@ class Run:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     tunables: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def host_loader(self) -> DataLoader:
-        """The loader whose generators draw."""
-        return self.loader.loader if isinstance(self.loader, DeviceLoader) else self.loader
-
     @cached_property
     def _data(self) -> dict[str, Any]:
         return {
-            "images": len(self.host_loader.images),
-            "batch_size": self.host_loader.batch_size,
-            "sha256": self.host_loader.fingerprint(),
+            "images": len(self.loader.images),
+            "batch_size": self.loader.batch_size,
+            "sha256": self.loader.fingerprint(),
         }
 
     def save(self, path: Path, progress: Progress, previous: Path | None = None) -> None:
@@ -362,7 +361,7 @@ class Run:
             saved = dict(record["progress"])
             epochs = [Epoch(**figures) for figures in saved.pop("epochs")]
             progress = Progress(epochs, tensors["epoch.losses"], tensors["epoch.hits"], **saved)
-            self.host_loader.load_state_dict(progress.loader)
+            self.loader.load_state_dict(progress.loader)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             self._assign(*own)
             raise CheckpointError(f"{where} is of another run: {error}") from None

@@ -92,7 +92,10 @@ class TensorCheck:
         if self.fault:
             return f"FAIL: {self.fault}"
         if not self.enough:
-            return f"FAIL: only {self.compared} of {self.wanted} clear of kinks; move x off them"
+            return (
+                f"FAIL: only {self.compared} of {self.wanted} clear of kinks; move x off them "
+                "(or does forward round to float32?)"
+            )
         return "FAIL"
 
     def __str__(self) -> str:
@@ -167,12 +170,15 @@ def check_layer(
     Raises
     ------
     TypeError
-        When ``x`` is not an array of floats.
+        When ``layer`` is not a layer, or ``x`` not an array of floats.
     ValueError
-        When ``x`` is empty, or two forwards on the same input differ.
+        When ``x`` is empty, forward changes it, or two forwards on the same input differ.
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"check_layer: got {layer!r}, expected a layer (not its class)")
     twin = _float64_copy(layer)
     x = _float64_array(x, twin.backend, "check_layer: x")
+    before = np.array(twin.backend.to_numpy(x))
     rewind = _rewinder(twin)
     rng = np.random.default_rng(seed)
 
@@ -181,6 +187,8 @@ def check_layer(
         return np.array(twin.backend.to_numpy(twin.forward(x)))  # a copy: y may be a view of x
 
     y = forward()
+    if not np.array_equal(twin.backend.to_numpy(x), before, equal_nan=True):
+        raise ValueError(f"check_layer: the forward of {type(layer).__name__} changes its input")
     if not np.array_equal(y, forward(), equal_nan=True):
         raise ValueError(
             f"check_layer: two forwards of {type(layer).__name__} on one input differ; "
@@ -280,6 +288,8 @@ def _check_tensor(
     unit = "elements" if differences.tensor.size <= SMALL_TENSOR else "directions"
     if gradient.shape != differences.tensor.shape:
         fault = f"gradient of shape {gradient.shape} for {differences.tensor.shape}"
+        if tensor == "x" and gradient.shape == (0,):
+            fault += ": backward returned None, not dx"
         return TensorCheck(layer, tensor, np.nan, 0, 0, 0, unit, tolerance, fault)
     with np.errstate(invalid="ignore", over="ignore"):  # inf and NaN are findings, not warnings
         found = differences.check(gradient, tolerance, rng)

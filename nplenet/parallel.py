@@ -202,6 +202,7 @@ class MpiGroup(Group):
     def _abort(self, status: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(TICK / 4)  # for mpiexec to pass on what was said before it ends everything
         self.communicator.Abort(status)
 
     @contextmanager

@@ -160,12 +160,12 @@ def fit(
     history = History(so_far.epochs, tunables=step.tunables)
     begin = time.perf_counter() - so_far.seconds
     layers = (layer for _, layer in model.modules())
-    shared = sharing(group, step, run.host_loader, *layers)
+    shared = sharing(group, step, run.loader, *layers)
     with checkpoints or nullcontext(), shared, _stop_on_signals() as stop:
         while len(history.epochs) < epochs and not _exhausted(history.epochs, patience):
             model.train()
             if so_far.step == 0:
-                so_far.loader = run.host_loader.state_dict()
+                so_far.loader = run.loader.state_dict()
             figures = _train_epoch(run, step, so_far, stop, checkpoints, progress, begin)
             if stop.signal and so_far.step < len(loader):
                 break
@@ -178,7 +178,7 @@ def fit(
             history.epochs.append(epoch)
             so_far = Progress(
                 epochs=history.epochs,
-                loader=run.host_loader.state_dict(),
+                loader=run.loader.state_dict(),
                 seconds=time.perf_counter() - begin,
             )
             if checkpoints is not None:
@@ -204,10 +204,10 @@ def _facts(
         **{f"the argument {name}": value for name, value in arguments.items()},
         **{f"the argument {name}": value for name, value in run.arguments.items()},
         "the batch size": run.loader.batch_size,
-        "the SHA-256 of the training images": run.host_loader.fingerprint(),
+        "the SHA-256 of the training images": run.loader.fingerprint(),
         "the SHA-256 of the validation images": held_out,
         "the SHA-256 of the model's state": _digest(run.model),
-        "the state of the random generators": generators | run.host_loader.state_dict(),
+        "the state of the random generators": generators | run.loader.state_dict(),
         "the update rule": repr(run.optimizer),
         "the schedule": run.schedule and type(run.schedule).__name__,
     }
@@ -244,7 +244,7 @@ def _train_epoch(
     optimizer, loader, backend = run.optimizer, run.loader, run.model.backend
     if step.compiled and isinstance(loader, DataLoader):
         loader = loader.in_bytes(run.model.parameters()[0].data.dtype)
-    number, done, sizes = len(so_far.epochs) + 1, so_far.step, run.host_loader.sizes()
+    number, done, sizes = len(so_far.epochs) + 1, so_far.step, run.loader.sizes()
     epoch_begin = time.perf_counter() - so_far.epoch_seconds
     tally = _Tally(backend, len(loader), so_far, step.group)
     bar = tqdm(

@@ -23,6 +23,7 @@ from nplenet.layers import (
     Conv2d,
     Dense,
     Dropout,
+    Flatten,
     Layer,
     LeakyReLU,
     MaxPool2d,
@@ -543,3 +544,34 @@ def test_a_command_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
         main([])
     assert stop.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+class Overwriting(Layer):
+    def forward(self, x: Array) -> Array:
+        x *= 2
+        return self.remember(x.copy())
+
+    def backward(self, dy: Array) -> Array:
+        self.recall(dy)
+        return 2 * dy
+
+
+class Silent(Flatten):
+    def backward(self, dy: Array) -> Array:
+        super().backward(dy)
+
+
+def test_a_forward_that_changes_its_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="Overwriting changes its input"):
+        check_layer(Overwriting(), np.ones((2, 3)))
+
+
+def test_a_backward_that_returns_nothing_is_told_so() -> None:
+    report = check_layer(Silent(), np.ones((2, 3)))
+    assert not report.ok
+    assert "backward returned None, not dx" in str(report)
+
+
+def test_a_class_in_place_of_a_layer_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected a layer"):
+        check_layer(Flatten, np.ones((2, 3)))  # type: ignore[arg-type]

@@ -31,8 +31,8 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         metavar="CHECKPOINT",
         type=lambda text: DEFAULT_MODEL if text == "default" else Path(text),
-        help="a .safetensors file that training left; or the word default, for the LeNet-5 trained "
-        "on MNIST that comes with nplenet",
+        help="a .safetensors file that training left, or the word default: the LeNet-5 trained on "
+        "MNIST that comes with nplenet",
     )
 
 

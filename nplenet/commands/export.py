@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..checkpoint import load_model
+from ..checkpoint import DEFAULT_MODEL, load_model
 from . import add_checkpoint, input_shape
 
 SUFFIXES = {"onnx": (".onnx",), "pytorch": (".pth", ".pt", ".safetensors")}
@@ -19,13 +19,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="ends with .onnx; or, for PyTorch, with .pth, .pt or .safetensors "
-        "(default: the checkpoint's name with .onnx or .pth)",
+        "(default: beside the checkpoint, with .onnx or .pth; the bundled model's in this folder)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     suffixes = SUFFIXES[options.to]
-    path = options.output or options.checkpoint.with_suffix(suffixes[0])
+    beside = options.checkpoint.with_suffix(suffixes[0])
+    if options.checkpoint == DEFAULT_MODEL:
+        beside = Path(beside.name)  # not into the installed package
+    path = options.output or beside
     if path.suffix not in suffixes:
         raise ValueError(f"--output must end with {' or '.join(suffixes)}, got {path}")
     model = load_model(options.checkpoint)

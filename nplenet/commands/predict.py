@@ -1,4 +1,4 @@
-"""Recognise the digit in photographs or drawings: any PNG, JPEG or BMP."""
+"""Recognise the digit in photographs or drawings, PNG, JPEG or BMP: as it is, and inverted."""
 
 from __future__ import annotations
 

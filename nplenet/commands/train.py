@@ -67,7 +67,7 @@ class Settings:
 def add_options(parser: argparse.ArgumentParser) -> None:
     def setting(name: str, text: str, **kind: Any) -> None:
         default = getattr(Settings, name.replace("-", "_"))
-        text += "" if default is None else f" ({default})"
+        text += "" if default is None or default is False else f" ({default})"
         parser.add_argument(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
 
     add = parser.add_argument
@@ -76,22 +76,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
     add("--no-download", action="store_true", help="never fetch MNIST")
     setting("dataset", "auto: MNIST, else bundled digits", choices=DATASETS)
-    setting("epochs", f"passes over the training images (default {EPOCHS})", type=positive)
+    setting(
+        "epochs", "passes over the training images (12 for MNIST, 60 for the digits)", type=positive
+    )
     setting("batch-size", "images a step", type=positive)
     setting("lr", "highest learning rate", type=float)
     setting("optimizer", "update rule", choices=OPTIMIZERS)
     setting("schedule", "of the learning rate", choices=SCHEDULES)
     setting("dropout", "probability of silence", type=float)
     setting("augment", "seed: rotate, invert, grayscale", choices=AUGMENTATIONS)
-    setting("validation", "share of the training images held out", type=float)
+    setting("validation", "share of the training images held out for validation", type=float)
     setting("seed", "of everything random", type=int)
     setting("limit", "use only the first so many training and test images", type=positive)
     setting("eager", "run the textbook layers, not the compiled step", action="store_true")
     setting("tunables", 'of the compiled step, as JSON: {"lanes": 64}', type=json.loads)
-    add("--output", type=Path, help="folder for checkpoints and history.json")
-    add("--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="%(default)s")
+    add(
+        "--output",
+        type=Path,
+        help="folder for the run's files; one that is there is replaced",
+    )
+    add(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="save so often, and after each epoch (%(default)s)",
+    )
     add("--checkpoint-steps", type=positive, metavar="STEPS", help="save after so many steps, too")
-    add("--keep", choices=KEEP, default="last", help="checkpoints; best: test that (%(default)s)")
+    add(
+        "--keep",
+        choices=KEEP,
+        default="last",
+        help="which checkpoints; with best, that one is tested (%(default)s)",
+    )
     add("--patience", type=positive, metavar="EPOCHS", help="stop when so many are no better")
     add("--stop-after", type=positive, metavar="EPOCHS", help="end early; --resume goes on")
     add("--resume", metavar="PATH", help="go on from a checkpoint; auto: from --output's, if any")

@@ -5,12 +5,14 @@ Legend: M images of the data set, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..augment import FusedPipeline
 from ..backend import Array, Backend
+from ..parallel import Group
 from .loader import DataLoader
 
 
@@ -67,6 +69,31 @@ class DeviceLoader:
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return len(self.loader)
+
+    @property
+    def group(self) -> Group:
+        """The ranks that share each batch: those of the host's loader."""
+        return self.loader.group
+
+    @group.setter
+    def group(self, group: Group) -> None:
+        self.loader.group = group
+
+    def sizes(self) -> list[int]:
+        """Return the number of images in each batch of an epoch, on all ranks."""
+        return self.loader.sizes()
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of images and labels."""
+        return self.loader.fingerprint()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the host's generators; see ``DataLoader``."""
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self.loader.load_state_dict(state)
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         """Start an epoch."""

@@ -112,7 +112,7 @@ def export(
     try:
         import onnx
     except ImportError as error:
-        message = "an ONNX export needs the package onnx: pip install nplenet[onnx]"
+        message = "an ONNX export needs the package onnx: pip install 'nplenet[onnx]'"
         raise ImportError(message) from error
     shape = tuple(count(size, "a size of input_shape") for size in input_shape)
     proto = _proto(model, shape, dynamic_batch)

@@ -145,7 +145,10 @@ class Layer:
     def recall(self, dy: Array) -> tuple[Any, ...]:
         """Return what ``remember`` kept, once ``dy`` is known to fit the last output."""
         if self._saved is None:
-            raise ValueError(f"{self}: backward needs a forward before it, one for each backward")
+            raise ValueError(
+                f"{self}: backward needs a forward before it, one for each backward (which returns "
+                "self.remember(y, ...))"
+            )
         if not self.backend.owns(dy):
             raise TypeError(
                 f"{self} computes on the {self.backend.name} backend but its dy is {_describe(dy)}"
@@ -284,7 +287,7 @@ class Layer:
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, as plain values: what makes a layer like it.
 
-        For ``repr``, and for a checkpoint, from which the layer is made again.
+        For ``repr``; and the library's layers are made again from them when a model is loaded.
         """
         return {}
 

@@ -254,5 +254,5 @@ def test_without_the_package_the_error_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install nplenet\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install 'nplenet\[onnx\]'"):
         export(ReLU(), tmp_path / "model.onnx", (1, 3))

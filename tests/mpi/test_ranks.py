@@ -174,7 +174,9 @@ def test_a_rank_that_fails_ends_the_run(fault: str, words: str, tmp_path: Path) 
         assert told.count(words) == 1
     assert told.count("Traceback") == (fault == "raises")
     assert load(tmp_path / LATEST).record["optimizer"]["step"] in (4, 5)
-    assert processes_with(str(tmp_path)) == []
+    while processes_with(str(tmp_path)):  # those that mpiexec has just told to end
+        assert time.monotonic() - begin - seconds + 20 < 30
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
