@@ -191,8 +191,8 @@ def _read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged, or no safetensors file ({error})") from None
     if not stamped:
         raise CheckpointError(
-            f"{path} is a safetensors file, but not one of nplenet's own; weights for or from PyTorch "
-            "are read by nplenet.interop.pytorch"
+            f"{path} is a safetensors file, but not one of nplenet's own; weights for or from "
+            "PyTorch are read by nplenet.interop.pytorch"
         )
     digest, text = stamped[:HEX], stamped[HEX:]
     if _digest(text, tensors) != digest:
