@@ -39,7 +39,7 @@ FORMAT = 1
 KEY = "nplenet"  # of digest and JSON text in the metadata of the file
 HEX = 64  # characters of a SHA-256
 KEEP = ("last", "best", "all")
-LATEST, BEST = "checkpoint.safetensors", "best.safetensors"
+LATEST, BEST, PREVIOUS = (f"{name}.safetensors" for name in ("checkpoint", "best", "previous"))
 DEFAULT_MODEL = Path(__file__).parent / "data" / "bundled" / "lenet5-mnist.safetensors"
 """LeNet-5 trained on MNIST, by ``nplenet train`` with its defaults."""
 
@@ -495,6 +495,15 @@ class CheckpointFolder:
 
     def __exit__(self, *exception: object) -> None:
         self._lock.release()
+
+    def begin_anew(self) -> None:
+        """Put an earlier run's last checkpoint aside, so that none of it is taken for the new one.
+
+        It is kept as ``previous.safetensors``, until there is another one to keep.
+        """
+        if self.latest.exists():
+            os.replace(self.latest, self.folder / PREVIOUS)
+        backup(self.latest).unlink(missing_ok=True)
 
     def due(self, step: int) -> bool:
         """Say whether it is time to save, ``step`` steps into an epoch."""

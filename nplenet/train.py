@@ -104,7 +104,7 @@ def fit(
         Stop after so many epochs without a better validation accuracy (or as good a one with a
         lower loss).
     checkpoints : CheckpointFolder, optional
-        Where the run is saved.
+        Where the run is saved. Without ``resume`` an earlier run in it is put aside.
     resume : Checkpoint, optional
         Go on from there: with the same arguments the weights become the same, bit for bit, as
         without the break. What is not in it, ``model`` and all that, is made as for the first time.
@@ -162,6 +162,8 @@ def fit(
     layers = (layer for _, layer in model.modules())
     shared = sharing(group, step, run.loader, *layers)
     with checkpoints or nullcontext(), shared, _stop_on_signals() as stop:
+        if checkpoints is not None and resume is None:
+            checkpoints.begin_anew()
         while len(history.epochs) < epochs and not _exhausted(history.epochs, patience):
             model.train()
             if so_far.step == 0:

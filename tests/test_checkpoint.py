@@ -310,6 +310,19 @@ def test_a_description_can_t_nest_without_end() -> None:
 # ------------------------------------------------------------------ what is kept
 
 
+def test_a_new_run_in_the_folder_of_another_takes_nothing_of_it_and_loses_nothing(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    old = Trainer(digits, get_backend("numpy"))
+    old.fit(epochs=2, checkpoints=folder)
+    with pytest.raises(Stop):  # before it has saved anything
+        Trainer(digits, get_backend("numpy"), seed=1).fit(1, checkpoints=folder)
+    with pytest.raises(FileNotFoundError):
+        load(folder.latest)
+    assert_same_weights(old.model, load_model(tmp_path / "previous.safetensors"))
+
+
 def test_best_is_the_epoch_with_the_best_validation(
     digits: tuple[Images, Images], tmp_path: Path
 ) -> None:

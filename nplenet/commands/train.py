@@ -93,7 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--output",
         type=Path,
-        help="folder for the run's files; one that is there is replaced",
+        help="folder for the run; an earlier checkpoint becomes previous.safetensors",
     )
     add(
         "--checkpoint-every",
