@@ -76,7 +76,9 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
             with pil.open(path, formats=("PNG", "JPEG", "BMP")) as image:
                 return _grey(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
-        raise DataError(f"{os.fspath(path)}: no such file") from error
+        raise DataError(
+            f"{os.fspath(path)}: expected a PNG, JPEG or BMP image, there is no such file"
+        ) from error
     except Exception as error:  # on damage Pillow's decoders raise whatever they stumble over
         raise DataError(
             f"{os.fspath(path)}: expected a PNG, JPEG or BMP image that is whole, got "
