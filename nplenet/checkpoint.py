@@ -39,7 +39,7 @@ FORMAT = 1
 KEY = "nplenet"  # of digest and JSON text in the metadata of the file
 HEX = 64  # characters of a SHA-256
 KEEP = ("last", "best", "all")
-LATEST, BEST, PREVIOUS = (f"{name}.safetensors" for name in ("checkpoint", "best", "previous"))
+LATEST, BEST = "checkpoint.safetensors", "best.safetensors"
 DEFAULT_MODEL = Path(__file__).parent / "data" / "bundled" / "lenet5-mnist.safetensors"
 """LeNet-5 trained on MNIST, by ``nplenet train`` with its defaults."""
 
@@ -497,12 +497,13 @@ class CheckpointFolder:
         self._lock.release()
 
     def begin_anew(self) -> None:
-        """Put an earlier run's last checkpoint aside, so that none of it is taken for the new one.
+        """Put an earlier run's checkpoints aside, so that none of them is taken for the new one's.
 
-        It is kept as ``previous.safetensors``, until there is another one to keep.
+        They are kept as ``previous-...``, until there are others to keep.
         """
-        if self.latest.exists():
-            os.replace(self.latest, self.folder / PREVIOUS)
+        for path in (self.latest, self.best, *self.folder.glob("epoch-*.safetensors")):
+            if path.exists():
+                os.replace(path, path.with_name(f"previous-{path.name}"))
         backup(self.latest).unlink(missing_ok=True)
 
     def due(self, step: int) -> bool:

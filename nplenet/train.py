@@ -276,10 +276,11 @@ def _train_epoch(
             )
             if due:
                 read()
-                bar.update(tally.seen - bar.n)
-                bar.set_postfix(
-                    loss=f"{tally.loss:.4f}", accuracy=f"{tally.accuracy:.2%}", refresh=False
-                )
+                if tally.due_to_be_shown() and not bar.disable:
+                    bar.update(tally.seen - bar.n)
+                    bar.set_postfix(
+                        loss=f"{tally.loss:.4f}", accuracy=f"{tally.accuracy:.2%}", refresh=False
+                    )
             optimizer.step()
             if run.schedule is not None:
                 run.schedule.step()
@@ -324,6 +325,7 @@ class _Tally:
         self.sizes: list[int] = []
         self.not_finite: tuple[int, float] | None = None
         self._next_reading = time.perf_counter() + backend.reading_interval
+        self._next_showing = 0.0
 
     def pass_over(self, size: int) -> None:
         """Take in a step of before the break, whose figures are among those read."""
@@ -341,6 +343,14 @@ class _Tally:
     def due(self) -> bool:
         """Say whether the last reading is long enough ago for the next to be worth the wait."""
         return time.perf_counter() >= self._next_reading
+
+    def due_to_be_shown(self) -> bool:
+        """Say so ten times a second: the means are summed anew each time, over all steps."""
+        now = time.perf_counter()
+        if now < self._next_showing:
+            return False
+        self._next_showing = now + 0.1
+        return True
 
     def read(self) -> None:
         """Fetch the steps added since the last reading: a GPU ends all work given to it first."""

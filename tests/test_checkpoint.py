@@ -23,6 +23,7 @@ from nplenet import checkpoint as checkpoints
 from nplenet.augment import seed_pipeline
 from nplenet.backend import Backend, generator, generator_state, get_backend, restore_generator
 from nplenet.checkpoint import (
+    LATEST,
     Checkpoint,
     CheckpointError,
     CheckpointFolder,
@@ -180,7 +181,7 @@ def test_a_state_of_another_generator_is_refused(state: dict[str, Any]) -> None:
 
 def saved_run(digits: tuple[Images, Images], folder: Path) -> Checkpoint:
     Trainer(digits, get_backend("numpy")).fit(epochs=1, checkpoints=CheckpointFolder(folder))
-    return load(folder / checkpoints.LATEST)
+    return load(folder / LATEST)
 
 
 def test_a_checkpoint_of_another_run_is_refused_and_changes_nothing(
@@ -254,7 +255,7 @@ def test_the_model_of_a_checkpoint_needs_nothing_else(
 ) -> None:
     trainer = Trainer(digits, get_backend("numpy"))
     trainer.fit(epochs=1, checkpoints=CheckpointFolder(tmp_path))
-    assert_same_weights(trainer.model, load_model(tmp_path / checkpoints.LATEST))
+    assert_same_weights(trainer.model, load_model(tmp_path / LATEST))
 
 
 def test_a_model_with_other_layers_is_refused_by_name_but_its_run_is_saved(
@@ -272,7 +273,7 @@ def test_a_model_with_other_layers_is_refused_by_name_but_its_run_is_saved(
         checkpoints=CheckpointFolder(tmp_path),
         progress=False,
     )
-    saved = load(tmp_path / checkpoints.LATEST)
+    saved = load(tmp_path / LATEST)
     with pytest.raises(CheckpointError, match="not the library's"):
         saved.model()
     other = Sequential(body=Sequential(Custom(), Dense(1024, 10)), end=Dropout(0.5))
@@ -313,14 +314,20 @@ def test_a_description_can_t_nest_without_end() -> None:
 def test_a_new_run_in_the_folder_of_another_takes_nothing_of_it_and_loses_nothing(
     digits: tuple[Images, Images], tmp_path: Path
 ) -> None:
-    folder = CheckpointFolder(tmp_path)
     old = Trainer(digits, get_backend("numpy"))
-    old.fit(epochs=2, checkpoints=folder)
+    old.fit(epochs=2, checkpoints=CheckpointFolder(tmp_path, keep="best"))
+    Trainer(digits, get_backend("numpy")).fit(
+        epochs=1, checkpoints=CheckpointFolder(tmp_path, keep="all"), resume=load(tmp_path / LATEST)
+    )
+    (tmp_path / "epoch-001.safetensors").write_bytes((tmp_path / LATEST).read_bytes())
+    folder = CheckpointFolder(tmp_path)
     with pytest.raises(Stop):  # before it has saved anything
         Trainer(digits, get_backend("numpy"), seed=1).fit(1, checkpoints=folder)
     with pytest.raises(FileNotFoundError):
         load(folder.latest)
-    assert_same_weights(old.model, load_model(tmp_path / "previous.safetensors"))
+    left = {path.name for path in tmp_path.glob("*.safetensors*")}
+    assert left == {f"previous-{n}.safetensors" for n in ("checkpoint", "best", "epoch-001")}
+    assert_same_weights(old.model, load_model(tmp_path / f"previous-{LATEST}"))
 
 
 def test_best_is_the_epoch_with_the_best_validation(
@@ -361,7 +368,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_a_resumed_one_too(
         )
 
     assert len(still(checkpoints=CheckpointFolder(tmp_path)).epochs) == 3
-    assert len(still(resume=load(tmp_path / checkpoints.LATEST)).epochs) == 3
+    assert len(still(resume=load(tmp_path / LATEST)).epochs) == 3
 
 
 def test_patience_and_best_need_validation_images(

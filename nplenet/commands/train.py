@@ -93,7 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--output",
         type=Path,
-        help="folder for the run; an earlier checkpoint becomes previous.safetensors",
+        help="folder for the run; an earlier run's checkpoints become previous-...",
     )
     add(
         "--checkpoint-every",
