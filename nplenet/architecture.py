@@ -15,6 +15,7 @@ import numpy as np
 
 from . import layers
 from .layers import Layer, Sequential
+from .layers.sequential import is_chain
 
 MOST_NESTED = 32
 NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves tell
@@ -35,7 +36,7 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
     TypeError
         Naming the layer that is not the library's, and its path.
     """
-    if isinstance(model, Sequential):
+    if is_chain(model):
         children = {
             name: describe(layer, f"{path}{name}.") for name, layer in model.children().items()
         }

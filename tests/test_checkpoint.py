@@ -281,6 +281,15 @@ def test_a_model_with_other_layers_is_refused_by_name_but_its_run_is_saved(
     assert_same_weights(model, other)
 
 
+def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path: Path) -> None:
+    class Residual(Sequential):
+        def forward(self, x: Any) -> Any:
+            return x + super().forward(x)
+
+    with pytest.raises(TypeError, match="layer inner is a Residual"):
+        save_model(tmp_path / "m.safetensors", Sequential(inner=Residual(Flatten())))
+
+
 @pytest.mark.parametrize(
     ("description", "words"),
     [

@@ -91,7 +91,7 @@ def tuned(measure: Callable[[Tunables], float]) -> Tunables:
         Takes tunables, returns the seconds of a step with them.
     """
     path = cache_file()
-    with contextlib.suppress(OSError, ValueError, TypeError):  # absent, damaged, of another version
+    with contextlib.suppress(OSError, LookupError, TypeError, ValueError):  # absent, damaged, other
         return checked(json.loads(path.read_text(encoding="utf-8"))["tunables"])
     best = search(measure)
     with contextlib.suppress(OSError):  # a folder that can't be written: measured again next time

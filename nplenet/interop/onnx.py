@@ -30,11 +30,11 @@ from ..layers import (
     LeakyReLU,
     MaxPool2d,
     ReLU,
-    Sequential,
     Sigmoid,
     Tanh,
 )
 from ..layers.pooling import max_pool
+from ..layers.sequential import is_chain
 from ..window import Window, count
 
 if TYPE_CHECKING:
@@ -184,9 +184,8 @@ def _operators(
 
 def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     """Yield (path, layer) of each link of the chain; paths are empty or end with a dot."""
-    # LeNet5 is a Sequential by another name; a subclass with a forward of its own is not.
-    if isinstance(layer, Sequential) and type(layer).forward is Sequential.forward:
-        for name, child in layer.layers.items():
+    if is_chain(layer):
+        for name, child in layer.children().items():
             yield from _links(child, f"{path}{name}.")
     elif type(layer) in EXPORTERS:
         yield path, layer

@@ -50,9 +50,8 @@ def batch_norm_training(
     m = group.total(x.shape[0]) * x.shape[2]
     mean = group.sum(_channel_sum(x)) / m
     centered = x - _column(mean.astype(x.dtype))
-    var = (
-        group.sum(_channel_dot(xp, centered, centered)) / m
-    )  # two passes: exact for |mean| >> deviation
+    # Two passes: exact for |mean| >> deviation.
+    var = group.sum(_channel_dot(xp, centered, centered)) / m
     num_batches_tracked += 1
     share = 1.0 / num_batches_tracked if momentum is None else momentum
     running_mean += share * (mean - running_mean)

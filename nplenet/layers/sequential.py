@@ -142,18 +142,23 @@ class Sequential(Layer):
         return f"{type(self).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"
 
 
+def is_chain(layer: Layer) -> bool:
+    """Say whether a layer runs its children as ``Sequential`` does, like ``LeNet5``."""
+    kind = type(layer)
+    return (
+        isinstance(layer, Sequential)
+        and kind.forward is Sequential.forward
+        and kind.backward is Sequential.backward
+    )
+
+
 def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     """Yield (path, layer) in the order in which a nest of Sequentials runs them.
 
     A subclass with a forward or backward of its own is no chain any more, but a layer.
     """
-    kind = type(model)
-    if (
-        not isinstance(model, Sequential)
-        or kind.forward is not Sequential.forward
-        or kind.backward is not Sequential.backward
-    ):
-        yield path or kind.__name__, model
+    if not is_chain(model):
+        yield path or type(model).__name__, model
         return
     for name, child in model.children().items():
         yield from leaves(child, f"{path}.{name}" if path else name)

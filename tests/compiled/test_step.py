@@ -375,7 +375,9 @@ def test_tunables_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.Mo
     assert not asked
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"tunables": {"lanes": "x"}}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"{}", b"[]", b'{"tunables": {"lanes": "x"}}', b"\xff"]
+)
 def test_a_damaged_cache_is_ignored_and_written_anew(
     content: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
