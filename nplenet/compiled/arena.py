@@ -1,19 +1,51 @@
 """The memory of a compiled step: one block, in which every array has its place.
 
-An array that only lives within a pass over the chunks is shared by all of them, and lies where it
-overlaps no other that is in use at the same time. One that outlives its pass is there once for each
-chunk.
+An array that only lives within a pass over the chunks is there once for each worker, whose chunks
+share it, and lies where it overlaps no other that is in use at the same time. One that outlives its
+pass is there once for each chunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .cpu import Buffer, Chunk, Value
+from .tuning import LEAST, Tunables
 
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 vector
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a batch is cut.
+
+    Attributes
+    ----------
+    workers : int
+        Threads that each have a part of the chunks.
+    lanes, wide_lanes : int
+        Images in a chunk of images, and in a chunk of features, which is a multiple of it.
+    """
+
+    workers: int
+    lanes: int
+    wide_lanes: int
+
+    def lanes_of(self, wide: bool) -> int:
+        return self.wide_lanes if wide else self.lanes
+
+
+def division(images: int, tunables: Tunables) -> Division:
+    """Return how to cut a batch of so many images: no worker idle, no chunk too large."""
+    workers = min(tunables.threads, max(1, images // LEAST))
+    lanes = max(1, min(tunables.lanes, -(-images // workers)))
+    chunks = -(-images // lanes)
+    wide = max(1, min(tunables.feature_lanes // lanes, -(-chunks // workers)))
+    wide_chunks = max(1, -(-chunks // wide))
+    return Division(min(workers, wide_chunks), lanes, lanes * wide)
 
 
 class Arena:
@@ -23,29 +55,45 @@ class Arena:
     ----------
     batch_size : int
         The most images.
-    lanes, wide_lanes : int
-        Images in a chunk of images, and in a chunk of features, which is a multiple of it.
+    tunables : Tunables
 
     Attributes
     ----------
     size, shared : int
-        Bytes in all, and those of them that all chunks share.
+        Bytes in all, and those of them that the chunks of a worker share.
     """
 
-    def __init__(self, batch_size: int, lanes: int, wide_lanes: int) -> None:
-        self.batch_size, self.lanes, self.wide_lanes = batch_size, lanes, wide_lanes
+    def __init__(self, batch_size: int, tunables: Tunables) -> None:
+        self.batch_size, self.tunables = batch_size, tunables
+        self.most = division(batch_size, tunables)
         self.size = self.shared = 0
         self._now = (-1, 0)
         self._uses: dict[Buffer, list[tuple[int, int]]] = {}
         self._block = np.empty(0, np.uint8)
 
     def chunks(self, images: int, *, wide: bool, tracing: bool = False) -> list[Chunk]:
-        """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for."""
-        lanes = self.wide_lanes if wide else self.lanes
+        """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for.
+
+        A worker has neighbouring chunks of features, as many as the others or one less, and the
+        chunks of the same images.
+        """
+        cut = division(images, self.tunables)
+        lanes = cut.lanes_of(wide)
         array_of = self._note if tracing else self._array
+        starts = range(0, images, lanes)
+        wide_chunks = -(-images // cut.wide_lanes)
+        owners = [start // cut.wide_lanes * cut.workers // wide_chunks for start in starts]
         return [
-            Chunk(i, start, min(lanes, images - start), images, array_of)
-            for i, start in enumerate(range(0, images, lanes))
+            Chunk(
+                i,
+                start,
+                min(lanes, images - start),
+                images,
+                worker=owner,
+                first=i == 0 or owner != owners[i - 1],
+                array_of=array_of,
+            )
+            for i, (start, owner) in enumerate(zip(starts, owners, strict=True))
         ]
 
     def at(self, number: int, place: int) -> None:
@@ -62,7 +110,8 @@ class Arena:
                 rivals = [b for b in placed if busy[b] & busy[buffer]]
                 buffer.offset = first_gap(buffer.size, [(b.offset, b.size) for b in rivals])
                 placed.append(buffer)
-        self.size = self.shared = max((b.offset + b.size for b in placed), default=0)
+        self.shared = max((b.offset + b.size for b in placed), default=0)
+        self.size = self.most.workers * self.shared
         for buffer in busy:
             if buffer.kept:
                 buffer.offset = self.size
@@ -72,22 +121,21 @@ class Arena:
 
     def copies(self, buffer: Buffer) -> int:
         """Return how often a kept buffer is there."""
-        return -(-self.batch_size // (self.wide_lanes if buffer.wide else self.lanes))
+        return -(-self.batch_size // self.most.lanes_of(buffer.wide))
 
     def _note(self, value: Value, chunk: Chunk) -> np.ndarray:
         """Note that a value is in use now, and return an array of its shape."""
-        lanes = self.wide_lanes if value.wide else self.lanes
-        buffer = value.buffer
+        lanes, buffer = self.most.lanes_of(value.wide), value.buffer
         buffer.size = max(buffer.size, -(-value.nbytes(lanes) // ALIGNMENT) * ALIGNMENT)
         self._uses.setdefault(buffer, []).append(self._now)
         return np.empty((*value.shape, chunk.lanes) if value.lanes else value.shape, value.dtype)
 
     def _array(self, value: Value, chunk: Chunk) -> np.ndarray:
         """Return the array of a value for a chunk; of features, the columns of its images."""
-        buffer, whole = value.buffer, self.wide_lanes if value.wide else self.lanes
+        buffer, whole = value.buffer, division(chunk.batch, self.tunables).lanes_of(value.wide)
         index = chunk.start // whole
         lanes = min(whole, chunk.batch - index * whole)
-        start = buffer.offset + (index * buffer.size if buffer.kept else 0)
+        start = buffer.offset + (index * buffer.size if buffer.kept else chunk.worker * self.shared)
         memory = self._block[start : start + value.nbytes(lanes)].view(value.dtype)
         if not value.lanes:
             return memory.reshape(value.shape)

@@ -47,20 +47,28 @@ class Pass:
     parts: list[Callable[[Chunk], Calls]] = field(default_factory=list)
     barrier: Callable[[list[Chunk]], Calls] | None = None
 
-    def after(self, chunks: list[Chunk]) -> Calls:
-        """Return what is done once all chunks are through."""
-        return [] if self.barrier is None else self.barrier(chunks)
+
+@dataclass
+class Stage:
+    """What each worker does with its chunks up to a barrier, and what is done there for all."""
+
+    calls: list[Calls]
+    once: Calls
 
 
 @dataclass
 class Program:
-    """The calls for one number of images, and the arrays (..., n) of their inputs and outputs."""
+    """The calls for one number of images, and where their inputs and outputs lie.
 
-    inputs: list[np.ndarray]
+    ``inputs`` and ``outputs`` are, for each worker, pairs of images and their array (..., n).
+    """
+
+    workers: int
     begin: Calls
-    body: Calls
+    inputs: list[list[tuple[slice, np.ndarray]]]
+    stages: list[Stage]
     end: Calls
-    outputs: list[np.ndarray]
+    outputs: list[list[tuple[slice, np.ndarray]]]
 
 
 class Plan:
@@ -91,12 +99,10 @@ class Plan:
         loss: CrossEntropyLoss | None = None,
     ) -> None:
         self.batch_size = batch_size
-        lanes = min(batch_size, tunables.lanes)
-        chunks = -(-batch_size // lanes)
-        self.arena = Arena(
-            batch_size, lanes, lanes * max(1, min(chunks, tunables.feature_lanes // lanes))
-        )
-        limits = Limits(batch_size, chunks, tunables.gemm_limit)
+        self.arena = Arena(batch_size, tunables)
+        cut = self.arena.most
+        chunks = -(-batch_size // cut.lanes)
+        limits = Limits(batch_size, chunks, cut.workers, tunables.gemm_limit)
         self.x = Value(image_shape, dtype)
         self.loss: CrossEntropyLanes | None = None
         if loss is None:
@@ -122,18 +128,27 @@ class Plan:
 
     def _bind(self, images: int) -> Program:
         chunks = {wide: self.arena.chunks(images, wide=wide) for wide in (False, True)}
-        body: Calls = []
+        workers = 1 + max((chunk.worker for chunk in chunks[True]), default=0)
+        stages = [Stage([[] for _ in range(workers)], [])]
         for each in self.passes:
             for chunk in chunks[each.wide]:
                 for part in each.parts:
-                    body += part(chunk)
-            body += each.after(chunks[each.wide])
+                    stages[-1].calls[chunk.worker] += part(chunk)
+            if each.barrier:
+                stages[-1].once = each.barrier(chunks[each.wide])
+                stages.append(Stage([[] for _ in range(workers)], []))
+
+        def places(value: Value) -> list[list[tuple[slice, np.ndarray]]]:
+            pairs = [(c.worker, (c.images, c[value])) for c in chunks[value.wide]]
+            return [[pair for owner, pair in pairs if owner == i] for i in range(workers)]
+
         return Program(
-            inputs=[chunk[self.x] for chunk in chunks[self.x.wide]],
+            workers,
             begin=[call for o in self.operations for call in o.begin(images)],
-            body=body,
-            end=[call for o in self.operations for call in o.end(len(chunks[o.x.wide]))],
-            outputs=[chunk[self.y] for chunk in chunks[self.y.wide]],
+            inputs=places(self.x),
+            stages=stages,
+            end=[call for o in self.operations for call in o.end(chunks[o.x.wide])],
+            outputs=places(self.y),
         )
 
     def _trace(self) -> None:
@@ -149,16 +164,19 @@ class Plan:
                 self.arena.at(number, place)
                 part(chunks[each.wide][0])
             self.arena.at(number, len(each.parts))
-            each.after(chunks[each.wide])
+            if each.barrier:
+                each.barrier(chunks[each.wide])
         self.arena.at(len(self.passes), 0)
         chunks[self.y.wide][0][self.y]  # and unloaded after the last
         self.arena.lay_out()
 
     def describe(self) -> str:
         """Return the passes, the operations with their work and memory, and the arena, as text."""
+        cut = self.arena.most
         lines = [
             f"up to {self.batch_size} images {self.x.shape} of {self.x.dtype}, "
-            f"in chunks of {self.arena.lanes}, of {self.arena.wide_lanes} for features"
+            f"in chunks of {cut.lanes}, of {cut.wide_lanes} for features, "
+            f"on {cut.workers} thread{'s' * (cut.workers > 1)}"
         ]
         for number, each in enumerate(self.passes, 1):
             parts = ", ".join(map(part_name, each.parts))
@@ -181,7 +199,8 @@ class Plan:
         work = sum(map(self.megaflops, self.operations))
         lines.append(
             f"{work:.3f} MFLOP an image in matrix products; an arena of "
-            f"{self.arena.size / 1e6:.1f} MB, {self.arena.shared / 1e6:.1f} MB shared by all chunks"
+            f"{self.arena.size / 1e6:.1f} MB, {self.arena.shared / 1e6:.1f} MB of a thread shared "
+            "by its chunks"
         )
         return "\n".join(lines)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from ..parallel import ALONE
 from .cpu import Calls
 from .plan import MODAL, Plan, Program
 from .tuning import Tunables
+from .workers import Meeting, Workers
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -193,6 +196,7 @@ class CompiledStep(Step):
         self.plan: Plan | None = None
         self._modes: tuple[bool, ...] = ()
         self._inference: Plan | None = None
+        self._workers = Workers()
         self._blas = ThreadpoolController().select(user_api="blas").lib_controllers
 
     # ------------------------------------------------------------------ training
@@ -200,13 +204,15 @@ class CompiledStep(Step):
     def gradients(self, x: Array, y: Array) -> Any:
         plan = self._plan_for(self._image_shape(x))
         program = self._program(plan, len(x))
-        load(program.inputs, x)
         assert plan.loss is not None
         if len(x):
             plan.loss.take_targets(y, len(x))
         if self._other_parameters:
             self.optimizer.zero_grad()
-        self._run(program.begin, program.body, program.end)
+        with self._computing():
+            run(program.begin)
+            self._workers.run(program.workers, partial(work, program, x))
+            run(program.end)
         if len(x) == 0:  # a rank without a part of this batch, whose calls left what was there
             self.optimizer.zero_grad()
         value, self.hits = plan.loss.result(len(x))
@@ -223,7 +229,8 @@ class CompiledStep(Step):
         plan = self.plan
         if plan is None or plan.x.shape != image_shape or modes_now != self._modes:
             self.plan = plan = None  # its memory is free before the next one's is taken
-            plan = self._new_plan(image_shape, self._planned_loss())
+            size, loss = self.batch_size, self._planned_loss()
+            plan = Plan(self._layers, image_shape, self.dtype, size, self._tunables, loss)
             self.plan, self._modes = plan, modes_now
         return plan
 
@@ -232,10 +239,6 @@ class CompiledStep(Step):
         if self.group.size == 1:
             return self.loss
         return CrossEntropyLoss("sum", self.loss.label_smoothing)
-
-    def _new_plan(self, image_shape: tuple[int, ...], loss: CrossEntropyLoss | None) -> Plan:
-        size = self.batch_size if loss else max(self._tunables.feature_lanes, self._tunables.lanes)
-        return Plan(self._layers, image_shape, self.dtype, size, self._tunables, loss)
 
     def _program(self, plan: Plan, images: int) -> Program:
         self.group.begin(images)
@@ -250,24 +253,43 @@ class CompiledStep(Step):
     # ------------------------------------------------------------------ inference
 
     def predict(self, x: Array) -> np.ndarray:
-        shape = self._image_shape(x)
-        self._check_bound()
-        if self._inference is None or self._inference.x.shape != shape:
-            self._inference = self._new_plan(shape, None)
-        plan = self._inference
+        plan = self._inference_plan(self._image_shape(x))
         logits = np.empty((len(x), *plan.y.shape), self.dtype)
-        for start in range(0, len(x), plan.batch_size):
-            part = slice(start, start + plan.batch_size)
-            program = plan.program(len(x[part]))
-            load(program.inputs, x[part])
-            self._run(program.begin, program.body)
-            unload(program.outputs, logits[part])
+        parts = [
+            (x[i : i + plan.batch_size], logits[i : i + plan.batch_size])
+            for i in range(0, len(x), plan.batch_size)
+        ]
+        programs = [plan.program(len(images)) for images, _ in parts]
+
+        def infer(worker: int, meeting: Meeting) -> None:
+            for program, (images, out) in zip(programs, parts, strict=True):
+                if worker < program.workers:  # it need not wait: no image depends on another
+                    load(program.inputs[worker], images)
+                    for stage in program.stages:
+                        run(stage.calls[worker])
+                    for rows, lanes in program.outputs[worker]:
+                        out[rows] = np.moveaxis(lanes, -1, 0)
+
+        with self._computing():
+            for program in programs[:1]:
+                run(program.begin)
+            self._workers.run(max((p.workers for p in programs), default=1), infer)
         return logits
+
+    def _inference_plan(self, image_shape: tuple[int, ...]) -> Plan:
+        """Return the plan for a shape, with room for one chunk of features a thread."""
+        self._check_bound()
+        if self._inference is None or self._inference.x.shape != image_shape:
+            tunables = self._tunables
+            size = tunables.threads * max(tunables.feature_lanes, tunables.lanes)
+            self._inference = Plan(self._layers, image_shape, self.dtype, size, tunables)
+        return self._inference
 
     # ------------------------------------------------------------------ running
 
-    def _run(self, *lists: Calls) -> None:
-        """Make the calls with BLAS on one thread and short ufunc buffers.
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Compute with BLAS on one thread and short ufunc buffers.
 
         The products are too small to share: with two threads, which wait for each other, a step
         took as long, and 2.4 times as long where others kept the machine busy.
@@ -278,9 +300,7 @@ class CompiledStep(Step):
             for library, number in threads:  # by hand: ``limit`` takes four times as long
                 if number != 1:
                     library.set_num_threads(1)
-            for calls in lists:
-                for call in calls:
-                    call()
+            yield
         finally:
             np.setbufsize(before)
             for library, number in threads:
@@ -316,20 +336,24 @@ class CompiledStep(Step):
         return f"{head}\n{self.plan.describe()}"
 
 
-def load(inputs: list[np.ndarray], x: np.ndarray) -> None:
+def work(program: Program, x: np.ndarray, worker: int, meeting: Meeting) -> None:
+    """Do a worker's part of a training step."""
+    load(program.inputs[worker], x)
+    for stage in program.stages[:-1]:
+        run(stage.calls[worker])
+        meeting.wait(worker, stage.once)
+    run(program.stages[-1].calls[worker])
+
+
+def run(calls: Calls) -> None:
+    for call in calls:
+        call()
+
+
+def load(inputs: list[tuple[slice, np.ndarray]], x: np.ndarray) -> None:
     """Copy images (N, ...) into their lanes; uint8 is divided by 255, as ``ToFloat`` does it."""
-    start = 0
-    for lanes in inputs:
-        images = np.moveaxis(x[start : start + lanes.shape[-1]], 0, -1)
-        start += lanes.shape[-1]
-        np.copyto(lanes, images, casting="same_kind" if x.dtype.kind == "f" else "safe")
+    for images, lanes in inputs:
+        part = np.moveaxis(x[images], 0, -1)
+        np.copyto(lanes, part, casting="same_kind" if x.dtype.kind == "f" else "safe")
         if x.dtype.kind == "u":
             np.divide(lanes, lanes.dtype.type(255), out=lanes)
-
-
-def unload(outputs: list[np.ndarray], y: np.ndarray) -> None:
-    """Copy what is in lanes to the rows of an array (N, ...)."""
-    start = 0
-    for lanes in outputs:
-        y[start : start + lanes.shape[-1]] = np.moveaxis(lanes, -1, 0)
-        start += lanes.shape[-1]

@@ -21,14 +21,17 @@ from threadpoolctl import threadpool_info
 from ..backend import processor
 from ..data import atomic_write
 from ..window import count
+from .workers import usable_cores
 
 CANDIDATES = {
+    "threads": (2, 4, 8),  # those that have a core each
     "lanes": (32, 64, 128),
     "feature_lanes": (256, 64),
     "gemm_limit": (10**6, 10**9),
     "buffer_size": (1024, 512, 8192),
 }
 GAIN = 0.97  # of the time of the best so far: less is noise
+LEAST = 16  # images for which a thread of its own pays
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,15 @@ class Tunables:
     buffer_size : int
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.
+    threads : int
+        Threads that share a step; see ``workers``.
     """
 
     lanes: int = 32
     feature_lanes: int = 256
     gemm_limit: int = 10**6
     buffer_size: int = 1024
+    threads: int = 1
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -109,7 +115,7 @@ def search(measure: Callable[[Tunables], float]) -> Tunables:
     for name, values in CANDIDATES.items():
         for value in values:
             candidate = dataclasses.replace(best, **{name: value})
-            if candidate == best:
+            if candidate == best or candidate.threads > usable_cores():
                 continue
             seconds = measure(candidate)
             if seconds < GAIN * least:
@@ -124,7 +130,12 @@ def machine() -> dict[str, str]:
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     ]
-    return {"cpu": processor(), "numpy": np.__version__, "blas": ", ".join(sorted(blas))}
+    return {
+        "cpu": processor(),
+        "cores": str(usable_cores()),
+        "numpy": np.__version__,
+        "blas": ", ".join(sorted(blas)),
+    }
 
 
 def cache_file() -> Path:

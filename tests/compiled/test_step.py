@@ -402,5 +402,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 def test_the_measurement_itself_finds_tunables(cache: Path) -> None:
     tunables = lenet_step(tunables=None).tunables
-    assert set(tunables) == {"lanes", "feature_lanes", "gemm_limit", "buffer_size"}
+    assert set(tunables) == {
+        "lanes",
+        "feature_lanes",
+        "gemm_limit",
+        "buffer_size",
+        "threads",
+    }
     assert lenet_step(tunables=tunables).tunables == tunables

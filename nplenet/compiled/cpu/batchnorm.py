@@ -214,8 +214,8 @@ class FrozenBatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
             calls.append(bind(np.multiply, dy, self.gain, out=rows(chunk[self.dx])))
         return calls
 
-    def end(self, chunks: int) -> Calls:
-        return [partial(self.set_gradients, chunks)]
+    def end(self, chunks: list[Chunk]) -> Calls:
+        return [partial(self.set_gradients, len(chunks))]
 
     def set_gradients(self, chunks: int) -> None:
         layer = self.layer

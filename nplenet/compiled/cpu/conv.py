@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ...layers import Conv2d
-from .operation import Array, Calls, Chunk, Limits, Operation, Value, accumulated, bind, bound, rows
+from .operation import Array, Calls, Chunk, Limits, Operation, Total, Value, bind, bound, rows
 
 TRANSPOSE_FROM = 8  # output channels: with 6 the copy takes longer than the product gains
 
@@ -43,7 +43,8 @@ class Conv2dLanes(Operation[Conv2d]):
         self.taps = self.scratch((self.read_rows, kw, c, ow))
         self.kernel = np.empty((f, kh, kw, c), x.dtype)
         self.bias = None if layer.bias is None else np.empty((f, 1), x.dtype)
-        self.dkernel = np.empty((self.k, f), x.dtype)
+        self.dkernel = Total(np.empty((self.k, f), x.dtype), limits)
+        self.dbias = None if layer.bias is None else Total(bound(layer.bias.grad), limits)
         self.row_products = self.scratch((oh, self.k, f), lanes=False)
         self.dkernel_part = self.scratch((self.k, f), lanes=False)
         self.bias_part = self.scratch((f,), lanes=False)
@@ -67,10 +68,11 @@ class Conv2dLanes(Operation[Conv2d]):
             weight = weight[:, :, ::-1]  # see tap_gradient
         self.dkernel_rows[...] = weight.transpose(1, 3, 2, 0)
 
-    def end(self, chunks: int) -> Calls:
+    def end(self, chunks: list[Chunk]) -> Calls:
         grad = bound(self.layer.weight.grad)
         f, c, kh, kw = grad.shape
-        return [partial(np.copyto, grad, self.dkernel.reshape(kh, kw, c, f).transpose(3, 2, 0, 1))]
+        dkernel = self.dkernel.array.reshape(kh, kw, c, f)
+        return [*super().end(chunks), partial(np.copyto, grad, dkernel.transpose(3, 2, 0, 1))]
 
     # ------------------------------------------------------------------ forward
 
@@ -111,10 +113,10 @@ class Conv2dLanes(Operation[Conv2d]):
 
     def backward(self, chunk: Chunk) -> Calls:
         calls = self.weight_gradient(chunk)
-        if self.layer.bias is not None:
+        if self.dbias is not None:
             dy = rows(chunk[self.dy])
             total = partial(np.matmul, dy, np.ones(dy.shape[1], dy.dtype))
-            calls += accumulated(chunk, self.layer.bias.grad, chunk[self.bias_part], total)
+            calls += self.dbias.add(chunk, chunk[self.bias_part], total)
         if self.dx is not None:
             calls += self.tap_gradient(chunk) + self.input_gradient(chunk)
         return calls
@@ -135,7 +137,7 @@ class Conv2dLanes(Operation[Conv2d]):
         products = chunk[self.row_products]
         calls.append(bind(np.matmul, windows, columns, out=products))
         total = partial(np.add.reduce, products, axis=0)
-        return calls + accumulated(chunk, self.dkernel, chunk[self.dkernel_part], total)
+        return calls + self.dkernel.add(chunk, chunk[self.dkernel_part], total)
 
     def tap_gradient(self, chunk: Chunk) -> Calls:
         """dtaps[h] = sum over kh of kernel[kh]^T (C*KW, F) @ dy[h - kh] (F, P).

@@ -7,20 +7,18 @@ from functools import partial
 import numpy as np
 
 from ...layers import Dense
-from .operation import Calls, Chunk, Limits, Operation, Value, accumulated, bind, bound
+from .operation import Calls, Chunk, Limits, Operation, Total, Value, bind, bound
 
 
 class DenseLanes(Operation[Dense]):
-    """y (O, n) = weight (O, I) @ x (I, n) + bias; dweight = dy @ x^T; dx = weight^T @ dy.
-
-    The first chunk writes its gradients straight into the parameters, so that they need not be
-    zeroed; the others are added.
-    """
+    """y (O, n) = weight (O, I) @ x (I, n) + bias; dweight = dy @ x^T; dx = weight^T @ dy."""
 
     def __init__(self, layer: Dense, x: Value, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.weight = bound(layer.weight.data)
         self.bias = None if layer.bias is None else bound(layer.bias.data)[:, None]
+        self.dweight = Total(bound(layer.weight.grad), limits)
+        self.dbias = None if layer.bias is None else Total(bound(layer.bias.grad), limits)
         self.part = self.scratch(layer.weight.data.shape, lanes=False)
         self.bias_part = self.scratch((layer.out_features,), lanes=False)
 
@@ -32,12 +30,11 @@ class DenseLanes(Operation[Dense]):
         return calls
 
     def backward(self, chunk: Chunk) -> Calls:
-        x, dy, layer = chunk[self.x], chunk[self.dy], self.layer
-        product = partial(np.matmul, dy, x.T)
-        calls = accumulated(chunk, layer.weight.grad, chunk[self.part], product)
-        if layer.bias is not None:
+        x, dy = chunk[self.x], chunk[self.dy]
+        calls = self.dweight.add(chunk, chunk[self.part], partial(np.matmul, dy, x.T))
+        if self.dbias is not None:
             total = partial(np.matmul, dy, np.ones(chunk.lanes, dy.dtype))
-            calls += accumulated(chunk, layer.bias.grad, chunk[self.bias_part], total)
+            calls += self.dbias.add(chunk, chunk[self.bias_part], total)
         if self.dx is not None:
             calls.append(bind(np.matmul, self.weight.T, dy, out=chunk[self.dx]))
         return calls

@@ -15,28 +15,34 @@ from .operation import Array, Calls, Chunk, Limits, Operation, Value, bind
 class DropoutLanes(Operation[Dropout]):
     """y = x * mask, dx = dy * mask; one key for the mask of the whole batch, as in the textbook.
 
-    The random words are the only array that a step makes: NumPy's generators can't fill a given
-    one.
+    Each chunk makes its part of it. The random words are the only array that a step makes: NumPy's
+    generators can't fill a given one.
     """
 
     def __init__(self, layer: Dropout, x: Value, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.masks = np.empty((limits.images, *x.shape), x.dtype)
+        self.key = 0
 
     def begin(self, images: int) -> Calls:
-        return [partial(self.draw, self.masks[:images])]
+        return [self.draw_key]
 
-    def draw(self, masks: Array) -> None:
-        """Fill the masks of a batch, (N, ...), with 0 and the scale."""
+    def draw_key(self) -> None:
+        self.key = int(self.layer.rng.integers(2**64, dtype=np.uint64))
+
+    def draw(self, masks: Array, start: int) -> None:
+        """Fill the masks of a chunk, (n, ...), with 0 and the scale; it begins at image start."""
         layer = self.layer
-        key = int(layer.rng.integers(2**64, dtype=np.uint64))
-        first = layer.group.start * prod(self.x.shape)
-        kept = keep_mask(key, masks.size, round(layer.p * 2**32), first).reshape(masks.shape)
+        first = (layer.group.start + start) * prod(self.x.shape)
+        kept = keep_mask(self.key, masks.size, round(layer.p * 2**32), first).reshape(masks.shape)
         scale = 1.0 / (1.0 - layer.p) if layer.p < 1.0 else 0.0
         np.multiply(kept, masks.dtype.type(scale), out=masks)
 
     def forward(self, chunk: Chunk) -> Calls:
-        return [bind(np.multiply, chunk[self.x], self.mask(chunk), out=chunk[self.y])]
+        return [
+            partial(self.draw, self.masks[chunk.images], chunk.start),
+            bind(np.multiply, chunk[self.x], self.mask(chunk), out=chunk[self.y]),
+        ]
 
     def backward(self, chunk: Chunk) -> Calls:
         dy = chunk[self.dy]

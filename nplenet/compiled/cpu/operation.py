@@ -96,6 +96,8 @@ class Chunk:
     ----------
     index, start, lanes : int
         Which chunk it is, its first image, how many images.
+    worker, first : int, bool
+        Which thread works on it, and whether it is the first of that thread's chunks.
     batch : int
         How many images the whole batch has.
     """
@@ -106,9 +108,12 @@ class Chunk:
         start: int,
         lanes: int,
         batch: int,
+        worker: int,
+        first: bool,
         array_of: Callable[[Value, Chunk], Array],
     ) -> None:
         self.index, self.start, self.lanes, self.batch = index, start, lanes, batch
+        self.worker, self.first = worker, first
         self._array_of = array_of
 
     def __getitem__(self, value: Value) -> Array:
@@ -125,14 +130,15 @@ class Limits:
 
     Attributes
     ----------
-    images, chunks : int
-        The most images and chunks in a batch.
+    images, chunks, workers : int
+        The most images and chunks in a batch, and threads that work on them.
     gemm : int
         The most multiply-adds of a single matrix product of a convolution.
     """
 
     images: int
     chunks: int
+    workers: int
     gemm: int
 
 
@@ -205,9 +211,14 @@ class Operation(Generic[L]):
     def after_sums(self, chunks: list[Chunk]) -> Calls:
         raise NotImplementedError
 
-    def end(self, chunks: int) -> Calls:
+    def end(self, chunks: list[Chunk]) -> Calls:
         """Return what is done once a step, after the last chunk."""
-        return []
+        workers = 1 + max((chunk.worker for chunk in chunks), default=0)
+        return [call for total in self.totals() for call in total.end(workers)]
+
+    def totals(self) -> list[Total]:
+        """Return the sums over all chunks."""
+        return [value for value in vars(self).values() if isinstance(value, Total)]
 
 
 class InPlace(Operation[L]):
@@ -232,19 +243,28 @@ def bind(ufunc: np.ufunc, *inputs: Any, out: Array) -> Call:
     return partial(ufunc, *inputs, out)
 
 
-def accumulated(chunk: Chunk, total: Array, part: Array, compute: Callable[..., object]) -> Calls:
-    """Return calls that set ``total`` to, or in later chunks raise it by, what is computed.
+class Total:
+    """An array that sums what the chunks give.
 
-    Parameters
-    ----------
-    total, part : array
-        Of one shape; ``part`` is scratch.
-    compute : callable
-        Takes ``out=``.
+    A worker's first chunk sets its sum, so that nothing need be zeroed, and its others add to it.
+    Worker 0 sums in ``array`` itself; the others' sums are added to it at the end of a step.
     """
-    if chunk.index == 0:
-        return [partial(compute, out=total)]
-    return [partial(compute, out=part), bind(np.add, total, part, out=total)]
+
+    def __init__(self, array: Array, limits: Limits) -> None:
+        self.array = array
+        self._sums = [array, *(np.empty_like(array) for _ in range(limits.workers - 1))]
+
+    def add(self, chunk: Chunk, part: Array, compute: Callable[..., object]) -> Calls:
+        """Return the calls that add what ``compute(out=...)`` computes; ``part`` is scratch."""
+        own = self._sums[chunk.worker]
+        if chunk.first:
+            return [partial(compute, out=own)]
+        return [partial(compute, out=part), bind(np.add, own, part, out=own)]
+
+    def end(self, workers: int) -> Calls:
+        """Return the calls that put the sums of the workers together."""
+        others = self._sums[1:workers]
+        return [bind(np.add, self.array, each, out=self.array) for each in others]
 
 
 def rows(array: Array) -> Array:
