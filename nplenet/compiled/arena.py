@@ -128,7 +128,7 @@ class Arena:
         lanes, buffer = self.most.lanes_of(value.wide), value.buffer
         buffer.size = max(buffer.size, -(-value.nbytes(lanes) // ALIGNMENT) * ALIGNMENT)
         self._uses.setdefault(buffer, []).append(self._now)
-        return np.empty((*value.shape, chunk.lanes) if value.lanes else value.shape, value.dtype)
+        return np.empty((*value.stored, chunk.lanes) if value.lanes else value.shape, value.dtype)
 
     def _array(self, value: Value, chunk: Chunk) -> np.ndarray:
         """Return the array of a value for a chunk; of features, the columns of its images."""
@@ -140,7 +140,7 @@ class Arena:
         if not value.lanes:
             return memory.reshape(value.shape)
         first = chunk.start - index * whole
-        return memory.reshape(*value.shape, lanes)[..., first : first + chunk.lanes]
+        return memory.reshape(*value.stored, lanes)[..., first : first + chunk.lanes]
 
 
 def moments(uses: Sequence[tuple[int, int]], scratch: bool) -> set[tuple[int, int]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from .cpu import (
 )
 from .tuning import Tunables
 
+APART = 16  # numbers between two rows of pixels, whose distance is no power of two then
 MODAL = (Dropout, BatchNorm1d, BatchNorm2d)
 """Layers whose operations depend on their ``training`` flag."""
 
@@ -60,12 +62,14 @@ class Stage:
 class Program:
     """The calls for one number of images, and where their inputs and outputs lie.
 
-    ``inputs`` and ``outputs`` are, for each worker, pairs of images and their array (..., n).
+    ``inputs`` and ``outputs`` are, for each worker, pairs of images and their array (..., n), and
+    ``rows`` has room for the images of a chunk, one a row.
     """
 
     workers: int
     begin: Calls
     inputs: list[list[tuple[slice, np.ndarray]]]
+    rows: np.ndarray
     stages: list[Stage]
     end: Calls
     outputs: list[list[tuple[slice, np.ndarray]]]
@@ -112,6 +116,8 @@ class Plan:
             self.operations = training_operations(layers, self.x, limits)
             self.loss = CrossEntropyLanes(loss, self.y, batch_size)
             self.passes = training_passes(self.operations, self.loss)
+        widest, pixels = cut.lanes_of(self.x.wide), prod(image_shape)
+        self.rows = np.empty((cut.workers, widest, pixels + APART), dtype)
         self._trace()
         self._programs: dict[int, Program] = {}
 
@@ -146,6 +152,7 @@ class Plan:
             workers,
             begin=[call for o in self.operations for call in o.begin(images)],
             inputs=places(self.x),
+            rows=self.rows,
             stages=stages,
             end=[call for o in self.operations for call in o.end(chunks[o.x.wide])],
             outputs=places(self.y),

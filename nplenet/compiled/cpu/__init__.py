@@ -53,6 +53,7 @@ LANES: dict[type[Layer], Any] = {
 
 AnyOperation = Operation[Any]
 NORMS = (BatchNorm1d, BatchNorm2d)
+THIN = 8  # output channels of a convolution that gains by blocks
 
 
 def training_operations(layers: Sequence[Layer], x: Value, limits: Limits) -> list[AnyOperation]:
@@ -70,14 +71,23 @@ def next_for_training(
     waiting: Sequence[Layer], x: Value, limits: Limits
 ) -> tuple[AnyOperation, int]:
     """Return the operation of the first layer, or first few, and how many layers it stands for."""
-    match waiting[:3]:
-        case [BatchNorm2d(training=True) as norm, ReLU(), AvgPool2d() as pool]:
+    match waiting[:4]:
+        case [BatchNorm2d(training=True) as norm, ReLU(), AvgPool2d() as pool, *_]:
             if can_be_fused(pool, *x.shape[1:]):
                 return BatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
+        case [Conv2d() as conv, BatchNorm2d(training=True), ReLU(), AvgPool2d() as pool]:
+            if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
+                return Conv2dLanes(conv, x, limits, block_for(conv, pool)), 1
     layer = waiting[0]
     if isinstance(layer, NORMS) and not layer.training:
         return FrozenBatchNormLanes(layer, x, limits), 1
     return LANES[type(layer)](layer, x, limits), 1
+
+
+def block_for(conv: Conv2d, pool: AvgPool2d) -> int:
+    """Return the ``block`` of a convolution before a fused pooling: the columns of a window."""
+    columns = pool.window.size[1]
+    return columns if columns == 2 and conv.out_channels <= THIN else 1
 
 
 def inference_operations(layers: Sequence[Layer], x: Value, limits: Limits) -> list[AnyOperation]:
@@ -101,7 +111,8 @@ def next_for_inference(
                 return FrozenBatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
         case [Conv2d() as conv, BatchNorm2d(), ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                return Conv2dLanes(conv, x, limits), 1  # the batch norm goes with the pooling
+                # the batch norm goes with the pooling
+                return Conv2dLanes(conv, x, limits, block_for(conv, pool)), 1
     match waiting[:2]:
         case [Conv2d() as conv, BatchNorm2d() as norm]:
             return FoldedConv2dLanes(conv, norm, x, limits), 2

@@ -38,12 +38,14 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
     def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: Value, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         channels = x.shape[0]
-        self.moments = np.empty((2, limits.chunks, channels, prod(x.shape[1:2])), x.dtype)
+        image_rows = prod(x.stored[1:-1] or x.shape[1:])
+        self.moments = np.empty((2, limits.chunks, channels, image_rows), x.dtype)
         self.parts = np.empty((2, limits.chunks, channels), x.dtype)
         self.sums, self.squares = self.parts  # in backward: the sums of dy and of dy * (x - mean)
         self.numbers = prod(x.shape[1:])  # of a channel in an image
         self.centered = self.scratch(x.shape)
         self.mean, self.inverse_std = np.empty((2, channels))
+        self.both = np.empty((2, channels))  # means over the batch of dy and of dy * xhat
         self.center, self.gain, self.shift = np.empty((3, channels, 1), x.dtype)
         self.rounded_mean, self.dy_gain, self.x_gain, self.dx_shift = np.empty(
             (4, channels, 1), x.dtype
@@ -77,10 +79,11 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
                 f"{self.layer} needs more than one value a channel to train, "
                 f"got {(images, *self.x.shape)}"
             )
-        mean, mean_square = group.sum(totals(self.moments, len(pairs)).sum(axis=2)) / m
+        moments = self.moments[:, : len(pairs)]
+        mean, mean_square = group.sum(np.add.reduce(moments, axis=(1, 3), dtype=np.float64)) / m
         square = mean * mean
         var = mean_square - square
-        self.distant = bool((square > FAR * var).any())
+        self.distant = np.count_nonzero(square > FAR * var) > 0
         if self.distant:
             mean, var = self.exact_statistics(pairs, mean, m)
         layer = self.layer
@@ -152,12 +155,16 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         """Write the parameters' gradients, of this rank, and make the columns, of all ranks."""
         layer = self.layer
         layer.weight.grad[...], layer.bias.grad[...] = sum_dy_xhat, sum_dy
-        sum_dy, sum_dy_xhat = layer.group.sum(np.stack([sum_dy, sum_dy_xhat]))
-        m = layer.group.total(images) * self.numbers
+        self.both[0], self.both[1] = sum_dy, sum_dy_xhat
+        mean_dy, mean_dy_xhat = layer.group.sum(self.both) / (
+            layer.group.total(images) * self.numbers
+        )
         scale = bound(layer.weight.data) * self.inverse_std
         self.dy_gain[:, 0] = scale
-        self.x_gain[:, 0] = -scale * self.inverse_std * sum_dy_xhat / m
-        self.dx_shift[:, 0] = -scale * sum_dy / m
+        np.negative(scale, out=scale)
+        np.multiply(scale, mean_dy, out=self.dx_shift[:, 0], casting="same_kind")
+        scale *= self.inverse_std
+        np.multiply(scale, mean_dy_xhat, out=self.x_gain[:, 0], casting="same_kind")
 
     def backward(self, chunk: Chunk) -> Calls:
         """dx = dy_gain * dy + x_gain * (x - mean) + dx_shift: the textbook's three terms."""

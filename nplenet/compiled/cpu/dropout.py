@@ -22,6 +22,7 @@ class DropoutLanes(Operation[Dropout]):
     def __init__(self, layer: Dropout, x: Value, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.masks = np.empty((limits.images, *x.shape), x.dtype)
+        self.generators = [np.random.Philox(0) for _ in range(limits.workers)]
         self.key = 0
 
     def begin(self, images: int) -> Calls:
@@ -30,17 +31,18 @@ class DropoutLanes(Operation[Dropout]):
     def draw_key(self) -> None:
         self.key = int(self.layer.rng.integers(2**64, dtype=np.uint64))
 
-    def draw(self, masks: Array, start: int) -> None:
+    def draw(self, masks: Array, start: int, worker: int) -> None:
         """Fill the masks of a chunk, (n, ...), with 0 and the scale; it begins at image start."""
         layer = self.layer
         first = (layer.group.start + start) * prod(self.x.shape)
-        kept = keep_mask(self.key, masks.size, round(layer.p * 2**32), first).reshape(masks.shape)
+        threshold, philox = round(layer.p * 2**32), self.generators[worker]
+        kept = keep_mask(self.key, masks.size, threshold, first, philox).reshape(masks.shape)
         scale = 1.0 / (1.0 - layer.p) if layer.p < 1.0 else 0.0
         np.multiply(kept, masks.dtype.type(scale), out=masks)
 
     def forward(self, chunk: Chunk) -> Calls:
         return [
-            partial(self.draw, self.masks[chunk.images], chunk.start),
+            partial(self.draw, self.masks[chunk.images], chunk.start, chunk.worker),
             bind(np.multiply, chunk[self.x], self.mask(chunk), out=chunk[self.y]),
         ]
 

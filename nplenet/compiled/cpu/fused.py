@@ -50,14 +50,14 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def __init__(self, layer: BatchNorm2d, pool: AvgPool2d, x: Value, limits: Limits) -> None:
         self.pool = pool
         super().__init__(layer, x, limits)
-        c, _, w = x.shape
+        c, h, w = x.shape
         _, oh, ow = self.y.shape
-        kh, kw = pool.window.size
         self.size = prod(pool.window.size)
-        self.by_row, self.by_column = (c, oh, kh), (c, oh, ow, kw)
-        self.full, self.half = self.scratch(x.shape), self.scratch((c, oh, w))
-        self.half_count = self.scratch((c, oh, w), np.uint8)
-        self.active, self.count = Value(x.shape, np.int8), Value(self.y.shape, np.uint8)
+        half_shape = (c, oh, w) if x.split == 1 else (c, h, ow)
+        self.full, self.half = self.scratch(x.shape, split=x.split), self.scratch(half_shape)
+        self.half_count = self.scratch(half_shape, np.uint8)
+        self.active = Value(x.shape, np.int8, split=x.split)
+        self.count = Value(self.y.shape, np.uint8)
         self.quarter = self.scratch(self.y.shape)
         self.low, self.high = np.empty((2, c, 1), x.dtype)
 
@@ -73,15 +73,19 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def make_columns(self) -> None:
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         gain = weight * self.inverse_std
-        usable = ~(np.abs(gain) <= TINY * np.abs(bias))  # NaN is, and shows
-        t = self.mean - np.divide(bias, gain, out=np.zeros_like(gain), where=usable)
+        flat = np.abs(gain) <= TINY * np.abs(bias)  # NaN is not, and shows
+        some_flat = np.count_nonzero(flat) > 0
+        t = self.mean - (bias / np.where(flat, 1.0, gain) if some_flat else bias / gain)
         rising = gain > 0
         self.low[:, 0], self.high[:, 0] = np.where(rising, t, -np.inf), np.where(rising, np.inf, t)
-        self.center[:, 0] = t
-        self.gain[:, 0] = gain / self.size
-        self.shift[...] = 0.0 if self.distant else -self.gain * self.window_of(self.center)
-        if not usable.all():
-            flat = ~usable
+        self.center[:, 0], self.rounded_mean[:, 0] = t, self.mean
+        gain /= self.size
+        self.gain[:, 0] = gain
+        if self.distant:
+            self.shift.fill(0)
+        else:
+            np.multiply(self.gain, -self.window_of(self.center), out=self.shift)
+        if some_flat:
             self.center[flat], self.gain[flat] = 0, 0
             self.shift[flat, 0] = np.maximum(bias[flat], 0)
             self.low[flat, 0] = self.high[flat, 0] = bias[flat] > 0  # off center, so active
@@ -92,8 +96,10 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         So y is exactly 0 where no x is active. If it were 1e-9, so were gradients of weights behind
         it, which Adam would make a whole step of.
         """
-        kh, kw = self.pool.window.size
-        return reduce(np.add, [reduce(np.add, [number] * kh)] * kw)
+        first, then = self.pool.window.size
+        if self.x.split > 1:
+            first, then = then, first
+        return reduce(np.add, [reduce(np.add, [number] * first)] * then)
 
     def clipped(self, chunk: Chunk) -> Calls:
         x, full = rows(chunk[self.x]), rows(chunk[self.full])
@@ -153,8 +159,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         sum_dy, sum_dy_y = totals(self.parts, chunks)
         sum_dy /= self.size
-        self.rounded_mean[:, 0] = self.mean
-        if (np.abs(weight) > SMALL * np.abs(bias)).all():
+        if np.count_nonzero(np.abs(weight) <= SMALL * np.abs(bias)) == 0:
             sum_dy_xhat = (sum_dy_y - bias * sum_dy) / weight
         else:
             for call in exact:
@@ -174,19 +179,33 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         if self.dx is None:
             return []
         x, dx, dy, full = (rows(chunk[v]) for v in (self.x, self.dx, self.dy, self.full))
-        half, mask = chunk[self.half], integers(full)
-        spread = half.reshape(*self.by_column, -1)
-        by_row = mask.reshape(*self.by_row, -1)
-        whole_rows = integers(half).reshape(*self.by_row[:2], 1, -1)
         return [
             bind(np.multiply, dy, self.dy_gain, out=dy),
-            partial(np.copyto, spread, chunk[self.dy][:, :, :, None]),
-            partial(np.copyto, mask, rows(chunk[self.active])),
-            bind(np.bitwise_and, by_row, whole_rows, out=by_row),
+            partial(np.copyto, integers(full), rows(chunk[self.active])),
+            *self.masked(chunk),
             partial(self.scale_x, x, dx),
             bind(np.add, dx, full, out=dx),
             bind(np.add, dx, self.dx_shift, out=dx),
         ]
+
+    def masked(self, chunk: Chunk) -> Calls:
+        """Return the calls that put dy, where the masks in ``full`` let it through, in their place.
+
+        The rows of dy, and where the columns of a window lie apart dy as it is, are long enough to
+        be repeated by broadcasting.
+        """
+        dy, mask, half = integers(chunk[self.dy]), integers(chunk[self.full]), chunk[self.half]
+        c, oh, ow, n = dy.shape
+        kh, kw = self.pool.window.size
+        if self.x.split > 1:
+            windows, gradients = (c, kw, oh, kh, ow * n), (c, 1, oh, 1, ow * n)
+            calls: Calls = []
+        else:
+            windows, gradients = (c, oh, kh, ow * kw * n), (c, oh, 1, ow * kw * n)
+            spread = integers(half).reshape(c, oh, ow, kw, n)
+            calls, dy = [partial(np.copyto, spread, dy[:, :, :, None])], integers(half)
+        mask = mask.reshape(windows)
+        return [*calls, bind(np.bitwise_and, mask, dy.reshape(gradients), out=mask)]
 
     def scale_x(self, x: Array, out: Array) -> None:
         if self.distant:

@@ -64,6 +64,9 @@ class Value:
         Whether the lanes follow as last axis.
     disposable : bool
         Whether the next operation may write its output over it: nobody reads it in backward.
+    split : int
+        Column w of images (C, H, W) lies at [:, w % split, :, w // split]: as (C, split, H,
+        W / split), if split is more than 1.
     """
 
     def __init__(
@@ -74,16 +77,25 @@ class Value:
         lanes: bool = True,
         disposable: bool = False,
         scratch: bool = False,
+        split: int = 1,
         buffer: Buffer | None = None,
     ) -> None:
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self.lanes, self.disposable = lanes, disposable
+        self.lanes, self.disposable, self.split = lanes, disposable, split
         self.buffer = buffer or Buffer(self.wide, scratch)
 
     @property
     def wide(self) -> bool:
         """Whether it holds features, of which a chunk has more images."""
         return self.lanes and len(self.shape) <= 1
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape in which it is stored, without the lanes."""
+        if self.split == 1:
+            return self.shape
+        c, h, w = self.shape
+        return c, self.split, h, w // self.split
 
     def nbytes(self, lanes: int) -> int:
         return prod(self.shape) * self.dtype.itemsize * (lanes if self.lanes else 1)
@@ -181,13 +193,18 @@ class Operation(Generic[L]):
         self.dx = self.make_gradient() if wanted else None
 
     def make_gradient(self) -> Value:
-        return Value(self.x.shape, self.x.dtype)
+        return Value(self.x.shape, self.x.dtype, split=self.x.split)
 
     def scratch(
-        self, shape: Sequence[int], dtype: npt.DTypeLike | None = None, *, lanes: bool = True
+        self,
+        shape: Sequence[int],
+        dtype: npt.DTypeLike | None = None,
+        *,
+        lanes: bool = True,
+        split: int = 1,
     ) -> Value:
         """Return a value for the use of one call list, of the dtype of x unless told otherwise."""
-        return Value(shape, dtype or self.x.dtype, lanes=lanes, scratch=True)
+        return Value(shape, dtype or self.x.dtype, lanes=lanes, scratch=True, split=split)
 
     def begin(self, images: int) -> Calls:
         """Return what is done once a step, before the first chunk."""

@@ -107,14 +107,22 @@ def tile_sums(full: Array, half: Array, out: Array) -> Calls:
     """Return the calls that sum over windows that tile the image: first whole rows, then columns.
 
     The rows are long, so that takes 1.1 us for the 4704 numbers of an image in windows of 2x2,
-    where adding the taps takes 1.6.
+    where adding the taps takes 1.6. Where the columns of a window lie apart (see ``Value.split``),
+    these are added first, and that takes 0.8.
 
     Parameters
     ----------
     full, half, out : array (C, H, W, n), (C, OH, W, n) and (C, OH, OW, n)
-        ``half`` is scratch.
+        ``half`` is scratch. With ``full`` as (C, KW, H, OW, n) it is (C, H, OW, n).
     """
     c, oh, ow, n = out.shape
+    if full.ndim > half.ndim:
+        parts = full.reshape(c, -1, half[0].size)
+        pairs = half.reshape(c, oh, -1, ow * n)
+        return [
+            *added([parts[:, i] for i in range(parts.shape[1])], half.reshape(c, -1)),
+            *added([pairs[:, :, i] for i in range(pairs.shape[2])], out.reshape(c, oh, -1)),
+        ]
     by_row = full.reshape(c, oh, -1, full.shape[2] * n)
     by_column = half.reshape(c, oh, ow, -1, n)
     row_sums = half.reshape(c, oh, -1)
