@@ -83,7 +83,7 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         mean, mean_square = group.sum(np.add.reduce(moments, axis=(1, 3), dtype=np.float64)) / m
         square = mean * mean
         var = mean_square - square
-        self.distant = np.count_nonzero(square > FAR * var) > 0
+        self.distant = bool(np.count_nonzero(square > FAR * var))
         if self.distant:
             mean, var = self.exact_statistics(pairs, mean, m)
         layer = self.layer

@@ -13,7 +13,19 @@ from numpy.lib.stride_tricks import as_strided
 
 from ...layers import Conv2d
 from ...window import Window
-from .operation import Array, Calls, Chunk, Limits, Operation, Total, Value, bind, bound, rows
+from .operation import (
+    Array,
+    Calls,
+    Chunk,
+    Limits,
+    Operation,
+    Total,
+    Value,
+    Watch,
+    bind,
+    bound,
+    rows,
+)
 from .pooling import added
 
 TRANSPOSE_FROM = 16  # output channels: with 6 or 12 the copy takes longer than the product gains
@@ -53,6 +65,8 @@ class Conv2dLanes(Operation[Conv2d]):
         self.read_rows = (oh - 1) * sh + kh  # of the frame; what lies below is never read
         self.frame = self.scratch((c, *frame))
         self.taps = self.scratch((self.read_rows, kw, c, ow))
+        self.parameters = [p.data for p in layer.parameters()]
+        self.watch = Watch(*self.parameters)
         self.kernel = np.zeros((f, kh, kw, c), x.dtype)
         self.bias = None if layer.bias is None else np.empty((self.y.shape[0], 1), x.dtype)
         self.dkernel = Total(np.empty((self.k, f), x.dtype), limits)
@@ -73,6 +87,8 @@ class Conv2dLanes(Operation[Conv2d]):
     def load(self) -> None:
         """Bring the weights into the orders in which the products take them."""
         weight = bound(self.layer.weight.data)
+        if not self.watch.changed(*self.parameters):
+            return
         for part in self.weights_in(self.kernel.transpose(0, 3, 1, 2)):
             part[...] = weight
         if self.bias is not None and self.layer.bias is not None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from functools import partial, reduce
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from ...layers import AvgPool2d, BatchNorm2d
 from .batchnorm import FAR, TINY, BatchNormLanes, images_in, totals
-from .operation import Array, Call, Calls, Chunk, Limits, Value, bind, bound, integers, rows
+from .operation import Array, Call, Calls, Chunk, Limits, Value, Watch, bind, bound, integers, rows
 from .pooling import tile_sums, tiles
 
 MOST = 255  # pixels of a window, which are counted in bytes
@@ -198,14 +199,14 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         c, oh, ow, n = dy.shape
         kh, kw = self.pool.window.size
         if self.x.split > 1:
-            windows, gradients = (c, kw, oh, kh, ow * n), (c, 1, oh, 1, ow * n)
-            calls: Calls = []
-        else:
-            windows, gradients = (c, oh, kh, ow * kw * n), (c, oh, 1, ow * kw * n)
-            spread = integers(half).reshape(c, oh, ow, kw, n)
-            calls, dy = [partial(np.copyto, spread, dy[:, :, :, None])], integers(half)
-        mask = mask.reshape(windows)
-        return [*calls, bind(np.bitwise_and, mask, dy.reshape(gradients), out=mask)]
+            by_row, dy = mask.reshape(c, kw, oh, kh, -1), dy.reshape(c, 1, oh, 1, -1)
+            return [bind(np.bitwise_and, by_row, dy, out=by_row)]
+        spread = integers(half).reshape(c, oh, ow, kw, n)
+        by_row, whole_rows = mask.reshape(c, oh, kh, -1), integers(half).reshape(c, oh, 1, -1)
+        return [
+            partial(np.copyto, spread, dy[:, :, :, None]),
+            bind(np.bitwise_and, by_row, whole_rows, out=by_row),
+        ]
 
     def scale_x(self, x: Array, out: Array) -> None:
         if self.distant:
@@ -218,10 +219,21 @@ class FrozenBatchNormReLUAvgPoolLanes(BatchNormReLUAvgPoolLanes):
 
     barrier = False
 
+    def __init__(self, layer: BatchNorm2d, pool: AvgPool2d, x: Value, limits: Limits) -> None:
+        super().__init__(layer, pool, x, limits)
+        self.watch = Watch(*self.state())
+
+    def state(self) -> list[Any]:
+        """Return the arrays of the layer that decide what it computes."""
+        layer = self.layer
+        return [layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var]
+
     def begin(self, images: int) -> Calls:
         return [self.load]
 
     def load(self) -> None:
+        if not self.watch.changed(*self.state()):
+            return
         layer = self.layer
         self.mean = layer.running_mean.astype(np.float64)
         self.inverse_std = 1.0 / np.sqrt(layer.running_var.astype(np.float64) + layer.eps)

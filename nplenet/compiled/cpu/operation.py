@@ -260,6 +260,20 @@ def bind(ufunc: np.ufunc, *inputs: Any, out: Array) -> Call:
     return partial(ufunc, *inputs, out)
 
 
+class Watch:
+    """Says whether arrays have changed, so that what is made of them need not be made each time."""
+
+    def __init__(self, *arrays: Any) -> None:
+        size = sum(array.size for array in arrays)
+        self._now, self._seen = np.full((2, size), np.nan, arrays[0].dtype)
+
+    def changed(self, *arrays: Any) -> bool:
+        """Say whether the arrays hold other numbers than the last time; at first they do."""
+        np.concatenate([array.ravel() for array in arrays], out=self._now)
+        self._now, self._seen = self._seen, self._now
+        return not np.array_equal(self._now, self._seen)
+
+
 class Total:
     """An array that sums what the chunks give.
 
