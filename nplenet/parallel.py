@@ -134,7 +134,9 @@ class MpiGroup(Group):
         self.here = communicator.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine
         self.seconds = seconds
         self._in_place, self._max = MPI.IN_PLACE, MPI.MAX
-        self._total = 0
+        self._counts = np.zeros(self.size, np.int64)
+        self._counting: Any = None  # a request of MPI on its way
+        self._start = self._total = 0
         self._nccl: Any = None
         self._spent, self._waiting, self._watched = 0.0, False, False
         self._left = threading.Event()
@@ -144,10 +146,29 @@ class MpiGroup(Group):
 
     def begin(self, images: int) -> None:
         self._watched = True
-        counts = self.gather(images)
-        self.start, self._total = sum(counts[: self.rank]), sum(counts)
+        """Tell the others how many images this rank has; their numbers are waited for when asked.
+
+        Meanwhile the first layers are computed.
+        """
+        self._finish_counting()
+        self._counts[self.rank] = images
+        self._counting = self.communicator.Iallgather(self._in_place, self._counts)
+
+    def _finish_counting(self) -> None:
+        if self._counting is not None:
+            with self._in_mpi():
+                self._counting.Wait()
+            self._counting = None
+            counts = self._counts.tolist()
+            self._start, self._total = sum(counts[: self.rank]), sum(counts)
+
+    @property
+    def start(self) -> int:  # type: ignore[override]  # the same, computed
+        self._finish_counting()
+        return self._start
 
     def total(self, images: int) -> int:
+        self._finish_counting()
         return self._total
 
     def sum(self, array: Array) -> Array:
@@ -263,14 +284,14 @@ class Nccl:
 def _take_cores(here: Any) -> None:
     """Keep a rank on its share of the cores, or it may come to lie on one with another.
 
-    Not where mpiexec has given them out, or where there are more ranks than cores.
+    Not where mpiexec has given them out. Ranks that are more than the cores share one with others.
     """
     if sys.platform != "linux":
         return
     cores = sorted(os.sched_getaffinity(0))
-    if here.allgather(cores).count(cores) == here.size <= len(cores):
+    if here.allgather(cores).count(cores) == here.size:
         first, last = (len(cores) * rank // here.size for rank in (here.rank, here.rank + 1))
-        os.sched_setaffinity(0, cores[first:last])
+        os.sched_setaffinity(0, cores[first : max(last, first + 1)])
 
 
 @contextmanager
