@@ -26,6 +26,7 @@ __all__ = [
     "RandomGrayscale",
     "RandomInvert",
     "RandomRotation",
+    "Rotations",
     "ToFloat",
     "apply_rotation",
     "augment_batch",
@@ -76,7 +77,7 @@ def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
         For images of another dtype or shape, an angle that is not finite, a count of angles other
         than N, a fill outside 0 ... 255.
     """
-    _check_images("rotate", images)
+    check_images("rotate", images)
     _check_fill("rotate", fill)
     count, _, height, width = images.shape
     angles = np.asarray(angles, dtype=np.float64)
@@ -156,13 +157,6 @@ def _coefficients_of(angle: float, height: int, width: int) -> list[int]:
 def apply_rotation(images: Array, coefficients: Array, fill: int) -> Array:
     """Read every output pixel from the source pixel that ``rotation_coefficients`` names.
 
-    An affine map is a matrix product, and matrix products are what runs fastest: the rows
-    [A0 A1 A2] and [A3 A4 A5] times the columns [x y 1] of all output pixels give all source
-    coordinates. They are exact, because every term and every partial sum is a multiple of
-    2**-16 that fits the mantissa. A border of ``fill``, as wide as the farthest coordinate of this
-    batch, stands around the images, so no coordinate needs a test and none is negative: the
-    conversion to integers is the floor that ``>> 16`` means.
-
     Parameters
     ----------
     images : uint8 array (N, C, H, W)
@@ -174,51 +168,123 @@ def apply_rotation(images: Array, coefficients: Array, fill: int) -> Array:
     uint8 array (N, C, H, W)
     """
     backend = backend_of(images)
-    xp = backend.xp
-    count, channels, height, width = images.shape
-    out = xp.empty(images.shape, dtype=np.uint8)
-    if count == 0:
+    if len(images) == 0:
+        return images.copy()
+    return Rotations(backend, backend.to_numpy(coefficients), images.shape[1:], fill)(images)
+
+
+class Rotations:
+    """Rotations of many images, prepared together, to be done some images at a time.
+
+    An affine map is a matrix product, and matrix products are what runs fastest: the rows
+    [A0 A1 A2] and [A3 A4 A5] times the columns [x y 1] of all output pixels give all source
+    coordinates. They are exact, because every term and every partial sum is a multiple of
+    2**-16 that fits the mantissa. A border of ``fill``, as wide as the farthest coordinate of all
+    images, stands around each, so no coordinate needs a test and none is negative: the conversion
+    to integers is the floor that ``>> 16`` means.
+
+    Parameters
+    ----------
+    backend : Backend
+    coefficients : int32 NumPy array (M, 6)
+        See ``rotation_coefficients``; at least one.
+    shape : (C, H, W)
+        Of an image.
+    fill : int
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        coefficients: npt.NDArray[np.int32],
+        shape: tuple[int, ...],
+        fill: int,
+    ) -> None:
+        self.backend, self.shape, self.fill = backend, shape, fill
+        xp, (_, height, width) = backend.xp, shape
+        matrices = coefficients.reshape(-1, 2, 3).transpose(1, 0, 2) / 65536.0  # (xi or yi, M, 3)
+        self.left, self.top, right, bottom = _border(matrices, height, width)
+        self.rows, self.columns = self.top + height + bottom, self.left + width + right
+        matrices[:, :, 2] += [[self.left], [self.top]]
+
+        # float32 holds integers below 2**24 exactly, which is 256 pixels in 16.16; else float64.
+        small = max(self.rows, self.columns) + height + width < 256
+        self.dtype = np.dtype(np.float32 if small else np.float64)
+        self.matrices = backend.asarray(np.ascontiguousarray(matrices, dtype=self.dtype))
+        pixels = xp.ones((3, height, width), dtype=self.dtype)
+        pixels[0] = xp.arange(width)
+        pixels[1] = xp.arange(height)[:, None]
+        self.pixels = pixels.reshape(3, -1)
+        self.chunk = max(1, CHUNK_PIXELS // (self.rows * self.columns))
+        self._idle: list[_WorkSpace] = []  # one is made for each thread that comes meanwhile
+
+    def __call__(self, images: Array, first: int = 0) -> Array:
+        """Return image i turned by rotation ``first`` + i, uint8 (N, C, H, W) like ``images``."""
+        xp, (_, height, width) = self.backend.xp, self.shape
+        out = xp.empty(images.shape, dtype=np.uint8)
+        if len(images) == 0:
+            return out
+        chunk = min(len(images), self.chunk)
+        work = self._idle.pop() if self._idle else self._work_space(chunk)
+        if len(work.index) < chunk:  # it was made for fewer
+            work = self._work_space(chunk)
+        for start in range(0, len(images), chunk):
+            n = min(chunk, len(images) - start)
+            batch = slice(start, start + n)
+            matrices = self.matrices[:, first + start : first + start + n]
+            work.inside[:, :n] = images[batch].swapaxes(0, 1)
+            xp.matmul(matrices, self.pixels, out=work.coordinates[:, :n])
+            xp.copyto(work.whole[:, :n], work.coordinates[:, :n], casting="unsafe")
+            xi, yi = work.whole[0, :n], work.whole[1, :n]
+            yi *= self.columns
+            yi += xi
+            yi += work.first[:n]
+            work.index[:n] = yi
+            for c, padded in enumerate(work.padded):
+                pixels = padded.reshape(-1)[work.index[:n]]
+                out[batch, c] = pixels.reshape(n, height, width)
+        self._idle.append(work)
         return out
 
-    coefficients = backend.to_numpy(coefficients)
-    matrices = coefficients.reshape(count, 2, 3).transpose(1, 0, 2) / 65536.0  # (xi or yi, N, 3)
-    left, top, right, bottom = _border(matrices, height, width)
-    rows, columns = top + height + bottom, left + width + right
-    matrices[:, :, 2] += [[left], [top]]
+    def _work_space(self, chunk: int) -> _WorkSpace:
+        """Return arrays for so many images at a time."""
+        xp, (channels, height, width) = self.backend.xp, self.shape
+        padded = xp.full((channels, chunk, self.rows, self.columns), self.fill, dtype=np.uint8)
+        pixels = height * width
+        # The extra 32 keep rows from lying a multiple of 4096 bytes apart, where they would compete
+        # for the same cache lines: it saves a third of the product's time at 32x32.
+        coordinates = xp.empty((2, chunk, pixels + 32), dtype=self.dtype)[:, :, :pixels]
+        first = xp.empty((chunk, pixels), dtype=np.int32)
+        first[:] = xp.arange(chunk, dtype=np.int32)[:, None] * (self.rows * self.columns)
+        return _WorkSpace(
+            padded,
+            padded[:, :, self.top : self.top + height, self.left : self.left + width],
+            coordinates,
+            whole=xp.empty((2, chunk, pixels), dtype=np.int32),
+            index=xp.empty((chunk, pixels), dtype=np.intp),
+            first=first,
+        )
 
-    # float32 holds integers below 2**24 exactly, which is 256 pixels in 16.16; else float64.
-    dtype = np.float32 if max(rows, columns) + height + width < 256 else np.float64
-    matrices = backend.asarray(np.ascontiguousarray(matrices, dtype=dtype))
-    pixels = xp.ones((3, height, width), dtype=dtype)
-    pixels[0] = xp.arange(width)
-    pixels[1] = xp.arange(height)[:, None]
-    pixels = pixels.reshape(3, -1)
 
-    chunk = min(count, max(1, CHUNK_PIXELS // (rows * columns)))
-    padded = xp.full((channels, chunk, rows, columns), fill, dtype=np.uint8)
-    inside = padded[:, :, top : top + height, left : left + width]
-    # The extra 32 keep rows from lying a multiple of 4096 bytes apart, where they would compete
-    # for the same cache lines: it saves a third of the product's time at 32x32.
-    coordinates = xp.empty((2, chunk, height * width + 32), dtype=dtype)[:, :, : height * width]
-    whole = xp.empty((2, chunk, height * width), dtype=np.int32)
-    index = xp.empty((chunk, height * width), dtype=np.intp)
-    first = xp.empty((chunk, height * width), dtype=np.int32)  # first pixel of each padded image
-    first[:] = xp.arange(chunk, dtype=np.int32)[:, None] * (rows * columns)
+class _WorkSpace(NamedTuple):
+    """What ``Rotations`` computes with.
 
-    for start in range(0, count, chunk):
-        n = min(chunk, count - start)
-        batch = slice(start, start + n)
-        inside[:, :n] = images[batch].swapaxes(0, 1)
-        xp.matmul(matrices[:, batch], pixels, out=coordinates[:, :n])
-        xp.copyto(whole[:, :n], coordinates[:, :n], casting="unsafe")
-        xi, yi = whole[0, :n], whole[1, :n]
-        yi *= columns
-        yi += xi
-        yi += first[:n]
-        index[:n] = yi
-        for c in range(channels):
-            out[batch, c] = padded[c].reshape(-1)[index[:n]].reshape(n, height, width)
-    return out
+    Attributes
+    ----------
+    padded, inside : uint8 arrays (C, n, rows, columns), (C, n, H, W)
+        Images with their border, and the view of them without.
+    coordinates, whole : arrays (2, n, H*W)
+        Where each output pixel comes from, as floats and as integers.
+    index, first : integer arrays (n, H*W)
+        The same counted in pixels of ``padded``, and what number the first pixel of an image has.
+    """
+
+    padded: Array
+    inside: Array
+    coordinates: Array
+    whole: Array
+    index: Array
+    first: Array
 
 
 def _border(
@@ -249,7 +315,7 @@ def invert(images: Array) -> Array:
     -------
     uint8 array (N, C, H, W)
     """
-    _check_images("invert", images)
+    check_images("invert", images)
     return 255 - images
 
 
@@ -268,7 +334,7 @@ def grayscale(images: Array) -> Array:
     uint8 array (N, C, H, W)
         The number of channels is kept: L stands in all three.
     """
-    _check_images("grayscale", images)
+    check_images("grayscale", images)
     if images.shape[1] == 1:
         return images.copy()
     red, green, blue = (images[:, c].astype(np.uint32) for c in range(3))
@@ -315,7 +381,7 @@ class RandomRotation:
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return rotated images, uint8 (N, C, H, W) like ``images``."""
-        _check_images("RandomRotation", images)
+        check_images("RandomRotation", images)
         return rotate(images, self.draw(len(images), _check_rng("RandomRotation", rng)), self.fill)
 
 
@@ -334,7 +400,7 @@ class RandomInvert:
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return the images, some of them inverted, uint8 (N, C, H, W) like ``images``."""
-        _check_images("RandomInvert", images)
+        check_images("RandomInvert", images)
         coins = self.draw(len(images), _check_rng("RandomInvert", rng))
         mask = np.where(coins, 255, 0).astype(np.uint8)[:, None, None, None]
         return images ^ backend_of(images).asarray(mask)  # v ^ 255 = 255 - v, v ^ 0 = v
@@ -359,7 +425,7 @@ class RandomGrayscale:
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return the images, some of them gray, uint8 (N, C, H, W) like ``images``."""
-        _check_images("RandomGrayscale", images)
+        check_images("RandomGrayscale", images)
         coins = self.draw(len(images), _check_rng("RandomGrayscale", rng))
         out = images.copy()
         if images.shape[1] == 3:
@@ -388,7 +454,7 @@ class ToFloat:
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return ``images`` / 255 as floats (N, C, H, W); ``rng`` is accepted and not used."""
-        _check_images("ToFloat", images)
+        check_images("ToFloat", images)
         return backend_of(images).xp.divide(images, self.dtype.type(255), dtype=self.dtype)
 
 
@@ -596,7 +662,7 @@ def _flattened(transform: Any) -> list[Any]:
 # --- checks ---------------------------------------------------------------------------------------
 
 
-def _check_images(owner: str, images: Array) -> None:
+def check_images(owner: str, images: Array) -> None:
     backend_of(images)  # raises TypeError for what is not an array
     if images.dtype != np.uint8:
         raise TypeError(

@@ -29,6 +29,7 @@ from .backend import (
 from .checkpoint import Checkpoint, CheckpointFolder, Epoch, Progress, Run
 from .compiled import Step, TextbookStep, compile
 from .data import DataLoader, DeviceLoader
+from .data.lazy import LazyImages
 from .evaluation import evaluate_with, naming_batch_size
 from .layers import Layer
 from .layers.sequential import leaves
@@ -269,7 +270,8 @@ def _train_epoch(
             if k <= done:  # before the break: the loader makes it again, to draw what it drew
                 tally.pass_over(size)
                 continue
-            x, y = backend.asarray(images), backend.asarray(labels)
+            lazy = isinstance(images, LazyImages)  # the step makes them, each thread its part
+            x, y = images if lazy else backend.asarray(images), backend.asarray(labels)
             tally.add(step.gradients(x, y), step.hits, size)
             due, save = stop.agree(
                 step.group, tally.due(), checkpoints is not None and checkpoints.due(k)

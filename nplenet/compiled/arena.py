@@ -38,12 +38,12 @@ class Division:
         return self.wide_lanes if wide else self.lanes
 
 
-def division(images: int, tunables: Tunables) -> Division:
+def division(images: int, threads: int, most_lanes: int, most_wide_lanes: int) -> Division:
     """Return how to cut a batch of so many images: no worker idle, no chunk too large."""
-    workers = min(tunables.threads, max(1, images // LEAST))
-    lanes = max(1, min(tunables.lanes, -(-images // workers)))
+    workers = min(threads, max(1, images // LEAST))
+    lanes = max(1, min(most_lanes, -(-images // workers)))
     chunks = -(-images // lanes)
-    wide = max(1, min(tunables.feature_lanes // lanes, -(-chunks // workers)))
+    wide = max(1, min(most_wide_lanes // lanes, -(-chunks // workers)))
     wide_chunks = max(1, -(-chunks // wide))
     return Division(min(workers, wide_chunks), lanes, lanes * wide)
 
@@ -64,12 +64,17 @@ class Arena:
     """
 
     def __init__(self, batch_size: int, tunables: Tunables) -> None:
-        self.batch_size, self.tunables = batch_size, tunables
-        self.most = division(batch_size, tunables)
+        self.batch_size = batch_size
+        self.most = division(batch_size, tunables.threads, tunables.lanes, tunables.feature_lanes)
         self.size = self.shared = 0
         self._now = (-1, 0)
         self._uses: dict[Buffer, list[tuple[int, int]]] = {}
         self._block = np.empty(0, np.uint8)
+
+    def division(self, images: int) -> Division:
+        """Return how to cut a batch: in no larger chunks than the largest batch."""
+        most = self.most
+        return division(images, most.workers, most.lanes, most.wide_lanes)
 
     def chunks(self, images: int, *, wide: bool, tracing: bool = False) -> list[Chunk]:
         """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for.
@@ -77,7 +82,7 @@ class Arena:
         A worker has neighbouring chunks of features, as many as the others or one less, and the
         chunks of the same images.
         """
-        cut = division(images, self.tunables)
+        cut = self.division(images)
         lanes = cut.lanes_of(wide)
         array_of = self._note if tracing else self._array
         starts = range(0, images, lanes)
@@ -132,7 +137,7 @@ class Arena:
 
     def _array(self, value: Value, chunk: Chunk) -> np.ndarray:
         """Return the array of a value for a chunk; of features, the columns of its images."""
-        buffer, whole = value.buffer, division(chunk.batch, self.tunables).lanes_of(value.wide)
+        buffer, whole = value.buffer, self.division(chunk.batch).lanes_of(value.wide)
         index = chunk.start // whole
         lanes = min(whole, chunk.batch - index * whole)
         start = buffer.offset + (index * buffer.size if buffer.kept else chunk.worker * self.shared)

@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ..backend import Array
+from ..data.lazy import LazyImages
 from ..layers import Layer
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
@@ -308,7 +309,8 @@ class CompiledStep(Step):
                     library.set_num_threads(number)
 
     def _image_shape(self, x: Array) -> tuple[int, ...]:
-        if not isinstance(x, np.ndarray) or (x.dtype not in FLOATS and x.dtype != np.uint8):
+        known = isinstance(x, (np.ndarray, LazyImages))
+        if not known or (x.dtype not in FLOATS and x.dtype != np.uint8):
             found = getattr(x, "dtype", type(x).__name__)
             raise TypeError(
                 f"the compiled step takes NumPy arrays of float32, float64 or uint8, got {found}"
@@ -336,7 +338,7 @@ class CompiledStep(Step):
         return f"{head}\n{self.plan.describe()}"
 
 
-def work(program: Program, x: np.ndarray, worker: int, meeting: Meeting) -> None:
+def work(program: Program, x: np.ndarray | LazyImages, worker: int, meeting: Meeting) -> None:
     """Do a worker's part of a training step."""
     load(program.inputs[worker], program.rows[worker], x)
     for stage in program.stages[:-1]:
@@ -350,15 +352,22 @@ def run(calls: Calls) -> None:
         call()
 
 
-def load(inputs: list[tuple[slice, np.ndarray]], rows: np.ndarray, x: np.ndarray) -> None:
+def load(
+    inputs: list[tuple[slice, np.ndarray]], rows: np.ndarray, x: np.ndarray | LazyImages
+) -> None:
     """Copy images (N, ...) into their lanes; uint8 is divided by 255, as ``ToFloat`` does it.
 
+    Lazy ones are made here.
     Floats by way of ``rows``, whose distance is no power of two as that of images of 32x32 is: the
     same pixel of all images then does not fall into one set of the cache, and the two copies take
     0.54 us an image where one takes 2.3.
     """
+    if not inputs:
+        return
+    first, last = inputs[0][0].start, inputs[-1][0].stop
+    own = x[first:last]
     for images, lanes in inputs:
-        part = x[images]
+        part = own[images.start - first : images.stop - first]
         if x.dtype.kind == "f":
             near = rows[: len(part), : part[0].size].reshape(part.shape)
             np.copyto(near, part, casting="same_kind")

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..augment import before_float, fuse
-from ..backend import Backend, generator_state, get_backend, restore_generator
+from ..augment import FusedPipeline, before_float, fuse
+from ..backend import Array, Backend, generator_state, get_backend, restore_generator
 from ..parallel import ALONE
+from .lazy import AugmentedImages, LazyImages
 
 if TYPE_CHECKING:
     from .device import DeviceLoader
@@ -159,6 +160,7 @@ class DataLoader:
         When an argument is not as above, or the arguments leave no batch at all.
     """
 
+    lazy: FusedPipeline | None = None  # see ``in_bytes``
     group = ALONE  # whose ranks each get their part of a batch; ``nplenet.train.fit`` sets it
 
     def __init__(
@@ -217,8 +219,10 @@ class DataLoader:
         full, rest = divmod(len(self.images), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Start an epoch."""
+        if self.lazy is not None:
+            return self._lazy_batches(self.lazy)
         batches = self._batches()
         return _prefetched(batches, self.prefetch) if self.prefetch else batches
 
@@ -278,14 +282,20 @@ class DataLoader:
         """Return a loader of the same batches, left as bytes where they become floats last.
 
         For a step that turns bytes into floats of ``dtype`` itself, in the copy it makes anyway.
-        Both loaders draw from the same generators. Without a ``ToFloat`` to ``dtype`` at the end of
-        the transform, or on several ranks, it is this loader.
+        Both loaders draw from the same generators. If ``nplenet.augment.fuse`` knows the transform,
+        the images are ``LazyImages``, and what is random is drawn for an epoch at once: to leave it
+        early then leaves the generators as after a whole one. Without a ``ToFloat`` to ``dtype`` at
+        the end of the transform it is this loader.
         """
         transform = before_float(self.transform, dtype)
-        if transform is None or self.images.dtype != np.uint8 or self.group.size > 1:
+        if transform is None or self.images.dtype != np.uint8:
             return self
         twin = copy.copy(self)
-        twin.transform = transform
+        twin.lazy = fuse(self.transform) if self.images.ndim == 4 else None
+        if twin.lazy is None:
+            if self.group.size > 1:
+                return self
+            twin.transform = transform
         return twin
 
     def draw_order(self) -> list[npt.NDArray[np.int64]]:
@@ -300,6 +310,16 @@ class DataLoader:
         """Return the number of images in each batch of an epoch, on all ranks together."""
         starts = range(0, len(self) * self.batch_size, self.batch_size)
         return [min(self.batch_size, len(self.images) - start) for start in starts]
+
+    def _lazy_batches(self, pipeline: FusedPipeline) -> Iterator[tuple[LazyImages, Array]]:
+        order, sizes = np.concatenate(self.draw_order()), self.sizes()
+        images = AugmentedImages(self.images, order, pipeline, sizes, self.transform_rng)
+        labels, begin = self.labels[order].astype(np.int64), 0
+        for size in sizes:
+            rows = self.group.part(size)
+            part = slice(begin + rows.start, begin + rows.stop)
+            begin += size
+            yield LazyImages(images, part), labels[part]
 
     def _batches(self) -> Iterator[Batch]:
         make = self._whole if self.group.size == 1 else self._part

@@ -1,0 +1,96 @@
+"""Images that are made when they are asked for, by the thread that needs them.
+
+Legend: M images of the data set, N of a batch, n of a part of it; C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..augment import FusedPipeline, Rotations, check_images, grayscale
+from ..backend import get_backend
+
+
+class AugmentedImages:
+    """The images of an epoch in their order, augmented as drawn, made a part at a time.
+
+    Parameters
+    ----------
+    images : uint8 array (M, C, H, W)
+    order : integer array (N,)
+        Which images, in which order.
+    pipeline : FusedPipeline
+    sizes : sequence of int
+        Of the batches, whose sum is N: what is random is drawn as for one batch after the other.
+    rng : numpy.random.Generator, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the images are not as above, with C 1 or 3.
+    """
+
+    def __init__(
+        self,
+        images: npt.NDArray[np.uint8],
+        order: npt.NDArray[np.integer[Any]],
+        pipeline: FusedPipeline,
+        sizes: Sequence[int],
+        rng: np.random.Generator | None,
+    ) -> None:
+        check_images("AugmentedImages", images)
+        self.images, self.order = images, order
+        draws = pipeline.draw(sizes, rng, *images.shape[2:])
+        self.rotations: Rotations | None = None
+        if draws.coefficients is not None and len(order):
+            fill = 0 if pipeline.rotation is None else pipeline.rotation.fill
+            shape = images.shape[1:]
+            self.rotations = Rotations(get_backend("numpy"), draws.coefficients, shape, fill)
+        inverted, self.gray = draws.inverted, draws.gray
+        # v ^ 255 = 255 - v, v ^ 0 = v
+        self.flips = None if inverted is None else (inverted * np.uint8(255))[:, None, None, None]
+
+    def make(self, part: slice) -> npt.NDArray[np.uint8]:
+        """Return some of the images, uint8 (n, C, H, W); threads may do so at the same time."""
+        found = self.images[self.order[part]]
+        if self.rotations is not None:
+            found = self.rotations(found, part.start)
+        if self.flips is not None:
+            found ^= self.flips[part]
+        if self.gray is not None and found.shape[1] == 3:
+            chosen = np.flatnonzero(self.gray[part])
+            found[chosen] = grayscale(found[chosen])
+        return found
+
+
+class LazyImages:
+    """A batch of uint8 images (N, C, H, W); ``lazy[rows]`` makes some of them, as an array.
+
+    Parameters
+    ----------
+    source : AugmentedImages
+    part : slice
+        Which of its images these are.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, source: AugmentedImages, part: slice) -> None:
+        self._source, self._start = source, part.start
+        self.shape = (part.stop - part.start, *source.images.shape[1:])
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[np.uint8]:
+        first, last, step = rows.indices(len(self))
+        found = self._source.make(slice(self._start + first, self._start + max(first, last)))
+        return found[::step]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)

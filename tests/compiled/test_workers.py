@@ -1,0 +1,172 @@
+"""Threads that share a step: they meet, they fail together, and nothing hangs."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nplenet.compiled import compile
+from nplenet.compiled.workers import Meeting, Workers
+from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Sequential
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+from nplenet.optim import SGD, Adam
+
+N = 64
+X = np.random.default_rng(0).standard_normal((N, 1, 32, 32), np.float32)
+Y = np.random.default_rng(1).integers(0, 10, N)
+
+
+def lenet_step(threads: int) -> Any:
+    model = LeNet5(seed=0)
+    tunables = {"threads": threads, "lanes": 16}
+    return compile(model, CrossEntropyLoss(), Adam(model.parameters()), N, tunables=tunables)
+
+
+def helpers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "nplenet-step"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
+    workers: int,
+) -> None:
+    seen: list[str] = []
+
+    def work(worker: int, meeting: Meeting) -> None:
+        for stage in range(50):
+            seen.append(f"{stage}")
+            meeting.wait(worker, [lambda: seen.append("once")])
+
+    Workers().run(workers, work)
+    expected = [each for stage in range(50) for each in [f"{stage}"] * workers + ["once"]]
+    assert seen == expected
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int) -> None:
+    workers, ended = Workers(), []
+
+    def work(worker: int, meeting: Meeting) -> None:
+        try:
+            meeting.wait(worker, [])
+            if worker == failing:
+                raise ZeroDivisionError(f"of worker {worker}")
+            meeting.wait(worker, [])
+        finally:
+            ended.append(worker)
+
+    for _ in range(20):
+        ended.clear()
+        with pytest.raises(ZeroDivisionError, match=f"of worker {failing}"):
+            workers.run(3, work)
+        assert sorted(ended) == [0, 1, 2]
+    workers.run(3, lambda worker, meeting: meeting.wait(worker, []))  # and the next step runs
+
+
+def test_the_error_of_what_is_done_once_ends_all_and_is_raised() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("at the barrier")
+
+    with pytest.raises(ZeroDivisionError, match="at the barrier"):
+        Workers().run(3, lambda worker, meeting: meeting.wait(worker, [fail]))
+
+
+def test_an_error_at_a_barrier_of_a_step_is_told_as_without_threads() -> None:
+    model = Sequential(Conv2d(1, 2, 32), BatchNorm2d(2), Flatten(), Dense(2, 10))
+    tunables = {"threads": 2, "lanes": 16}
+    optimizer = SGD(model.parameters())
+    step = compile(model, CrossEntropyLoss(), optimizer, N, tunables=tunables)
+    with pytest.raises(ValueError, match="more than one value a channel"):
+        step(X[:1], Y[:1])
+    assert np.isfinite(step(X, Y))
+
+
+def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work() -> None:
+    workers, at_work = Workers(), threading.Event()
+
+    def work(worker: int, meeting: Meeting) -> None:
+        if worker == 1:
+            at_work.set()
+            time.sleep(0.3)
+            at_work.clear()
+            meeting.wait(worker, [])
+        else:
+            at_work.wait()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run(2, work)
+    assert not at_work.is_set()
+    workers.run(2, lambda worker, meeting: meeting.wait(worker, []))
+
+
+def test_helpers_see_the_buffer_size_and_the_errors_that_the_caller_has_set() -> None:
+    found = []
+
+    def work(worker: int, meeting: Meeting) -> None:
+        found.append((np.getbufsize(), np.geterr()["divide"]))
+
+    before = np.setbufsize(1024)
+    try:
+        with np.errstate(divide="raise"):
+            Workers().run(3, work)
+    finally:
+        np.setbufsize(before)
+    assert found == [(1024, "raise")] * 3
+
+
+def test_helpers_end_with_the_step() -> None:
+    step = lenet_step(threads=2)
+    before = set(helpers())
+    step(X, Y)
+    own = set(helpers()) - before
+    assert len(own) == 1
+    del step
+    gc.collect()
+    for thread in own:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_process_gets_helpers_of_its_own() -> None:
+    step = lenet_step(threads=2)
+    step(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of a fork with threads
+        child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if np.isfinite(step(X, Y)) else 1)
+        finally:
+            os._exit(2)
+    for _ in range(1000):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            break
+        time.sleep(0.02)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        raise AssertionError("the step hangs in a forked process")
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_step_on_threads_gives_the_same_bits_each_time() -> None:
+    losses = [[step(X, Y).tobytes() for _ in range(20)] for step in map(lenet_step, [3, 3])]
+    assert losses[0] == losses[1]
+
+
+def test_predictions_do_not_depend_on_the_number_of_threads() -> None:
+    x = np.concatenate([X] * 20)
+    logits = [lenet_step(threads).predict(x) for threads in (1, 2, 3)]
+    for other in logits[1:]:
+        np.testing.assert_allclose(other, logits[0], rtol=0, atol=1e-6)
