@@ -106,7 +106,7 @@ class Plan:
         self.arena = Arena(batch_size, tunables)
         cut = self.arena.most
         chunks = -(-batch_size // cut.lanes)
-        limits = Limits(batch_size, chunks, cut.workers, tunables.gemm_limit)
+        limits = Limits(batch_size, chunks, cut.workers, tunables.gemm_limit, tunables.transpose)
         self.x = Value(image_shape, dtype)
         self.loss: CrossEntropyLanes | None = None
         if loss is None:

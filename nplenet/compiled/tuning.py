@@ -28,10 +28,11 @@ CANDIDATES = {
     "lanes": (32, 64, 128),
     "feature_lanes": (256, 64),
     "gemm_limit": (10**6, 10**9),
+    "transpose": (1, 0),
     "buffer_size": (1024, 512, 8192),
 }
 GAIN = 0.97  # of the time of the best so far: less is noise
-LEAST = 16  # images for which a thread of its own pays
+LEAST = 32  # images for which a thread of its own pays
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Tunables:
     gemm_limit : int
         The most multiply-adds of a single matrix product of a convolution. OpenBLAS runs a product
         of up to 10^6 without packing its operands into another order first.
+    transpose : 0 or 1
+        Whether a convolution brings its operands into the order that suits OpenBLAS's kernels for
+        AVX-512, those of small products among them, or that for older ones; see
+        ``Conv2dLanes.weight_gradient``.
     buffer_size : int
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.
@@ -57,12 +62,14 @@ class Tunables:
     lanes: int = 32
     feature_lanes: int = 256
     gemm_limit: int = 10**6
+    transpose: int = 1
     buffer_size: int = 1024
     threads: int = 1
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            count(getattr(self, field.name), f"tunables: {field.name}")
+            least = 0 if field.name == "transpose" else 1
+            count(getattr(self, field.name), f"tunables: {field.name}", least)
         if self.buffer_size % 16:
             raise ValueError(
                 f"tunables: buffer_size must be a multiple of 16, got {self.buffer_size}"

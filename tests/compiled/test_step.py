@@ -68,8 +68,9 @@ def test_a_step_makes_no_array_once_it_has_run() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # The statistics of a few channels are less; an array of the smallest layer takes 11 kB a chunk.
-    assert peak < 8_000
+    # The statistics of a few channels and the meeting of the threads are less; an array of the
+    # smallest layer takes 11 kB a chunk.
+    assert peak < 10_000
 
 
 def test_dropout_makes_only_its_random_words() -> None:
@@ -430,5 +431,6 @@ def test_the_measurement_itself_finds_tunables(cache: Path) -> None:
         "gemm_limit",
         "buffer_size",
         "threads",
+        "transpose",
     }
     assert lenet_step(tunables=tunables).tunables == tunables

@@ -83,11 +83,13 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         mean, mean_square = group.sum(np.add.reduce(moments, axis=(1, 3), dtype=np.float64)) / m
         square = mean * mean
         var = mean_square - square
-        self.distant = bool(np.count_nonzero(square > FAR * var))
+        # In plain Python: on so few numbers each call of NumPy takes longer than all of it.
+        pairs_of = zip(square.tolist(), var.tolist(), strict=True)
+        self.distant = any(s > FAR * v for s, v in pairs_of)
         if self.distant:
             mean, var = self.exact_statistics(pairs, mean, m)
         layer = self.layer
-        layer.num_batches_tracked += 1
+        layer.num_batches_tracked[...] = int(layer.num_batches_tracked) + 1
         share = 1.0 / layer.num_batches_tracked if layer.momentum is None else layer.momentum
         layer.running_mean += share * (mean - layer.running_mean)
         layer.running_var += share * (var * (m / (m - 1)) - layer.running_var)

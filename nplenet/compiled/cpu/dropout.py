@@ -21,7 +21,7 @@ class DropoutLanes(Operation[Dropout]):
 
     def __init__(self, layer: Dropout, x: Value, limits: Limits) -> None:
         super().__init__(layer, x, limits)
-        self.masks = np.empty((limits.images, *x.shape), x.dtype)
+        self.mask = Value(x.shape, x.dtype)
         self.generators = [np.random.Philox(0) for _ in range(limits.workers)]
         self.key = 0
 
@@ -31,28 +31,25 @@ class DropoutLanes(Operation[Dropout]):
     def draw_key(self) -> None:
         self.key = int(self.layer.rng.integers(2**64, dtype=np.uint64))
 
-    def draw(self, masks: Array, start: int, worker: int) -> None:
-        """Fill the masks of a chunk, (n, ...), with 0 and the scale; it begins at image start."""
+    def draw(self, mask: Array, start: int, worker: int) -> None:
+        """Fill the mask of a chunk, (..., n), with 0 and the scale; it begins at image start."""
         layer = self.layer
         first = (layer.group.start + start) * prod(self.x.shape)
         threshold, philox = round(layer.p * 2**32), self.generators[worker]
-        kept = keep_mask(self.key, masks.size, threshold, first, philox).reshape(masks.shape)
+        kept = keep_mask(self.key, mask.size, threshold, first, philox)
+        by_image = kept.reshape(mask.shape[-1], *mask.shape[:-1])
         scale = 1.0 / (1.0 - layer.p) if layer.p < 1.0 else 0.0
-        np.multiply(kept, masks.dtype.type(scale), out=masks)
+        np.multiply(np.moveaxis(by_image, 0, -1), mask.dtype.type(scale), out=mask)
 
     def forward(self, chunk: Chunk) -> Calls:
         return [
-            partial(self.draw, self.masks[chunk.images], chunk.start, chunk.worker),
-            bind(np.multiply, chunk[self.x], self.mask(chunk), out=chunk[self.y]),
+            partial(self.draw, chunk[self.mask], chunk.start, chunk.worker),
+            bind(np.multiply, chunk[self.x], chunk[self.mask], out=chunk[self.y]),
         ]
 
     def backward(self, chunk: Chunk) -> Calls:
         dy = chunk[self.dy]
-        return [bind(np.multiply, dy, self.mask(chunk), out=dy)]
-
-    def mask(self, chunk: Chunk) -> Array:
-        """Return the masks of a chunk, (..., n)."""
-        return np.moveaxis(self.masks[chunk.images], 0, -1)
+        return [bind(np.multiply, dy, chunk[self.mask], out=dy)]
 
     def make_gradient(self) -> Value:
         return self.dy

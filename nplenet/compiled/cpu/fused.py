@@ -74,19 +74,20 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def make_columns(self) -> None:
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         gain = weight * self.inverse_std
-        flat = np.abs(gain) <= TINY * np.abs(bias)  # NaN is not, and shows
-        some_flat = np.count_nonzero(flat) > 0
-        t = self.mean - (bias / np.where(flat, 1.0, gain) if some_flat else bias / gain)
-        rising = gain > 0
-        self.low[:, 0], self.high[:, 0] = np.where(rising, t, -np.inf), np.where(rising, np.inf, t)
-        self.center[:, 0], self.rounded_mean[:, 0] = t, self.mean
+        gains, biases = gain.tolist(), bias.tolist()
+        flat = [g == 0.0 or abs(g) <= TINY * abs(b) for g, b in zip(gains, biases, strict=True)]
+        t = self.mean - bias / (np.where(flat, 1.0, gain) if any(flat) else gain)
+        self.low[:, 0] = self.high[:, 0] = self.center[:, 0] = t
+        self.rounded_mean[:, 0] = self.mean
+        rising = [g > 0.0 for g in gains]
+        self.high[rising], self.low[[not up for up in rising]] = np.inf, -np.inf
         gain /= self.size
         self.gain[:, 0] = gain
         if self.distant:
             self.shift.fill(0)
         else:
             np.multiply(self.gain, -self.window_of(self.center), out=self.shift)
-        if some_flat:
+        if any(flat):
             self.center[flat], self.gain[flat] = 0, 0
             self.shift[flat, 0] = np.maximum(bias[flat], 0)
             self.low[flat, 0] = self.high[flat, 0] = bias[flat] > 0  # off center, so active
@@ -160,7 +161,8 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         sum_dy, sum_dy_y = totals(self.parts, chunks)
         sum_dy /= self.size
-        if np.count_nonzero(np.abs(weight) <= SMALL * np.abs(bias)) == 0:
+        both = zip(weight.tolist(), bias.tolist(), strict=True)
+        if not any(abs(w) <= SMALL * abs(b) for w, b in both):
             sum_dy_xhat = (sum_dy_y - bias * sum_dy) / weight
         else:
             for call in exact:

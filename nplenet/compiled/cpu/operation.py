@@ -146,12 +146,15 @@ class Limits:
         The most images and chunks in a batch, and threads that work on them.
     gemm : int
         The most multiply-adds of a single matrix product of a convolution.
+    transpose : int
+        See ``Tunables``.
     """
 
     images: int
     chunks: int
     workers: int
     gemm: int
+    transpose: int
 
 
 class Operation(Generic[L]):
@@ -266,12 +269,14 @@ class Watch:
     def __init__(self, *arrays: Any) -> None:
         size = sum(array.size for array in arrays)
         self._now, self._seen = np.full((2, size), np.nan, arrays[0].dtype)
+        self._differs = np.empty(size, bool)
 
     def changed(self, *arrays: Any) -> bool:
         """Say whether the arrays hold other numbers than the last time; at first they do."""
         np.concatenate([array.ravel() for array in arrays], out=self._now)
         self._now, self._seen = self._seen, self._now
-        return not np.array_equal(self._now, self._seen)
+        np.not_equal(self._now, self._seen, out=self._differs)
+        return bool(np.count_nonzero(self._differs))
 
 
 class Total:
