@@ -3,8 +3,8 @@
     python benchmarks/scaling.py --torch-python ../torch-environment/bin/python
     python benchmarks/scaling.py --ranks 2 4 8 --latency 2e-6 --bandwidth 12.5e9
 
-The step is the compiled one of ``step.py``, with Adam and dropout 0.25, and the rivals take turns
-as they do there. *Strong* scaling keeps the batch and cuts it into more parts; *weak* scaling keeps
+The step is the compiled one of ``step.py``, with Adam and dropout 0.25, on one thread a rank, and the
+rivals take turns as they do there. *Strong* scaling keeps the batch and cuts it into more parts; *weak* scaling keeps
 the part of a rank. "in MPI" is the share of a step that a rank spends in MPI, where it also waits
 for others that are late. Ratios are medians over the rounds, and of the tenth percentiles (p10),
 the least disturbed steps: a rank that shares its core with other work holds up all. It prints what
@@ -79,7 +79,11 @@ def work(batch: int) -> None:
     model = one.network()
     optimizer = nplenet.optim.Adam(model.parameters())
     loss = nplenet.losses.CrossEntropyLoss()
-    step = nplenet.compile(model, loss, optimizer, -(-batch // group.size), tunables={})
+    images = -(-batch // group.size)
+    if group.rank == 0:
+        tunables = nplenet.compile(model, loss, optimizer, images).tunables | {"threads": 1}
+    tunables = group.broadcast(tunables if group.rank == 0 else {})
+    step = nplenet.compile(model, loss, optimizer, images, tunables=tunables)
     x, y = one.images_and_labels(batch)
     x, y = x[group.part(batch)], y[group.part(batch)]
     with sharing(group, step, *(layer for _, layer in model.modules())):

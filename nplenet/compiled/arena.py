@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cpu import Buffer, Chunk, Value
-from .tuning import LEAST, Tunables
+from .tuning import Tunables
 
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 vector
 
@@ -38,9 +38,11 @@ class Division:
         return self.wide_lanes if wide else self.lanes
 
 
-def division(images: int, threads: int, most_lanes: int, most_wide_lanes: int) -> Division:
+def division(
+    images: int, threads: int, most_lanes: int, most_wide_lanes: int, least: int
+) -> Division:
     """Return how to cut a batch of so many images: no worker idle, no chunk too large."""
-    workers = min(threads, max(1, images // LEAST))
+    workers = min(threads, max(1, images // least))
     lanes = max(1, min(most_lanes, -(-images // workers)))
     chunks = -(-images // lanes)
     wide = max(1, min(most_wide_lanes // lanes, -(-chunks // workers)))
@@ -56,6 +58,8 @@ class Arena:
     batch_size : int
         The most images.
     tunables : Tunables
+    least : int
+        Images for which a thread of its own pays.
 
     Attributes
     ----------
@@ -63,9 +67,10 @@ class Arena:
         Bytes in all, and those of them that the chunks of a worker share.
     """
 
-    def __init__(self, batch_size: int, tunables: Tunables) -> None:
-        self.batch_size = batch_size
-        self.most = division(batch_size, tunables.threads, tunables.lanes, tunables.feature_lanes)
+    def __init__(self, batch_size: int, tunables: Tunables, least: int) -> None:
+        self.batch_size, self.least = batch_size, least
+        threads, lanes, wide_lanes = tunables.threads, tunables.lanes, tunables.feature_lanes
+        self.most = division(batch_size, threads, lanes, wide_lanes, least)
         self.size = self.shared = 0
         self._now = (-1, 0)
         self._uses: dict[Buffer, list[tuple[int, int]]] = {}
@@ -74,7 +79,7 @@ class Arena:
     def division(self, images: int) -> Division:
         """Return how to cut a batch: in no larger chunks than the largest batch."""
         most = self.most
-        return division(images, most.workers, most.lanes, most.wide_lanes)
+        return division(images, most.workers, most.lanes, most.wide_lanes, self.least)
 
     def chunks(self, images: int, *, wide: bool, tracing: bool = False) -> list[Chunk]:
         """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for.

@@ -31,7 +31,7 @@ from .cpu import (
     inference_operations,
     training_operations,
 )
-from .tuning import Tunables
+from .tuning import LEAST_IN_INFERENCE, LEAST_IN_TRAINING, Tunables
 
 APART = 16  # numbers between two rows of pixels, whose distance is no power of two then
 MODAL = (Dropout, BatchNorm1d, BatchNorm2d)
@@ -103,7 +103,8 @@ class Plan:
         loss: CrossEntropyLoss | None = None,
     ) -> None:
         self.batch_size = batch_size
-        self.arena = Arena(batch_size, tunables)
+        least = LEAST_IN_INFERENCE if loss is None else LEAST_IN_TRAINING
+        self.arena = Arena(batch_size, tunables, least)
         cut = self.arena.most
         chunks = -(-batch_size // cut.lanes)
         limits = Limits(batch_size, chunks, cut.workers, tunables.gemm_limit, tunables.transpose)

@@ -32,7 +32,8 @@ CANDIDATES = {
     "buffer_size": (1024, 512, 8192),
 }
 GAIN = 0.97  # of the time of the best so far: less is noise
-LEAST = 32  # images for which a thread of its own pays
+LEAST_IN_TRAINING = 64  # images for which a thread of its own pays: threads have to meet there
+LEAST_IN_INFERENCE = 32
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_a_smaller_batch_has_no_more_and_no_larger_chunks_than_there_is_room_for
 ) -> None:
     tunables = Tunables(threads=threads, lanes=lanes, feature_lanes=feature_lanes)
     for batch_size in [*range(1, 70), 100, 128, 257, 1000]:
-        arena = Arena(batch_size, tunables)
+        arena = Arena(batch_size, tunables, least=16)
         for images in {*range(1, min(batch_size, 70)), batch_size // 2 + 1, batch_size}:
             cut = arena.division(images)
             assert cut.workers <= arena.most.workers

@@ -19,7 +19,7 @@ from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import SGD, Adam
 
-N = 64
+N = 200
 X = np.random.default_rng(0).standard_normal((N, 1, 32, 32), np.float32)
 Y = np.random.default_rng(1).integers(0, 10, N)
 
