@@ -3,12 +3,12 @@
     python benchmarks/scaling.py --torch-python ../torch-environment/bin/python
     python benchmarks/scaling.py --ranks 2 4 8 --latency 2e-6 --bandwidth 12.5e9
 
-The step is the compiled one of ``step.py``, with Adam and dropout 0.25, on one thread a rank, and the
-rivals take turns as they do there. *Strong* scaling keeps the batch and cuts it into more parts; *weak* scaling keeps
-the part of a rank. "in MPI" is the share of a step that a rank spends in MPI, where it also waits
-for others that are late. Ratios are medians over the rounds, and of the tenth percentiles (p10),
-the least disturbed steps: a rank that shares its core with other work holds up all. It prints what
-it measured and judges nothing.
+The step is the compiled one of ``step.py``, with Adam and dropout 0.25, on one thread a rank, and
+the rivals take turns as they do there. *Strong* scaling keeps the batch and cuts it into more
+parts; *weak* scaling keeps the part of a rank. "in MPI" is the share of a step that a rank spends
+in MPI, where it also waits for others that are late. Ratios are medians over the rounds, and of the
+tenth percentiles (p10), the least disturbed steps: a rank that shares its core with other work
+holds up all. It prints what it measured and judges nothing.
 
 The model of a step of B images on p ranks:
 

@@ -264,7 +264,11 @@ class CompiledStep(Step):
 
         def infer(worker: int, meeting: Meeting) -> None:
             for program, (images, out) in zip(programs, parts, strict=True):
-                if worker < program.workers:  # it need not wait: no image depends on another
+                # No image depends on another, but the last part is cut in other chunks, which may
+                # lie where another worker still has the part before.
+                if program is not programs[0]:
+                    meeting.wait(worker, [])
+                if worker < program.workers:
                     load(program.inputs[worker], program.rows[worker], images)
                     for stage in program.stages:
                         run(stage.calls[worker])

@@ -29,8 +29,8 @@ from .conv import Conv2dLanes
 from .dense import DenseLanes
 from .dropout import DropoutLanes
 from .flatten import FlattenLanes
-from .fold import FoldedConv2dLanes, FoldedDenseLanes
-from .fused import BatchNormReLUAvgPoolLanes, FrozenBatchNormReLUAvgPoolLanes, can_be_fused
+from .fold import FoldedConv2dLanes, FoldedConvReLUAvgPoolLanes, FoldedDenseLanes
+from .fused import BatchNormReLUAvgPoolLanes, can_be_fused
 from .loss import CrossEntropyLanes
 from .operation import Buffer, Calls, Chunk, Limits, Operation, Value
 from .pooling import AvgPool2dLanes, MaxPool2dLanes
@@ -106,13 +106,10 @@ def next_for_inference(
 ) -> tuple[AnyOperation, int]:
     """Return what ``next_for_training`` does, for inference."""
     match waiting[:4]:
-        case [BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool, *_]:
-            if can_be_fused(pool, *x.shape[1:]):
-                return FrozenBatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
-        case [Conv2d() as conv, BatchNorm2d(), ReLU(), AvgPool2d() as pool]:
+        case [Conv2d() as conv, BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                # the batch norm goes with the pooling
-                return Conv2dLanes(conv, x, limits, block_for(conv, pool)), 1
+                block = block_for(conv, pool)
+                return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, block), 4
     match waiting[:2]:
         case [Conv2d() as conv, BatchNorm2d() as norm]:
             return FoldedConv2dLanes(conv, norm, x, limits), 2

@@ -65,6 +65,7 @@ class Conv2dLanes(Operation[Conv2d]):
         self.read_rows = (oh - 1) * sh + kh  # of the frame; what lies below is never read
         self.frame = self.scratch((c, *frame))
         self.taps = self.scratch((self.read_rows, kw, c, ow))
+        self.out = self.y  # what the products write, if more is done with it in this operation
         self.parameters = [p.data for p in layer.parameters()]
         self.watch = Watch(*self.parameters)
         self.kernel = np.zeros((f, kh, kw, c), x.dtype)
@@ -132,7 +133,7 @@ class Conv2dLanes(Operation[Conv2d]):
     def forward(self, chunk: Chunk) -> Calls:
         f, oh, ow = self.out_shape
         calls, windows = self.windows(chunk)
-        y = chunk[self.y]
+        y = chunk[self.out]
         cuts = self.cuts(f * self.k * chunk.lanes, ow)
         split = windows.reshape(oh, self.k, cuts, -1).transpose(0, 2, 1, 3)
         out = y.reshape(f, oh, cuts, -1).transpose(1, 2, 0, 3)

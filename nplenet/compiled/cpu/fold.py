@@ -4,17 +4,24 @@ In ``eval`` batch norm is gain * x + offset for each channel, so behind a linear
 
     gain * (weight @ x + bias) + offset = (gain * weight) @ x + (gain * bias + offset)
 
-and costs nothing. The weights are folded anew for each batch, so they are never out of date.
+and costs nothing. The weights are folded anew whenever one of the arrays has changed, so they are
+never out of date.
 """
 
 from __future__ import annotations
 
+from functools import partial
+from math import prod
+from typing import Any
+
 import numpy as np
 
-from ...layers import BatchNorm1d, BatchNorm2d, Conv2d, Dense
+from ...layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense
+from .batchnorm import FAR
 from .conv import Conv2dLanes
 from .dense import DenseLanes
-from .operation import Array, Calls, Limits, Value, bound
+from .operation import Array, Calls, Chunk, Limits, Value, Watch, bind, bound, rows
+from .pooling import sum_of_equal, tile_sums
 
 BatchNorm = BatchNorm1d | BatchNorm2d
 
@@ -22,16 +29,84 @@ BatchNorm = BatchNorm1d | BatchNorm2d
 class FoldedConv2dLanes(Conv2dLanes):
     """A convolution and the batch norm behind it."""
 
-    def __init__(self, layer: Conv2d, norm: BatchNorm, x: Value, limits: Limits) -> None:
-        super().__init__(layer, x, limits)
+    scale = 1.0  # of all it computes
+
+    def __init__(
+        self, layer: Conv2d, norm: BatchNorm, x: Value, limits: Limits, block: int = 1
+    ) -> None:
+        super().__init__(layer, x, limits, block)
         self.norm = norm
+        self.watch = Watch(*self.state())
         self.bias = self.bias_column = np.empty((layer.out_channels, 1), x.dtype)
 
+    def state(self) -> list[Any]:
+        """Return the arrays that decide what it computes."""
+        norm = self.norm
+        folded = [norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var]
+        return [p.data for p in self.layer.parameters()] + folded
+
     def load(self) -> None:
+        if not self.watch.changed(*self.state()):
+            return
         gain, bias = folded(self.layer, self.norm)
-        weight = bound(self.layer.weight.data)
-        self.kernel[...] = weight.transpose(0, 2, 3, 1) * gain[:, None, None, None]
-        self.bias_column[:, 0] = bias
+        weight = bound(self.layer.weight.data) * (self.scale * gain)[:, None, None, None]
+        for part in self.weights_in(self.kernel.transpose(0, 3, 1, 2)):
+            part[...] = weight
+        self.bias_column[:, 0] = self.scale * bias
+
+
+class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
+    """The same with the ReLU and the average pooling that follow.
+
+    With z = conv(x) / S, S pixels in a window, and b the bias folded from the batch norm, / S too,
+
+        y = sum of max(z + b, 0) = sum of max(z, -b) + S * b
+
+    so the bias needs no pass over an array of full size, and the mean no division.
+    """
+
+    def __init__(
+        self, layer: Conv2d, norm: BatchNorm, pool: AvgPool2d, x: Value, limits: Limits, block: int
+    ) -> None:
+        super().__init__(layer, norm, x, limits, block)
+        self.pool, self.scale = pool, 1.0 / prod(pool.window.size)
+        self.bias = None
+        z = self.out
+        self.y = Value(pool.output_shape((1, *z.shape))[1:], x.dtype)
+        (f, oh, ow), (_, h, w) = self.y.shape, z.shape
+        self.half = self.scratch((f, oh, w) if block == 1 else (f, h, ow))
+        self.low, self.shift = np.empty((2, f, 1), x.dtype)
+        self.high = np.full((f, 1), np.inf, x.dtype)
+        self.distant = False
+
+    @property
+    def name(self) -> str:
+        return "Conv2d + BatchNorm2d + ReLU + AvgPool2d"
+
+    def load(self) -> None:
+        super().load()
+        np.negative(self.bias_column, out=self.low)
+        spread = np.abs(self.scale * bound(self.norm.weight.data)) * np.sqrt(FAR)
+        self.distant = bool(np.count_nonzero(np.abs(self.bias_column[:, 0]) > spread))
+        if self.distant:
+            self.shift.fill(0)
+        else:
+            np.negative(sum_of_equal(self.low, self.pool.window, self.out.split), out=self.shift)
+
+    def forward(self, chunk: Chunk) -> Calls:
+        z, y = chunk[self.out], chunk[self.y]
+        return [
+            *super().forward(chunk),
+            partial(rows(z).clip, self.low, self.high, out=rows(z)),
+            partial(self.subtract_low, rows(z)),
+            *tile_sums(z, chunk[self.half], y),
+            bind(np.add, rows(y), self.shift, out=rows(y)),
+        ]
+
+    def subtract_low(self, clipped: Array) -> None:
+        """Subtract before the sums what is so large that it would drown them."""
+        if self.distant:
+            clipped -= self.low
 
 
 class FoldedDenseLanes(DenseLanes):

@@ -9,16 +9,15 @@ Legend: KH KW size of the pooling window, S = KH*KW; C channels, OH OW pooled si
 
 from __future__ import annotations
 
-from functools import partial, reduce
+from functools import partial
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from ...layers import AvgPool2d, BatchNorm2d
-from .batchnorm import FAR, TINY, BatchNormLanes, images_in, totals
-from .operation import Array, Call, Calls, Chunk, Limits, Value, Watch, bind, bound, integers, rows
-from .pooling import tile_sums, tiles
+from .batchnorm import TINY, BatchNormLanes, images_in, totals
+from .operation import Array, Call, Calls, Chunk, Limits, Value, bind, bound, integers, rows
+from .pooling import sum_of_equal, tile_sums, tiles
 
 MOST = 255  # pixels of a window, which are counted in bytes
 SMALL = 0.125  # a weight this small against its bias makes the difference in sum_dy_xhat cancel
@@ -86,22 +85,14 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         if self.distant:
             self.shift.fill(0)
         else:
-            np.multiply(self.gain, -self.window_of(self.center), out=self.shift)
+            # y is exactly 0 where no x is active. If it were 1e-9, so were gradients of weights
+            # behind it, which Adam would make a whole step of.
+            sums = sum_of_equal(self.center, self.pool.window, self.x.split)
+            np.multiply(self.gain, -sums, out=self.shift)
         if any(flat):
             self.center[flat], self.gain[flat] = 0, 0
             self.shift[flat, 0] = np.maximum(bias[flat], 0)
             self.low[flat, 0] = self.high[flat, 0] = bias[flat] > 0  # off center, so active
-
-    def window_of(self, number: Array) -> Array:
-        """Return the sum of a window in which all numbers are the same, as ``tile_sums`` rounds it.
-
-        So y is exactly 0 where no x is active. If it were 1e-9, so were gradients of weights behind
-        it, which Adam would make a whole step of.
-        """
-        first, then = self.pool.window.size
-        if self.x.split > 1:
-            first, then = then, first
-        return reduce(np.add, [reduce(np.add, [number] * first)] * then)
 
     def clipped(self, chunk: Chunk) -> Calls:
         x, full = rows(chunk[self.x]), rows(chunk[self.full])
@@ -214,33 +205,3 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         if self.distant:
             x = np.subtract(x, self.rounded_mean, out=out)
         np.multiply(x, self.x_gain, out=out)
-
-
-class FrozenBatchNormReLUAvgPoolLanes(BatchNormReLUAvgPoolLanes):
-    """The same for inference, with the running statistics: nothing to wait for or to keep."""
-
-    barrier = False
-
-    def __init__(self, layer: BatchNorm2d, pool: AvgPool2d, x: Value, limits: Limits) -> None:
-        super().__init__(layer, pool, x, limits)
-        self.watch = Watch(*self.state())
-
-    def state(self) -> list[Any]:
-        """Return the arrays of the layer that decide what it computes."""
-        layer = self.layer
-        return [layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var]
-
-    def begin(self, images: int) -> Calls:
-        return [self.load]
-
-    def load(self) -> None:
-        if not self.watch.changed(*self.state()):
-            return
-        layer = self.layer
-        self.mean = layer.running_mean.astype(np.float64)
-        self.inverse_std = 1.0 / np.sqrt(layer.running_var.astype(np.float64) + layer.eps)
-        self.distant = bool((np.abs(self.mean) * self.inverse_std > np.sqrt(FAR)).any())
-        self.make_columns()
-
-    def forward(self, chunk: Chunk) -> Calls:
-        return self.clipped(chunk) + self.pooled(chunk)

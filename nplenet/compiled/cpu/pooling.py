@@ -7,7 +7,7 @@ each pixel belongs to one window: backward writes each once and needs no zeros t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import TypeVar
 
 import numpy as np
@@ -130,6 +130,15 @@ def tile_sums(full: Array, half: Array, out: Array) -> Calls:
         *added([by_row[:, :, i] for i in range(by_row.shape[2])], row_sums),
         *added([by_column[:, :, :, i] for i in range(by_column.shape[3])], out),
     ]
+
+
+def sum_of_equal(numbers: Array, window: Window, split: int) -> Array:
+    """Return the sums of windows whose pixels are all the same, as ``tile_sums`` rounds them.
+
+    ``split`` is that of the images; see ``Value``.
+    """
+    first, then = window.size if split == 1 else window.size[::-1]
+    return reduce(np.add, [reduce(np.add, [numbers] * first)] * then)
 
 
 def added(parts: list[Array], out: Array) -> Calls:
