@@ -153,9 +153,7 @@ def main() -> None:
     seconds = timed(parts_of(plan, images), arguments.rounds)
     np.setbufsize(before)
     program = plan.program(images)
-    seconds["load the images"] = best_seconds(
-        lambda: load(program.inputs[0], program.rows[0], x), 30
-    )
+    seconds["load the images"] = best_seconds(lambda: load(program.inputs[0], x), 30)
     seconds["Adam"] = best_seconds(optimizer.step, 30)
     flops, moved = flops_of(plan), bytes_of(plan)
     print(f"{'part':<36} {'kFLOP':>7} {'kB':>6} {'floor us':>9} {'us':>6} {'reached':>8}")

@@ -59,17 +59,49 @@ class Stage:
 
 
 @dataclass
+class Inlet:
+    """Where some images of a batch go.
+
+    Attributes
+    ----------
+    images : slice
+        Which ones.
+    lanes : array (..., n)
+    near : array (n, ...)
+        Room for floats on their way. The distance of its rows is no power of two, as that of images
+        of 32x32 is: the same pixel of all images then does not fall into one set of the cache, and
+        a copy to here and one to the lanes take 0.54 us an image where one copy takes 2.3.
+    """
+
+    images: slice
+    lanes: np.ndarray
+    near: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.axes = (*range(1, self.lanes.ndim), 0)
+        self.turned = self.near.transpose(self.axes)
+
+    def load(self, images: np.ndarray) -> None:
+        """Copy the images; uint8 is divided by 255, as ``ToFloat`` does it."""
+        if images.dtype.kind == "f":
+            np.copyto(self.near, images, casting="same_kind")
+            np.copyto(self.lanes, self.turned)
+        else:
+            np.copyto(self.lanes, images.transpose(self.axes))
+            np.divide(self.lanes, self.lanes.dtype.type(255), out=self.lanes)
+
+
+@dataclass
 class Program:
     """The calls for one number of images, and where their inputs and outputs lie.
 
-    ``inputs`` and ``outputs`` are, for each worker, pairs of images and their array (..., n), and
-    ``rows`` has room for the images of a chunk, one a row.
+    ``inputs`` and ``outputs`` are of each worker, the latter pairs of images and their array
+    (..., n).
     """
 
     workers: int
     begin: Calls
-    inputs: list[list[tuple[slice, np.ndarray]]]
-    rows: np.ndarray
+    inputs: list[list[Inlet]]
     stages: list[Stage]
     end: Calls
     outputs: list[list[tuple[slice, np.ndarray]]]
@@ -118,7 +150,7 @@ class Plan:
             self.loss = CrossEntropyLanes(loss, self.y, batch_size)
             self.passes = training_passes(self.operations, self.loss)
         widest, pixels = cut.lanes_of(self.x.wide), prod(image_shape)
-        self.rows = np.empty((cut.workers, widest, pixels + APART), dtype)
+        self.near = np.empty((cut.workers, widest, pixels + APART), dtype)
         self._trace()
         self._programs: dict[int, Program] = {}
 
@@ -145,18 +177,21 @@ class Plan:
                 stages[-1].once = each.barrier(chunks[each.wide])
                 stages.append(Stage([[] for _ in range(workers)], []))
 
-        def places(value: Value) -> list[list[tuple[slice, np.ndarray]]]:
-            pairs = [(c.worker, (c.images, c[value])) for c in chunks[value.wide]]
-            return [[pair for owner, pair in pairs if owner == i] for i in range(workers)]
-
+        inputs: list[list[Inlet]] = [[] for _ in range(workers)]
+        for chunk in chunks[self.x.wide]:
+            near = self.near[chunk.worker, : chunk.lanes, : prod(self.x.shape)]
+            inlet = Inlet(chunk.images, chunk[self.x], near.reshape(-1, *self.x.shape))
+            inputs[chunk.worker].append(inlet)
+        outputs: list[list[tuple[slice, np.ndarray]]] = [[] for _ in range(workers)]
+        for chunk in chunks[self.y.wide]:
+            outputs[chunk.worker].append((chunk.images, chunk[self.y]))
         return Program(
             workers,
             begin=[call for o in self.operations for call in o.begin(images)],
-            inputs=places(self.x),
-            rows=self.rows,
+            inputs=inputs,
             stages=stages,
             end=[call for o in self.operations for call in o.end(chunks[o.x.wide])],
-            outputs=places(self.y),
+            outputs=outputs,
         )
 
     def _trace(self) -> None:

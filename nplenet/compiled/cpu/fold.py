@@ -46,8 +46,11 @@ class FoldedConv2dLanes(Conv2dLanes):
         return [p.data for p in self.layer.parameters()] + folded
 
     def load(self) -> None:
-        if not self.watch.changed(*self.state()):
-            return
+        if self.watch.changed(*self.state()):
+            self.fold()
+
+    def fold(self) -> None:
+        """Make the kernel and the bias."""
         gain, bias = folded(self.layer, self.norm)
         weight = bound(self.layer.weight.data) * (self.scale * gain)[:, None, None, None]
         for part in self.weights_in(self.kernel.transpose(0, 3, 1, 2)):
@@ -83,8 +86,8 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
     def name(self) -> str:
         return "Conv2d + BatchNorm2d + ReLU + AvgPool2d"
 
-    def load(self) -> None:
-        super().load()
+    def fold(self) -> None:
+        super().fold()
         np.negative(self.bias_column, out=self.low)
         spread = np.abs(self.scale * bound(self.norm.weight.data)) * np.sqrt(FAR)
         self.distant = bool(np.count_nonzero(np.abs(self.bias_column[:, 0]) > spread))
