@@ -18,7 +18,8 @@ from ..optim import SGD, Optimizer
 from ..window import count
 from .cpu import LANES
 from .step import CompiledStep, Step, TextbookStep
-from .tuning import Tunables, checked, tuned
+from .tuning import CANDIDATES, LEAST_IN_TRAINING, Tunables, checked, tuned
+from .workers import usable_cores
 
 __all__ = ["CompiledStep", "Step", "TextbookStep", "Tunables", "compile"]
 
@@ -88,8 +89,14 @@ def obstacle(model: Layer, loss: CrossEntropyLoss) -> str:
     return ""
 
 
-def seconds_of_a_step(tunables: Tunables, images: int = 128, steps: int = 4) -> float:
-    """Return the time of the fastest of a few steps of the layers of LeNet-5."""
+def seconds_of_a_step(tunables: Tunables, steps: int = 4) -> float:
+    """Return the time of the fastest of a few steps of the layers of LeNet-5.
+
+    The batch is large enough for all threads that are tried.
+    """
+    images = LEAST_IN_TRAINING * max(
+        t for t in CANDIDATES["threads"] if t <= max(2, usable_cores())
+    )
     rng = np.random.default_rng(0)
     model = Sequential(
         Conv2d(1, 6, 5, bias=False, rng=rng),

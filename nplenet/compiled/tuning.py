@@ -24,7 +24,7 @@ from ..window import count
 from .workers import usable_cores
 
 CANDIDATES = {
-    "threads": (2, 4, 8),  # those that have a core each
+    "threads": (2, 4),  # those that have a core each
     "lanes": (32, 64, 128),
     "feature_lanes": (256, 64),
     "gemm_limit": (10**6, 10**9),
