@@ -28,43 +28,26 @@ class Division:
         Threads that each have a part of the chunks.
     lanes, wide_lanes : int
         Images in a chunk of images, and in a chunk of features, which is a multiple of it.
-    share_all : bool
-        Whether they share all the way from barrier to barrier, or just the first and the last,
-        whose calls are long: worker 0 does alone what lies between.
     """
 
     workers: int
     lanes: int
     wide_lanes: int
-    share_all: bool
 
     def lanes_of(self, wide: bool) -> int:
         return self.wide_lanes if wide else self.lanes
 
 
 def division(
-    images: int,
-    threads: int,
-    most_lanes: int,
-    most_wide_lanes: int,
-    least: int,
-    ends_from: int,
+    images: int, threads: int, most_lanes: int, most_wide_lanes: int, least: int
 ) -> Division:
-    """Return how to cut a batch of so many images: no worker idle, no chunk too large.
-
-    ``least`` images are those for which a thread of its own pays, and from ``ends_from`` images on
-    two will do where they share only the longest calls.
-    """
+    """Return how to cut a batch of so many images: no worker idle, no chunk too large."""
     workers = min(threads, max(1, images // least))
-    share_all = workers > 1 or threads == 1 or images < ends_from
-    if not share_all:
-        workers = 2
     lanes = max(1, min(most_lanes, -(-images // workers)))
-    chunks = max(1, -(-images // lanes))
-    wide = max(1, min(most_wide_lanes // lanes, -(-chunks // workers) if share_all else chunks))
-    wide_chunks = -(-chunks // wide)
-    workers = min(workers, wide_chunks if share_all else chunks)
-    return Division(workers, lanes, lanes * wide, share_all)
+    chunks = -(-images // lanes)
+    wide = max(1, min(most_wide_lanes // lanes, -(-chunks // workers)))
+    wide_chunks = max(1, -(-chunks // wide))
+    return Division(min(workers, wide_chunks), lanes, lanes * wide)
 
 
 class Arena:
@@ -75,8 +58,8 @@ class Arena:
     batch_size : int
         The most images.
     tunables : Tunables
-    least, ends_from : int
-        See ``division``.
+    least : int
+        Images for which a thread of its own pays.
 
     Attributes
     ----------
@@ -84,10 +67,10 @@ class Arena:
         Bytes in all, and those of them that the chunks of a worker share.
     """
 
-    def __init__(self, batch_size: int, tunables: Tunables, least: int, ends_from: int) -> None:
-        self.batch_size, self.least, self.ends_from = batch_size, least, ends_from
+    def __init__(self, batch_size: int, tunables: Tunables, least: int) -> None:
+        self.batch_size, self.least = batch_size, least
         threads, lanes, wide_lanes = tunables.threads, tunables.lanes, tunables.feature_lanes
-        self.most = division(batch_size, threads, lanes, wide_lanes, least, ends_from)
+        self.most = division(batch_size, threads, lanes, wide_lanes, least)
         self.size = self.shared = 0
         self._now = (-1, 0)
         self._uses: dict[Buffer, list[tuple[int, int]]] = {}
@@ -96,23 +79,20 @@ class Arena:
     def division(self, images: int) -> Division:
         """Return how to cut a batch: in no larger chunks than the largest batch."""
         most = self.most
-        return division(
-            images, most.workers, most.lanes, most.wide_lanes, self.least, self.ends_from
-        )
+        return division(images, most.workers, most.lanes, most.wide_lanes, self.least)
 
     def chunks(self, images: int, *, wide: bool, tracing: bool = False) -> list[Chunk]:
         """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for.
 
         A worker has neighbouring chunks of features, as many as the others or one less, and the
-        chunks of the same images. (Or, where they do not share all, neighbouring ones of images.)
+        chunks of the same images.
         """
         cut = self.division(images)
         lanes = cut.lanes_of(wide)
         array_of = self._note if tracing else self._array
         starts = range(0, images, lanes)
-        unit = cut.wide_lanes if cut.share_all else lanes
-        units = -(-images // unit)
-        owners = [start // unit * cut.workers // units for start in starts]
+        wide_chunks = -(-images // cut.wide_lanes)
+        owners = [start // cut.wide_lanes * cut.workers // wide_chunks for start in starts]
         return [
             Chunk(
                 i,

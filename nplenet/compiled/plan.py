@@ -31,7 +31,7 @@ from .cpu import (
     inference_operations,
     training_operations,
 )
-from .tuning import SHARED_IN_INFERENCE, SHARED_IN_TRAINING, Tunables
+from .tuning import LEAST_IN_INFERENCE, LEAST_IN_TRAINING, Tunables
 
 APART = 16  # numbers between two rows of pixels, whose distance is no power of two then
 MODAL = (Dropout, BatchNorm1d, BatchNorm2d)
@@ -135,8 +135,8 @@ class Plan:
         loss: CrossEntropyLoss | None = None,
     ) -> None:
         self.batch_size = batch_size
-        least, ends_from = SHARED_IN_INFERENCE if loss is None else SHARED_IN_TRAINING
-        self.arena = Arena(batch_size, tunables, least, ends_from)
+        least = LEAST_IN_INFERENCE if loss is None else LEAST_IN_TRAINING
+        self.arena = Arena(batch_size, tunables, least)
         cut = self.arena.most
         chunks = -(-batch_size // cut.lanes)
         limits = Limits(batch_size, chunks, cut.workers, tunables.gemm_limit, tunables.transpose)
@@ -159,16 +159,6 @@ class Plan:
         """The output of the last layer."""
         return self.operations[-1].y if self.operations else self.x
 
-    @property
-    def between_barriers(self) -> list[list[Pass]]:
-        """The passes up to the first barrier, from there to the second, and so on."""
-        groups: list[list[Pass]] = [[]]
-        for each in self.passes:
-            groups[-1].append(each)
-            if each.barrier:
-                groups.append([])
-        return groups
-
     def program(self, images: int) -> Program:
         """Return the calls for a batch of so many images; made once for each number."""
         if images not in self._programs:
@@ -177,28 +167,16 @@ class Plan:
 
     def _bind(self, images: int) -> Program:
         chunks = {wide: self.arena.chunks(images, wide=wide) for wide in (False, True)}
-        workers = self.arena.division(images).workers
-        share_all = self.arena.division(images).share_all
-        last_chunks = dict.fromkeys(self.operations, chunks)  # of its last pass
-        stages = []
-        for number, passes in enumerate(self.between_barriers):
-            # Images must not become features on the way: those of a chunk of features are not all
-            # one worker's where workers do not share all.
-            one_kind = len({each.wide for each in passes}) == 1
-            at_an_end = number in (0, len(self.between_barriers) - 1)
-            stage = Stage([[] for _ in range(workers)], [])
-            for each in passes:
-                own = chunks[each.wide]
-                if not share_all and not (one_kind and at_an_end):
-                    own = [chunk.for_first_worker() for chunk in own]
-                for chunk in own:
-                    for part in each.parts:
-                        stage.calls[chunk.worker] += part(chunk)
+        workers = 1 + max((chunk.worker for chunk in chunks[True]), default=0)
+        stages = [Stage([[] for _ in range(workers)], [])]
+        for each in self.passes:
+            for chunk in chunks[each.wide]:
                 for part in each.parts:
-                    last_chunks[owner_of(part)] = {each.wide: own}
-                if each.barrier:
-                    stage.once = each.barrier(chunks[each.wide])
-            stages.append(stage)
+                    stages[-1].calls[chunk.worker] += part(chunk)
+            if each.barrier:
+                stages[-1].once = each.barrier(chunks[each.wide])
+                stages.append(Stage([[] for _ in range(workers)], []))
+
         inputs: list[list[Inlet]] = [[] for _ in range(workers)]
         for chunk in chunks[self.x.wide]:
             near = self.near[chunk.worker, : chunk.lanes, : prod(self.x.shape)]
@@ -212,7 +190,7 @@ class Plan:
             begin=[call for o in self.operations for call in o.begin(images)],
             inputs=inputs,
             stages=stages,
-            end=[call for o in self.operations for call in o.end(last_chunks[o][o.x.wide])],
+            end=[call for o in self.operations for call in o.end(chunks[o.x.wide])],
             outputs=outputs,
         )
 
@@ -280,13 +258,7 @@ class Plan:
 def part_name(part: Callable[[Chunk], Calls]) -> str:
     """Return ``Conv2d forward`` for the bound method that returns those calls."""
     method: Any = part
-    return f"{owner_of(part).name} {method.__name__.replace('_', ' ')}"
-
-
-def owner_of(part: Callable[[Chunk], Calls]) -> Any:
-    """Return the operation, or the loss, of whose calls a bound method returns a part."""
-    method: Any = part
-    return method.__self__
+    return f"{method.__self__.name} {method.__name__.replace('_', ' ')}"
 
 
 def forward_passes(operations: Sequence[Operation[Any]]) -> list[Pass]:

@@ -32,9 +32,8 @@ CANDIDATES = {
     "buffer_size": (1024, 512, 8192),
 }
 GAIN = 0.97  # of the time of the best so far: less is noise
-SHARED_IN_TRAINING, SHARED_IN_INFERENCE = (64, 64), (32, 64)
-"""How many images a thread must have for it to pay, and from how many images on two threads pay
-that share the longest calls only; see ``arena.division``. In training they have to meet."""
+LEAST_IN_TRAINING = 64  # images for which a thread of its own pays: threads have to meet there
+LEAST_IN_INFERENCE = 32
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ Legend: n lanes (images in a chunk), C channels, F output channels, H W size, L 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -131,12 +130,6 @@ class Chunk:
 
     def __getitem__(self, value: Value) -> Array:
         return self._array_of(value, self)
-
-    def for_first_worker(self) -> Chunk:
-        """Return the same chunk for worker 0, who has all of them."""
-        other = copy.copy(self)
-        other.worker, other.first = 0, self.index == 0
-        return other
 
     @property
     def images(self) -> slice:
