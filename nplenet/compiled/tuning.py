@@ -28,9 +28,9 @@ CANDIDATES = {
     "lanes": (32, 64, 128),
     "feature_lanes": (256, 64),
     "gemm_limit": (10**6, 10**9),
-    "transpose": (1, 0),
     "buffer_size": (1024, 512, 8192),
 }
+AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # as OpenBLAS names its kernels
 GAIN = 0.97  # of the time of the best so far: less is noise
 LEAST_IN_TRAINING = 64  # images for which a thread of its own pays: threads have to meet there
 LEAST_IN_INFERENCE = 32
@@ -51,8 +51,8 @@ class Tunables:
         of up to 10^6 without packing its operands into another order first.
     transpose : 0 or 1
         Whether a convolution brings its operands into the order that suits OpenBLAS's kernels for
-        AVX-512, those of small products among them, or that for older ones; see
-        ``Conv2dLanes.weight_gradient``.
+        AVX-512, those of small products among them, or that for others; see
+        ``Conv2dLanes.weight_gradient``. Not measured, but told by the name of the kernels.
     buffer_size : int
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.
@@ -118,7 +118,7 @@ def tuned(measure: Callable[[Tunables], float]) -> Tunables:
 
 def search(measure: Callable[[Tunables], float]) -> Tunables:
     """Return the best tunables, choosing one after the other."""
-    best = Tunables()
+    best = Tunables(transpose=int(blas_has_avx512_kernels()))
     least = measure(best)
     for name, values in CANDIDATES.items():
         for value in values:
@@ -129,6 +129,11 @@ def search(measure: Callable[[Tunables], float]) -> Tunables:
             if seconds < GAIN * least:
                 best, least = candidate, seconds
     return best
+
+
+def blas_has_avx512_kernels() -> bool:
+    """Say whether NumPy's BLAS is an OpenBLAS that runs its kernels for AVX-512."""
+    return any(pool.get("architecture") in AVX512 for pool in threadpool_info())
 
 
 def machine() -> dict[str, str]:

@@ -21,7 +21,6 @@ from .operation import (
     Operation,
     Total,
     Value,
-    Watch,
     bind,
     bound,
     rows,
@@ -66,8 +65,6 @@ class Conv2dLanes(Operation[Conv2d]):
         self.frame = self.scratch((c, *frame))
         self.taps = self.scratch((self.read_rows, kw, c, ow))
         self.out = self.y  # what the products write, if more is done with it in this operation
-        self.parameters = [p.data for p in layer.parameters()]
-        self.watch = Watch(*self.parameters)
         self.kernel = np.zeros((f, kh, kw, c), x.dtype)
         self.bias = None if layer.bias is None else np.empty((self.y.shape[0], 1), x.dtype)
         self.dkernel = Total(np.empty((self.k, f), x.dtype), limits)
@@ -88,8 +85,6 @@ class Conv2dLanes(Operation[Conv2d]):
     def load(self) -> None:
         """Bring the weights into the orders in which the products take them."""
         weight = bound(self.layer.weight.data)
-        if not self.watch.changed(*self.parameters):
-            return
         for part in self.weights_in(self.kernel.transpose(0, 3, 1, 2)):
             part[...] = weight
         if self.bias is not None and self.layer.bias is not None:
@@ -238,10 +233,17 @@ class Conv2dLanes(Operation[Conv2d]):
         _, _, ow = self.out_shape
         dx, dtaps = chunk[self.dx], chunk[self.dtaps].transpose(2, 1, 0, 3, 4)  # (KW, C, H, OW, n)
         frame = chunk[self.dframe] if self.padded else dx
+        first, *others = zip(dtaps, self.window.slices(1, ow), strict=True)
+        targets = frame[:, : self.read_rows]
         calls: Calls = [partial(frame.fill, 0)]
-        for tap, columns in zip(dtaps, self.window.slices(1, ow), strict=True):
-            target = frame[:, : self.read_rows, columns]
-            calls.append(bind(np.add, target, tap, out=target))
+        if self.window.stride[1] == 1:  # the first tap sets, and what it leaves out is zero
+            calls = [partial(np.copyto, targets[:, :, first[1]], first[0])]
+            left_out = [targets[:, :, ow:], frame[:, self.read_rows :]]
+            calls += [partial(part.fill, 0) for part in left_out if part.size]
+        else:
+            others = [first, *others]
+        for tap, columns in others:
+            calls.append(bind(np.add, targets[:, :, columns], tap, out=targets[:, :, columns]))
         if self.padded:
             inside = self.window.unpad(frame[None], self.h, self.w)[0]
             calls.append(partial(np.copyto, dx, inside))
