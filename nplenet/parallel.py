@@ -136,6 +136,7 @@ class MpiGroup(Group):
         self._in_place, self._max = MPI.IN_PLACE, MPI.MAX
         self._counts = np.zeros(self.size, np.int64)
         self._counting: Any = None  # a request of MPI on its way
+        self._lock = threading.Lock()
         self._start = self._total = 0
         self._nccl: Any = None
         self._spent, self._waiting, self._watched = 0.0, False, False
@@ -155,7 +156,10 @@ class MpiGroup(Group):
         self._counting = self.communicator.Iallgather(self._in_place, self._counts)
 
     def _finish_counting(self) -> None:
-        if self._counting is not None:
+        """Wait for the numbers; several threads of a step may ask at the same time."""
+        with self._lock:
+            if self._counting is None:
+                return
             with self._in_mpi():
                 self._counting.Wait()
             self._counting = None

@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 
@@ -61,8 +62,9 @@ class Meeting:
 
     def _open(self, worker: int) -> None:
         for other, gate in enumerate(self._gates):
-            if other != worker and gate.locked():
-                gate.release()
+            if other != worker:
+                with suppress(RuntimeError):  # it is open already: two workers failed
+                    gate.release()
 
 
 class Workers:

@@ -283,9 +283,9 @@ class DataLoader:
 
         For a step that turns bytes into floats of ``dtype`` itself, in the copy it makes anyway.
         Both loaders draw from the same generators. If ``nplenet.augment.fuse`` knows the transform,
-        the images are ``LazyImages``, and what is random is drawn for an epoch at once: to leave it
-        early then leaves the generators as after a whole one. Without a ``ToFloat`` to ``dtype`` at
-        the end of the transform it is this loader.
+        the images are ``LazyImages``, which nobody prefetches, and what is random is drawn for an
+        epoch at once: to leave it early then leaves the generators as after a whole one. Without a
+        ``ToFloat`` to ``dtype`` at the end of the transform it is this loader.
         """
         transform = before_float(self.transform, dtype)
         if transform is None or self.images.dtype != np.uint8:

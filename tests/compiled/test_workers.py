@@ -71,6 +71,17 @@ def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int) -> None:
     workers.run(3, lambda worker, meeting: meeting.wait(worker, []))  # and the next step runs
 
 
+def test_workers_that_all_fail_end_and_one_of_their_errors_is_raised() -> None:
+    workers = Workers()
+
+    def work(worker: int, meeting: Meeting) -> None:
+        raise ZeroDivisionError
+
+    for _ in range(200):
+        with pytest.raises(ZeroDivisionError):
+            workers.run(4, work)
+
+
 def test_the_error_of_what_is_done_once_ends_all_and_is_raised() -> None:
     def fail() -> None:
         raise ZeroDivisionError("at the barrier")

@@ -107,6 +107,15 @@ def test_ranks_train_the_same_network_with_the_textbook_layers(
     assert largest_error(result(ranks, tmp_path, eager=1, **UNEVEN), alone) < 1e-12
 
 
+def test_ranks_of_two_threads_train_the_same_network(tmp_path: Path) -> None:
+    enough = {"images": 600, "batch": 256}  # for each thread of each rank
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    one = result(1, folders[0], **enough)
+    assert largest_error(result(2, folders[1], threads=2, **enough), one) < 1e-12
+
+
 def test_ranks_train_the_same_network_in_float32(tmp_path: Path) -> None:
     settings = UNEVEN | {"dtype": "float32", "rule": "SGD"}
     one, two = (result(n, tmp_path / str(n), **settings) for n in (1, 2))

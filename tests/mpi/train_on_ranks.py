@@ -37,6 +37,7 @@ SETTINGS = {
     "dtype": "float64",
     "backend": "numpy",
     "eager": "",
+    "threads": "1",  # of the compiled step
     "fault": "",
     "rule": "Adam",
     "rank": "1",  # which has the fault
@@ -116,7 +117,7 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
         resume=checkpoint,
         arguments={"mood": "good" if differs != "arguments" else "bad"},
         eager=bool(settings["eager"]),
-        tunables=None if settings["eager"] else {},
+        tunables=None if settings["eager"] else {"threads": int(settings["threads"])},
         progress=False,
         group=group,
     )

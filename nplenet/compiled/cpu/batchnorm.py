@@ -45,7 +45,7 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         self.numbers = prod(x.shape[1:])  # of a channel in an image
         self.centered = self.scratch(x.shape)
         self.mean, self.inverse_std = np.empty((2, channels))
-        self.both = np.empty((2, channels))  # means over the batch of dy and of dy * xhat
+        self.gradient_sums = np.empty((2, channels))  # of dy and of dy * xhat, over all ranks
         self.center, self.gain, self.shift = np.empty((3, channels, 1), x.dtype)
         self.rounded_mean, self.dy_gain, self.x_gain, self.dx_shift = np.empty(
             (4, channels, 1), x.dtype
@@ -157,10 +157,9 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         """Write the parameters' gradients, of this rank, and make the columns, of all ranks."""
         layer = self.layer
         layer.weight.grad[...], layer.bias.grad[...] = sum_dy_xhat, sum_dy
-        self.both[0], self.both[1] = sum_dy, sum_dy_xhat
-        mean_dy, mean_dy_xhat = layer.group.sum(self.both) / (
-            layer.group.total(images) * self.numbers
-        )
+        self.gradient_sums[0], self.gradient_sums[1] = sum_dy, sum_dy_xhat
+        m = layer.group.total(images) * self.numbers
+        mean_dy, mean_dy_xhat = layer.group.sum(self.gradient_sums) / m
         scale = bound(layer.weight.data) * self.inverse_std
         self.dy_gain[:, 0] = scale
         np.negative(scale, out=scale)
