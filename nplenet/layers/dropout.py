@@ -11,6 +11,8 @@ from ..backend import Array
 from ..parallel import ALONE
 from .base import Layer
 
+UNUSED = [0, 0, 0, 0]  # what Philox would give first, were it not all used
+
 
 def keep_mask(
     key: int, n: int, threshold: int, first: int = 0, philox: np.random.Philox | None = None
@@ -40,21 +42,22 @@ def keep_mask(
     """
     philox = philox or np.random.Philox(0)
     counter, rest = divmod(first, 8)
-    philox.state = {
+    state: Any = {  # lists will do for its arrays, and take a third of the time
         "bit_generator": "Philox",
         "state": {"counter": words_of(counter, 4), "key": words_of(key, 2)},
-        "buffer": words_of(0, 4),
-        "buffer_pos": 4,  # all used
+        "buffer": UNUSED,
+        "buffer_pos": len(UNUSED),
         "has_uint32": 0,
         "uinteger": 0,
     }
+    philox.state = state
     words = philox.random_raw(-(-(rest + n) // 2))
     return words.view(np.uint32)[rest : rest + n] >= threshold
 
 
-def words_of(number: int, words: int) -> np.ndarray:
+def words_of(number: int, words: int) -> list[int]:
     """Return a number as words of 64 bits, the lowest first."""
-    return np.array([number >> 64 * i & 2**64 - 1 for i in range(words)], np.uint64)
+    return [number >> 64 * i & 2**64 - 1 for i in range(words)]
 
 
 def dropout(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from math import prod
 
 import numpy as np
 
@@ -31,24 +30,22 @@ class DropoutLanes(Operation[Dropout]):
     def draw_key(self) -> None:
         self.key = int(self.layer.rng.integers(2**64, dtype=np.uint64))
 
-    def draw(self, mask: Array, turned: Array, start: int, worker: int) -> None:
-        """Fill the mask of a chunk, (..., n), with 0 and the scale; it begins at image start.
+    def draw(self, mask: Array, kept: Array, start: int, philox: np.random.Philox) -> None:
+        """Fill the mask of a chunk, (L, n), with 0 and the scale; it begins at image start.
 
-        ``turned`` has room for as many bools: to turn bytes and then make floats of them takes half
+        ``kept`` has room for as many bools: to turn bytes and then make floats of them takes half
         as long as both at once.
         """
-        layer = self.layer
-        first = (layer.group.start + start) * prod(self.x.shape)
-        threshold, philox = round(layer.p * 2**32), self.generators[worker]
-        kept = keep_mask(self.key, mask.size, threshold, first, philox)
-        by_image = kept.reshape(mask.shape[-1], *mask.shape[:-1])
-        scale = 1.0 / (1.0 - layer.p) if layer.p < 1.0 else 0.0
-        np.copyto(turned, np.moveaxis(by_image, 0, -1))
-        np.multiply(turned, mask.dtype.type(scale), out=mask)
+        p, numbers = self.layer.p, mask.shape[0]
+        first = (self.layer.group.start + start) * numbers
+        by_image = keep_mask(self.key, mask.size, round(p * 2**32), first, philox)
+        np.copyto(kept, by_image.reshape(-1, numbers).T)
+        np.multiply(kept, mask.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0), out=mask)
 
     def forward(self, chunk: Chunk) -> Calls:
+        mask, kept = (chunk[v].reshape(-1, chunk.lanes) for v in (self.mask, self.kept))
         return [
-            partial(self.draw, chunk[self.mask], chunk[self.kept], chunk.start, chunk.worker),
+            partial(self.draw, mask, kept, chunk.start, self.generators[chunk.worker]),
             bind(np.multiply, chunk[self.x], chunk[self.mask], out=chunk[self.y]),
         ]
 
