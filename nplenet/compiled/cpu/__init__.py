@@ -23,6 +23,7 @@ from ...layers import (
     Sigmoid,
     Tanh,
 )
+from ...window import Pair
 from .activation import LeakyReLULanes, ReLULanes, SigmoidLanes, TanhLanes
 from .batchnorm import BatchNormLanes, FrozenBatchNormLanes
 from .conv import Conv2dLanes
@@ -53,7 +54,7 @@ LANES: dict[type[Layer], Any] = {
 
 AnyOperation = Operation[Any]
 NORMS = (BatchNorm1d, BatchNorm2d)
-THIN = 8  # output channels of a convolution that gains by blocks
+THIN = 8  # output channels of a convolution that gains by tiles
 
 
 def training_operations(layers: Sequence[Layer], x: Value, limits: Limits) -> list[AnyOperation]:
@@ -77,17 +78,17 @@ def next_for_training(
                 return BatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
         case [Conv2d() as conv, BatchNorm2d(training=True), ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                return Conv2dLanes(conv, x, limits, block_for(conv, pool)), 1
+                return Conv2dLanes(conv, x, limits, tile_for(conv, pool)), 1
     layer = waiting[0]
     if isinstance(layer, NORMS) and not layer.training:
         return FrozenBatchNormLanes(layer, x, limits), 1
     return LANES[type(layer)](layer, x, limits), 1
 
 
-def block_for(conv: Conv2d, pool: AvgPool2d) -> int:
-    """Return the ``block`` of a convolution before a fused pooling: the columns of a window."""
-    columns = pool.window.size[1]
-    return columns if columns == 2 and conv.out_channels <= THIN else 1
+def tile_for(conv: Conv2d, pool: AvgPool2d) -> Pair:
+    """Return the ``tile`` of a convolution before a fused pooling."""
+    fitting = max(pool.window.size) == 2 and conv.out_channels <= THIN
+    return pool.window.size if fitting else (1, 1)
 
 
 def inference_operations(layers: Sequence[Layer], x: Value, limits: Limits) -> list[AnyOperation]:
@@ -108,8 +109,8 @@ def next_for_inference(
     match waiting[:4]:
         case [Conv2d() as conv, BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                block = block_for(conv, pool)
-                return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, block), 4
+                tile = tile_for(conv, pool)
+                return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, tile), 4
     match waiting[:2]:
         case [Conv2d() as conv, BatchNorm2d() as norm]:
             return FoldedConv2dLanes(conv, norm, x, limits), 2

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense
+from ...window import Pair
 from .batchnorm import FAR
 from .conv import Conv2dLanes
 from .dense import DenseLanes
@@ -32,9 +33,9 @@ class FoldedConv2dLanes(Conv2dLanes):
     scale = 1.0  # of all it computes
 
     def __init__(
-        self, layer: Conv2d, norm: BatchNorm, x: Value, limits: Limits, block: int = 1
+        self, layer: Conv2d, norm: BatchNorm, x: Value, limits: Limits, tile: Pair = (1, 1)
     ) -> None:
-        super().__init__(layer, x, limits, block)
+        super().__init__(layer, x, limits, tile)
         self.norm = norm
         self.watch = Watch(*self.state())
         self.bias = self.bias_column = np.empty((layer.out_channels, 1), x.dtype)
@@ -69,15 +70,15 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
     """
 
     def __init__(
-        self, layer: Conv2d, norm: BatchNorm, pool: AvgPool2d, x: Value, limits: Limits, block: int
+        self, layer: Conv2d, norm: BatchNorm, pool: AvgPool2d, x: Value, limits: Limits, tile: Pair
     ) -> None:
-        super().__init__(layer, norm, x, limits, block)
+        super().__init__(layer, norm, x, limits, tile)
         self.pool, self.scale = pool, 1.0 / prod(pool.window.size)
         self.bias = None
         z = self.out
         self.y = Value(pool.output_shape((1, *z.shape))[1:], x.dtype)
-        (f, oh, ow), (_, h, w) = self.y.shape, z.shape
-        self.half = self.scratch((f, oh, w) if block == 1 else (f, h, ow))
+        f, oh, _ = self.y.shape
+        self.half = self.scratch((f, oh, z.shape[2])) if tile == (1, 1) else None
         self.low, self.shift = np.empty((2, f, 1), x.dtype)
         self.high = np.full((f, 1), np.inf, x.dtype)
         self.distant = False
@@ -94,16 +95,16 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
         if self.distant:
             self.shift.fill(0)
         else:
-            np.negative(sum_of_equal(self.low, self.pool.window, self.out.split), out=self.shift)
+            np.negative(sum_of_equal(self.low, self.pool.window, self.out.tile), out=self.shift)
 
     def forward(self, chunk: Chunk) -> Calls:
-        z, y = chunk[self.out], chunk[self.y]
+        z, y = rows(chunk[self.out]), rows(chunk[self.y])
         return [
             *super().forward(chunk),
-            partial(rows(z).clip, self.low, self.high, out=rows(z)),
-            partial(self.subtract_low, rows(z)),
-            *tile_sums(z, chunk[self.half], y),
-            bind(np.add, rows(y), self.shift, out=rows(y)),
+            partial(z.clip, self.low, self.high, out=z),
+            partial(self.subtract_low, z),
+            *tile_sums(chunk, self.out, self.half, self.y),
+            bind(np.add, y, self.shift, out=y),
         ]
 
     def subtract_low(self, clipped: Array) -> None:

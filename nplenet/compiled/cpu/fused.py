@@ -19,7 +19,7 @@ from .batchnorm import TINY, BatchNormLanes, images_in, totals
 from .operation import Array, Call, Calls, Chunk, Limits, Value, bind, bound, integers, rows
 from .pooling import sum_of_equal, tile_sums, tiles
 
-MOST = 255  # pixels of a window, which are counted in bytes
+MOST = 127  # pixels of a window, which are counted in signed bytes
 SMALL = 0.125  # a weight this small against its bias makes the difference in sum_dy_xhat cancel
 
 
@@ -50,14 +50,16 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def __init__(self, layer: BatchNorm2d, pool: AvgPool2d, x: Value, limits: Limits) -> None:
         self.pool = pool
         super().__init__(layer, x, limits)
-        c, h, w = x.shape
-        _, oh, ow = self.y.shape
+        c, _, w = x.shape
+        oh = self.y.shape[1]
         self.size = prod(pool.window.size)
-        half_shape = (c, oh, w) if x.split == 1 else (c, h, ow)
-        self.full, self.half = self.scratch(x.shape, split=x.split), self.scratch(half_shape)
-        self.half_count = self.scratch(half_shape, np.uint8)
-        self.active = Value(x.shape, np.int8, split=x.split)
-        self.count = Value(self.y.shape, np.uint8)
+        self.full = self.scratch(x.shape, tile=x.tile)
+        self.active = Value(x.shape, np.int8, tile=x.tile)
+        self.half = self.half_count = None
+        if x.tile == (1, 1):
+            self.half = self.scratch((c, oh, w))
+            self.half_count = self.scratch((c, oh, w), np.int8)
+        self.count = Value(self.y.shape, np.int8)
         self.quarter = self.scratch(self.y.shape)
         self.low, self.high = np.empty((2, c, 1), x.dtype)
 
@@ -76,10 +78,9 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         gains, biases = gain.tolist(), bias.tolist()
         flat = [g == 0.0 or abs(g) <= TINY * abs(b) for g, b in zip(gains, biases, strict=True)]
         t = self.mean - bias / (np.where(flat, 1.0, gain) if any(flat) else gain)
-        self.low[:, 0] = self.high[:, 0] = self.center[:, 0] = t
-        self.rounded_mean[:, 0] = self.mean
-        rising = [g > 0.0 for g in gains]
-        self.high[rising], self.low[[not up for up in rising]] = np.inf, -np.inf
+        rising = gain > 0.0
+        self.center[:, 0], self.rounded_mean[:, 0] = t, self.mean
+        self.low[:, 0], self.high[:, 0] = np.where(rising, t, -np.inf), np.where(rising, np.inf, t)
         gain /= self.size
         self.gain[:, 0] = gain
         if self.distant:
@@ -87,7 +88,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         else:
             # y is exactly 0 where no x is active. If it were 1e-9, so were gradients of weights
             # behind it, which Adam would make a whole step of.
-            sums = sum_of_equal(self.center, self.pool.window, self.x.split)
+            sums = sum_of_equal(self.center, self.pool.window, self.x.tile)
             np.multiply(self.gain, -sums, out=self.shift)
         if any(flat):
             self.center[flat], self.gain[flat] = 0, 0
@@ -99,12 +100,12 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         return [partial(x.clip, self.low, self.high, out=full)]
 
     def pooled(self, chunk: Chunk) -> Calls:
-        full, y = chunk[self.full], chunk[self.y]
+        y = rows(chunk[self.y])
         return [
-            partial(self.subtract_center, rows(full)),
-            *tile_sums(full, chunk[self.half], y),
-            bind(np.multiply, rows(y), self.gain, out=rows(y)),
-            bind(np.add, rows(y), self.shift, out=rows(y)),
+            partial(self.subtract_center, rows(chunk[self.full])),
+            *tile_sums(chunk, self.full, self.half, self.y),
+            bind(np.multiply, y, self.gain, out=y),
+            bind(np.add, y, self.shift, out=y),
         ]
 
     def subtract_center(self, clipped: Array) -> None:
@@ -114,12 +115,11 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
 
     def forward(self, chunk: Chunk) -> Calls:
         full, active = rows(chunk[self.full]), rows(chunk[self.active])
-        counts = (chunk[self.active].view(np.uint8), chunk[self.half_count], chunk[self.count])
         return [
             *self.clipped(chunk),
             bind(np.not_equal, full, self.center, out=active.view(bool)),
             *self.pooled(chunk),
-            *tile_sums(*counts),
+            *tile_sums(chunk, self.active, self.half_count, self.count),
             bind(np.negative, active, out=active),  # 0 and -1: as integers, masks for floats
         ]
 
@@ -139,12 +139,12 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
 
     def exact_sum(self, chunk: Chunk) -> Calls:
         """Return the calls that sum dy times the pooled x - mean, without a division by weight."""
-        x, full, quarter = rows(chunk[self.x]), rows(chunk[self.full]), chunk[self.quarter]
+        x, full, quarter = (rows(chunk[v]) for v in (self.x, self.full, self.quarter))
         return [
             bind(np.subtract, x, self.rounded_mean, out=full),
             bind(np.multiply, full, rows(chunk[self.active]), out=full),
-            *tile_sums(chunk[self.full], chunk[self.half], quarter),
-            bind(np.vecdot, rows(chunk[self.dy]), rows(quarter), out=self.squares[chunk.index]),
+            *tile_sums(chunk, self.full, self.half, self.quarter),
+            bind(np.vecdot, rows(chunk[self.dy]), quarter, out=self.squares[chunk.index]),
         ]
 
     def combine(self, exact: list[Call], chunks: int, images: int) -> None:
@@ -185,17 +185,17 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def masked(self, chunk: Chunk) -> Calls:
         """Return the calls that put dy, where the masks in ``full`` let it through, in their place.
 
-        The rows of dy, and where the columns of a window lie apart dy as it is, are long enough to
-        be repeated by broadcasting.
+        The rows of dy, and where each tap lies in one piece dy as it is, are long enough to be
+        repeated by broadcasting.
         """
-        dy, mask, half = integers(chunk[self.dy]), integers(chunk[self.full]), chunk[self.half]
+        dy, mask = integers(chunk[self.dy]), integers(chunk[self.full])
+        if self.half is None:
+            return [bind(np.bitwise_and, mask, dy[:, None], out=mask)]
         c, oh, ow, n = dy.shape
         kh, kw = self.pool.window.size
-        if self.x.split > 1:
-            by_row, dy = mask.reshape(c, kw, oh, kh, -1), dy.reshape(c, 1, oh, 1, -1)
-            return [bind(np.bitwise_and, by_row, dy, out=by_row)]
-        spread = integers(half).reshape(c, oh, ow, kw, n)
-        by_row, whole_rows = mask.reshape(c, oh, kh, -1), integers(half).reshape(c, oh, 1, -1)
+        half = integers(chunk[self.half])
+        spread = half.reshape(c, oh, ow, kw, n)
+        by_row, whole_rows = mask.reshape(c, oh, kh, -1), half.reshape(c, oh, 1, -1)
         return [
             partial(np.copyto, spread, dy[:, :, :, None]),
             bind(np.bitwise_and, by_row, whole_rows, out=by_row),

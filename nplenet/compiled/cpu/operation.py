@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...layers import Layer, Parameter
+from ...window import Pair
 
 Call = Callable[[], object]
 Calls = list[Call]
@@ -64,9 +65,9 @@ class Value:
         Whether the lanes follow as last axis.
     disposable : bool
         Whether the next operation may write its output over it: nobody reads it in backward.
-    split : int
-        Column w of images (C, H, W) lies at [:, w % split, :, w // split]: as (C, split, H,
-        W / split), if split is more than 1.
+    tile : (KH, KW)
+        Of images (C, H, W) that are cut into windows of so many pixels, each tap of the windows
+        lies in one piece: they are (C, KH*KW, H / KH, W / KW). (1, 1) where they lie as they are.
     """
 
     def __init__(
@@ -77,11 +78,11 @@ class Value:
         lanes: bool = True,
         disposable: bool = False,
         scratch: bool = False,
-        split: int = 1,
+        tile: Pair = (1, 1),
         buffer: Buffer | None = None,
     ) -> None:
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self.lanes, self.disposable, self.split = lanes, disposable, split
+        self.lanes, self.disposable, self.tile = lanes, disposable, tile
         self.buffer = buffer or Buffer(self.wide, scratch)
 
     @property
@@ -92,10 +93,10 @@ class Value:
     @property
     def stored(self) -> tuple[int, ...]:
         """The shape in which it is stored, without the lanes."""
-        if self.split == 1:
+        if self.tile == (1, 1):
             return self.shape
-        c, h, w = self.shape
-        return c, self.split, h, w // self.split
+        (c, h, w), (kh, kw) = self.shape, self.tile
+        return c, kh * kw, h // kh, w // kw
 
     def nbytes(self, lanes: int) -> int:
         return prod(self.shape) * self.dtype.itemsize * (lanes if self.lanes else 1)
@@ -196,7 +197,7 @@ class Operation(Generic[L]):
         self.dx = self.make_gradient() if wanted else None
 
     def make_gradient(self) -> Value:
-        return Value(self.x.shape, self.x.dtype, split=self.x.split)
+        return Value(self.x.shape, self.x.dtype, tile=self.x.tile)
 
     def scratch(
         self,
@@ -204,10 +205,10 @@ class Operation(Generic[L]):
         dtype: npt.DTypeLike | None = None,
         *,
         lanes: bool = True,
-        split: int = 1,
+        tile: Pair = (1, 1),
     ) -> Value:
         """Return a value for the use of one call list, of the dtype of x unless told otherwise."""
-        return Value(shape, dtype or self.x.dtype, lanes=lanes, scratch=True, split=split)
+        return Value(shape, dtype or self.x.dtype, lanes=lanes, scratch=True, tile=tile)
 
     def begin(self, images: int) -> Calls:
         """Return what is done once a step, before the first chunk."""
