@@ -146,11 +146,11 @@ class MpiGroup(Group):
     # ------------------------------------------------------------------ a step
 
     def begin(self, images: int) -> None:
-        self._watched = True
         """Tell the others how many images this rank has; their numbers are waited for when asked.
 
         Meanwhile the first layers are computed.
         """
+        self._watched = True
         self._finish_counting()
         self._counts[self.rank] = images
         self._counting = self.communicator.Iallgather(self._in_place, self._counts)
