@@ -18,7 +18,7 @@ from ..optim import SGD, Optimizer
 from ..window import count
 from .cpu import LANES
 from .step import CompiledStep, Step, TextbookStep
-from .tuning import CANDIDATES, LEAST_IN_TRAINING, Tunables, checked, tuned
+from .tuning import CANDIDATES, LEAST, Tunables, checked, tuned
 from .workers import usable_cores
 
 __all__ = ["CompiledStep", "Step", "TextbookStep", "Tunables", "compile"]
@@ -94,9 +94,7 @@ def seconds_of_a_step(tunables: Tunables, steps: int = 4) -> float:
 
     The batch is large enough for all threads that are tried.
     """
-    images = LEAST_IN_TRAINING * max(
-        t for t in CANDIDATES["threads"] if t <= max(2, usable_cores())
-    )
+    images = LEAST.features * max(t for t in CANDIDATES["threads"] if t <= max(2, usable_cores()))
     rng = np.random.default_rng(0)
     model = Sequential(
         Conv2d(1, 6, 5, bias=False, rng=rng),

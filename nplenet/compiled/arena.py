@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cpu import Buffer, Chunk, Value
-from .tuning import Tunables
+from .tuning import Least, Tunables
 
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 vector
 
@@ -28,26 +28,30 @@ class Division:
         Threads that each have a part of the chunks.
     lanes, wide_lanes : int
         Images in a chunk of images, and in a chunk of features, which is a multiple of it.
+    alone : bool
+        Whether one of the workers has all chunks of features, because they are few.
     """
 
     workers: int
     lanes: int
     wide_lanes: int
+    alone: bool
 
     def lanes_of(self, wide: bool) -> int:
         return self.wide_lanes if wide else self.lanes
 
 
 def division(
-    images: int, threads: int, most_lanes: int, most_wide_lanes: int, least: int
+    images: int, threads: int, most_lanes: int, most_wide_lanes: int, least: Least
 ) -> Division:
     """Return how to cut a batch of so many images: no worker idle, no chunk too large."""
-    workers = min(threads, max(1, images // least))
+    workers = min(threads, max(1, images // least.images))
+    alone = workers > 1 and images < workers * least.features
     lanes = max(1, min(most_lanes, -(-images // workers)))
     chunks = -(-images // lanes)
-    wide = max(1, min(most_wide_lanes // lanes, -(-chunks // workers)))
-    wide_chunks = max(1, -(-chunks // wide))
-    return Division(min(workers, wide_chunks), lanes, lanes * wide)
+    wide = max(1, min(most_wide_lanes // lanes, chunks if alone else -(-chunks // workers)))
+    enough = max(1, chunks if alone else -(-chunks // wide))
+    return Division(min(workers, enough), lanes, lanes * wide, alone)
 
 
 class Arena:
@@ -58,8 +62,8 @@ class Arena:
     batch_size : int
         The most images.
     tunables : Tunables
-    least : int
-        Images for which a thread of its own pays.
+    least : Least
+        Images and features for which a thread of its own pays.
 
     Attributes
     ----------
@@ -67,7 +71,7 @@ class Arena:
         Bytes in all, and those of them that the chunks of a worker share.
     """
 
-    def __init__(self, batch_size: int, tunables: Tunables, least: int) -> None:
+    def __init__(self, batch_size: int, tunables: Tunables, least: Least) -> None:
         self.batch_size, self.least = batch_size, least
         threads, lanes, wide_lanes = tunables.threads, tunables.lanes, tunables.feature_lanes
         self.most = division(batch_size, threads, lanes, wide_lanes, least)
@@ -85,14 +89,16 @@ class Arena:
         """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for.
 
         A worker has neighbouring chunks of features, as many as the others or one less, and the
-        chunks of the same images.
+        chunks of the same images; or the first one has all features, and each its part of the
+        images.
         """
         cut = self.division(images)
         lanes = cut.lanes_of(wide)
         array_of = self._note if tracing else self._array
         starts = range(0, images, lanes)
-        wide_chunks = -(-images // cut.wide_lanes)
-        owners = [start // cut.wide_lanes * cut.workers // wide_chunks for start in starts]
+        shared = cut.lanes if cut.alone else cut.wide_lanes  # images that one worker has at least
+        parts = 1 if cut.alone and wide else cut.workers
+        owners = [start // shared * parts // -(-images // shared) for start in starts]
         return [
             Chunk(
                 i,

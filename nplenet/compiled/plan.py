@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..layers import BatchNorm1d, BatchNorm2d, Dropout, Layer
+from ..layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer
 from ..losses import CrossEntropyLoss
 from .arena import Arena
 from .cpu import (
@@ -31,7 +31,7 @@ from .cpu import (
     inference_operations,
     training_operations,
 )
-from .tuning import LEAST_IN_INFERENCE, LEAST_IN_TRAINING, Tunables
+from .tuning import LEAST, LEAST_IN_INFERENCE, LEAST_IN_ONE_GO, Tunables
 
 APART = 16  # numbers between two rows of pixels, whose distance is no power of two then
 MODAL = (Dropout, BatchNorm1d, BatchNorm2d)
@@ -135,7 +135,9 @@ class Plan:
         loss: CrossEntropyLoss | None = None,
     ) -> None:
         self.batch_size = batch_size
-        least = LEAST_IN_INFERENCE if loss is None else LEAST_IN_TRAINING
+        least = LEAST if features_follow_a_barrier(layers) else LEAST_IN_ONE_GO
+        if loss is None:
+            least = LEAST_IN_INFERENCE
         self.arena = Arena(batch_size, tunables, least)
         cut = self.arena.most
         chunks = -(-batch_size // cut.lanes)
@@ -167,15 +169,22 @@ class Plan:
 
     def _bind(self, images: int) -> Program:
         chunks = {wide: self.arena.chunks(images, wide=wide) for wide in (False, True)}
-        workers = 1 + max((chunk.worker for chunk in chunks[True]), default=0)
-        stages = [Stage([[] for _ in range(workers)], [])]
-        for each in self.passes:
-            for chunk in chunks[each.wide]:
-                for part in each.parts:
-                    stages[-1].calls[chunk.worker] += part(chunk)
-            if each.barrier:
-                stages[-1].once = each.barrier(chunks[each.wide])
-                stages.append(Stage([[] for _ in range(workers)], []))
+        workers = 1 + max((chunk.worker for chunk in chunks[False]), default=0)
+        alone = self.arena.division(images).alone
+        stages: list[Stage] = []
+        for passes in self.between_barriers():
+            calls: list[Calls] = [[] for _ in range(workers)]
+            one_does_all = alone and any(each.wide for each in passes)
+            for each in passes:
+                for chunk in chunks[each.wide]:
+                    for part in each.parts:
+                        calls[0 if one_does_all else chunk.worker] += part(chunk)
+            barrier = passes[-1].barrier
+            once = barrier(chunks[passes[-1].wide]) if barrier else []
+            if one_does_all:  # while the others wait where they are
+                stages[-1].once += calls[0] + once
+            else:
+                stages.append(Stage(calls, once))
 
         inputs: list[list[Inlet]] = [[] for _ in range(workers)]
         for chunk in chunks[self.x.wide]:
@@ -193,6 +202,15 @@ class Plan:
             end=[call for o in self.operations for call in o.end(chunks[o.x.wide])],
             outputs=outputs,
         )
+
+    def between_barriers(self) -> list[list[Pass]]:
+        """Return the passes, those after which a barrier stands each at the end of a list."""
+        found: list[list[Pass]] = [[]]
+        for each in self.passes:
+            found[-1].append(each)
+            if each.barrier:
+                found.append([])
+        return found
 
     def _trace(self) -> None:
         """Bind the calls to arrays that note their use, and lay out the arena."""
@@ -253,6 +271,19 @@ class Plan:
         if self.loss is not None and operation.trained:
             products += 1 + (operation.dx is not None)
         return 2e-6 * products * operation.layer.multiply_adds((1, *operation.x.shape))
+
+
+def features_follow_a_barrier(layers: Sequence[Layer]) -> bool:
+    """Say whether only cheap layers lie between the last batch norm of images and the features."""
+    follow = False
+    for layer in layers:
+        if isinstance(layer, BatchNorm2d) and layer.training:
+            follow = True
+        elif isinstance(layer, Conv2d):
+            follow = False
+        elif isinstance(layer, Flatten):
+            return follow
+    return False
 
 
 def part_name(part: Callable[[Chunk], Calls]) -> str:

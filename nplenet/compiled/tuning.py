@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -32,8 +32,22 @@ CANDIDATES = {
 }
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # as OpenBLAS names its kernels
 GAIN = 0.97  # of the time of the best so far: less is noise
-LEAST_IN_TRAINING = 64  # images for which a thread of its own pays: threads have to meet there
-LEAST_IN_INFERENCE = 32
+
+
+class Least(NamedTuple):
+    """Images for which a thread of its own pays, and those for which it pays in dense layers too.
+
+    Below that all features are left to one thread: many short calls are made for them, between
+    which threads wait for each other.
+    """
+
+    images: int
+    features: int
+
+
+LEAST = Least(32, 64)
+LEAST_IN_ONE_GO = Least(64, 64)  # where features can't be left to one, for the others don't wait
+LEAST_IN_INFERENCE = Least(32, 32)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from nplenet.augment import ToFloat
 from nplenet.compiled import CompiledStep, Step, TextbookStep, Tunables, compile
 from nplenet.compiled.arena import Arena
 from nplenet.compiled.cpu import Buffer
+from nplenet.compiled.tuning import Least
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -103,12 +104,13 @@ def test_blas_threads_and_ufunc_buffer_are_as_before() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize(("lanes", "feature_lanes"), [(32, 256), (64, 64), (48, 16), (1, 1)])
+@pytest.mark.parametrize("least", [Least(16, 16), Least(8, 16)])
 def test_a_smaller_batch_has_no_more_and_no_larger_chunks_than_there_is_room_for(
-    threads: int, lanes: int, feature_lanes: int
+    threads: int, lanes: int, feature_lanes: int, least: Least
 ) -> None:
     tunables = Tunables(threads=threads, lanes=lanes, feature_lanes=feature_lanes)
     for batch_size in [*range(1, 70), 100, 128, 257, 1000]:
-        arena = Arena(batch_size, tunables, least=16)
+        arena = Arena(batch_size, tunables, least)
         for images in {*range(1, min(batch_size, 70)), batch_size // 2 + 1, batch_size}:
             cut = arena.division(images)
             assert cut.workers <= arena.most.workers
@@ -118,7 +120,8 @@ def test_a_smaller_batch_has_no_more_and_no_larger_chunks_than_there_is_room_for
                 assert sum(chunk.lanes for chunk in chunks) == images
                 assert max(chunk.lanes for chunk in chunks) <= arena.most.lanes_of(wide)
                 assert len(chunks) <= arena.copies(Buffer(wide, scratch=False))
-                assert {chunk.worker for chunk in chunks} == set(range(cut.workers))
+                workers = 1 if cut.alone and wide else cut.workers
+                assert {chunk.worker for chunk in chunks} == set(range(workers))
 
 
 # ------------------------------------------------------------------------------ input

@@ -57,12 +57,12 @@ class Conv2dLanes(Operation[Conv2d]):
         super().__init__(layer, x, limits)
         c, self.h, self.w = x.shape
         window = layer.window
-        (kh, kw), (sh, sw), (rows, columns) = window.size, window.stride, tile
-        size = kh + sh * (rows - 1), kw + sw * (columns - 1)
-        self.window = Window(size, (sh * rows, sw * columns), window.padding)
+        (kh, kw), (sh, sw), (th, tw) = window.size, window.stride, tile
+        size = kh + sh * (th - 1), kw + sw * (tw - 1)
+        self.window = Window(size, (sh * th, sw * tw), window.padding)
         (kh, kw), (sh, sw) = self.window.size, self.window.stride
         f, oh, ow = self.y.shape
-        f, oh, ow = self.out_shape = f * rows * columns, oh // rows, ow // columns
+        f, oh, ow = self.out_shape = f * th * tw, oh // th, ow // tw
         self.k = kh * kw * c
         frame = self.window.padded_size(self.h, self.w)
         self.padded = frame != (self.h, self.w)
@@ -198,36 +198,33 @@ class Conv2dLanes(Operation[Conv2d]):
         """dtaps[h] = sum over kh of kernel[kh]^T (C*KW, F) @ dy[(h - kh) / SH] (F, P).
 
         The sum is one product: the rows of dy that row h needs are neighbours, and those of all h
-        of a phase a view with overlapping parts on a copy of dy by rows. Rows at the border have
-        fewer, and products of their own: with rows of zeros around dy it would be one call, of 1.4
-        times the work for the second convolution of LeNet-5, and 1.3 times the time.
+        of a phase a view with overlapping parts on a copy of dy by rows. The rows next to a border
+        need fewer, and products of their own, each made together with that at the other border:
+        with rows of zeros around dy it would be one call, of 1.4 times the work for the second
+        convolution of LeNet-5, and 1.3 times the time.
         """
         f, oh, ow = self.out_shape
-        (kh, kw), (sh, _) = self.window.size, self.window.stride
+        kw, sh = self.window.size[1], self.window.stride[0]
         c, p = self.x.shape[0], ow * chunk.lanes
         dy_rows = chunk[self.dy_rows]
         dy = chunk[self.dy].reshape(f, oh, ow, -1)
         calls: Calls = [partial(np.copyto, dy_rows, dy.transpose(1, 0, 2, 3))]
+        dy_rows = dy_rows.reshape(oh, f, p)
         for phase, own in self.phases():
-            out = chunk[self.dtaps].reshape(self.read_rows, c * kw, p)[phase::sh]
-            many = own.stop - own.start
+            dtaps = chunk[self.dtaps].reshape(self.read_rows, c * kw, p)[phase::sh]
+            kernel = self.dkernel_rows[:, :, own].reshape(c * kw, -1, f).transpose(1, 0, 2)
+            many = len(kernel)
             if not many:  # between the windows
-                calls.append(partial(out.fill, 0))
-                continue
-            kernel = self.dkernel_rows.reshape(c * kw, kh, f)[:, own]
-            inner = range(many - 1, oh)
-            for h, target in enumerate(out):
-                if h in inner[1:]:  # row inner[0] stands for all
-                    continue
-                before = h - many + 1
-                first, last = max(0, before), min(oh, h + 1)  # the rows of dy that row h needs
-                taps = kernel[:, first - before : last - before].reshape(c * kw, -1)
-                window = dy_rows[first:last].reshape(-1, p)
-                if h in inner:
-                    shape = (len(inner), *window.shape)
-                    window = as_strided(dy_rows, shape, (dy_rows.strides[0], *window.strides))
-                    target = out[h : h + len(inner)]
-                calls.append(bind(np.matmul, taps, window, out=target))
+                calls.append(partial(dtaps.fill, 0))
+            most = min(many, oh)
+            for needed in range(1, most + 1):
+                # Those h that need so many rows of dy: one at each border, or all in the middle.
+                count = 2 if needed < most else abs(oh - many) + 1
+                taps = spread(kernel, many - needed, 0, needed, count).transpose(0, 2, 1, 3)
+                window = spread(dy_rows, 0, oh - needed, needed, count)
+                (out,) = spread(dtaps, needed - 1, oh + many - 1 - needed, 1, count).swapaxes(0, 1)
+                taps, window = taps.reshape(count, c * kw, -1), window.reshape(count, -1, p)
+                calls.append(bind(np.matmul, taps, window, out=out))
         return calls
 
     def input_gradient(self, chunk: Chunk) -> Calls:
@@ -254,3 +251,13 @@ class Conv2dLanes(Operation[Conv2d]):
 
     def make_output(self, shape: tuple[int, ...]) -> Value:
         return Value(shape, self.x.dtype, disposable=True, tile=self.tile)
+
+
+def spread(array: Array, first: int, last: int, size: int, count: int) -> Array:
+    """Return ``count`` evenly placed parts of an array, of ``size`` each, as (count, size, ...).
+
+    The first one begins at ``first``, the last one at ``last``.
+    """
+    step = (last - first) // max(1, count - 1)
+    shape, strides = (count, size, *array.shape[1:]), (step * array.strides[0], *array.strides)
+    return as_strided(array[first:], shape, strides)

@@ -109,7 +109,7 @@ def tile_sums(chunk: Chunk, image: Value, half: Value | None, pooled: Value) -> 
 
     The rows are long, so that takes 1.5 us for the 4704 numbers of an image in windows of 2x2,
     and less than adding the taps; but where each tap lies in one piece (see ``Value.tile``) that
-    takes 0.7.
+    takes 0.6.
 
     Parameters
     ----------
@@ -118,9 +118,12 @@ def tile_sums(chunk: Chunk, image: Value, half: Value | None, pooled: Value) -> 
         Scratch; None where taps lie in one piece.
     """
     full, out = chunk[image], chunk[pooled]
-    if half is None:
-        return added([rows(full[:, i]) for i in range(full.shape[1])], rows(out))
     c, oh, ow, n = out.shape
+    if half is None:
+        by_tap, total = full.reshape(c, -1, oh * ow * n), rows(out)
+        if total.shape[1] == 1:  # np.add.reduce would add the taps in another order
+            return added([by_tap[:, i] for i in range(by_tap.shape[1])], total)
+        return [partial(np.add.reduce, by_tap, axis=1, dtype=out.dtype, out=total)]
     by_row = full.reshape(c, oh, -1, full.shape[2] * n)
     by_column = chunk[half].reshape(c, oh, ow, -1, n)
     row_sums = chunk[half].reshape(c, oh, -1)
