@@ -15,6 +15,7 @@ import numpy as np
 from .cpu import Buffer, Chunk, Value
 from .tuning import Least, Tunables
 
+HEAD_START = 4  # images that worker 0 has more, while the others wake up
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 vector
 
 
@@ -41,15 +42,19 @@ class Division:
         return self.wide_lanes if wide else self.lanes
 
 
-def division(
-    images: int, threads: int, most_lanes: int, most_wide_lanes: int, least: Least
-) -> Division:
-    """Return how to cut a batch of so many images: no worker idle, no chunk too large."""
-    workers = min(threads, max(1, images // least.images))
-    alone = workers > 1 and images < workers * least.features
-    lanes = max(1, min(most_lanes, -(-images // workers)))
+def division(images: int, threads: int, most: Division, least: Least) -> Division:
+    """Return how to cut a batch of so many images: no worker idle, nothing more than in ``most``.
+
+    Whether features are few does not depend on ``most``, so that a smaller batch has no more chunks
+    of them than the largest.
+    """
+    wanted = min(threads, max(1, images // least.images))
+    alone = wanted > 1 and images < wanted * least.features
+    workers = min(wanted, most.workers)
+    share = -(-images // workers) + (HEAD_START if workers > 1 else 0)
+    lanes = max(1, min(most.lanes, share))
     chunks = -(-images // lanes)
-    wide = max(1, min(most_wide_lanes // lanes, chunks if alone else -(-chunks // workers)))
+    wide = max(1, min(most.wide_lanes // lanes, chunks if alone else -(-chunks // workers)))
     enough = max(1, chunks if alone else -(-chunks // wide))
     return Division(min(workers, enough), lanes, lanes * wide, alone)
 
@@ -73,8 +78,9 @@ class Arena:
 
     def __init__(self, batch_size: int, tunables: Tunables, least: Least) -> None:
         self.batch_size, self.least = batch_size, least
-        threads, lanes, wide_lanes = tunables.threads, tunables.lanes, tunables.feature_lanes
-        self.most = division(batch_size, threads, lanes, wide_lanes, least)
+        self.threads = tunables.threads
+        bound = Division(self.threads, tunables.lanes, tunables.feature_lanes, alone=False)
+        self.most = division(batch_size, self.threads, bound, least)
         self.size = self.shared = 0
         self._now = (-1, 0)
         self._uses: dict[Buffer, list[tuple[int, int]]] = {}
@@ -82,8 +88,7 @@ class Arena:
 
     def division(self, images: int) -> Division:
         """Return how to cut a batch: in no larger chunks than the largest batch."""
-        most = self.most
-        return division(images, most.workers, most.lanes, most.wide_lanes, self.least)
+        return division(images, self.threads, self.most, self.least)
 
     def chunks(self, images: int, *, wide: bool, tracing: bool = False) -> list[Chunk]:
         """Return the chunks of a batch; ``tracing`` ones note which arrays are asked for.

@@ -96,7 +96,7 @@ class Program:
     """The calls for one number of images, and where their inputs and outputs lie.
 
     ``inputs`` and ``outputs`` are of each worker, the latter pairs of images and their array
-    (..., n).
+    (n, ...).
     """
 
     workers: int
@@ -193,7 +193,7 @@ class Plan:
             inputs[chunk.worker].append(inlet)
         outputs: list[list[tuple[slice, np.ndarray]]] = [[] for _ in range(workers)]
         for chunk in chunks[self.y.wide]:
-            outputs[chunk.worker].append((chunk.images, chunk[self.y]))
+            outputs[chunk.worker].append((chunk.images, np.moveaxis(chunk[self.y], -1, 0)))
         return Program(
             workers,
             begin=[call for o in self.operations for call in o.begin(images)],

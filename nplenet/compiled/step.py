@@ -272,8 +272,8 @@ class CompiledStep(Step):
                     load(program.inputs[worker], images)
                     for stage in program.stages:
                         run(stage.calls[worker])
-                    for rows, lanes in program.outputs[worker]:
-                        out[rows] = np.moveaxis(lanes, -1, 0)
+                    for rows, array in program.outputs[worker]:
+                        out[rows] = array
 
         with self._computing():
             for program in programs[:1]:

@@ -34,7 +34,7 @@ TOLERANCE = {np.float64: 1e-10, np.float32: 2e-5}
 """Of each array's largest value, or of 1: both add the same numbers, in another order."""
 
 SMALL_CHUNKS = {"lanes": 16, "threads": 2}
-"""So that few images make several chunks and a tail, for each of two threads where there are enough."""
+"""So that few images make several chunks and a tail, for two threads where there are enough."""
 
 KINK = 2e-6  # twice the rounding error of the inputs of LeNet-5's ReLUs in float32
 CLASSES = 5
