@@ -2,7 +2,12 @@
 
 NumPy gives Python's lock away while it computes, so the threads run side by side; between two calls
 they need it, one at a time, and one that finds it taken sleeps, which costs it some 70 us. So what
-is done once for all chunks is done by one of them while the others wait, and not by each.
+is done once for all chunks is done by one of them while the others wait, and not by each. And one
+that was asleep begins late: so the calling thread, which was not, has a few images more.
+
+(The threads of BLAS were tried in their place for small batches. They wait in a loop, not asleep,
+and a step of 64 images took 3.4 ms with them, as with two of ours. But they pass all arrays from
+core to core: where two cores share no cache it took 4.8 ms, with ours 3.9, with one thread 4.1.)
 """
 
 from __future__ import annotations

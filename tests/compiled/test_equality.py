@@ -191,8 +191,30 @@ def test_twenty_steps_equal_the_textbook_in_float32() -> None:
         lambda: Sequential(Conv2d(2, 4, 5, stride=3), Tanh(), AvgPool2d(2, padding=1), Flatten()),
         lambda: Sequential(Conv2d(2, 8, (9, 11)), Flatten()),
         lambda: Sequential(Conv2d(2, 3, (1, 4), bias=False), Conv2d(3, 8, (8, 1)), Flatten()),
+        lambda: Sequential(Conv2d(2, 4, (7, 2), padding=(1, 0)), Flatten()),
+        lambda: Sequential(Conv2d(2, 4, (2, 3), stride=(3, 2)), Flatten()),
+        lambda: Sequential(Conv2d(2, 4, (2, 2)), BatchNorm2d(4), ReLU(), AvgPool2d(2), Flatten()),
+        lambda: Sequential(
+            Conv2d(2, 4, (4, 3), (1, 2)), BatchNorm2d(4), ReLU(), AvgPool2d((2, 1)), Flatten()
+        ),
+        lambda: Sequential(
+            Conv2d(2, 6, 3, (3, 1), 1), BatchNorm2d(6), ReLU(), AvgPool2d((1, 11)), Flatten()
+        ),
+        lambda: Sequential(Conv2d(2, 8, (8, 10)), BatchNorm2d(8), ReLU(), AvgPool2d(2), Flatten()),
     ],
-    ids=["rectangular", "padded", "strided", "whole-image", "rows-and-columns"],
+    ids=[
+        "rectangular",
+        "padded",
+        "strided",
+        "whole-image",
+        "rows-and-columns",
+        "taller-than-its-output",
+        "gaps",
+        "tiles-2x2",
+        "tiles-2x1",
+        "no-tiles",
+        "one-tile",
+    ],
 )
 def test_convolutions_of_odd_images_equal_the_textbook(make: Make, dtype: type) -> None:
     def seeded() -> Layer:
@@ -262,6 +284,29 @@ def test_constant_channels_and_distant_means_equal_the_textbook(
     for seed in range(2):
         twins.both_step(images(40, (2, 6, 6), dtype, seed), labels(40))
     twins.assert_same_state()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_features_that_one_of_the_threads_does_equal_the_textbook(threads: int) -> None:
+    def model() -> Layer:
+        rng = np.random.default_rng(0)
+        return Sequential(
+            Conv2d(1, 4, 3, rng=rng),
+            BatchNorm2d(4),
+            ReLU(),
+            Flatten(),
+            Dense(64, 30, rng=rng),
+            BatchNorm1d(30),
+            ReLU(),
+            Dropout(0.3, rng=np.random.default_rng(3)),
+            Dense(30, CLASSES, rng=rng),
+        ).astype(np.float64)
+
+    twins = Twins(model, 190, tunables={"lanes": 16, "feature_lanes": 32, "threads": threads})
+    for n in (127, 70, 190, 5, 64, 100):
+        twins.both_step(images(n, (1, 6, 6), np.float64, n), labels(n))
+    twins.assert_same_state()
+    twins.assert_same_predictions(images(190, (1, 6, 6), np.float64))
 
 
 @both_dtypes

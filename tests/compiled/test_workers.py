@@ -24,14 +24,25 @@ X = np.random.default_rng(0).standard_normal((N, 1, 32, 32), np.float32)
 Y = np.random.default_rng(1).integers(0, 10, N)
 
 
-def lenet_step(threads: int) -> Any:
+def lenet_step(threads: int, lanes: int = 16) -> Any:
     model = LeNet5(seed=0)
-    tunables = {"threads": threads, "lanes": 16}
+    tunables = {"threads": threads, "lanes": lanes}
     return compile(model, CrossEntropyLoss(), Adam(model.parameters()), N, tunables=tunables)
 
 
 def helpers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "nplenet-step"]
+
+
+def test_with_few_images_one_thread_does_the_features_at_the_barrier_and_the_first_has_more() -> (
+    None
+):
+    plan = lenet_step(2, lanes=64)._plan_for((1, 32, 32))
+    few, many = plan.program(64), plan.program(200)
+    assert (few.workers, many.workers) == (2, 2)
+    assert len(few.stages) == len(many.stages) - 1
+    assert len(few.stages[1].once) > len(many.stages[1].once) + 50
+    assert [inlet.images for part in few.inputs for inlet in part] == [slice(0, 36), slice(36, 64)]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
