@@ -135,9 +135,12 @@ class Plan:
         loss: CrossEntropyLoss | None = None,
     ) -> None:
         self.batch_size = batch_size
-        least = LEAST if features_follow_a_barrier(layers) else LEAST_IN_ONE_GO
         if loss is None:
             least = LEAST_IN_INFERENCE
+        elif features_follow_a_barrier(layers):
+            least = LEAST
+        else:
+            least = LEAST_IN_ONE_GO
         self.arena = Arena(batch_size, tunables, least)
         cut = self.arena.most
         chunks = -(-batch_size // cut.lanes)
@@ -204,7 +207,7 @@ class Plan:
         )
 
     def between_barriers(self) -> list[list[Pass]]:
-        """Return the passes, those after which a barrier stands each at the end of a list."""
+        """Return the passes in lists, each of which but the last ends at a barrier."""
         found: list[list[Pass]] = [[]]
         for each in self.passes:
             found[-1].append(each)
@@ -238,6 +241,7 @@ class Plan:
             f"up to {self.batch_size} images {self.x.shape} of {self.x.dtype}, "
             f"in chunks of {cut.lanes}, of {cut.wide_lanes} for features, "
             f"on {cut.workers} thread{'s' * (cut.workers > 1)}"
+            f"{', one of which does all features' * cut.alone}"
         ]
         for number, each in enumerate(self.passes, 1):
             parts = ", ".join(map(part_name, each.parts))
@@ -274,7 +278,11 @@ class Plan:
 
 
 def features_follow_a_barrier(layers: Sequence[Layer]) -> bool:
-    """Say whether only cheap layers lie between the last batch norm of images and the features."""
+    """Say whether no convolution lies between the last batch norm of images and the features.
+
+    What does is cheap then, so one worker can do it and the features while the others wait at the
+    barrier of that batch norm.
+    """
     follow = False
     for layer in layers:
         if isinstance(layer, BatchNorm2d) and layer.training:

@@ -46,8 +46,8 @@ class Least(NamedTuple):
 
 
 LEAST = Least(32, 64)
-LEAST_IN_ONE_GO = Least(64, 64)  # where features can't be left to one, for the others don't wait
-LEAST_IN_INFERENCE = Least(32, 32)
+LEAST_IN_ONE_GO = Least(64, 64)  # where no barrier before the features has the others wait
+LEAST_IN_INFERENCE = Least(32, 32)  # where there is no barrier at all
 
 
 @dataclass(frozen=True)

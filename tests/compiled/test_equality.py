@@ -226,7 +226,8 @@ def test_convolutions_of_odd_images_equal_the_textbook(make: Make, dtype: type) 
         return Sequential(Conv2d(2, 2, 1, dtype=dtype, rng=rng), model, Dense(width, 5, rng=rng))
 
     twins = Twins(lambda: seeded().astype(dtype), 20)
-    twins.both_step(images(20, (2, 9, 11), dtype), labels(20))
+    for n in (20, 1):
+        twins.both_step(images(n, (2, 9, 11), dtype), labels(n))
     twins.assert_same_state()
     twins.assert_same_predictions(images(20, (2, 9, 11), dtype))
 
