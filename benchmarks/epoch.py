@@ -16,13 +16,14 @@ import time
 import numpy as np
 
 from nplenet.augment import seed_pipeline
-from nplenet.backend import generator, one_blas_thread
 from nplenet.compiled import Step, TextbookStep, compile
 from nplenet.data import DataLoader
 from nplenet.losses import CrossEntropyLoss
+from nplenet.machine import one_blas_thread
 from nplenet.models import LeNet5
 from nplenet.optim import Adam
 from nplenet.schedules import OneCycleLR
+from nplenet.seeds import generator
 from nplenet.train import fit
 
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from nplenet.backend import one_blas_thread
 from nplenet.compiled import CompiledStep, compile
 from nplenet.compiled.cpu import Chunk, Value
 from nplenet.compiled.plan import Plan, part_name
 from nplenet.compiled.step import load
 from nplenet.losses import CrossEntropyLoss
+from nplenet.machine import one_blas_thread
 from nplenet.models import LeNet5
 from nplenet.optim import Adam
 

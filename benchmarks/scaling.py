@@ -43,8 +43,9 @@ import step as one
 from mpi4py import MPI
 
 import nplenet
-from nplenet.backend import one_blas_thread
-from nplenet.parallel import ALONE, Group, MpiGroup, sharing
+from nplenet.group import ALONE, Group, sharing
+from nplenet.machine import one_blas_thread
+from nplenet.mpi import MpiGroup
 
 SUMS = 6
 PREDICTED = (2, 4, 8, 16, 32, 64, 128, 256)

@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from nplenet import augment, save_model
-from nplenet.backend import generator
 from nplenet.data import DataLoader, pad_images, read_idx, train_validation_split
-from nplenet.evaluation import confusion_table, evaluate
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import AdamW
 from nplenet.schedules import OneCycleLR
-from nplenet.train import fit
+from nplenet.seeds import generator
+from nplenet.train import confusion_table, evaluate, fit
 
 
 def load_folder(folder):

@@ -16,7 +16,7 @@
 // Threads: one a pixel of out with all its channels, in a grid-stride loop. Neighbouring threads differ
 // in x: writes are coalesced, and reads, along a slightly slanted line, nearly so. The division is
 // IEEE's, as NumPy's, and all before it is in integers, so every bit is NumPy's.
-// NumPy twin: augment_batch in nplenet/augment.py.
+// NumPy twin: augment_batch in nplenet/augment/pipeline.py.
 
 template <typename T>
 __global__ void augment_batch(const unsigned char* __restrict__ images, const int* __restrict__ indexes,

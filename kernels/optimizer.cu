@@ -15,7 +15,7 @@
 // Threads: one an element, in a grid-stride loop; neighbouring threads touch neighbouring numbers. Each
 // number is read once and written once. The numbers that depend on the step come from the host, where
 // they are computed in double.
-// NumPy twins: sgd and adam in nplenet/optim.py.
+// NumPy twins: sgd in nplenet/optim/sgd.py and adam in nplenet/optim/adam.py.
 
 template <typename T>
 __global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ m, long long n, T lr,

@@ -10,7 +10,7 @@
 // the order is fixed. width = 32 for L = 1, where neighbouring channels are neighbouring numbers, and 1
 // otherwise, where neighbouring threads take neighbouring l: reads are coalesced either way.
 // blockDim.x is a power of two, a multiple of width and at most 1024.
-// NumPy twin: add_sums in nplenet/layers/linear.py.
+// NumPy twin: add_sums in nplenet/layers/products.py.
 
 template <typename T>
 __global__ void add_sums(const T* __restrict__ a, T* __restrict__ total, int C, int L, int M, int width)

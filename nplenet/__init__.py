@@ -3,12 +3,14 @@
 Read the layers in ``nplenet/layers``; train with ``python examples/train_mnist.py``.
 """
 
+from importlib import import_module
+from typing import Any
+
 from . import augment, checkpoint, data, gradcheck, layers, losses, models, optim, schedules
 from .backend import BackendError, get_backend
 from .checkpoint import load_model, save_model
 from .compiled import compile
-
-__version__ = "0.1.0"
+from .version import __version__
 
 __all__ = [
     "BackendError",
@@ -27,3 +29,10 @@ __all__ = [
     "save_model",
     "schedules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the modules that have moved when they are asked for; they say where to."""
+    if name in ("operations", "parallel"):
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -55,7 +55,7 @@ def examine(backend: str) -> Iterator[Finding]:
     backend : {"numpy", "cupy"}
         The backend that is to be used; the examination ends where it can't go on.
     """
-    from . import __version__
+    from .version import __version__
 
     yield Finding("nplenet", __version__)
     yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")

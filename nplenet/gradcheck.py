@@ -27,9 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .backend import Array, Backend, backend_of
+from .cases import Case
 from .layers import Layer
 from .losses import CrossEntropyLoss
-from .operations import Case
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .backend import generator
 from .layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -17,6 +16,7 @@ from .layers import (
     ReLU,
     Sequential,
 )
+from .seeds import generator
 
 
 class LeNet5(Sequential):

@@ -24,14 +24,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nplenet import files
 from nplenet.augment import seed_pipeline
-from nplenet.backend import generator
 from nplenet.checkpoint import LATEST, CheckpointFolder, load
-from nplenet.data import DataLoader, atomic, load_digits, pad_images
+from nplenet.data import DataLoader, load_digits, pad_images
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import AdamW
 from nplenet.schedules import OneCycleLR
+from nplenet.seeds import generator
 from nplenet.train import fit
 
 EPOCHS, IMAGES, BATCH = 3, 72, 16
@@ -107,7 +108,7 @@ def die_at(call: str, count: int) -> None:
             return super().write(contents)
 
     if call == "write":
-        atomic.open = Dying  # type: ignore[attr-defined]
+        files.open = Dying  # type: ignore[attr-defined]
         return
     real = getattr(os, call)
 

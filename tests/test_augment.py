@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 
 from nplenet.augment import (
-    LARGEST_SIDE,
     Compose,
     Draws,
     RandomGrayscale,
     RandomInvert,
     RandomRotation,
     ToFloat,
-    _coefficients_of,
     augment_batch,
     fuse,
     grayscale,
@@ -26,6 +24,7 @@ from nplenet.augment import (
     rotation_coefficients,
     seed_pipeline,
 )
+from nplenet.augment.rotation import LARGEST_SIDE, _coefficients_of
 
 # CRC-32 of the row-major result, sum of its values, and zeros when an all-255 image is rotated.
 # Input: arange(size**2) % 251 + 1. Made with Pillow 13.0.0.

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pytest
 import safetensors.numpy
 
-from nplenet import checkpoint as checkpoints
+from nplenet.architecture import build
 from nplenet.augment import seed_pipeline
-from nplenet.backend import Backend, generator, generator_state, get_backend, restore_generator
+from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import (
     LATEST,
     Checkpoint,
@@ -29,17 +29,20 @@ from nplenet.checkpoint import (
     CheckpointFolder,
     CheckpointWarning,
     Epoch,
-    backup,
+    file,
     load,
     load_model,
     save_model,
 )
-from nplenet.data import DataLoader, atomic_write, load_digits, pad_images
+from nplenet.checkpoint.file import backup
+from nplenet.data import DataLoader, load_digits, pad_images
+from nplenet.files import atomic_write
 from nplenet.layers import Conv2d, Dense, Dropout, Flatten, Layer, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import SGD, AdamW
 from nplenet.schedules import OneCycleLR
+from nplenet.seeds import generator, generator_state, restore_generator
 from nplenet.train import History, fit
 
 Images = npt.NDArray[np.uint8]
@@ -306,7 +309,7 @@ def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path:
 def test_a_description_that_makes_no_sense_is_refused(description: Any, words: str) -> None:
     weights = Dense(3, 2).state_dict()
     with pytest.raises(ValueError, match=words):
-        checkpoints.build(description, weights)
+        build(description, weights)
 
 
 def test_a_description_can_t_nest_without_end() -> None:
@@ -314,7 +317,7 @@ def test_a_description_can_t_nest_without_end() -> None:
     for _ in range(100):
         description = {"type": "Sequential", "layers": {"0": description}}
     with pytest.raises(ValueError, match="nests more than"):
-        checkpoints.build(description, {})
+        build(description, {})
 
 
 # ------------------------------------------------------------------ what is kept
@@ -503,7 +506,7 @@ def test_records_that_make_no_sense_are_refused_even_with_a_right_digest(
             del place[key]
         else:
             place[key] = rng.choice(nonsense)
-        checkpoints._write(path, whole.tensors, record)
+        file.write_file(path, whole.tensors, record)
         trainer = Trainer(digits, get_backend("numpy"), seed=5)
         before = trainer.model.state_dict()
         try:
@@ -542,7 +545,7 @@ def test_what_is_no_checkpoint_is_refused(
 def test_a_file_of_a_later_format_is_refused_with_who_wrote_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "FORMAT", 9)
+    monkeypatch.setattr(file, "FORMAT", 9)
     save_model(tmp_path / "m.safetensors", Conv2d(1, 2, 3))
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"format 9.* reads 1; nplenet \d"):
@@ -571,7 +574,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(
 
     trainer = Trainer(digits, get_backend("numpy"))
     if call == "write":
-        monkeypatch.setattr("nplenet.data.atomic.open", Full, raising=False)
+        monkeypatch.setattr("nplenet.files.open", Full, raising=False)
     elif call == "link":  # a file system without hard links, and then a full one
         monkeypatch.setattr(os, "link", full)
         monkeypatch.setattr(os, "replace", full)

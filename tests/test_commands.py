@@ -27,7 +27,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": "/nowher
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare each run the second and a half that its report takes."""
-    monkeypatch.setattr("nplenet.show.report.write_report", lambda folder, *_, **__: folder)
+    monkeypatch.setattr("nplenet.report.write_report", lambda folder, *_, **__: folder)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import nplenet.layers
 import nplenet.losses
 from nplenet.__main__ import main
 from nplenet.backend import Array, Backend
+from nplenet.cases import CASES, OPERATIONS, Case, select
 from nplenet.gradcheck import Report, TensorCheck, check_case, check_layer, check_loss
 from nplenet.layers import (
     AvgPool2d,
@@ -32,7 +33,6 @@ from nplenet.layers import (
     Tanh,
 )
 from nplenet.losses import CrossEntropyLoss
-from nplenet.operations import CASES, OPERATIONS, Case, select
 
 
 def normal(*shape: int) -> np.ndarray:

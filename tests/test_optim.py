@@ -12,7 +12,8 @@ import pytest
 from nplenet.backend import Backend, backend_of, get_backend
 from nplenet.layers import Parameter
 from nplenet.models import LeNet5
-from nplenet.optim import BLOCK, SGD, Adam, AdamW, Optimizer, clip_gradient_values, clip_gradients
+from nplenet.optim import SGD, Adam, AdamW, Optimizer, clip_gradient_values, clip_gradients
+from nplenet.optim.flat import BLOCK
 
 SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (SGD, {"lr": 0.1}),

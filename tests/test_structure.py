@@ -13,44 +13,195 @@ import pytest
 import nplenet
 
 PACKAGE = Path(nplenet.__file__).parent
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-# A module or subpackage, and those parts of nplenet that it may import, itself aside. A new one
-# must be given its place here.
-ALLOWED: dict[str, set[str]] = {
-    "window": set(),
-    "backend": {"window", "cuda"},  # cuda only when it is asked for, see below
-    "launch": {"backend"},
-    "cuda": {"backend", "launch", "window"},
-    "parallel": {"backend"},
-    "layers": {"backend", "parallel", "window"},
-    "losses": {"backend"},
-    "optim": {"backend"},
-    "schedules": {"backend", "optim"},
-    "augment": {"backend"},
-    "data": {"augment", "backend", "parallel"},
-    "models": {"backend", "layers"},
-    "compiled": {"backend", "data", "layers", "losses", "optim", "parallel", "window"},
-}
-ALLOWED["architecture"] = {"layers"}
-BELOW_TRAIN = set(ALLOWED) - {"cuda", "launch", "window"}
-ALLOWED["checkpoint"] = BELOW_TRAIN
-ALLOWED["evaluation"] = BELOW_TRAIN
-ALLOWED["train"] = BELOW_TRAIN | {"checkpoint", "evaluation"}
-ALLOWED["operations"] = BELOW_TRAIN
-ALLOWED["gradcheck"] = BELOW_TRAIN | {"operations"}
-ALLOWED["doctor"] = BELOW_TRAIN
-ON_TOP = {"__init__", "__main__", "commands", "interop", "recognize", "show"}
+OLD_NAMES = ("cuda", "evaluation", "operations", "parallel", "show")  # say where they have moved
+FILES = sorted(
+    file
+    for file in PACKAGE.rglob("*.py")
+    if file.relative_to(PACKAGE).parts[0].removesuffix(".py") not in OLD_NAMES
+)
+FOLDERS = sorted(
+    folder.relative_to(PACKAGE).as_posix() for folder in {file.parent for file in FILES} - {PACKAGE}
+)
 SLOW_OR_OPTIONAL = ("cupy", "cupyx", "PIL", "matplotlib", "torch", "onnx", "mpi4py")
 
+# Each module and folder of nplenet, and those that it imports: exactly these. A row may name only
+# rows above it.
+PARTS: dict[str, str] = {
+    "checks": "",
+    "deprecated": "",
+    "files": "",
+    "seeds": "",
+    "version": "",
+    "machine": "version",
+    "window": "checks deprecated",
+    "backend": "deprecated window",
+    "augment": "backend",
+    "group": "backend",
+    "losses": "backend",
+    "optim": "backend",
+    "data": "augment backend files group seeds",
+    "layers": "backend checks group window",
+    "mpi": "backend group",
+    "schedules": "optim",
+    "architecture": "layers",
+    "compiled": "backend checks data files group layers losses machine optim window",
+    "doctor": "backend data layers version",
+    "interop": "backend checks data files layers version window",
+    "models": "layers seeds",
+    "recipe": "augment layers optim schedules",
+    "recognize": "augment data layers losses",
+    "cases": "backend layers losses models",
+    "checkpoint": "architecture data files layers machine optim schedules seeds",
+    "page": "architecture data files layers",
+    "gradcheck": "backend cases layers losses",
+    "train": (
+        "augment backend checkpoint compiled data group layers losses machine "
+        "optim schedules seeds "
+    ),
+    "__init__": (
+        "augment backend checkpoint compiled data gradcheck layers losses "
+        "models optim schedules version "
+    ),
+    "plots": "augment backend layers losses train",
+    "report": "augment checkpoint data files layers plots recipe train",
+    "commands": (
+        "augment backend cases checkpoint data doctor files gradcheck group "
+        "interop losses machine models mpi page recipe recognize report seeds "
+        "train "
+    ),
+    "__main__": "backend commands",
+}
 
-def part(file: Path) -> str:
-    """Return the part of nplenet that a file belongs to: ``layers`` for nplenet/layers/conv.py."""
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+# The same within each folder.
+INSIDE: dict[str, dict[str, str]] = {
+    "augment": {
+        "pixels": "",
+        "rotation": "pixels",
+        "transforms": "pixels rotation",
+        "pipeline": "pixels rotation transforms",
+        "__init__": "pipeline pixels rotation transforms",
+    },
+    "backend": {
+        "base": "",
+        "launch": "base",
+        "numpy_backend": "base",
+        "cupy_backend": "base launch",
+        "choose": "base cupy_backend numpy_backend",
+        "__init__": "base choose numpy_backend",
+    },
+    "checkpoint": {
+        "file": "",
+        "progress": "",
+        "run": "file progress",
+        "folder": "file progress run",
+        "__init__": "file folder progress run",
+    },
+    "commands": {
+        "__init__": "",
+        "doctor": "",
+        "gradcheck": "",
+        "report": "",
+        "train": "",
+        "draw": "__init__",
+        "evaluate": "__init__",
+        "export": "__init__",
+        "info": "__init__",
+        "predict": "__init__",
+    },
+    "compiled": {
+        "cpu": "",
+        "tuning": "",
+        "workers": "",
+        "arena": "cpu tuning",
+        "plan": "arena cpu tuning",
+        "step": "cpu plan tuning workers",
+        "__init__": "cpu step tuning",
+    },
+    "compiled/cpu": {
+        "operation": "",
+        "activation": "operation",
+        "batchnorm": "operation",
+        "dense": "operation",
+        "dropout": "operation",
+        "flatten": "operation",
+        "loss": "operation",
+        "pooling": "operation",
+        "conv": "operation pooling",
+        "fused": "batchnorm operation pooling",
+        "fold": "batchnorm conv dense operation pooling",
+        "__init__": (
+            "activation batchnorm conv dense dropout flatten fold fused loss operation pooling "
+        ),
+    },
+    "data": {
+        "batches": "",
+        "idx": "",
+        "lazy": "",
+        "pad": "",
+        "prefetch": "",
+        "split": "",
+        "device": "batches",
+        "digits": "idx",
+        "fetch": "idx",
+        "loader": "batches device lazy prefetch split",
+        "mnist": "fetch idx",
+        "dataset": "digits idx mnist pad",
+        "__init__": "dataset device digits idx loader mnist pad split",
+    },
+    "interop": {
+        "__init__": "",
+        "onnx": "",
+        "torch_pickle": "",
+        "torch_zip": "torch_pickle",
+        "pytorch": "torch_zip",
+    },
+    "layers": {
+        "base": "",
+        "initialization": "",
+        "products": "",
+        "activation": "base",
+        "batchnorm": "base",
+        "conv": "base initialization products",
+        "dense": "base initialization products",
+        "dropout": "base",
+        "flatten": "base",
+        "pooling": "base",
+        "sequential": "base",
+        "__init__": "activation base batchnorm conv dense dropout flatten pooling sequential",
+    },
+    "optim": {
+        "flat": "",
+        "clip": "flat",
+        "optimizer": "flat",
+        "adam": "flat optimizer",
+        "sgd": "flat optimizer",
+        "__init__": "adam clip flat optimizer sgd",
+    },
+    "page": {
+        "__init__": "",
+    },
+    "plots": {
+        "style": "",
+        "network": "style",
+        "run": "network style",
+        "__init__": "network run",
+    },
+    "report": {
+        "__init__": "",
+    },
+    "train": {
+        "evaluation": "",
+        "history": "",
+        "stop": "",
+        "epoch": "evaluation stop",
+        "fit": "epoch evaluation history stop",
+        "__init__": "epoch evaluation fit history",
+    },
+}
 
 
 def imports(file: Path) -> list[str]:
-    """Return the absolute names of all modules that ``file`` imports, lazily or not."""
+    """Return the absolute names of all that ``file`` imports, inside functions too."""
     names = []
     package = ["nplenet", *file.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -67,40 +218,88 @@ def imports(file: Path) -> list[str]:
     return names
 
 
-def imported_parts(file: Path) -> set[str]:
-    """Return the parts of nplenet that ``file`` imports, its own aside."""
-    parts = set()
+def imported_files(file: Path) -> set[Path]:
+    """Return the files of nplenet that ``file`` names in its imports."""
+    found = set()
     for name in imports(file):
-        root, _, rest = name.partition(".")
-        if root == "nplenet":
-            first = rest.partition(".")[0]
-            inside = (PACKAGE / first).is_dir() or (PACKAGE / f"{first}.py").is_file()
-            parts.add(first if first and inside else "__init__")
-    return parts - {part(file)}
+        path = name.split(".")
+        while path and path[0] == "nplenet":
+            place = PACKAGE.joinpath(*path[1:])
+            hit = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+            if hit.is_file():
+                found.add(hit)
+                break
+            path.pop()
+    return found - {file}
+
+
+def room(file: Path, folder: Path) -> str | None:
+    """Return what ``file`` belongs to among the modules and folders in ``folder``; None outside."""
+    if not file.is_relative_to(folder):
+        return None
+    return file.relative_to(folder).parts[0].removesuffix(".py")
+
+
+def graph_inside(folder: str) -> dict[str, set[str]]:
+    """Return whom each module and folder in a folder imports among its neighbours."""
+    home = PACKAGE / folder
+    graph: dict[str, set[str]] = {}
+    for file in FILES:
+        own = room(file, home)
+        if own is not None:
+            others = {room(other, home) for other in imported_files(file)}
+            graph.setdefault(own, set()).update(other for other in others if other)
+    return {own: others - {own} for own, others in graph.items()}
+
+
+def graph_of_parts() -> dict[str, set[str]]:
+    """Return whom each module and folder of nplenet imports."""
+    return graph_inside(".")
 
 
 def relative(file: Path) -> str:
     return file.relative_to(PACKAGE).as_posix()
 
 
-@pytest.mark.parametrize("file", FILES, ids=relative)
-def test_a_module_imports_only_what_it_may_know(file: Path) -> None:
-    if part(file) in ON_TOP:
-        return
-    assert part(file) in ALLOWED, f"give {part(file)} a place in ALLOWED"
-    own_version = {"__init__"} if "nplenet.__version__" in imports(file) else set()
-    assert imported_parts(file) - own_version <= ALLOWED[part(file)]
+def assert_is(graph: dict[str, set[str]], table: dict[str, str]) -> None:
+    """Compare with a table whose rows may name only rows above them: no circle, nothing upward."""
+    assert {own: set(others.split()) for own, others in table.items()} == graph
+    above: set[str] = set()
+    for own, others in table.items():
+        assert set(others.split()) <= above, f"{own} imports upward"
+        above.add(own)
 
 
-def test_every_file_is_found() -> None:
-    assert {part(file) for file in FILES} >= {"layers", "backend", "losses", "gradcheck"}
-    assert imported_parts(PACKAGE / "layers" / "conv.py") == {"backend", "window"}
+def test_each_part_imports_exactly_these_others() -> None:
+    assert_is(graph_of_parts(), PARTS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_module_of_a_folder_imports_exactly_these_neighbours(folder: str) -> None:
+    assert_is(graph_inside(folder), INSIDE[folder])
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    waiting = {file: imported_files(file) & set(FILES) for file in FILES}
+    while free := {file for file, others in waiting.items() if not others & waiting.keys()}:
+        waiting = {file: others for file, others in waiting.items() if file not in free}
+    assert sorted(map(relative, waiting)) == []
+
+
+def test_an_import_inside_a_function_counts() -> None:
+    assert PACKAGE / "backend" / "cupy_backend.py" in imported_files(
+        PACKAGE / "backend" / "choose.py"
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=relative)
 def test_only_the_cuda_modules_import_cupy(file: Path) -> None:
     touches = {name.partition(".")[0] for name in imports(file)} & {"cupy", "cupyx"}
-    assert not touches or relative(file) == "cuda.py" or relative(file).startswith("compiled/cuda/")
+    assert (
+        not touches
+        or relative(file) == "backend/cupy_backend.py"
+        or relative(file).startswith("compiled/cuda/")
+    )
 
 
 def test_layers_never_ask_which_backend_they_run_on() -> None:

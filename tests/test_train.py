@@ -15,16 +15,16 @@ import numpy.typing as npt
 import pytest
 
 from nplenet.augment import ToFloat, seed_pipeline
-from nplenet.backend import Array, Backend, NumpyBackend, generator, get_backend
+from nplenet.backend import Array, Backend, NumpyBackend, get_backend
 from nplenet.checkpoint import Epoch
 from nplenet.data import DataLoader, load_digits, load_mnist, pad_images
-from nplenet.evaluation import confusion_table, evaluate
 from nplenet.layers import Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import AdamW
 from nplenet.schedules import OneCycleLR
-from nplenet.train import History, NonFiniteLoss, fit
+from nplenet.seeds import generator
+from nplenet.train import History, NonFiniteLoss, confusion_table, evaluate, fit
 
 ROOT = Path(__file__).parents[1]
 Images = npt.NDArray[np.uint8]

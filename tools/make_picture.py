@@ -5,9 +5,9 @@ python tools/make_picture.py
 
 from pathlib import Path
 
+from nplenet import plots
 from nplenet.checkpoint import DEFAULT_MODEL, load_model
 from nplenet.data import load_digits, pad_images
-from nplenet.show import plots
 
 NUMBER = 3  # of the bundled test digits
 

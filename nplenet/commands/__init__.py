@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 from ..checkpoint import DEFAULT_MODEL
-from ..layers import Layer
 
 COMMANDS = (
     "train",
@@ -34,9 +33,3 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         help="a .safetensors file that training left, or the word default: the LeNet-5 trained on "
         "MNIST that comes with nplenet",
     )
-
-
-def input_shape(model: Layer) -> tuple[int, int, int, int]:
-    """Return the shape of one image of the data sets here, for the channels of ``model``."""
-    channels = (layer.channels for _, layer in model.modules() if layer.channels is not None)
-    return (1, next(channels, 1), 32, 32)

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 
 from ..checkpoint import load_model
-from ..show.page import write_page
+from ..page import write_page
 from . import add_checkpoint
 
 

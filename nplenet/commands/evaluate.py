@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import augment
 from ..checkpoint import load
 from ..data import DATASETS, load_dataset
-from ..evaluation import confusion_table, evaluate
+from ..train import confusion_table, evaluate
 from . import add_checkpoint
 
 

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..checkpoint import DEFAULT_MODEL, load_model
-from . import add_checkpoint, input_shape
+from ..recipe import input_shape
+from . import add_checkpoint
 
 SUFFIXES = {"onnx": (".onnx",), "pytorch": (".pth", ".pt", ".safetensors")}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..backend import get_backend
+from ..cases import select
 from ..gradcheck import HEADER, check_case
-from ..operations import select
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,8 @@ import argparse
 import json
 
 from ..checkpoint import CheckpointError, Epoch, load
-from . import add_checkpoint, input_shape
+from ..recipe import input_shape
+from . import add_checkpoint
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

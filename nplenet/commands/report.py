@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..show.report import write_report
+from ..report import write_report
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

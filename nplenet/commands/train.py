@@ -8,60 +8,23 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .. import augment
-from ..backend import environment, generator, get_backend, processor
+from ..backend import get_backend
 from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, CheckpointFolder, load
-from ..data import DATASETS, DataLoader, atomic_write, load_dataset, train_validation_split
-from ..evaluation import confusion_table, evaluate
+from ..data import DATASETS, DataLoader, load_dataset, train_validation_split
+from ..files import atomic_write
+from ..group import Group
 from ..losses import CrossEntropyLoss
+from ..machine import environment, processor
 from ..models import LeNet5
-from ..optim import SGD, Adam, AdamW, Optimizer
-from ..parallel import Group, join, launch
-from ..schedules import CosineLR, OneCycleLR, Schedule, StepLR
-from ..train import NonFiniteLoss, fit
-
-EPOCHS = {"mnist": 12, "digits": 60}  # the bundled digits are 40 times fewer
-
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adamw": lambda parameters, lr: AdamW(parameters, lr),
-    "adam": lambda parameters, lr: Adam(parameters, lr),
-    "sgd": lambda parameters, lr: SGD(parameters, lr, momentum=0.9, nesterov=True),
-}
-SCHEDULES: dict[str, Callable[..., Schedule | None]] = {  # stepped after each batch
-    "onecycle": lambda optimizer, lr, steps: OneCycleLR(optimizer, max_lr=lr, total_steps=steps),
-    "cosine": lambda optimizer, lr, steps: CosineLR(optimizer, T_max=steps),
-    "step": lambda optimizer, lr, steps: StepLR(optimizer, step_size=max(1, steps // 3)),
-    "constant": lambda optimizer, lr, steps: None,
-}
-AUGMENTATIONS: dict[str, Callable[[], augment.Transform]] = {
-    "seed": augment.seed_pipeline,
-    "rotation": lambda: augment.Compose([augment.RandomRotation(15), augment.ToFloat()]),
-    "inversion": lambda: augment.Compose([augment.RandomInvert(0.5), augment.ToFloat()]),
-    "none": augment.ToFloat,
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the result of a run. Saved with it, and taken from there when it goes on."""
-
-    dataset: str = "auto"
-    epochs: int | None = None
-    batch_size: int = 64
-    lr: float = 4e-3
-    optimizer: str = "adamw"
-    schedule: str = "onecycle"
-    dropout: float = 0.1
-    augment: str = "seed"
-    validation: float = 0.05
-    seed: int = 0
-    limit: int | None = None
-    eager: bool = False
-    tunables: dict[str, int] | None = None
+from ..mpi import join, launch
+from ..recipe import AUGMENTATIONS, EPOCHS, OPTIMIZERS, SCHEDULES, Settings
+from ..seeds import generator
+from ..train import NonFiniteLoss, confusion_table, evaluate, fit
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -273,7 +236,7 @@ def train(options: argparse.Namespace, group: Group) -> int:
 
 def leave_report(options: argparse.Namespace, folder: Path, say: Callable[..., None]) -> None:
     """Write the run's report; without Matplotlib there is a run all the same."""
-    from ..show.report import write_report
+    from ..report import write_report
 
     try:
         report = write_report(folder, options.data_dir, download=not options.no_download)

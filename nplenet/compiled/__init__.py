@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..backend import get_backend
+from ..checks import count
 from ..layers import AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
+from ..machine import usable_cores
 from ..optim import SGD, Optimizer
-from ..window import count
 from .cpu import LANES
 from .step import CompiledStep, Step, TextbookStep
 from .tuning import CANDIDATES, LEAST, Tunables, checked, tuned
-from .workers import usable_cores
 
 __all__ = ["CompiledStep", "Step", "TextbookStep", "Tunables", "compile"]
 

@@ -13,11 +13,11 @@ from threadpoolctl import ThreadpoolController
 
 from ..backend import Array
 from ..data.lazy import LazyImages
+from ..group import ALONE
 from ..layers import Layer
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
-from ..parallel import ALONE
 from .cpu import Calls
 from .plan import MODAL, Inlet, Plan, Program
 from .tuning import Tunables
@@ -37,7 +37,7 @@ class Step(ABC):
     tunables : dict of str to int
         See ``Tunables``; empty where nothing was compiled.
     group : Group
-        Whose ranks share each batch; see ``nplenet.parallel.sharing``.
+        Whose ranks share each batch; see ``nplenet.group.sharing``.
     """
 
     compiled: bool

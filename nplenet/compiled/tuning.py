@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from ..backend import processor
-from ..data import atomic_write
-from ..window import count
-from .workers import usable_cores
+from ..checks import count
+from ..files import atomic_write
+from ..machine import processor, usable_cores
 
 CANDIDATES = {
     "threads": (2, 4),  # those that have a core each

@@ -22,13 +22,6 @@ from contextlib import suppress
 from functools import partial
 
 
-def usable_cores() -> int:
-    """Return on how many cores this process may run."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class Ended(Exception):
     """Another worker has failed, and this one has been told to end."""
 

@@ -3,13 +3,15 @@
 All of it lives on the host and is NumPy, but for the batches of a ``DeviceLoader``.
 """
 
-from .atomic import atomic_write
+from ..files import atomic_write
 from .dataset import DATASETS, Dataset, load_dataset
 from .device import DeviceLoader
 from .digits import load_digits
 from .idx import DataError, MissingDataError, read_idx, write_idx
-from .loader import DataLoader, pad_images, train_validation_split
+from .loader import DataLoader
 from .mnist import load_mnist
+from .pad import pad_images
+from .split import train_validation_split
 
 __all__ = [
     "DATASETS",

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from .digits import load_digits
 from .idx import MissingDataError
-from .loader import pad_images
 from .mnist import load_mnist
+from .pad import pad_images
 
 DATASETS = ("auto", "mnist", "digits")
 

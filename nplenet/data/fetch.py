@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import filelock
 from tqdm import tqdm
 
-from .atomic import atomic_write
+from ..files import atomic_write
 from .idx import DataError, MissingDataError, describe_start, find_idx, open_unpacked
 
 _CHUNK = 1 << 16

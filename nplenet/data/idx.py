@@ -20,7 +20,7 @@ import idx2numpy
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import atomic_write
+from ..files import atomic_write
 
 _ELEMENT_TYPES = {
     0x08: "uint8",

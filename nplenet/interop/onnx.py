@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import __version__
 from ..backend import Array
-from ..data import atomic_write
+from ..checks import count
+from ..files import atomic_write
 from ..layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -35,7 +35,8 @@ from ..layers import (
 )
 from ..layers.pooling import max_pool
 from ..layers.sequential import is_chain
-from ..window import Window, count
+from ..version import __version__
+from ..window import Window
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -21,7 +21,8 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from ..data import DataError, atomic_write
+from ..data import DataError
+from ..files import atomic_write
 from ..layers import Layer
 from . import torch_zip
 

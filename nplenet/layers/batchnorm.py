@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..parallel import ALONE, Group
-from ..window import count
+from ..checks import count
+from ..group import ALONE, Group
 from .base import Layer, Parameter
 
 
@@ -37,7 +37,7 @@ def batch_norm_training(
     momentum : float or None
     eps : float
     group : Group
-        Over whose ranks the statistics go, with a part of the batch on each; see ``parallel``.
+        Over whose ranks the statistics go, with a part of the batch on each; see ``group``.
 
     Returns
     -------

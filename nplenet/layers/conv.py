@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..window import Pair, Window, count, pair
+from ..checks import Pair, count, pair
+from ..window import Window
 from .base import Layer, Parameter
 from .initialization import initial_bias, initial_weight
-from .linear import add_sums, product
+from .products import add_sums, product
 
 
 def im2col(xp: Any, x: Array, window: Window) -> Array:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..window import count
+from ..checks import count
 from .base import Layer, Parameter
 from .initialization import initial_bias, initial_weight
-from .linear import add_product, add_sums
+from .products import add_product, add_sums
 
 
 class Dense(Layer):

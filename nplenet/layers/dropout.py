@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..parallel import ALONE
+from ..group import ALONE
 from .base import Layer
 
 UNUSED = [0, 0, 0, 0]  # what Philox would give first, were it not all used

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..window import Pair, Window, pair
+from ..checks import Pair, pair
+from ..window import Window
 from .base import Layer
 
 

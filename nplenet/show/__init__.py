@@ -1,1 +1,1 @@
-"""Look inside a network: plots, the report of a run, and the page on which one draws a digit."""
+"""Moved to ``nplenet.plots``, ``nplenet.report`` and ``nplenet.page``."""

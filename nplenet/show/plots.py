@@ -1,18 +1,17 @@
-"""Plots to learn from: each takes arrays or a model and returns a Matplotlib ``Figure``.
+"""Moved to ``nplenet.plots``."""
 
-They need the extra ``plot``: ``pip install 'nplenet[plot]'``.
-"""
+from ..deprecated import moved
 
-from .plot_network import feature_maps, filters, hidden_map, histograms
-from .plot_run import augmentation_preview, confusion_matrix, learning_curves, worst_mistakes
-
-__all__ = [
-    "augmentation_preview",
-    "confusion_matrix",
-    "feature_maps",
-    "filters",
-    "hidden_map",
-    "histograms",
-    "learning_curves",
-    "worst_mistakes",
-]
+__getattr__ = moved(
+    __name__,
+    {
+        "augmentation_preview": "nplenet.plots.augmentation_preview",
+        "confusion_matrix": "nplenet.plots.confusion_matrix",
+        "feature_maps": "nplenet.plots.feature_maps",
+        "filters": "nplenet.plots.filters",
+        "hidden_map": "nplenet.plots.hidden_map",
+        "histograms": "nplenet.plots.histograms",
+        "learning_curves": "nplenet.plots.learning_curves",
+        "worst_mistakes": "nplenet.plots.worst_mistakes",
+    },
+)

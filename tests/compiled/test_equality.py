@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 import pytest
 
+from nplenet.cases import OPERATIONS, Case
 from nplenet.compiled import CompiledStep, compile
 from nplenet.layers import (
     AvgPool2d,
@@ -27,7 +28,6 @@ from nplenet.layers import (
 from nplenet.layers.sequential import leaves
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
-from nplenet.operations import OPERATIONS, Case
 from nplenet.optim import SGD, Adam, Optimizer
 
 TOLERANCE = {np.float64: 1e-10, np.float32: 2e-5}

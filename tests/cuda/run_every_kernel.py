@@ -14,9 +14,9 @@ gpusim.install(force=True)  # before CuPy is imported
 
 from nplenet import get_backend  # noqa: E402
 from nplenet.augment import augment_batch, rotation_coefficients  # noqa: E402
-from nplenet.cuda import CupyBackend  # noqa: E402
+from nplenet.backend.cupy_backend import CupyBackend  # noqa: E402
+from nplenet.cases import CASES  # noqa: E402
 from nplenet.layers import Dense, Dropout, Layer  # noqa: E402
-from nplenet.operations import CASES  # noqa: E402
 from nplenet.optim import SGD, Adam, AdamW  # noqa: E402
 
 ran = set()

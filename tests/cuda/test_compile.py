@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gpusim import nvrtc
 
-from nplenet.launch import signatures
+from nplenet.backend.launch import signatures
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "kernels").glob("*.cu"))
@@ -96,12 +96,13 @@ def test_a_kernel_file_holds_a_kernel_and_says_what_its_threads_do(file: Path) -
 def test_the_numpy_twin_of_a_kernel_exists(file: Path) -> None:
     head = file.read_text(encoding="utf-8").split("\n\n")
     comment = " ".join(line.removeprefix("//").strip() for line in "\n".join(head).splitlines())
-    found = re.search(r"NumPy twins?: (.+?) in (nplenet/[\w/]+\.py)", comment)
-    assert found, "name the NumPy twin and its file on top"
-    named, module = found.groups()
-    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    named = re.findall(r"([\w ,]+?) in (nplenet/[\w/]+\.py)", comment.partition("NumPy twin")[2])
+    assert named, "name the NumPy twins and their files on top"
     kernels = set(signatures(file.read_text(encoding="utf-8")))
-    twins = kernels if "same names" in named else set(re.findall(r"\w+", named)) - {"and"}
+    twins, functions = set(), set()
+    for names, module in named:
+        tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+        functions |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        twins |= kernels if "same names" in names else set(re.findall(r"\w+", names)) - {"and", "s"}
     assert twins
     assert twins <= functions

@@ -9,7 +9,7 @@ import pytest
 
 from nplenet.backend import Backend
 from nplenet.layers import Dense
-from nplenet.layers.linear import add_product, add_sums
+from nplenet.layers.products import add_product, add_sums
 
 Check = Callable[..., None]
 Count = Callable[[Callable[[], object]], tuple[int, int]]

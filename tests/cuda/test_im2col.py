@@ -10,7 +10,7 @@ import pytest
 from nplenet.backend import Backend
 from nplenet.layers import Conv2d
 from nplenet.layers.conv import add_weight_gradient, col2im, im2col
-from nplenet.layers.linear import product
+from nplenet.layers.products import product
 from nplenet.window import Window
 
 Check = Callable[..., None]

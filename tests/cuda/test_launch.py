@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend
-from nplenet.launch import KernelParameter, signatures
+from nplenet.backend.launch import KernelParameter, signatures
 
 N, C, H, W = 1, 2, 4, 4
 TAIL = (N, C, H, W, 3, 3, 2, 2, 1, 1, 0, 0, 1, 1)  # of im2col with a 3x3 window: 2x2 outputs
@@ -32,7 +32,7 @@ def arrays(cuda: Any, dtype: Any = np.float32) -> tuple[Any, Any]:
 @pytest.fixture
 def probe(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Launch a kernel that writes the sum of its numbers, 1000 for a null pointer, and read it."""
-    from nplenet import launch as module
+    from nplenet.backend import launch as module
 
     source = module.kernel_source
     monkeypatch.setattr(

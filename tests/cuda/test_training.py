@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from nplenet.augment import ToFloat, seed_pipeline
-from nplenet.backend import Array, Backend, generator, get_backend
+from nplenet.backend import Array, Backend, get_backend
 from nplenet.data import DataLoader, DeviceLoader, load_digits, pad_images
-from nplenet.evaluation import evaluate
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import SGD, AdamW, Optimizer
-from nplenet.train import NonFiniteLoss, fit
+from nplenet.seeds import generator
+from nplenet.train import NonFiniteLoss, evaluate, fit
 
 ROOT = Path(__file__).parents[2]
 IMAGES, LABELS = load_digits("train")

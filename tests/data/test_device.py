@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat, fuse, seed_pipeline
-from nplenet.backend import Backend, generator
+from nplenet.backend import Backend
 from nplenet.data import DataLoader, DeviceLoader
+from nplenet.seeds import generator
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 3, 9, 7), dtype=np.uint8)
 LABELS = np.arange(11, dtype=np.uint8)

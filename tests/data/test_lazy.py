@@ -11,7 +11,7 @@ import pytest
 from nplenet.augment import Compose, RandomGrayscale, RandomInvert, RandomRotation, ToFloat
 from nplenet.data import DataLoader
 from nplenet.data.lazy import LazyImages
-from nplenet.parallel import Group
+from nplenet.group import Group
 
 PIPELINES = {
     "all": [RandomRotation(40, fill=9), RandomInvert(0.5), RandomGrayscale(0.5), ToFloat()],

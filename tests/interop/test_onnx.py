@@ -13,6 +13,7 @@ import pytest
 import nplenet
 from nplenet import layers
 from nplenet.backend import Backend
+from nplenet.cases import OPERATIONS, Case
 from nplenet.interop.onnx import EXPORTERS, export
 from nplenet.layers import (
     AvgPool2d,
@@ -31,7 +32,6 @@ from nplenet.layers import (
     Tanh,
 )
 from nplenet.models import LeNet5
-from nplenet.operations import OPERATIONS, Case
 
 LIBRARY = {getattr(layers, name) for name in layers.__all__} - {Layer, layers.Parameter, Sequential}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Array, Backend
+from nplenet.cases import OPERATIONS, Case
 from nplenet.layers import Conv2d, Dense, Dropout, Layer, ReLU, Sequential
-from nplenet.operations import OPERATIONS, Case
 
 CASES = [case for op in OPERATIONS if issubclass(op.kind, Layer) for case in op.cases]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

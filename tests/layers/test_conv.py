@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend, NumpyBackend
+from nplenet.checks import Pair
 from nplenet.layers import Conv2d
-from nplenet.window import Pair
 
 
 def naive_convolution(

@@ -13,8 +13,9 @@ from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat, fuse
 from nplenet.backend import get_backend
 from nplenet.commands import train
 from nplenet.data import DataLoader, DeviceLoader
+from nplenet.group import Group
 from nplenet.layers.dropout import keep_mask
-from nplenet.parallel import SIZES, Group, join
+from nplenet.mpi import SIZES, join
 
 PIPELINES = {
     "fused": Compose([RandomRotation(15), RandomInvert(0.5), ToFloat()]),

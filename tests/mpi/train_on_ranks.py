@@ -17,16 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-import nplenet.train
 from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat
-from nplenet.backend import environment, generator
 from nplenet.checkpoint import LATEST, CheckpointFolder, load
 from nplenet.data import DataLoader, load_digits, pad_images
+from nplenet.group import Group
 from nplenet.losses import CrossEntropyLoss
+from nplenet.machine import environment
 from nplenet.models import LeNet5
+from nplenet.mpi import join
 from nplenet.optim import SGD, Adam, Optimizer
-from nplenet.parallel import Group, join
 from nplenet.schedules import StepLR
+from nplenet.seeds import generator
 from nplenet.train import fit
 
 SETTINGS = {
@@ -85,7 +86,10 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
     count = int(settings["images"])
     images, labels = pad_images(images[:count]), labels[:count]
     if differs == "versions":
-        nplenet.train.environment = lambda: {**environment(), "numpy": "1.0"}  # type: ignore[attr-defined]
+        vars(sys.modules["nplenet.train.fit"])["environment"] = lambda: {
+            **environment(),
+            "numpy": "1.0",
+        }
     if differs == "data":
         images[7, 0, 9, 9] ^= 1
     model = LeNet5(seed=1 if differs == "weights" else 0).astype(dtype).to(settings["backend"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...checks import Pair
 from ...layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -23,7 +24,6 @@ from ...layers import (
     Sigmoid,
     Tanh,
 )
-from ...window import Pair
 from .activation import LeakyReLULanes, ReLULanes, SigmoidLanes, TanhLanes
 from .batchnorm import BatchNormLanes, FrozenBatchNormLanes
 from .conv import Conv2dLanes

@@ -24,7 +24,7 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
     Each chunk gives the sums of its numbers and of their squares, both by BLAS: a product with ones
     and a dot product, which take a third of the time of NumPy's own sums (0.27 and 0.34 us for the
     4704 numbers of an image, against 0.85). They are put together in float64 between the passes,
-    and over all ranks (see ``parallel``). Sums of the rows of the images, not of whole channels,
+    and over all ranks (see ``group``). Sums of the rows of the images, not of whole channels,
     cost the same and round a float32 mean as finely as the textbook does: else a ReLU cuts
     differently now and then, and a gradient is off by 1e-3.
     Where a mean is far from zero, E[x^2] - E[x]^2 would cancel, and the variance is summed again

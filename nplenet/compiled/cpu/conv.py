@@ -13,8 +13,9 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ...checks import Pair
 from ...layers import Conv2d
-from ...window import Pair, Window
+from ...window import Window
 from .operation import (
     Array,
     Calls,

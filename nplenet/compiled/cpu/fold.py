@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ...checks import Pair
 from ...layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense
-from ...window import Pair
 from .batchnorm import FAR
 from .conv import Conv2dLanes
 from .dense import DenseLanes

@@ -26,8 +26,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ...checks import Pair
 from ...layers import Layer, Parameter
-from ...window import Pair
 
 Call = Callable[[], object]
 Calls = list[Call]

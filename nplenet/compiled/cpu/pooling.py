@@ -13,8 +13,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from ...checks import Pair
 from ...layers import AvgPool2d, MaxPool2d
-from ...window import Pair, Window
+from ...window import Window
 from .operation import Array, Calls, Chunk, Limits, Operation, Value, bind, rows
 
 Pool = TypeVar("Pool", bound=AvgPool2d | MaxPool2d)

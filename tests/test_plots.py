@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from nplenet import plots
 from nplenet.augment import ToFloat, seed_pipeline
 from nplenet.backend import Backend
 from nplenet.checkpoint import Epoch
@@ -17,8 +18,7 @@ from nplenet.data import load_dataset
 from nplenet.layers import Dense, Flatten, Sequential
 from nplenet.losses import CrossEntropyLoss, softmax
 from nplenet.models import LeNet5
-from nplenet.show import plots
-from nplenet.show.plot_style import SEQUENTIAL
+from nplenet.plots.style import SEQUENTIAL
 from nplenet.train import History
 
 matplotlib = pytest.importorskip("matplotlib")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from show.browser import chromium, opened
+from browser import chromium, opened
 
 from nplenet.__main__ import main
 from nplenet.augment import rotate
@@ -24,8 +24,8 @@ from nplenet.checkpoint import BEST, LATEST, load_model
 from nplenet.commands import report as command
 from nplenet.commands import train
 from nplenet.data import load_dataset
-from nplenet.evaluation import evaluate
-from nplenet.show.report import DEGREES, SEED, write_report
+from nplenet.report import DEGREES, SEED, write_report
+from nplenet.train import evaluate
 
 pytest.importorskip("matplotlib")
 
@@ -198,7 +198,7 @@ def test_it_says_what_it_ran_on_and_shows_the_network(page: Page, record: dict[s
 def test_the_network_that_was_tested_is_found_among_the_kept(
     folder: Path, record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nplenet.show.report._figure", lambda *_: "")  # to spare a second or two
+    monkeypatch.setattr("nplenet.report._figure", lambda *_: "")  # to spare a second or two
     shutil.copy(folder / LATEST, tmp_path)
     first = folder / "epoch-001.safetensors"
     data = load_dataset("digits").limited(LIMIT)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import Backend
+from .base import Backend
 
 THREADS = 256
 MOST_BLOCKS = 65535  # the kernels loop over what is left
@@ -191,5 +191,5 @@ def kernel_source(file: str) -> str:
     try:
         folder = files("nplenet.kernels")
     except ModuleNotFoundError:
-        folder = Path(__file__).parents[1] / "kernels"
+        folder = Path(__file__).parents[2] / "kernels"
     return folder.joinpath(f"{file}.cu").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from ..augment import Transform
 from ..layers import Layer
 from ..losses import softmax
 from ..train import History
-from .plot_network import outputs
-from .plot_style import BLUE, FAINT, VERMILLION, bare, calm, grid, new_figure, show_image
+from .network import outputs
+from .style import BLUE, FAINT, VERMILLION, bare, calm, grid, new_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from browser import chromium, opened
 from PIL import Image
-from show.browser import chromium, opened
 
 from nplenet.__main__ import main
 from nplenet.architecture import describe
 from nplenet.augment import ToFloat
+from nplenet.cases import CASES
 from nplenet.checkpoint import DEFAULT_MODEL, load_model, save_model
 from nplenet.data import MissingDataError, load_digits, load_mnist, pad_images
 from nplenet.layers import (
@@ -37,9 +38,8 @@ from nplenet.layers import (
     Tanh,
 )
 from nplenet.models import LeNet5
-from nplenet.operations import CASES
+from nplenet.page import encode, render, write_page
 from nplenet.recognize import prepare, recognize
-from nplenet.show.page import encode, render, write_page
 
 # The page sums in 64 bits, Python in 32: logits of some 10 differ by their rounding, some 1e-5.
 LOGITS = {"rtol": 0, "atol": 1e-4}

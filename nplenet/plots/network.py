@@ -20,7 +20,7 @@ from ..backend import Array, backend_of
 from ..layers import Layer, Sequential
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
-from .plot_style import COLORS, GREY, SEQUENTIAL, bare, calm, montage, new_figure
+from .style import COLORS, GREY, SEQUENTIAL, bare, calm, montage, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

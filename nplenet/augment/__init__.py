@@ -1,0 +1,42 @@
+"""Rotation, inversion and grayscale on batches of images, every image with its own angle or coin.
+
+Names and rules are torchvision's on PIL images; the pixels equal Pillow's bit for bit. All random
+numbers come from the ``numpy.random.Generator`` handed in. Every function returns a new array and
+leaves its input as it was.
+"""
+
+from .pipeline import Draws, FusedPipeline, augment_batch, fuse
+from .pixels import check_images, grayscale, invert
+from .rotation import Rotations, apply_rotation, rotate, rotation_coefficients
+from .transforms import (
+    Compose,
+    RandomGrayscale,
+    RandomInvert,
+    RandomRotation,
+    ToFloat,
+    Transform,
+    before_float,
+    seed_pipeline,
+)
+
+__all__ = [
+    "Compose",
+    "Draws",
+    "FusedPipeline",
+    "RandomGrayscale",
+    "RandomInvert",
+    "RandomRotation",
+    "Rotations",
+    "ToFloat",
+    "Transform",
+    "apply_rotation",
+    "augment_batch",
+    "before_float",
+    "check_images",
+    "fuse",
+    "grayscale",
+    "invert",
+    "rotate",
+    "rotation_coefficients",
+    "seed_pipeline",
+]

@@ -1,0 +1,177 @@
+"""The transforms as one operation: gather, rotate, invert, grey and scale a batch.
+
+On a GPU that is one kernel. What it needs is drawn on the host for a whole epoch, from the same
+generator in the same order as the transforms draw it batch by batch, so both ways give the same
+images.
+
+Legend: M images of the data set, N of a batch, C channels, H W height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import Array, Backend, backend_of
+from .pixels import check_rng, grayscale, invert
+from .rotation import apply_rotation, rotation_coefficients
+from .transforms import (
+    RandomGrayscale,
+    RandomInvert,
+    RandomRotation,
+    ToFloat,
+    Transform,
+    flattened,
+)
+
+
+#
+# On a GPU a batch is gathered from the data set, rotated, inverted, turned gray and scaled by one
+# kernel. What it needs is drawn on the host for a whole epoch, from the same generator in the same
+# order as the transforms above draw it batch by batch, so both ways give the same images.
+def augment_batch(
+    xp: Any,
+    images: Array,
+    indexes: Array,
+    coefficients: Array | None,
+    inverted: Array | None,
+    gray: Array | None,
+    fill: int,
+    dtype: npt.DTypeLike,
+) -> Array:
+    """Gather images from a data set, rotate, invert, turn to gray and scale to 0 ... 1, as drawn.
+
+    Parameters
+    ----------
+    images : uint8 array (M, C, H, W)
+        The whole data set; C is 1 or 3.
+    indexes : int32 array (N,)
+        Of the images wanted, each 0 ... M - 1 (the kernel does not check them).
+    coefficients : int32 array (N, 6) or None
+        See ``rotation_coefficients``; None rotates nothing.
+    inverted, gray : uint8 array (N,) or None
+        1 for the images to change, 0 for the others; None changes nothing.
+    fill : int
+        0 ... 255, given to pixels whose source lies outside the image, before inversion.
+    dtype : float32 or float64
+
+    Returns
+    -------
+    array (N, C, H, W) of ``dtype``
+    """
+    batch = images[indexes]
+    if coefficients is not None:
+        batch = apply_rotation(batch, coefficients, fill)
+    if inverted is not None:
+        batch = xp.where(inverted[:, None, None, None] != 0, invert(batch), batch)
+    if gray is not None:
+        batch = xp.where(gray[:, None, None, None] != 0, grayscale(batch), batch)
+    return xp.divide(batch, np.dtype(dtype).type(255), dtype=dtype)
+
+
+class Draws(NamedTuple):
+    """What the transforms of a ``FusedPipeline`` drew for N images: arguments of ``augment_batch``.
+
+    Attributes
+    ----------
+    coefficients : int32 array (N, 6) or None
+    inverted, gray : uint8 array (N,) or None
+        None where the pipeline has no such transform.
+    """
+
+    coefficients: Array | None
+    inverted: Array | None
+    gray: Array | None
+
+    def to(self, backend: Backend) -> Draws:
+        """Return the draws as arrays of ``backend``; one copy for each, best done once an epoch."""
+        return Draws(*(None if a is None else backend.asarray(a) for a in self))
+
+    def part(self, images: slice) -> Draws:
+        """Return the draws of some of the images, as views."""
+        return Draws(*(None if a is None else a[images] for a in self))
+
+
+@dataclass(frozen=True)
+class FusedPipeline:
+    """RandomRotation, RandomInvert, RandomGrayscale and ToFloat as one operation; see ``fuse``."""
+
+    rotation: RandomRotation | None
+    inversion: RandomInvert | None
+    grayscale: RandomGrayscale | None
+    to_float: ToFloat
+
+    def draw(
+        self, counts: Iterable[int], rng: np.random.Generator | None, height: int, width: int
+    ) -> Draws:
+        """Draw for batches of ``counts`` images each, as the transforms would one after the other.
+
+        Parameters
+        ----------
+        counts : iterable of int
+            The sizes of the batches, in order; their sum is N.
+        rng : numpy.random.Generator
+            None will do where nothing is random.
+        height, width : int
+            Of the images.
+
+        Returns
+        -------
+        Draws
+            NumPy arrays for all N images.
+        """
+        random = [t for t in (self.rotation, self.inversion, self.grayscale) if t is not None]
+        batches = [
+            [t.draw(count, check_rng("FusedPipeline", rng)) for t in random]
+            for count in (0, *counts)  # the 0 draws nothing, and serves an epoch without batches
+        ]
+        columns = map(np.concatenate, zip(*batches, strict=True))
+        drawn = dict(zip(map(type, random), columns, strict=True))
+        angles = drawn.get(RandomRotation)
+        coins = (drawn.get(RandomInvert), drawn.get(RandomGrayscale))
+        return Draws(
+            None if angles is None else rotation_coefficients(angles, height, width),
+            *(None if flags is None else flags.astype(np.uint8) for flags in coins),
+        )
+
+    def apply(self, images: Array, indexes: Array, draws: Draws) -> Array:
+        """Return the batch ``images[indexes]``, changed as drawn: one launch on a GPU.
+
+        Parameters
+        ----------
+        images : uint8 array (M, C, H, W)
+        indexes : int32 array (N,)
+        draws : Draws
+            For N images, on the backend of ``images``.
+
+        Returns
+        -------
+        float array (N, C, H, W)
+        """
+        fill = 0 if self.rotation is None else self.rotation.fill
+        run = backend_of(images).run
+        return run(augment_batch, images, indexes, *draws, fill, self.to_float.dtype)
+
+
+def fuse(transform: Transform | None) -> FusedPipeline | None:
+    """Return ``transform`` as one operation, or None if it is not of the kind that can be.
+
+    That kind is some of RandomRotation, RandomInvert, RandomGrayscale and ToFloat, in that order,
+    the last always there (in float32 or float64): all of this library's pipelines.
+    """
+    parts = flattened(transform)
+    kinds = [type(part) for part in parts]
+    wanted = [k for k in (RandomRotation, RandomInvert, RandomGrayscale, ToFloat) if k in kinds]
+    if kinds != wanted or kinds[-1:] != [ToFloat] or parts[-1].dtype.itemsize not in (4, 8):
+        return None
+    found = dict(zip(kinds, parts, strict=True))
+    return FusedPipeline(
+        found.get(RandomRotation),
+        found.get(RandomInvert),
+        found.get(RandomGrayscale),
+        found[ToFloat],
+    )

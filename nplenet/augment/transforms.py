@@ -1,0 +1,185 @@
+"""The random transforms, and the chain of them.
+
+Each is called as ``transform(images, rng)`` and draws exactly one number per image, whatever comes
+of it, so a transform that happens to do nothing does not shift the random stream of the next one.
+
+Legend: N images, C channels (1 or 3), H W height and width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import Array, backend_of
+from .pixels import check_fill, check_images, check_probability, check_rng, grayscale
+from .rotation import rotate
+
+Transform = Callable[[Array, "np.random.Generator | None"], Array]
+"""Anything that takes a batch and a random generator and returns a new batch."""
+
+
+#
+# Each is called as transform(images, rng) and draws exactly one number per image whatever comes of
+# it, so a transform that happens to do nothing does not shift the random stream of the next one.
+@dataclass
+class RandomRotation:
+    """Rotate each image by its own angle, uniform in [-degrees, degrees); see ``rotate``.
+
+    Parameters
+    ----------
+    degrees : float
+        Not negative.
+    fill : int
+        0 ... 255, given to pixels whose source lies outside the image.
+    """
+
+    degrees: float
+    fill: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.degrees, (int, float)):
+            raise TypeError(f"RandomRotation got degrees={self.degrees!r}, expected one number")
+        if not 0 <= self.degrees < math.inf:
+            raise ValueError(
+                f"RandomRotation got degrees={self.degrees}, expected a finite number >= 0: "
+                "angles are drawn between -degrees and degrees"
+            )
+        check_fill("RandomRotation", self.fill)
+
+    def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """Draw the angles of ``count`` images, in degrees."""
+        return rng.uniform(-self.degrees, self.degrees, count)
+
+    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+        """Return rotated images, uint8 (N, C, H, W) like ``images``."""
+        check_images("RandomRotation", images)
+        return rotate(images, self.draw(len(images), check_rng("RandomRotation", rng)), self.fill)
+
+
+@dataclass
+class RandomInvert:
+    """Invert each image with probability ``p``; see ``invert``."""
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_probability("RandomInvert", self.p)
+
+    def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+        """Toss the coins of ``count`` images."""
+        return rng.random(count) < self.p
+
+    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+        """Return the images, some of them inverted, uint8 (N, C, H, W) like ``images``."""
+        check_images("RandomInvert", images)
+        coins = self.draw(len(images), check_rng("RandomInvert", rng))
+        mask = np.where(coins, 255, 0).astype(np.uint8)[:, None, None, None]
+        return images ^ backend_of(images).asarray(mask)  # v ^ 255 = 255 - v, v ^ 0 = v
+
+
+@dataclass
+class RandomGrayscale:
+    """Turn each image to gray with probability ``p``; see ``grayscale``.
+
+    The number of channels is kept, so this changes nothing in images of one channel. The default
+    is torchvision's; ``seed_pipeline`` uses 0.5.
+    """
+
+    p: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_probability("RandomGrayscale", self.p)
+
+    def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+        """Toss the coins of ``count`` images."""
+        return rng.random(count) < self.p
+
+    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+        """Return the images, some of them gray, uint8 (N, C, H, W) like ``images``."""
+        check_images("RandomGrayscale", images)
+        coins = self.draw(len(images), check_rng("RandomGrayscale", rng))
+        out = images.copy()
+        if images.shape[1] == 3:
+            chosen = backend_of(images).asarray(np.flatnonzero(coins))
+            out[chosen] = grayscale(images[chosen])
+        return out
+
+
+class ToFloat:
+    """Scale 0 ... 255 to 0 ... 1 by a true division by 255, as torchvision's ``ToTensor`` does.
+
+    Multiplying by 1/255 would differ in the last bit for 126 of the 256 values.
+
+    Parameters
+    ----------
+    dtype : floating-point dtype
+    """
+
+    def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype.kind != "f":
+            raise TypeError(f"ToFloat got dtype={self.dtype}, expected a floating-point type")
+
+    def __repr__(self) -> str:
+        return f"ToFloat(dtype={self.dtype})"
+
+    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+        """Return ``images`` / 255 as floats (N, C, H, W); ``rng`` is accepted and not used."""
+        check_images("ToFloat", images)
+        return backend_of(images).xp.divide(images, self.dtype.type(255), dtype=self.dtype)
+
+
+class Compose:
+    """Apply transforms one after the other, all drawing from the one generator in that order.
+
+    Parameters
+    ----------
+    transforms : sequence of transform(images, rng) -> images
+    """
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self.transforms = list(transforms)
+        for transform in self.transforms:
+            if not callable(transform):
+                raise TypeError(f"Compose got {transform!r}, expected transform(images, rng)")
+
+    def __repr__(self) -> str:
+        return f"Compose({self.transforms!r})"
+
+    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+        """Return ``images`` after all transforms."""
+        for transform in self.transforms:
+            images = transform(images, rng)
+        return images
+
+
+def seed_pipeline() -> Compose:
+    """Return the transforms this network is trained with: rotation, inversion, grayscale, to float.
+
+    The order matters: inversion turns the corners that the rotation filled with 0 into 255.
+    """
+    return Compose([RandomRotation(15), RandomInvert(0.5), RandomGrayscale(0.5), ToFloat()])
+
+
+def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:
+    """Return ``transform`` without its last part, if that is a ``ToFloat`` to ``dtype``, else None.
+
+    For one who turns bytes into floats while he copies them to their place.
+    """
+    *others, last = flattened(transform)
+    if type(last) is not ToFloat or last.dtype != np.dtype(dtype):
+        return None
+    return Compose(others)
+
+
+def flattened(transform: Any) -> list[Any]:
+    """Return the transforms of nested ``Compose`` in the order in which they are applied."""
+    if type(transform) is not Compose:
+        return [transform]
+    return [part for inner in transform.transforms for part in flattened(inner)]

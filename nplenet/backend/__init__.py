@@ -1,0 +1,34 @@
+"""The swappable array backend: what a layer may ask of an array library.
+
+A layer calls ``backend.xp`` (NumPy's functions, or CuPy's under the same names). The few inner
+loops worth a hand-written kernel are functions of arrays, called through ``backend.run``: they are
+the oracle, they run on either library, and a backend takes over only what it does faster.
+"""
+
+from ..deprecated import moved
+from .base import Array, Backend, BackendError, Result
+from .choose import backend_of, get_backend
+from .numpy_backend import NumpyBackend
+
+__all__ = [
+    "Array",
+    "Backend",
+    "BackendError",
+    "NumpyBackend",
+    "Result",
+    "backend_of",
+    "get_backend",
+]
+
+__getattr__ = moved(
+    __name__,
+    {
+        "PURPOSES": "nplenet.seeds.PURPOSES",
+        "generator": "nplenet.seeds.generator",
+        "generator_state": "nplenet.seeds.generator_state",
+        "restore_generator": "nplenet.seeds.restore_generator",
+        "environment": "nplenet.machine.environment",
+        "one_blas_thread": "nplenet.machine.one_blas_thread",
+        "processor": "nplenet.machine.processor",
+    },
+)

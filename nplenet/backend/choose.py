@@ -1,0 +1,43 @@
+"""Which backend: by name, or by the array at hand."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from .base import Backend
+from .numpy_backend import NumpyBackend
+
+
+@cache
+def get_backend(name: str) -> Backend:
+    """Return a backend by name.
+
+    Parameters
+    ----------
+    name : {"numpy", "cupy"}
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    BackendError
+        When CuPy is not installed, finds no driver or finds no device.
+    """
+    if name == "numpy":
+        return NumpyBackend()
+    if name == "cupy":
+        from .cupy_backend import CupyBackend  # imports cupy, so only when it is asked for
+
+        return CupyBackend()
+    raise ValueError(f"unknown backend {name!r}, expected 'numpy' or 'cupy'")
+
+
+def backend_of(array: object) -> Backend:
+    """Return the backend on which ``array`` lives."""
+    if isinstance(array, np.ndarray):
+        return get_backend("numpy")
+    if hasattr(array, "__cuda_array_interface__"):
+        return get_backend("cupy")
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")

@@ -1,0 +1,280 @@
+"""The one table of operations: every layer and loss, each with the cases it is tried on.
+
+Gradient checks, tests and benchmarks iterate over ``OPERATIONS``; a layer without a case here fails
+the test-suite. The inputs are small, because a finite difference costs a forward for each number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .backend import Array, get_backend
+from .layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Tanh,
+)
+from .losses import CrossEntropyLoss
+from .models import LeNet5
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation with one set of arguments, and the input to try it on.
+
+    Attributes
+    ----------
+    name : str
+        Full name, such as ``conv2d/stride``.
+    make : callable
+        Takes a random generator for weights or masks, returns a new layer or loss.
+    input_shape : tuple of int
+        Of ``x``, batch axis first; of ``logits`` for a loss.
+    """
+
+    name: str
+    make: Callable[[np.random.Generator], Layer | CrossEntropyLoss]
+    input_shape: tuple[int, ...]
+
+    def build(
+        self, seed: int = 0, dtype: npt.DTypeLike = np.float64, backend: str = "numpy"
+    ) -> Layer | CrossEntropyLoss:
+        """Return a new layer or loss; the same seed gives the same one.
+
+        Parameters and running statistics get random values: a weight of 1, a bias of 0 or a mean of
+        0, with which batch norm begins, would hide a term that is missing.
+        """
+        rng = np.random.default_rng(seed)
+        made = self.make(rng)
+        if not isinstance(made, Layer):
+            return made
+        for parameter in made.parameters():
+            parameter.data += 0.2 * rng.standard_normal(parameter.data.shape, np.float32)
+        for _, layer in made.modules():
+            if isinstance(layer, (BatchNorm1d, BatchNorm2d)):
+                layer.running_mean += 0.2 * rng.standard_normal(layer.num_features, np.float32)
+                layer.running_var += rng.uniform(-0.5, 0.5, layer.num_features)
+        return made.astype(dtype).to(backend)
+
+    def input(
+        self, seed: int = 0, dtype: npt.DTypeLike = np.float64, backend: str = "numpy"
+    ) -> Array:
+        """Return a standard normal array of ``input_shape``."""
+        values = np.random.default_rng([seed, 1]).standard_normal(self.input_shape)
+        return get_backend(backend).asarray(values, dtype=dtype)
+
+    def targets(self, seed: int = 0, backend: str = "numpy") -> Array:
+        """Return labels (N,) for a loss on logits (N, K): int64, 0..K-1."""
+        n, k = self.input_shape
+        return get_backend(backend).asarray(np.random.default_rng([seed, 2]).integers(0, k, n))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A layer, loss or model class, and its cases.
+
+    Attributes
+    ----------
+    name : str
+        How commands call it, such as ``conv2d``.
+    kind : type
+        The class itself.
+    cases : tuple of Case
+        At least one.
+    """
+
+    name: str
+    kind: type
+    cases: tuple[Case, ...]
+
+
+Make = Callable[[np.random.Generator], Layer | CrossEntropyLoss]
+
+
+def _operation(
+    kind: type, input_shape: tuple[int, ...], makes: dict[str, Make | tuple[Make, tuple[int, ...]]]
+) -> Operation:
+    """Return an operation whose cases share ``input_shape``, except those that bring their own."""
+    name = kind.__name__.lower()
+    cases = []
+    for label, entry in makes.items():
+        make, shape = entry if isinstance(entry, tuple) else (entry, input_shape)
+        cases.append(Case(f"{name}/{label}", make, shape))
+    return Operation(name, kind, tuple(cases))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    _operation(
+        Conv2d,
+        (2, 2, 6, 5),
+        {
+            "3x3": lambda rng: Conv2d(2, 3, 3, rng=rng),
+            "1x1": lambda rng: Conv2d(2, 3, 1, rng=rng),
+            "stride": lambda rng: Conv2d(2, 3, 3, stride=2, rng=rng),
+            "padding": lambda rng: Conv2d(2, 3, 3, padding=2, rng=rng),
+            "rectangular": lambda rng: Conv2d(2, 3, (2, 3), stride=(3, 2), padding=(1, 0), rng=rng),
+            "gaps": lambda rng: Conv2d(2, 3, 2, stride=3, rng=rng),
+            "no-bias": lambda rng: Conv2d(2, 3, 3, bias=False, rng=rng),
+            "one-pixel-out": (lambda rng: Conv2d(3, 2, 4, rng=rng), (2, 3, 4, 4)),
+        },
+    ),
+    _operation(
+        BatchNorm2d,
+        (3, 2, 4, 3),
+        {
+            "train": lambda rng: BatchNorm2d(2),
+            "eval": lambda rng: BatchNorm2d(2).eval(),
+            "average": lambda rng: BatchNorm2d(2, momentum=None),
+        },
+    ),
+    _operation(
+        BatchNorm1d,
+        (6, 3),
+        {
+            "train": lambda rng: BatchNorm1d(3),
+            "eval": lambda rng: BatchNorm1d(3).eval(),
+            "sequence": (lambda rng: BatchNorm1d(3), (3, 3, 4)),
+        },
+    ),
+    _operation(
+        AvgPool2d,
+        (2, 2, 6, 7),
+        {
+            "2x2": lambda rng: AvgPool2d(2),
+            "overlap": lambda rng: AvgPool2d(3, stride=1),
+            "gaps": lambda rng: AvgPool2d(2, stride=3),
+            "padding": lambda rng: AvgPool2d(3, stride=2, padding=1),
+            "padding-not-counted": lambda rng: AvgPool2d(
+                3, stride=2, padding=1, count_include_pad=False
+            ),
+            "ceil": lambda rng: AvgPool2d(2, ceil_mode=True),
+            "ceil-padding": lambda rng: AvgPool2d(3, stride=2, padding=1, ceil_mode=True),
+            "rectangular": lambda rng: AvgPool2d(
+                (2, 3), stride=(1, 2), padding=(0, 1), ceil_mode=True, count_include_pad=False
+            ),
+        },
+    ),
+    _operation(
+        MaxPool2d,
+        (2, 2, 6, 7),
+        {
+            "2x2": lambda rng: MaxPool2d(2),
+            "overlap": lambda rng: MaxPool2d(3, stride=1),
+            "gaps": lambda rng: MaxPool2d(2, stride=3),
+            "padding": lambda rng: MaxPool2d(3, stride=2, padding=1),
+            "dilation": lambda rng: MaxPool2d(2, stride=1, dilation=(2, 3)),
+            "ceil": lambda rng: MaxPool2d(2, ceil_mode=True),
+            "rectangular": lambda rng: MaxPool2d(
+                (3, 2), stride=(2, 1), padding=(1, 0), dilation=(2, 1), ceil_mode=True
+            ),
+        },
+    ),
+    _operation(
+        Dense,
+        (4, 5),
+        {
+            "bias": lambda rng: Dense(5, 3, rng=rng),
+            "no-bias": lambda rng: Dense(5, 3, bias=False, rng=rng),
+            "one-output": lambda rng: Dense(5, 1, rng=rng),
+        },
+    ),
+    _operation(Flatten, (2, 3, 2, 4), {"images": lambda rng: Flatten()}),
+    _operation(
+        Dropout,
+        (4, 3, 5),
+        {
+            "train": lambda rng: Dropout(0.4, rng=rng),
+            "eval": lambda rng: Dropout(0.4, rng=rng).eval(),
+            "keep-all": lambda rng: Dropout(0.0, rng=rng),
+            "drop-all": lambda rng: Dropout(1.0, rng=rng),
+        },
+    ),
+    _operation(ReLU, (3, 4, 5), {"plain": lambda rng: ReLU()}),
+    _operation(
+        LeakyReLU,
+        (3, 4, 5),
+        {"default": lambda rng: LeakyReLU(), "steep": lambda rng: LeakyReLU(0.3)},
+    ),
+    _operation(Sigmoid, (3, 4, 5), {"plain": lambda rng: Sigmoid()}),
+    _operation(Tanh, (3, 4, 5), {"plain": lambda rng: Tanh()}),
+    _operation(
+        Sequential,
+        (3, 2, 6, 6),
+        {
+            "nested": lambda rng: Sequential(
+                features=Sequential(Conv2d(2, 3, 3, rng=rng), Tanh(), AvgPool2d(2)),
+                classifier=Sequential(
+                    Flatten(), Dense(12, 4, rng=rng), LeakyReLU(), Dropout(0.3, rng=rng)
+                ),
+            ),
+            # The gradient of this bias is zero: batch norm subtracts it again.
+            "bias-before-batchnorm": lambda rng: Sequential(
+                Conv2d(2, 3, 3, rng=rng), BatchNorm2d(3), ReLU(), MaxPool2d(2)
+            ),
+            "dense-batchnorm": lambda rng: Sequential(
+                Flatten(), Dense(72, 5, rng=rng), BatchNorm1d(5), Sigmoid()
+            ),
+        },
+    ),
+    _operation(
+        CrossEntropyLoss,
+        (4, 5),
+        {
+            "mean": lambda rng: CrossEntropyLoss(),
+            "sum": lambda rng: CrossEntropyLoss(reduction="sum"),
+            "smoothing": lambda rng: CrossEntropyLoss(label_smoothing=0.1),
+            "smoothing-sum": lambda rng: CrossEntropyLoss("sum", label_smoothing=1.0),
+        },
+    ),
+    _operation(
+        LeNet5,
+        (2, 1, 32, 32),
+        {
+            "grey": lambda rng: LeNet5(seed=int(rng.integers(2**31))),
+            "colour": (
+                lambda rng: LeNet5(
+                    num_classes=4, conv_bias=True, in_channels=3, seed=int(rng.integers(2**31))
+                ),
+                (2, 3, 32, 32),
+            ),
+        },
+    ),
+)
+
+CASES: dict[str, Case] = {case.name: case for op in OPERATIONS for case in op.cases}
+
+
+def select(names: Sequence[str] = ()) -> list[Case]:
+    """Return the cases of the named operations, or named cases; all of them for no name.
+
+    Raises
+    ------
+    ValueError
+        For a name that is neither, listing the operations there are.
+    """
+    chosen: dict[str, Case] = {}
+    by_operation = {operation.name: operation.cases for operation in OPERATIONS}
+    for name in names or by_operation:
+        if name not in by_operation and name not in CASES:
+            raise ValueError(
+                f"unknown operation {name!r}, expected one of {', '.join(by_operation)} "
+                "or a case of one, such as conv2d/stride"
+            )
+        cases = by_operation[name] if name in by_operation else (CASES[name],)
+        chosen.update({case.name: case for case in cases})
+    return list(chosen.values())

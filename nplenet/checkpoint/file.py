@@ -1,0 +1,209 @@
+"""The file: tensors and one JSON text under a SHA-256; nothing in it can execute."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from ..architecture import build, describe
+from ..files import atomic_write
+from ..layers import Layer
+from ..machine import environment
+
+FORMAT = 1
+
+
+KEY = "nplenet"  # of digest and JSON text in the metadata of the file
+
+
+HEX = 64  # characters of a SHA-256
+
+
+LATEST, BEST = "checkpoint.safetensors", "best.safetensors"
+
+
+DEFAULT_MODEL = Path(__file__).parents[1] / "data" / "bundled" / "lenet5-mnist.safetensors"
+"""LeNet-5 trained on MNIST, by ``nplenet train`` with its defaults."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be read, or that belongs to another run; the message says which."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint is damaged and the one before it is used, or one could not be written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contents of a file.
+
+    Attributes
+    ----------
+    path : Path
+        Where it was read.
+    tensors : dict of str to array
+    record : dict
+        The JSON text; see above.
+    """
+
+    path: Path
+    tensors: dict[str, np.ndarray]
+    record: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, np.ndarray]:
+        """Return the tensors whose names begin with ``prefix``, without it."""
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
+
+    def model(self) -> Layer:
+        """Return the model, made anew, in eval mode.
+
+        Raises
+        ------
+        CheckpointError
+            When it has layers that are not the library's, or is inconsistent.
+        """
+        if self.record["model"] is None:
+            raise CheckpointError(
+                f"{self.path} is of a model with layers that are not the library's: make the model "
+                'yourself and give its load_state_dict load(path).part("model.")'
+            )
+        weights = self.part("model.") if "progress" in self.record else self.tensors
+        try:
+            return build(self.record["model"], weights)
+        except ValueError as error:
+            raise CheckpointError(f"{self.path}: {error}") from None
+
+
+def save_model(path: str | os.PathLike[str], model: Layer) -> None:
+    """Write a model, its architecture and its weights, to a ``.safetensors`` file.
+
+    Raises
+    ------
+    TypeError
+        When a layer is not one of the library's.
+    OSError
+        When it can't be written; a file that was there is there still.
+    """
+    write_file(Path(path), model.state_dict(), {**stamp(), "model": describe(model)})
+
+
+def load_model(path: str | os.PathLike[str]) -> Layer:
+    """Return the model of a checkpoint or of a file by ``save_model``, made anew, in eval mode.
+
+    The LeNet-5 that comes with the library is in ``nplenet.checkpoint.DEFAULT_MODEL``.
+
+    Raises
+    ------
+    OSError, CheckpointError
+        As ``load``.
+    """
+    return load(path).model()
+
+
+def load(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a file by ``save_model`` or a checkpoint; if that is damaged, the one before it.
+
+    Raises
+    ------
+    OSError
+        When it is not there or can't be read.
+    CheckpointError
+        When it is damaged, or not a file of this library.
+
+    Warns
+    -----
+    CheckpointWarning
+        When the one before it, ``<path>.bak``, had to be taken.
+    """
+    path = Path(path)
+    try:
+        return read_file(path)
+    except (CheckpointError, FileNotFoundError) as error:
+        if not backup(path).exists():
+            raise
+        try:
+            older = read_file(backup(path))
+        except CheckpointError as second:
+            raise CheckpointError(f"{error}; and {second}") from None
+        warnings.warn(f"{error}; taking the one before it", CheckpointWarning, stacklevel=2)
+        return older
+
+
+def backup(path: Path) -> Path:
+    """Return the name under which the checkpoint before the one at ``path`` is kept."""
+    return path.with_name(path.name + ".bak")
+
+
+def stamp() -> dict[str, Any]:
+    return {"format": FORMAT, "nplenet": environment()["nplenet"]}
+
+
+def write_file(
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    record: Mapping[str, Any],
+    previous: Path | None = None,
+) -> None:
+    tensors = {name: np.array(a, order="C") for name, a in tensors.items()}  # keeps 0 axes
+    text = json.dumps(record, separators=(",", ":"))
+    contents = safetensors.numpy.save(tensors, metadata={KEY: _digest(text, tensors) + text})
+    with atomic_write(path, previous=previous) as file:
+        file.write(contents)
+
+
+def read_file(path: Path) -> Checkpoint:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name the checkpoint in it, {path / LATEST}")
+    if path.suffix in (".pth", ".pt"):
+        raise CheckpointError(f"{path}: PyTorch's files are read by nplenet.interop.pytorch")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            stamped = (file.metadata() or {}).get(KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys() if stamped}  # noqa: SIM118
+    except (safetensors.SafetensorError, TypeError, AttributeError) as error:
+        # The last two for a dtype that NumPy lacks.
+        raise CheckpointError(f"{path} is damaged, or no safetensors file ({error})") from None
+    if not stamped:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not one of nplenet's own; weights for or from "
+            "PyTorch are read by nplenet.interop.pytorch"
+        )
+    digest, text = stamped[:HEX], stamped[HEX:]
+    if _digest(text, tensors) != digest:
+        raise CheckpointError(f"{path} is damaged: its contents do not fit its SHA-256")
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its record is not JSON ({error})") from None
+    if not isinstance(record, dict) or not record.keys() >= {"format", "nplenet", "model"}:
+        raise CheckpointError(f"{path}: its record is not that of a checkpoint")
+    if record["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {record['format']}, and this version of nplenet reads {FORMAT}; "
+            f"nplenet {record['nplenet']} wrote it"
+        )
+    return Checkpoint(path, tensors, record)
+
+
+def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""How far a run is: its finished epochs, and the steps of the epoch at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+def check_numbers(owner: str, values: list[Any]) -> None:
+    wrong = [value for value in values if not isinstance(value, (int, float))]
+    if wrong:
+        raise TypeError(f"its {owner} has {wrong[0]!r} where a number should be")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch reached; the training figures are means over its steps, dropout on."""
+
+    epoch: int
+    lr: float
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+    images_per_second: float
+
+    def __post_init__(self) -> None:
+        check_numbers("epoch", [value for value in vars(self).values() if value is not None])
+
+    def __str__(self) -> str:
+        line = f"epoch {self.epoch:3d}  loss {self.loss:.4f}  accuracy {self.accuracy:7.2%}"
+        if self.validation_accuracy is not None:
+            line += (
+                f"  validation loss {self.validation_loss:.4f}"
+                f"  accuracy {self.validation_accuracy:7.2%}"
+            )
+        return f"{line}  {self.seconds:.1f} s  {self.images_per_second:,.0f} images/s"
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    epochs : list of Epoch
+        The finished ones.
+    step : int
+        Steps done of the epoch at hand.
+    losses, hits : array (step,)
+        float64 and int64, of these steps.
+    loader : dict
+        The states of the loader's generators at the start of the epoch at hand.
+    seconds, epoch_seconds : float
+        Spent so far, over all sittings, and of these in the epoch at hand.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    hits: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    loader: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_numbers("progress", [self.seconds, self.epoch_seconds])
+        if self.losses.ndim != 1 or self.losses.shape != self.hits.shape:
+            raise ValueError(f"it has losses {self.losses.shape} and hits {self.hits.shape}")
+
+    @property
+    def step(self) -> int:
+        return len(self.losses)

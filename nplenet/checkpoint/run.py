@@ -1,0 +1,156 @@
+"""The state of a run: what is saved, and how it is taken over again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..architecture import describe
+from ..data import DataLoader, DeviceLoader
+from ..layers import Layer
+from ..machine import environment
+from ..optim import Optimizer
+from ..schedules import Schedule
+from ..seeds import generator_state, restore_generator
+from .file import Checkpoint, CheckpointError, stamp, write_file
+from .progress import Epoch, Progress
+
+
+@dataclass
+class Run:
+    """The parts of a training run that a checkpoint saves and restores.
+
+    Attributes
+    ----------
+    model, optimizer, schedule
+        On one backend.
+    loader : DataLoader or DeviceLoader
+        Its images are not saved, but told by their SHA-256: a run goes on with the same ones only.
+    arguments : dict
+        What made the run, JSON-able; for those who resume it.
+    tunables : dict
+        Of the compiled step, on which the bits depend.
+    """
+
+    model: Layer
+    optimizer: Optimizer
+    schedule: Schedule | None
+    loader: DataLoader | DeviceLoader
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    tunables: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        return {
+            "images": len(self.loader.images),
+            "batch_size": self.loader.batch_size,
+            "sha256": self.loader.fingerprint(),
+        }
+
+    def save(self, path: Path, progress: Progress, previous: Path | None = None) -> None:
+        """Write everything to ``path``; the file that is there is kept as ``previous``."""
+        tensors, record = self._state()
+        tensors |= {"epoch.losses": progress.losses, "epoch.hits": progress.hits}
+        record |= {
+            **stamp(),
+            "model": _description(self.model),
+            "progress": {
+                "epochs": [asdict(epoch) for epoch in progress.epochs],
+                "loader": progress.loader,
+                "seconds": progress.seconds,
+                "epoch_seconds": progress.epoch_seconds,
+            },
+            "arguments": dict(self.arguments),
+            "tunables": dict(self.tunables),
+            "environment": environment(),
+        }
+        write_file(path, tensors, record, previous)
+
+    def restore(self, checkpoint: Checkpoint) -> Progress:
+        """Take over the state in ``checkpoint``; nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        CheckpointError
+            When it is of another model, optimizer, schedule or data set; or a model alone.
+        """
+        record, where = checkpoint.record, checkpoint.path
+        if "progress" not in record:
+            raise CheckpointError(f"{where} holds a model alone: there is no run to continue")
+        if record.get("data") != self._data:
+            raise CheckpointError(
+                f"{where} is of a run on other data: {record.get('data')}, here {self._data}"
+            )
+        tensors, own = checkpoint.tensors, self._state()
+        try:
+            self._assign(tensors, record)
+            saved = dict(record["progress"])
+            epochs = [Epoch(**figures) for figures in saved.pop("epochs")]
+            progress = Progress(epochs, tensors["epoch.losses"], tensors["epoch.hits"], **saved)
+            self.loader.load_state_dict(progress.loader)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self._assign(*own)
+            raise CheckpointError(f"{where} is of another run: {error}") from None
+        return progress
+
+    def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the tensors and the plain values of model, optimizer, schedule, generators."""
+        tensors = {f"model.{name}": a for name, a in self.model.state_dict().items()}
+        settings: dict[str, Any] = {}
+        for name, value in self.optimizer.state_dict().items():
+            if isinstance(value, np.ndarray) and value.ndim and "." in name:
+                tensors[f"optimizer.{name}"] = value
+            else:
+                settings[name] = value.tolist() if isinstance(value, np.ndarray) else value
+        record: dict[str, Any] = {
+            "data": self._data,
+            "optimizer": {"type": type(self.optimizer).__name__, **settings},
+            "schedule": None,
+            "generators": {k: generator_state(rng) for k, rng in self.model.generators().items()},
+        }
+        if self.schedule is not None:
+            record["schedule"] = {
+                "type": type(self.schedule).__name__,
+                **self.schedule.state_dict(),
+            }
+        return tensors, record
+
+    def _assign(self, tensors: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
+        """Take over what ``_state`` returned; each part whole or not at all."""
+        parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            owner, _, rest = name.partition(".")
+            parts.setdefault(owner, {})[rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        settings = _of_type(self.optimizer, record["optimizer"])
+        self.optimizer.load_state_dict(settings | parts["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(_of_type(self.schedule, record["schedule"]))
+        elif record["schedule"] is not None:
+            raise ValueError(f"it has a {record['schedule']['type']}, this run has no schedule")
+        generators = self.model.generators()
+        if generators.keys() != record["generators"].keys():
+            raise ValueError(f"it has random generators at {sorted(record['generators'])}")
+        for path, rng in generators.items():
+            restore_generator(rng, record["generators"][path])
+
+
+def _of_type(owner: Optimizer | Schedule, record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the settings in ``record``, once they are known to be of the type of ``owner``."""
+    settings = dict(record or {})
+    found, expected = settings.pop("type", "nothing"), type(owner).__name__
+    if found != expected:
+        raise ValueError(f"it has {found} where this run has {expected}")
+    return settings
+
+
+def _description(model: Layer) -> dict[str, Any] | None:
+    try:
+        return describe(model)
+    except TypeError:
+        return None  # with layers of the user's own; whoever resumes the run makes the model

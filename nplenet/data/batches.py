@@ -1,0 +1,124 @@
+"""What all loaders share: the order of an epoch, the sizes of its batches, each rank's part.
+
+Legend: M images of the data set, N of a batch; C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..group import ALONE
+from ..seeds import generator_state, restore_generator
+
+MakeBatch = Callable[[slice, slice], tuple[Any, Any]]
+"""From where a batch lies in the order of its epoch, and where this rank's part of it does, to the
+images and labels of that part."""
+
+
+class Batches:
+    """Images and labels that are gone through batch by batch; one ``for`` loop is one epoch.
+
+    A subclass writes ``epoch``: how a batch is made.
+
+    Attributes
+    ----------
+    images : array (M, C, H, W)
+    labels : integer array (M,)
+    batch_size : int
+        Images per batch, on all ranks together.
+    shuffle, drop_last : bool
+        Whether each epoch has a new order, and whether a last batch that is not full is left out.
+    rng, transform_rng : numpy.random.Generator or None
+        What draws the order, and what draws for the transforms.
+    group : Group
+        Whose ranks each get their part of a batch; ``nplenet.train.fit`` sets it.
+    """
+
+    group = ALONE
+
+    def __init__(
+        self,
+        images: npt.NDArray[Any],
+        labels: npt.NDArray[np.integer[Any]],
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        rng: np.random.Generator | None,
+        transform_rng: np.random.Generator | None,
+    ) -> None:
+        self.images, self.labels, self.batch_size = images, labels, batch_size
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.rng, self.transform_rng = rng, transform_rng
+
+    def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
+        """Prepare an epoch with its images in this order; return what makes a batch of it."""
+        raise NotImplementedError(f"{type(self).__name__} has no epoch")
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        """Start an epoch."""
+        make, begin = self.epoch(self.draw_order()), 0
+        for size in self.sizes():
+            rows = self.group.part(size)
+            yield make(slice(begin, begin + size), slice(begin + rows.start, begin + rows.stop))
+            begin += size
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        full, rest = divmod(len(self.images), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def sizes(self) -> list[int]:
+        """Return the number of images in each batch of an epoch, on all ranks together."""
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        return [min(self.batch_size, len(self.images) - start) for start in starts]
+
+    def draw_order(self) -> npt.NDArray[np.int64]:
+        """Draw the order of an epoch: the indexes of its images, batch after batch."""
+        order = np.arange(len(self.images))
+        if self.shuffle and self.rng is not None:
+            self.rng.shuffle(order)
+        return order[: sum(self.sizes())]
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of images and labels, which tells one data set from another."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.labels):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the generators, ready for JSON; to be taken between epochs.
+
+        With the number of batches seen since, it tells which batch comes next: the epoch is begun
+        again from this state, and those batches are passed over.
+        """
+        return {name: generator_state(rng) for name, rng in self._generators().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` returned; to be done between epochs.
+
+        Raises
+        ------
+        ValueError
+            When it is not of a loader with the same generators; nothing is changed then.
+        """
+        own = self._generators()
+        if own.keys() != state.keys():
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: got states of "
+                f"{sorted(state) or 'nothing'}, expected those of {sorted(own) or 'nothing'}"
+            )
+        for rng in (copy.deepcopy(own), own):  # the first to see whether all states fit
+            for name, generator in rng.items():
+                restore_generator(generator, state[name])
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        both = {"rng": self.rng, "transform_rng": self.transform_rng}
+        return {name: rng for name, rng in both.items() if rng is not None}

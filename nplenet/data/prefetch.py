@@ -1,0 +1,45 @@
+"""Batches that a thread prepares ahead."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+Batch = tuple[Any, Any]
+
+
+def prefetched(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
+    """Yield the same batches, up to `depth` of them prepared ahead by a thread."""
+    ready: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
+    slots = threading.Semaphore(depth)  # how many more batches may be prepared
+    stopped = threading.Event()
+
+    def prepare() -> None:
+        try:
+            while slots.acquire() and not stopped.is_set():
+                ready.put(next(batches))
+        except BaseException as error:  # StopIteration at the epoch's end, or the transform's
+            ready.put(error)
+
+    # A daemon, or an iterator kept at module level would keep the interpreter from ending.
+    thread = threading.Thread(target=prepare, name="nplenet-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            batch = ready.get()
+            if isinstance(batch, StopIteration):
+                return
+            if isinstance(batch, BaseException):
+                raise batch
+            slots.release()
+            yield batch
+    finally:
+        stopped.set()
+        slots.release()
+        # Wait, since the thread may be drawing from generators that the next epoch will use.
+        # While the interpreter ends, daemons stand still and waiting would never end.
+        if not sys.is_finalizing():
+            thread.join()

@@ -1,0 +1,50 @@
+"""The machine and the software that a run depends on, and how many threads BLAS may use."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from .version import __version__
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that decide the bits of a run: Python, NumPy, nplenet, the machine."""
+    return {
+        "nplenet": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # on Linux
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep matrix products on one thread.
+
+    They are small here, and threads that wait for each other on a busy machine have been seen to
+    make a step ten times as slow.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+def usable_cores() -> int:
+    """Return on how many cores this process may run."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

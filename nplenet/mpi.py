@@ -1,0 +1,271 @@
+"""Groups of several processes: MPI carries the sums, NCCL those between GPUs.
+
+MPI is used through mpi4py, which is imported only where there is more than one rank.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .backend import Array, Backend, BackendError, backend_of
+from .group import ALONE, Group, T
+
+INSTALL = "install it with `pip install 'nplenet[mpi]'`"
+
+
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+"""Where a process started by mpiexec or srun finds how many there are."""
+
+
+TICK = 0.5  # seconds between two looks of the watchdog
+
+
+SECONDS = 20.0
+"""What a rank may take between two sums. One that hangs says so itself if it can; the others wait a
+little longer, and then end the run."""
+
+
+STAGGER = 8  # ranks that would tell the same error each wait one tick longer than the one before
+
+
+class MpiGroup(Group):
+    """The ranks of an MPI communicator, each kept on cores of its own.
+
+    As a context manager it ends all ranks when one leaves by an exception. From the first training
+    step on a watchdog ends them too when one does not come back.
+
+    Parameters
+    ----------
+    communicator : mpi4py.MPI.Comm
+    seconds : float
+        How long a rank may compute, save or do anything else between two sums.
+    """
+
+    def __init__(self, communicator: Any, seconds: float = SECONDS) -> None:
+        from mpi4py import MPI
+
+        self.communicator = communicator
+        self.rank, self.size = communicator.rank, communicator.size
+        self.here = communicator.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine
+        self.seconds = seconds
+        self._in_place, self._max = MPI.IN_PLACE, MPI.MAX
+        self._counts = np.zeros(self.size, np.int64)
+        self._counting: Any = None  # a request of MPI on its way
+        self._lock = threading.Lock()
+        self._start = self._total = 0
+        self._nccl: Any = None
+        self._spent, self._waiting, self._watched = 0.0, False, False
+        self._left = threading.Event()
+        _take_cores(self.here)
+
+    # ------------------------------------------------------------------ a step
+
+    def begin(self, images: int) -> None:
+        """Tell the others how many images this rank has; their numbers are waited for when asked.
+
+        Meanwhile the first layers are computed.
+        """
+        self._watched = True
+        self._finish_counting()
+        self._counts[self.rank] = images
+        self._counting = self.communicator.Iallgather(self._in_place, self._counts)
+
+    def _finish_counting(self) -> None:
+        """Wait for the numbers; several threads of a step may ask at the same time."""
+        with self._lock:
+            if self._counting is None:
+                return
+            with self._in_mpi():
+                self._counting.Wait()
+            self._counting = None
+            counts = self._counts.tolist()
+            self._start, self._total = sum(counts[: self.rank]), sum(counts)
+
+    @property
+    def start(self) -> int:  # type: ignore[override]  # the same, computed
+        self._finish_counting()
+        return self._start
+
+    def total(self, images: int) -> int:
+        self._finish_counting()
+        return self._total
+
+    def sum(self, array: Array) -> Array:
+        if self._nccl is not None and backend_of(array).name != "numpy":
+            return self._nccl.sum(array)
+        host = backend_of(array).to_numpy(array)
+        with self._in_mpi():
+            self.communicator.Allreduce(self._in_place, host)
+        if host is not array:
+            array[...] = backend_of(array).asarray(host)
+        return array
+
+    def largest(self, *values: int) -> list[int]:
+        numbers = np.array(values, np.int64)
+        with self._in_mpi():
+            self.communicator.Allreduce(self._in_place, numbers, self._max)
+        return numbers.tolist()
+
+    def broadcast(self, value: T) -> T:
+        with self._in_mpi():
+            return self.communicator.bcast(value)
+
+    def gather(self, value: T) -> list[T]:
+        with self._in_mpi():
+            return self.communicator.allgather(value)
+
+    def take_device(self, backend: Backend) -> None:
+        if backend.name == "numpy":
+            return
+        cuda = backend.xp.cuda
+        devices = cuda.runtime.getDeviceCount()
+        cuda.Device(self.here.rank % devices).use()
+        if all(self.gather(self.here.size <= devices and cuda.nccl.available)):
+            self._nccl = Nccl(cuda, self)
+
+    # ------------------------------------------------------------------ failures
+
+    def part_ways(self) -> None:
+        self._left.set()
+
+    def __enter__(self) -> Group:
+        threading.Thread(target=self._watch, name="nplenet-watchdog", daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.part_ways()
+        if kind is not None:
+            # An error that all ranks have is told by the first, which ends the others meanwhile.
+            time.sleep(TICK * min(self.rank, STAGGER))
+            atexit.register(self._abort, 130 if kind is KeyboardInterrupt else 2)
+
+    def _abort(self, status: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(TICK / 4)  # for mpiexec to pass on what was said before it ends everything
+        self.communicator.Abort(status)
+
+    @contextmanager
+    def _in_mpi(self) -> Iterator[None]:
+        """Tell the watchdog when this rank waits for others, and that it has come back."""
+        self._spent, self._waiting = 0.0, True
+        yield
+        self._spent, self._waiting = 0.0, False
+
+    def _watch(self) -> None:
+        """Count the time since the last sign of life, but not that in which the process stood."""
+        stagger = TICK * min(self.rank, STAGGER)
+        while not self._left.wait(TICK):
+            self._spent += TICK
+            limit = self.seconds + (stagger + 2.0 if self._waiting else 0.0)
+            if self._watched and self._spent > limit:
+                self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        """End this process, whatever its main thread does; mpiexec then ends the others."""
+        if self._waiting:
+            text = (
+                f"rank {self.rank} has waited {self._spent:.0f} s for the others: one of them "
+                "hangs, or its machine is gone"
+            )
+        else:
+            frame = sys._current_frames()[threading.main_thread().ident or 0]
+            text = (
+                f"rank {self.rank} has not come back to the others for {self._spent:.0f} s; "
+                f"it is here:\n{''.join(traceback.format_stack(frame))}"
+            )
+        print(f"nplenet: {text}", file=sys.stderr, flush=True)
+        # Abort reaches ranks on other machines, unless it waits for the main thread itself.
+        threading.Timer(2.0, os._exit, [1]).start()
+        self.communicator.Abort(1)
+        os._exit(1)
+
+
+class Nccl:
+    """Sums between GPUs without a way through the host. Not verified: it needs two GPUs."""
+
+    def __init__(self, cuda: Any, group: Group) -> None:
+        nccl = cuda.nccl
+        self._stream = cuda.get_current_stream
+        self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64}
+        self._sum = nccl.NCCL_SUM
+        name = group.broadcast(nccl.get_unique_id())
+        self._communicator = nccl.NcclCommunicator(group.size, name, group.rank)
+
+    def sum(self, array: Array) -> Array:
+        """Do what ``Group.sum`` does, on a contiguous array on this rank's GPU."""
+        place, kind = array.data.ptr, self._types[array.dtype.name]
+        stream = self._stream().ptr
+        self._communicator.allReduce(place, place, array.size, kind, self._sum, stream)
+        return array
+
+
+def _take_cores(here: Any) -> None:
+    """Keep a rank on its share of the cores, or it may come to lie on one with another.
+
+    Not where mpiexec has given them out. Ranks that are more than the cores share one with others.
+    """
+    if sys.platform != "linux":
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if here.allgather(cores).count(cores) == here.size:
+        first, last = (len(cores) * rank // here.size for rank in (here.rank, here.rank + 1))
+        os.sched_setaffinity(0, cores[first : max(last, first + 1)])
+
+
+# ------------------------------------------------------------------ how a group comes about
+def join() -> Group:
+    """Return the group in which mpiexec or srun started this process; alone if neither did.
+
+    Raises
+    ------
+    BackendError
+        When mpi4py is missing, or belongs to another MPI than the mpiexec that started this.
+    """
+    started = max(int(os.environ.get(name, "1")) for name in SIZES)
+    if started == 1:
+        return ALONE
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise BackendError(
+            f"this is one of {started} processes that mpiexec started, and they can't talk without "
+            f"MPI ({error}); {INSTALL}"
+        ) from error
+    if started != MPI.COMM_WORLD.size:
+        raise BackendError(
+            f"mpiexec started {started} processes, but mpi4py, which is built on "
+            f"{MPI.Get_library_version().splitlines()[0]}, sees {MPI.COMM_WORLD.size}: use the "
+            "mpiexec of that MPI"
+        )
+    return MpiGroup(MPI.COMM_WORLD)
+
+
+def launch(ranks: int, arguments: Sequence[str]) -> NoReturn:
+    """Become mpiexec, which runs ``python -m nplenet`` with these arguments in so many processes.
+
+    Raises
+    ------
+    BackendError
+        When mpi4py or mpiexec is missing.
+    """
+    beside = Path(sys.executable).with_name("mpiexec")  # where pip puts it
+    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if find_spec("mpi4py") is None or mpiexec is None:
+        missing = "mpiexec" if find_spec("mpi4py") else "mpi4py"
+        raise BackendError(f"several ranks need MPI, and {missing} is missing; {INSTALL}")
+    sys.stdout.flush()
+    os.execv(mpiexec, [mpiexec, "-n", str(ranks), sys.executable, "-m", "nplenet", *arguments])

@@ -1,0 +1,142 @@
+"""Adam, and Adam with decoupled weight decay.
+
+Legend: p parameter, g its gradient, m and v moments (running averages), s and t scratch, k steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from ..backend import Array
+from .flat import Block, Parameter
+from .optimizer import Optimizer
+
+
+def adam(
+    xp: Any,
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    s: Array | None,
+    t: Array | None,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    shrink: float,
+) -> None:
+    """Do a step of ``Adam`` or ``AdamW`` on p, m and v, in place.
+
+    p = p * shrink,  g = g + weight_decay * p
+    m = m + (1 - beta1) * (g - m),  v = beta2 * v + (1 - beta2) * g^2
+    p = p - rate * m / (sqrt(v) + eps)
+    """
+    if shrink != 1.0:
+        p *= shrink
+    if weight_decay:
+        g = xp.add(g, xp.multiply(p, weight_decay, out=t), out=t)
+    m += xp.multiply(xp.subtract(g, m, out=s), 1.0 - beta1, out=s)
+    v *= beta2
+    v += xp.multiply(xp.multiply(g, g, out=s), 1.0 - beta2, out=s)
+    root = xp.sqrt(v, out=s)
+    root += eps
+    p -= xp.multiply(xp.divide(m, root, out=s), rate, out=s)
+
+
+class Adam(Optimizer):
+    """Adaptive moments (Kingma & Ba, 2015, algorithm 1; names of ``torch.optim.Adam``).
+
+        g = g + weight_decay * p
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g^2
+        p = p - lr * (m / (1 - beta1^k)) / (sqrt(v / (1 - beta2^k)) + eps)
+
+    Parameters
+    ----------
+    params : list of Parameter
+    lr : float
+        >= 0.
+    betas : (float, float)
+        beta1 and beta2, each 0 <= beta < 1.
+    eps, weight_decay : float
+        >= 0.
+    """
+
+    moment_names = ("exp_avg", "exp_avg_sq")
+    converters: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "lr": float,
+        "betas": lambda betas: tuple(float(beta) for beta in betas),
+        "eps": float,
+        "weight_decay": float,
+    }
+    betas: tuple[float, float]
+    eps: float
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        found = super()._checked(values)
+        if len(found["betas"]) != 2 or not all(0.0 <= beta < 1.0 for beta in found["betas"]):
+            raise ValueError(
+                f"{type(self).__name__}: betas must be two numbers, 0 <= beta < 1, got "
+                f"{found['betas']}"
+            )
+        return found
+
+    def _update(self, block: Block) -> None:
+        self._descend(block, self.weight_decay, 1.0)
+
+    def _descend(self, block: Block, weight_decay: float, shrink: float) -> None:
+        """Apply the formula above with the bias corrections moved out of the arrays.
+
+        m / sqrt(v / c) is computed as m * sqrt(c) / sqrt(v), which turns the correction
+        c = 1 - beta2^k from a pass over the arrays into two scalars.
+        """
+        beta1, beta2 = self.betas
+        correction = math.sqrt(1.0 - beta2**self.step_count)
+        rate = float(self.lr) * correction / (1.0 - beta1**self.step_count)
+        numbers = (rate, beta1, beta2, self.eps * correction, weight_decay, shrink)
+        self.backend.run(adam, *block, *numbers)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019; names of ``torch.optim.AdamW``).
+
+        p = p * (1 - lr * weight_decay)        then Adam's step on the plain gradient
+
+    The decay does not pass through the moments, so it is the same for each weight, whatever the
+    size of its gradients.
+
+    Parameters
+    ----------
+    params : list of Parameter
+    lr, betas, eps
+        As for ``Adam``.
+    weight_decay : float
+        >= 0.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def _update(self, block: Block) -> None:
+        self._descend(block, 0.0, 1.0 - float(self.lr) * self.weight_decay)

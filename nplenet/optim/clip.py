@@ -1,0 +1,61 @@
+"""Gradient clipping: by the norm of all gradients, or value by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..backend import Array, backend_of
+from .flat import Parameter
+
+
+def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
+    """Scale all gradients by one factor, so that their common L2 norm is at most ``max_norm``.
+
+        total = sqrt(sum of g^2 over all parameters)
+        g = g * min(1, max_norm / (total + 1e-6))
+
+    The rule of ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al., 2013). A total that is not
+    finite makes the gradients so too.
+
+    Parameters
+    ----------
+    params : list of Parameter
+    max_norm : float
+        >= 0.
+
+    Returns
+    -------
+    float64 scalar of the backend
+        The total norm before clipping.
+    """
+    if not max_norm >= 0.0:
+        raise ValueError(f"clip_gradients: max_norm must be at least 0, got {max_norm!r}")
+    gradients = [p.grad for p in params]
+    if not gradients:
+        raise ValueError("clip_gradients: the list of parameters is empty")
+    xp = backend_of(gradients[0]).xp
+    squares = [xp.vdot(g.ravel(), g.ravel()) for g in gradients]
+    total = xp.sqrt(xp.stack(squares).sum(dtype=np.float64))
+    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)  # no branch: a GPU need not be waited for
+    for g in gradients:
+        g *= factor.astype(g.dtype)
+    return total
+
+
+def clip_gradient_values(params: Iterable[Parameter], clip_value: float) -> None:
+    """Clip each element of each gradient to -clip_value .. clip_value, in place.
+
+    The rule of ``torch.nn.utils.clip_grad_value_``.
+
+    Parameters
+    ----------
+    params : list of Parameter
+    clip_value : float
+        >= 0.
+    """
+    if not clip_value >= 0.0:
+        raise ValueError(f"clip_gradient_values: clip_value must be at least 0, got {clip_value!r}")
+    for p in params:
+        backend_of(p.grad).xp.clip(p.grad, -clip_value, clip_value, out=p.grad)

@@ -1,0 +1,106 @@
+"""Parameters packed side by side into one array, and the blocks in which an update goes over it.
+
+Legend: p parameter, g its gradient, m and v moments (running averages), s and t scratch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from ..backend import Array, backend_of
+
+BLOCK = 32768
+"""Elements a block on the CPU: p, g, m, v, s and t of float32 take 768 KiB, which stays in L2.
+Smaller ones cost more in calls: Adam on LeNet-5 took 0.10 ms with 32768, 0.35 ms with 2048."""
+
+
+@runtime_checkable
+class Parameter(Protocol):
+    """What an optimizer asks of a parameter: an array, its gradient, a name (see ``layers``)."""
+
+    data: Array
+    grad: Array
+    name: str
+
+
+class FlatParameters:
+    """Parameters of one dtype, packed side by side into one array.
+
+    Each ``parameter.data`` and ``parameter.grad`` becomes a view of its part of the flat arrays, so
+    what a layer adds to a gradient, or a checkpoint loads into a weight in place, is seen here
+    without a copy. What binds a new array to them (``Layer.to``, ``Layer.astype``, a second
+    optimizer) cuts that tie; ``detached`` notices.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+        Of one dtype, on one backend.
+
+    Attributes
+    ----------
+    data, grad : array (size,)
+        All parameters and all gradients, in the order given.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self.xp = backend_of(parameters[0].data).xp
+        self.parameters = list(parameters)
+        self.data = self.xp.concatenate([p.data.ravel() for p in parameters])
+        self.grad = self.xp.concatenate([p.grad.ravel() for p in parameters])
+        self._data_views, self._grad_views = self.split(self.data), self.split(self.grad)
+        for p, data, grad in zip(parameters, self._data_views, self._grad_views, strict=True):
+            p.data, p.grad = data, grad
+
+    def split(self, flat: Array) -> list[Array]:
+        """Return the part of each parameter in a flat array, as a view of the parameter's shape."""
+        ends = np.cumsum([p.data.size for p in self.parameters]).tolist()
+        return [
+            flat[end - p.data.size : end].reshape(p.data.shape)
+            for p, end in zip(self.parameters, ends, strict=True)
+        ]
+
+    def detached(self) -> Parameter | None:
+        """Return the first parameter whose arrays are no longer views of the flat ones, or None."""
+        for p, data, grad in zip(self.parameters, self._data_views, self._grad_views, strict=True):
+            if p.data is not data or p.grad is not grad:
+                return p
+        return None
+
+
+Block = tuple[Array, ...]
+"""What one update touches: views of equal length of p, g and the moments, and s and t."""
+
+
+def checked_parameters(owner: str, params: Iterable[Parameter]) -> list[Parameter]:
+    """Return the parameters as a list, once they are known to be fit to be packed."""
+    parameters = list(params)
+    if not parameters:
+        raise ValueError(f"{owner}: the list of parameters is empty; pass model.parameters()")
+    for p in parameters:
+        if not isinstance(p, Parameter):
+            raise TypeError(
+                f"{owner} takes a list of Parameter, as from model.parameters(), got one of "
+                f"{type(p).__name__}"
+            )
+    if len({id(p.data) for p in parameters}) != len(parameters):
+        raise ValueError(f"{owner}: a parameter is there twice, or two share one array")
+    backends = {backend_of(p.data).name for p in parameters}
+    if len(backends) > 1:
+        raise ValueError(f"{owner}: the parameters are on {sorted(backends)}; move all to one")
+    return parameters
+
+
+def blocks_of(flat: FlatParameters, moments: tuple[Array, ...]) -> list[Block]:
+    """Cut the flat arrays into blocks of cache size that share scratch; not for a GPU's kernel."""
+    arrays = (flat.data, flat.grad, *moments)
+    if backend_of(flat.data).name != "numpy":
+        return [(*arrays, None, None)]
+    scratch = flat.xp.empty((2, BLOCK), dtype=flat.data.dtype)
+    blocks: list[Block] = []
+    for start in range(0, flat.data.size, BLOCK):
+        parts = [a[start : start + BLOCK] for a in arrays]
+        blocks.append((*parts, *scratch[:, : len(parts[0])]))
+    return blocks

@@ -1,0 +1,187 @@
+"""The base of all optimizers: packing, blocks, state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import Array, backend_of
+from .flat import Block, FlatParameters, Parameter, blocks_of, checked_parameters
+
+
+class Optimizer:
+    """Base of all optimizers: packing, blocks, state. A subclass writes ``_update``, its formula.
+
+    Make it after the model has its backend and dtype: the parameters' arrays are packed (see
+    ``FlatParameters``), and a step refuses to run once they have been replaced.
+
+    Parameters
+    ----------
+    params : list of Parameter
+        As ``model.parameters()`` returns it.
+    **hyper_parameters
+        Become attributes; ``lr`` and the others may be changed between steps.
+
+    Attributes
+    ----------
+    step_count : int
+        Steps done.
+    flats : list of FlatParameters
+        The packed parameters, one for each dtype.
+
+    Raises
+    ------
+    TypeError
+        When ``params`` is not a list of Parameter.
+    ValueError
+        When it is empty, an array is there twice, backends are mixed, or a hyper-parameter
+        lies out of range.
+    """
+
+    moment_names: ClassVar[tuple[str, ...]] = ()
+    converters: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+    lr: float
+    weight_decay: float
+
+    def __init__(self, params: Iterable[Parameter], **hyper_parameters: Any) -> None:
+        vars(self).update(self._checked(hyper_parameters))
+        self.step_count = 0
+        parameters = checked_parameters(type(self).__name__, params)
+        dtypes = dict.fromkeys(p.data.dtype.name for p in parameters)
+        self.flats = [
+            FlatParameters([p for p in parameters if p.data.dtype.name == name]) for name in dtypes
+        ]
+        self.backend = backend_of(self.flats[0].data)
+        names = [p.name for p in parameters]
+        self._names = {  # in the saved state; numbered where layers were put together by hand
+            id(p): p.name if p.name and names.count(p.name) == 1 else f"{i}.{p.name or 'parameter'}"
+            for i, p in enumerate(parameters)
+        }
+        self._moments = [
+            {name: flat.xp.zeros_like(flat.data) for name in self.moment_names}
+            for flat in self.flats
+        ]
+        self._blocks = [
+            block
+            for flat, moments in zip(self.flats, self._moments, strict=True)
+            for block in blocks_of(flat, tuple(moments.values()))
+        ]
+
+    def step(self) -> None:
+        """Update all parameters in place from their gradients.
+
+        Raises
+        ------
+        ValueError
+            When a parameter was moved, converted or taken by another optimizer.
+        """
+        self._check_packed()
+        self.step_count += 1
+        for block in self._blocks:
+            self._update(block)
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero, in place."""
+        self._check_packed()
+        for flat in self.flats:
+            flat.grad.fill(0)
+
+    def _update(self, block: Block) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no update rule")
+
+    def _check_packed(self) -> None:
+        for flat in self.flats:
+            lost = flat.detached()
+            if lost is not None:
+                raise ValueError(
+                    f"{type(self).__name__}: {lost} is no longer the array this optimizer updates: "
+                    "the model was moved or converted, or another optimizer took it over; make "
+                    "the optimizer after model.to(...) and model.astype(...)"
+                )
+
+    # ------------------------------------------------------------------ saving, loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of all that the next step depends on, but for the parameters.
+
+        Hyper-parameters by their names, ``step``, and each moment as a NumPy array under PyTorch's
+        name for it and the parameter's: ``exp_avg.features.0.weight``.
+        """
+        state: dict[str, Any] = {"step": self.step_count}
+        for name in self.converters:
+            value = getattr(self, name)
+            state[name] = np.array(value) if isinstance(value, tuple) else value
+        state.update({k: np.array(backend_of(a).to_numpy(a)) for k, a in self._arrays().items()})
+        return state
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Take over what ``state_dict`` returned; nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        ValueError
+            Naming the missing and unknown keys, the arrays whose shape or kind of dtype differs, or
+            the number out of range.
+        """
+        where = f"{type(self).__name__}.load_state_dict"
+        own = self._arrays()
+        expected = {"step", *self.converters, *own}
+        missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
+        if missing or unknown:
+            raise ValueError(
+                f"{where}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
+            )
+        arrays = {k: np.asarray(state[k]) for k in own}
+        wrong = [
+            f"{k} is {arrays[k].dtype} {arrays[k].shape}, expected {a.dtype} {a.shape}"
+            for k, a in own.items()
+            if arrays[k].shape != a.shape or not np.can_cast(arrays[k].dtype, a.dtype, "same_kind")
+        ]
+        if wrong:
+            raise ValueError(f"{where}: {'; '.join(wrong)}")
+        hyper_parameters = self._checked({name: state[name] for name in self.converters})
+        step = np.asarray(state["step"])
+        if step.shape != () or step.dtype.kind not in "iu" or step < 0:
+            raise ValueError(f"{where}: step must be an integer of at least 0, got {step!r}")
+        vars(self).update(hyper_parameters)
+        self.step_count = int(step)
+        for key, array in own.items():
+            array[...] = backend_of(array).asarray(arrays[key], dtype=array.dtype)
+
+    def _arrays(self) -> dict[str, Array]:
+        """Return the moments of each parameter, as views, by their names in ``state_dict``."""
+        return {
+            f"{moment}.{self._names[id(p)]}": view
+            for flat, moments in zip(self.flats, self._moments, strict=True)
+            for moment, array in moments.items()
+            for p, view in zip(flat.parameters, flat.split(array), strict=True)
+        }
+
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the hyper-parameters as plain numbers, once each is in range."""
+        owner, found = type(self).__name__, {}
+        for name, convert in self.converters.items():
+            try:
+                found[name] = convert(values[name])
+            except (TypeError, ValueError):
+                raise ValueError(f"{owner}: {name} can't be {values[name]!r}") from None
+        for name in found.keys() & {"lr", "weight_decay", "momentum", "eps"}:
+            if not 0.0 <= found[name] < math.inf:
+                raise ValueError(
+                    f"{owner}: {name} must be a number of at least 0, got {found[name]}"
+                )
+        return found
+
+    def __reduce__(self) -> str:
+        raise TypeError(  # copied views would no longer share memory with the copied flat array
+            f"{type(self).__name__} can't be deep-copied or pickled; make a new one for the copied "
+            "model and give it this one's state: new.load_state_dict(old.state_dict())"
+        )
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={getattr(self, name)}" for name in self.converters)
+        return f"{type(self).__name__}({settings})"

@@ -1,0 +1,103 @@
+"""Stochastic gradient descent with momentum.
+
+Legend: p parameter, g its gradient, m moment (running average), s and t scratch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from ..backend import Array
+from .flat import Block, Parameter
+from .optimizer import Optimizer
+
+
+# ------------------------------------------------------------------ the update rules
+#
+# They make no temporary array where s and t are given; None will do.
+def sgd(
+    xp: Any,
+    p: Array,
+    g: Array,
+    m: Array,
+    s: Array | None,
+    t: Array | None,
+    lr: float,
+    momentum: float,
+    gain: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """Do a step of ``SGD`` on p and m, in place; ``gain`` is 1 - dampening, 1 at the first step."""
+    if weight_decay:
+        g = xp.add(g, xp.multiply(p, weight_decay, out=t), out=t)
+    if momentum:
+        m *= momentum
+        m += xp.multiply(g, gain, out=s)
+        g = xp.add(g, xp.multiply(m, momentum, out=s), out=s) if nesterov else m
+    p -= xp.multiply(g, lr, out=s)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum (rule and names of ``torch.optim.SGD``).
+
+        g = g + weight_decay * p
+        m = momentum * m + (1 - dampening) * g        (m = g at the first step)
+        p = p - lr * m                                (Nesterov: p - lr * (g + momentum * m))
+
+    Momentum as in Sutskever et al., 2013, "On the importance of initialization and momentum", but
+    with lr outside of the average, as in PyTorch.
+
+    Parameters
+    ----------
+    params : list of Parameter
+    lr, momentum, dampening, weight_decay : float
+        All >= 0 but for dampening, which may be any number.
+    nesterov : bool
+        Needs momentum > 0 and dampening = 0.
+    """
+
+    moment_names = ("momentum_buffer",)
+    converters: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "lr": float,
+        "momentum": float,
+        "dampening": float,
+        "weight_decay": float,
+        "nesterov": bool,
+    }
+    momentum: float
+    dampening: float
+    nesterov: bool
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+        )
+
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        found = super()._checked(values)
+        if found["nesterov"] and (found["momentum"] == 0 or found["dampening"] != 0):
+            raise ValueError(
+                "SGD: nesterov needs momentum > 0 and dampening = 0, got "
+                f"momentum={found['momentum']}, dampening={found['dampening']}"
+            )
+        return found
+
+    def _update(self, block: Block) -> None:
+        gain = 1.0 if self.step_count == 1 else 1.0 - self.dampening
+        numbers = (float(self.lr), self.momentum, gain, self.weight_decay, self.nesterov)
+        self.backend.run(sgd, *block, *numbers)

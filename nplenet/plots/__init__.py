@@ -1,0 +1,18 @@
+"""Plots to learn from: each takes arrays or a model and returns a Matplotlib ``Figure``.
+
+They need the extra ``plot``: ``pip install 'nplenet[plot]'``.
+"""
+
+from .network import feature_maps, filters, hidden_map, histograms
+from .run import augmentation_preview, confusion_matrix, learning_curves, worst_mistakes
+
+__all__ = [
+    "augmentation_preview",
+    "confusion_matrix",
+    "feature_maps",
+    "filters",
+    "hidden_map",
+    "histograms",
+    "learning_curves",
+    "worst_mistakes",
+]

@@ -1,0 +1,61 @@
+"""What makes a run: its settings, and what their names stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import augment
+from .layers import Layer
+from .optim import SGD, Adam, AdamW, Optimizer
+from .schedules import CosineLR, OneCycleLR, Schedule, StepLR
+
+EPOCHS = {"mnist": 12, "digits": 60}  # the bundled digits are 40 times fewer
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adamw": lambda parameters, lr: AdamW(parameters, lr),
+    "adam": lambda parameters, lr: Adam(parameters, lr),
+    "sgd": lambda parameters, lr: SGD(parameters, lr, momentum=0.9, nesterov=True),
+}
+
+
+SCHEDULES: dict[str, Callable[..., Schedule | None]] = {  # stepped after each batch
+    "onecycle": lambda optimizer, lr, steps: OneCycleLR(optimizer, max_lr=lr, total_steps=steps),
+    "cosine": lambda optimizer, lr, steps: CosineLR(optimizer, T_max=steps),
+    "step": lambda optimizer, lr, steps: StepLR(optimizer, step_size=max(1, steps // 3)),
+    "constant": lambda optimizer, lr, steps: None,
+}
+
+
+AUGMENTATIONS: dict[str, Callable[[], augment.Transform]] = {
+    "seed": augment.seed_pipeline,
+    "rotation": lambda: augment.Compose([augment.RandomRotation(15), augment.ToFloat()]),
+    "inversion": lambda: augment.Compose([augment.RandomInvert(0.5), augment.ToFloat()]),
+    "none": augment.ToFloat,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the result of a run. Saved with it, and taken from there when it goes on."""
+
+    dataset: str = "auto"
+    epochs: int | None = None
+    batch_size: int = 64
+    lr: float = 4e-3
+    optimizer: str = "adamw"
+    schedule: str = "onecycle"
+    dropout: float = 0.1
+    augment: str = "seed"
+    validation: float = 0.05
+    seed: int = 0
+    limit: int | None = None
+    eager: bool = False
+    tunables: dict[str, int] | None = None
+
+
+def input_shape(model: Layer) -> tuple[int, int, int, int]:
+    """Return the shape of one image of the data sets here, for the channels of ``model``."""
+    channels = (layer.channels for _, layer in model.modules() if layer.channels is not None)
+    return (1, next(channels, 1), 32, 32)

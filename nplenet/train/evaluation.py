@@ -1,0 +1,135 @@
+"""How good a model is on labelled images: loss, accuracy, confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..augment import ToFloat
+from ..backend import Array, Backend
+from ..data import DataLoader, DeviceLoader
+from ..group import ALONE, Group
+from ..layers import Layer
+from ..losses import CrossEntropyLoss
+from ..machine import one_blas_thread
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of a model on labelled images.
+
+    Attributes
+    ----------
+    loss : float
+        Mean cross entropy.
+    accuracy : float
+        Share of right answers, 0 to 1.
+    confusion : list of lists of int
+        ``confusion[label][answer]`` counts images.
+    """
+
+    loss: float
+    accuracy: float
+    confusion: list[list[int]]
+
+
+@one_blas_thread()
+def evaluate(
+    model: Layer,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    classes: int = 10,
+    batch_size: int = 256,
+    group: Group = ALONE,
+) -> Evaluation:
+    """Run ``model`` in eval mode over images converted to floats, and nothing else.
+
+    Parameters
+    ----------
+    model : Layer
+        Maps floats (N, C, H, W) to logits (N, classes). Its mode is restored afterwards.
+    images : uint8 (N, C, H, W)
+    labels : int (N,)
+    group : Group
+        Its ranks share the batches and get the same result, that of one alone.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        return evaluate_with(model, model.backend, images, labels, classes, batch_size, group)
+    finally:
+        model.train(was_training)
+
+
+def evaluate_with(
+    predict: Callable[[Array], Array],
+    backend: Backend,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: int = 10,
+    batch_size: int = 256,
+    group: Group = ALONE,
+) -> Evaluation:
+    """Do what ``evaluate`` does with any function from floats to logits on ``backend``."""
+    batches = -(-len(labels) // batch_size)
+    mine = group.part(batches)  # whole batches, so that no sum depends on the number of ranks
+    losses, answers = np.zeros(batches), np.zeros(len(labels), np.int64)
+    if mine.start < mine.stop or group.size == 1:
+        part = slice(mine.start * batch_size, mine.stop * batch_size)
+        loader = DataLoader(images[part], labels[part], batch_size, transform=ToFloat())
+        losses[mine], answers[part] = _losses_and_answers(predict, loader.to(backend), backend)
+    group.sum(losses)
+    group.sum(answers)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, answers), 1)
+    return Evaluation(
+        loss=float(losses.sum()) / len(labels),
+        accuracy=float(np.trace(confusion)) / len(labels),
+        confusion=confusion.tolist(),
+    )
+
+
+def _losses_and_answers(
+    predict: Callable[[Array], Array], loader: DataLoader | DeviceLoader, backend: Backend
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of the losses of each batch (batches,) and the answers (N,)."""
+    loss_function = CrossEntropyLoss(reduction="sum")
+    losses = backend.xp.zeros(len(loader))
+    answers = backend.xp.zeros(len(loader.labels), np.int64)
+    with naming_batch_size(loader, "evaluation"):
+        for i, (floats, targets) in enumerate(loader):
+            logits = predict(backend.asarray(floats))
+            losses[i] = loss_function(logits, backend.asarray(targets))
+            start = i * loader.batch_size
+            answers[start : start + len(targets)] = logits.argmax(axis=1)
+    loss_function.check()
+    return backend.to_numpy(losses), backend.to_numpy(answers)
+
+
+@contextmanager
+def naming_batch_size(loader: DataLoader | DeviceLoader, where: str) -> Iterator[None]:
+    """Add to a MemoryError, NumPy's or CuPy's, what can be done about it."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(
+            f"no memory left for batches of {loader.batch_size} images in {where} ({error}); "
+            "a smaller batch size needs less"
+        ) from error
+
+
+def confusion_table(confusion: list[list[int]]) -> str:
+    """Return a confusion matrix as text: a row a label, a column an answer, dots for zeros."""
+    classes = range(len(confusion))
+    width = max(len(str(count)) for row in confusion for count in row) + 1
+    head = "label".ljust(7) + "".join(f"{k:>{width}}" for k in classes) + "   recall"
+    rows = [head]
+    for k, row in enumerate(confusion):
+        cells = "".join(f"{count or '.':>{width}}" for count in row)
+        recall = f"{row[k] / sum(row):8.2%}" if sum(row) else "       -"
+        rows.append(f"{k:<7}{cells} {recall}")
+    return "\n".join(rows)

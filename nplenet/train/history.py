@@ -1,0 +1,33 @@
+"""What a run reached, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..checkpoint import Epoch
+
+
+@dataclass
+class History:
+    """The epochs of a run.
+
+    Attributes
+    ----------
+    epochs : list of Epoch
+    interrupted : str
+        The name of the signal that ended it, or nothing.
+    seconds : float
+        Spent in all sittings.
+    tunables : dict
+        Of the compiled step; empty where the textbook layers ran.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    interrupted: str = ""
+    seconds: float = 0.0
+    tunables: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers and lists, ready for JSON."""
+        return asdict(self)
