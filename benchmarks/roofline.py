@@ -3,11 +3,11 @@
     python benchmarks/roofline.py [--batch 256]
 
 For each part of the step of LeNet-5: the floating-point operations of its matrix products, the
-bytes of the arrays it reads and writes, each counted once, the microseconds an image that this
-takes at least, and those it took. The floor of a part is the larger of operations / peak and
-bytes / bandwidth, with both measured here on one core: the peak is that of a large matrix product,
-the bandwidth that of a copy within the second-level cache, where a chunk lies. The parts are timed
-in the order of the step, in the state in which the step leaves the caches.
+bytes of the arrays it reads and writes, each counted once, the microseconds per image that these
+take at least, and the microseconds measured. The floor of a part is the larger of operations / peak
+and bytes / bandwidth, with both measured here on one core: the peak is that of a large matrix
+product, the bandwidth is that of a copy within the second-level cache, where a chunk lies. The parts
+are timed in the order of the step, in the state in which the step leaves the caches.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from nplenet.compiled import CompiledStep, compile
-from nplenet.compiled.cpu import Chunk, Value
-from nplenet.compiled.plan import Plan, part_name
-from nplenet.compiled.step import load
+from nplenet.compiled.cpu.chunks import Chunk
+from nplenet.compiled.cpu.program import Programs, calls_at_barrier, calls_of
+from nplenet.compiled.operation import Value
+from nplenet.compiled.plan import Plan
 from nplenet.losses import CrossEntropyLoss
 from nplenet.machine import one_blas_thread
 from nplenet.models import LeNet5
@@ -43,39 +44,40 @@ def best_seconds(action: Callable[[], object], repeats: int) -> float:
 
 
 def gemm_peak() -> float:
-    """Return the floating-point operations a second of a float32 product of 768x768 matrices."""
+    """Return the floating-point operations per second of a float32 product of 768x768 matrices."""
     n = 768
     a, b, c = (np.ones((n, n), np.float32) for _ in range(3))
     return 2 * n**3 / best_seconds(lambda: np.matmul(a, b, out=c), 20)
 
 
 def bandwidth(size: int) -> float:
-    """Return the bytes a second, read and written, of a copy of so many bytes."""
+    """Return the bytes per second, read and written, of a copy of ``size`` bytes."""
     a, b = np.zeros(size // 4, np.float32), np.zeros(size // 4, np.float32)
     return 2 * size / best_seconds(lambda: np.copyto(b, a), 200)
 
 
-def parts_of(plan: Plan, images: int) -> list[tuple[str, list[Any]]]:
-    """Return the name and the calls of each part for each chunk, in the order of the step."""
+def parts_of(programs: Programs, images: int) -> list[tuple[str, list[Any]]]:
+    """Return the name and the calls of each work for each chunk, in the order of the step."""
     sequence: list[tuple[str, list[Any]]] = []
-    program = plan.program(images)
+    program = programs.of(images)
     sequence.append(("prepare weights", program.begin))
-    for each in plan.passes:
-        chunks = plan.arena.chunks(images, wide=each.wide)
+    for each in programs.plan.passes:
+        chunks = programs.chunks(images, bool(each.kind))
         for chunk in chunks:
-            sequence += [(part_name(part), part(chunk)) for part in each.parts]
+            sequence += [(str(work), calls_of(work, chunk)) for work in each.works]
         if each.barrier:
-            sequence.append((f"{part_name(each.barrier)}", each.barrier(chunks)))
+            sequence.append((f"{each.barrier} joined", calls_at_barrier(each.barrier, chunks)))
     sequence.append(("set gradients", program.end))
     return sequence
 
 
-def bytes_of(plan: Plan) -> dict[str, float]:
-    """Return the bytes an image of the arrays that each part asks for."""
+def bytes_of(programs: Programs) -> dict[str, float]:
+    """Return the bytes per image of the arrays that each work asks for."""
     found: dict[str, float] = {}
-    for each in plan.passes:
-        real = plan.arena.chunks(plan.batch_size, wide=each.wide)[0]
-        for part in each.parts:
+    size = programs.batch_size
+    for each in programs.plan.passes:
+        real = programs.chunks(size, bool(each.kind))[0]
+        for work in each.works:
             asked: set[Value] = set()
 
             def note(
@@ -84,14 +86,14 @@ def bytes_of(plan: Plan) -> dict[str, float]:
                 asked.add(value)
                 return real[value]
 
-            part(Chunk(0, 0, real.lanes, plan.batch_size, 0, True, note))
-            total = sum(value.nbytes(real.lanes) for value in asked if value.lanes)
-            found[part_name(part)] = found.get(part_name(part), 0) + total / real.lanes
+            calls_of(work, Chunk(0, 0, real.lanes, size, 0, True, note))
+            total = sum(value.nbytes(real.lanes) for value in asked if value.per_image)
+            found[str(work)] = found.get(str(work), 0) + total / real.lanes
     return found
 
 
 def flops_of(plan: Plan) -> dict[str, float]:
-    """Return the floating-point operations an image of the matrix products of each part."""
+    """Return the floating-point operations per image of the matrix products of each part."""
     found: dict[str, float] = {}
     for operation in plan.operations:
         forward = 2.0 * operation.layer.multiply_adds((1, *operation.x.shape))
@@ -136,27 +138,25 @@ def main() -> None:
         optimizer,
         images,
         tunables=tunables,
-        input_shape=(1, 32, 32),
     )
     assert isinstance(step, CompiledStep)
+    programs = step.prepare((1, 32, 32))
     rng = np.random.default_rng(0)
     x, y = rng.random((images, 1, 32, 32), np.float32), rng.integers(0, 10, images)
     whole = min(best_seconds(lambda: step(x, y), 5), best_seconds(lambda: step(x, y), 20))
-    plan = step.plan
-    assert plan is not None
 
     peak, near, far = gemm_peak(), bandwidth(COPIED), bandwidth(256 << 20)
     print(f"one core: {peak / 1e9:.0f} GFLOP/s in a product of 768x768 float32 matrices, copies at")
     print(f"{near / 1e9:.0f} GB/s in the second-level cache, {far / 1e9:.0f} GB/s in main memory\n")
 
     before = np.setbufsize(step.tunables["buffer_size"])
-    seconds = timed(parts_of(plan, images), arguments.rounds)
+    seconds = timed(parts_of(programs, images), arguments.rounds)
     np.setbufsize(before)
-    program = plan.program(images)
-    seconds["load the images"] = best_seconds(lambda: load(program.inputs[0], x), 30)
+    program = programs.of(images)
+    seconds["load the images"] = best_seconds(lambda: program.load(x, 0), 30)
     seconds["Adam"] = best_seconds(optimizer.step, 30)
-    flops, moved = flops_of(plan), bytes_of(plan)
-    print(f"{'part':<36} {'kFLOP':>7} {'kB':>6} {'floor us':>9} {'us':>6} {'reached':>8}")
+    flops, moved = flops_of(programs.plan), bytes_of(programs)
+    print(f"{'part':<50} {'kFLOP':>7} {'kB':>6} {'floor us':>9} {'us':>6} {'reached':>8}")
     totals = np.zeros(4)
     for name, taken in seconds.items():
         work, size = flops.get(name, 0.0), moved.get(name, 0.0)
@@ -164,14 +164,14 @@ def main() -> None:
         totals += [work, size, floor, took]
         reached = f"{floor / took:>8.0%}" if floor else " " * 8
         print(
-            f"{name:<36} {work / 1e3:>7.1f} {size / 1e3:>6.1f} {floor:>9.2f} {took:>6.2f} {reached}"
+            f"{name:<50} {work / 1e3:>7.1f} {size / 1e3:>6.1f} {floor:>9.2f} {took:>6.2f} {reached}"
         )
     work, size, floor, took = totals
     print(
-        f"{'all parts':<36} {work / 1e3:>7.1f} {size / 1e3:>6.1f} {floor:>9.2f} {took:>6.2f} "
+        f"{'all parts':<50} {work / 1e3:>7.1f} {size / 1e3:>6.1f} {floor:>9.2f} {took:>6.2f} "
         f"{floor / took:>8.0%}"
     )
-    print(f"\nthe whole step, undisturbed: {1e6 * whole / images:.2f} us an image; its matrix")
+    print(f"\nthe whole step, undisturbed: {1e6 * whole / images:.2f} us per image; its matrix")
     print(f"products alone would take {1e6 * work / peak:.2f} us at the peak")
 
 

@@ -62,7 +62,7 @@ def train_epoch(
                 continue
             lazy = isinstance(images, LazyImages)  # the step makes them, each thread its part
             x, y = images if lazy else backend.asarray(images), backend.asarray(labels)
-            tally.add(step.gradients(x, y), step.hits, size)
+            tally.add(step.gradients(x, y), step.correct, size)
             due, save = stop.agree(
                 step.group, tally.due(), checkpoints is not None and checkpoints.due(k)
             )

@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from nplenet.augment import ToFloat
 from nplenet.compiled import CompiledStep, Step, TextbookStep, Tunables, compile
-from nplenet.compiled.arena import Arena
-from nplenet.compiled.cpu import Buffer
-from nplenet.compiled.tuning import Least
+from nplenet.compiled.cpu.chunks import Cutting
+from nplenet.compiled.cpu.tuning import MinImages
+from nplenet.compiled.operation import Buffer
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -87,9 +87,8 @@ def test_dropout_makes_only_its_random_words() -> None:
 
 
 def test_the_arena_holds_a_batch_in_less_than_64_kb_an_image() -> None:
-    plan = lenet_step(batch_size=256, input_shape=(1, 32, 32), tunables={}).plan
-    assert plan is not None
-    assert plan.arena.size / 256 < 64e3
+    programs = lenet_step(batch_size=256, tunables={}).prepare((1, 32, 32))
+    assert programs.arena.size / 256 < 64e3
 
 
 def test_blas_threads_and_ufunc_buffer_are_as_before() -> None:
@@ -104,23 +103,25 @@ def test_blas_threads_and_ufunc_buffer_are_as_before() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize(("lanes", "feature_lanes"), [(32, 256), (64, 64), (48, 16), (1, 1)])
-@pytest.mark.parametrize("least", [Least(16, 16), Least(8, 16)])
+@pytest.mark.parametrize("min_images", [MinImages(16, 16), MinImages(8, 16)])
 def test_a_smaller_batch_has_no_more_and_no_larger_chunks_than_there_is_room_for(
-    threads: int, lanes: int, feature_lanes: int, least: Least
+    threads: int, lanes: int, feature_lanes: int, min_images: MinImages
 ) -> None:
     tunables = Tunables(threads=threads, lanes=lanes, feature_lanes=feature_lanes)
     for batch_size in [*range(1, 70), 100, 128, 257, 1000]:
-        arena = Arena(batch_size, tunables, least)
+        cutting = Cutting(batch_size, tunables, min_images)
         for images in {*range(1, min(batch_size, 70)), batch_size // 2 + 1, batch_size}:
-            cut = arena.division(images)
-            assert cut.workers <= arena.most.workers
-            assert cut.wide_lanes % cut.lanes == 0
-            for wide in (False, True):
-                chunks = arena.chunks(images, wide=wide)
+            cut = cutting.division(images)
+            assert cut.workers <= cutting.capacity.workers
+            assert cut.feature_lanes % cut.lanes == 0
+            for features in (False, True):
+                chunks = cutting.chunks(
+                    images, features=features, array_of=lambda value, chunk: np.empty(0)
+                )
                 assert sum(chunk.lanes for chunk in chunks) == images
-                assert max(chunk.lanes for chunk in chunks) <= arena.most.lanes_of(wide)
-                assert len(chunks) <= arena.copies(Buffer(wide, scratch=False))
-                workers = 1 if cut.alone and wide else cut.workers
+                assert max(chunk.lanes for chunk in chunks) <= cutting.capacity.lanes_of(features)
+                assert len(chunks) <= cutting.copies(Buffer(features, scratch=False))
+                workers = 1 if cut.one_worker_for_features and features else cut.workers
                 assert {chunk.worker for chunk in chunks} == set(range(workers))
 
 
@@ -319,7 +320,7 @@ FALLBACKS: dict[str, tuple[Layer, CrossEntropyLoss, str]] = {
     "own-layer": (
         Sequential(Flatten(), Doubling(), Dense(1024, 10)),
         CrossEntropyLoss(),
-        "Doubling has no compiled form",
+        "layer 1 (Doubling()) has no compiled form",
     ),
     "own-loss": (LeNet5(seed=0), OwnLoss(), "only CrossEntropyLoss is compiled, not OwnLoss"),
     "mixed": (mixed(), CrossEntropyLoss(), "'float32', 'float64'"),
@@ -336,7 +337,7 @@ def test_what_cannot_be_compiled_runs_on_the_textbook_layers(
     assert why in step.describe()
     first = step(X, Y)
     assert step(X, Y) < first
-    assert 0 <= int(step.hits) <= N
+    assert 0 <= int(step.correct) <= N
     model[0].eval()  # type: ignore[index]
     assert step.predict(X).shape == (N, 10)
     assert not model[0].training  # type: ignore[index]
@@ -355,7 +356,8 @@ def test_a_subclass_that_changes_a_layer_is_not_compiled() -> None:
 
     model = Louder(Flatten(), Dense(1024, 10))
     step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), N)
-    assert "Louder has no compiled form" in step.describe()
+    assert "Louder" in step.describe()
+    assert "has no compiled form" in step.describe()
 
 
 # ------------------------------------------------------------------------------ describe, tune
@@ -370,7 +372,7 @@ def test_describe_names_passes_operations_bytes_work_and_tunables() -> None:
         assert part in text
     forward = 2e-6 * step.model.multiply_adds((1, 1, 32, 32))
     first = 2e-6 * step.model[0][0].multiply_adds((1, 1, 32, 32))  # type: ignore[index]
-    assert f"{3 * forward - first:.3f} MFLOP an image" in text  # no dx for the input
+    assert f"{3 * forward - first:.3f} MFLOP per image" in text  # no dx for the input
 
 
 @pytest.fixture
@@ -388,7 +390,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(tunables)
         return 1.0 if tunables.lanes == 64 else 2.0
 
-    monkeypatch.setattr("nplenet.compiled.seconds_of_a_step", measure)
+    monkeypatch.setattr("nplenet.compiled.seconds_per_step", measure)
     return asked
 
 

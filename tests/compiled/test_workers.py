@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nplenet.compiled import compile
-from nplenet.compiled.workers import Meeting, Workers
+from nplenet.compiled.cpu.workers import Barrier, Workers
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -37,8 +37,8 @@ def helpers() -> list[threading.Thread]:
 def test_with_few_images_one_thread_does_the_features_at_the_barrier_and_the_first_has_more() -> (
     None
 ):
-    plan = lenet_step(2, lanes=64)._plan_for((1, 32, 32))
-    few, many = plan.program(64), plan.program(200)
+    programs = lenet_step(2, lanes=64).prepare((1, 32, 32))
+    few, many = programs.of(64), programs.of(200)
     assert (few.workers, many.workers) == (2, 2)
     assert len(few.stages) == len(many.stages) - 1
     assert len(few.stages[1].once) > len(many.stages[1].once) + 50
@@ -51,10 +51,10 @@ def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
 ) -> None:
     seen: list[str] = []
 
-    def work(worker: int, meeting: Meeting) -> None:
+    def work(worker: int, barrier: Barrier) -> None:
         for stage in range(50):
             seen.append(f"{stage}")
-            meeting.wait(worker, [lambda: seen.append("once")])
+            barrier.wait(worker, [lambda: seen.append("once")])
 
     Workers().run(workers, work)
     expected = [each for stage in range(50) for each in [f"{stage}"] * workers + ["once"]]
@@ -65,12 +65,12 @@ def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
 def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int) -> None:
     workers, ended = Workers(), []
 
-    def work(worker: int, meeting: Meeting) -> None:
+    def work(worker: int, barrier: Barrier) -> None:
         try:
-            meeting.wait(worker, [])
+            barrier.wait(worker, [])
             if worker == failing:
                 raise ZeroDivisionError(f"of worker {worker}")
-            meeting.wait(worker, [])
+            barrier.wait(worker, [])
         finally:
             ended.append(worker)
 
@@ -79,13 +79,13 @@ def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int) -> None:
         with pytest.raises(ZeroDivisionError, match=f"of worker {failing}"):
             workers.run(3, work)
         assert sorted(ended) == [0, 1, 2]
-    workers.run(3, lambda worker, meeting: meeting.wait(worker, []))  # and the next step runs
+    workers.run(3, lambda worker, barrier: barrier.wait(worker, []))  # and the next step runs
 
 
 def test_workers_that_all_fail_end_and_one_of_their_errors_is_raised() -> None:
     workers = Workers()
 
-    def work(worker: int, meeting: Meeting) -> None:
+    def work(worker: int, barrier: Barrier) -> None:
         raise ZeroDivisionError
 
     for _ in range(200):
@@ -98,7 +98,7 @@ def test_the_error_of_what_is_done_once_ends_all_and_is_raised() -> None:
         raise ZeroDivisionError("at the barrier")
 
     with pytest.raises(ZeroDivisionError, match="at the barrier"):
-        Workers().run(3, lambda worker, meeting: meeting.wait(worker, [fail]))
+        Workers().run(3, lambda worker, barrier: barrier.wait(worker, [fail]))
 
 
 def test_an_error_at_a_barrier_of_a_step_is_told_as_without_threads() -> None:
@@ -114,12 +114,12 @@ def test_an_error_at_a_barrier_of_a_step_is_told_as_without_threads() -> None:
 def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work() -> None:
     workers, at_work = Workers(), threading.Event()
 
-    def work(worker: int, meeting: Meeting) -> None:
+    def work(worker: int, barrier: Barrier) -> None:
         if worker == 1:
             at_work.set()
             time.sleep(0.3)
             at_work.clear()
-            meeting.wait(worker, [])
+            barrier.wait(worker, [])
         else:
             at_work.wait()
             raise KeyboardInterrupt
@@ -127,13 +127,13 @@ def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work() ->
     with pytest.raises(KeyboardInterrupt):
         workers.run(2, work)
     assert not at_work.is_set()
-    workers.run(2, lambda worker, meeting: meeting.wait(worker, []))
+    workers.run(2, lambda worker, barrier: barrier.wait(worker, []))
 
 
 def test_helpers_see_the_buffer_size_and_the_errors_that_the_caller_has_set() -> None:
     found = []
 
-    def work(worker: int, meeting: Meeting) -> None:
+    def work(worker: int, barrier: Barrier) -> None:
         found.append((np.getbufsize(), np.geterr()["divide"]))
 
     before = np.setbufsize(1024)

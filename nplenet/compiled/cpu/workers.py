@@ -1,13 +1,17 @@
-"""Threads that share a step: each works on chunks of its own, and they meet at the barriers.
+"""Threads that share a step: each works on chunks of its own, and all wait at the barriers.
 
-NumPy gives Python's lock away while it computes, so the threads run side by side; between two calls
-they need it, one at a time, and one that finds it taken sleeps, which costs it some 70 us. So what
-is done once for all chunks is done by one of them while the others wait, and not by each. And one
-that was asleep begins late: so the calling thread, which was not, has a few images more.
+NumPy releases Python's lock while it computes, so the threads run side by side. Between two calls
+each needs the lock, and a thread that finds it taken sleeps, which costs some 70 us. So one thread
+does what is done once for all chunks, while the others wait. A thread that was asleep begins late:
+so the calling thread, which was not, has a few more images.
 
-(The threads of BLAS were tried in their place for small batches. They wait in a loop, not asleep,
-and a step of 64 images took 3.4 ms with them, as with two of ours. But they pass all arrays from
-core to core: where two cores share no cache it took 4.8 ms, with ours 4.0, with one thread 4.2.)
+    worker 0   ----chunk 0----chunk 1----|      wait       |----chunk 0---- ...
+    worker 1     ----chunk 2----chunk 3--------|once for all|----chunk 2---- ...
+                                         the last to arrive makes the calls ``once``
+
+(BLAS threads were tried instead for small batches. They wait in a loop, not asleep, and a step of
+64 images took 3.4 ms with them, as with two of these threads. But they pass all arrays from core to
+core: where two cores share no cache a step took 4.8 ms, with these threads 4.0, with one 4.2.)
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ class Ended(Exception):
     """Another worker has failed, and this one has been told to end."""
 
 
-class Meeting:
+class Barrier:
     """Where workers wait for each other. One object serves one step."""
 
     def __init__(self, workers: int) -> None:
@@ -72,8 +76,8 @@ class Workers:
         self._helpers: list[Helper] = []
         self._process = os.getpid()
 
-    def run(self, workers: int, work: Callable[[int, Meeting], None]) -> None:
-        """Have so many workers run ``work(worker, meeting)``; all have returned when this does.
+    def run(self, workers: int, work: Callable[[int, Barrier], None]) -> None:
+        """Have so many workers run ``work(worker, barrier)``; all have returned when this does.
 
         The helpers see the context of the calling thread: NumPy's buffer size and its handling of
         errors.
@@ -83,22 +87,22 @@ class Workers:
         BaseException
             What the first worker to fail has raised.
         """
-        meeting = Meeting(workers)
+        barrier = Barrier(workers)
 
         def guarded(worker: int) -> None:
             try:
-                work(worker, meeting)
+                work(worker, barrier)
             except BaseException as error:  # KeyboardInterrupt too: no helper may wait for ever
-                meeting.fail(worker, error)
+                barrier.fail(worker, error)
 
         helpers = self._awake(workers - 1)
         for worker, helper in enumerate(helpers, start=1):
             helper.begin(partial(contextvars.copy_context().run, guarded, worker))
         guarded(0)
         for helper in helpers:
-            helper.finish(meeting)
-        if meeting.error is not None:
-            raise meeting.error
+            helper.finish(barrier)
+        if barrier.error is not None:
+            raise barrier.error
 
     def _awake(self, number: int) -> list[Helper]:
         """Return so many helpers; new ones in a process that was forked, which has none."""
@@ -125,13 +129,13 @@ class Helper(threading.Thread):
         self._task = task
         self._go.release()
 
-    def finish(self, meeting: Meeting) -> None:
+    def finish(self, barrier: Barrier) -> None:
         """Wait until the task is done, also when Ctrl-C is pressed meanwhile."""
         while True:
             try:
                 self._done.acquire()
             except BaseException as error:
-                meeting.fail(0, error)
+                barrier.fail(0, error)
             else:
                 return
 

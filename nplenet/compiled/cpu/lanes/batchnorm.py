@@ -11,14 +11,15 @@ from math import prod
 
 import numpy as np
 
-from ...layers import BatchNorm1d, BatchNorm2d
-from .operation import Array, Calls, Chunk, Limits, Operation, Value, bind, bound, rows
+from ....layers import BatchNorm1d, BatchNorm2d
+from ..chunks import Array, Calls, Chunk, count_images
+from .lane import Lane, LaneValue, Limits, bind, bound, rows
 
-TINY = 1e-12  # share of its bias below which a gain has no center: bias / gain would overflow
-FAR = 64.0  # how many times its variance the square of a mean may be before cancellation matters
+MIN_GAIN_OVER_BIAS = 1e-12  # below it a gain has no center: bias / gain would overflow
+MAX_MEAN_SQUARE_OVER_VARIANCE = 64.0  # up to it E[x^2] - E[x]^2 is accurate
 
 
-class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
+class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
     """Normalise with the statistics of the batch.
 
     Each chunk gives the sums of its numbers and of their squares, both by BLAS: a product with ones
@@ -35,7 +36,7 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
 
     barrier = True
 
-    def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         channels = x.shape[0]
         image_rows = prod(x.stored[1:-1] or x.shape[1:])
@@ -65,7 +66,7 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
 
     def after_statistics(self, chunks: list[Chunk]) -> Calls:
         pairs = [(rows(chunk[self.x]), rows(chunk[self.centered])) for chunk in chunks]
-        return [partial(self.track, pairs, images_in(chunks))]
+        return [partial(self.track, pairs, count_images(chunks))]
 
     def track(self, pairs: list[tuple[Array, Array]], images: int) -> None:
         """Put the sums together, track the running statistics and make the columns of forward.
@@ -85,14 +86,14 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         var = mean_square - square
         # In plain Python: on so few numbers each call of NumPy takes longer than all of it.
         pairs_of = zip(square.tolist(), var.tolist(), strict=True)
-        self.distant = any(s > FAR * v for s, v in pairs_of)
+        self.distant = any(s > MAX_MEAN_SQUARE_OVER_VARIANCE * v for s, v in pairs_of)
         if self.distant:
             mean, var = self.exact_statistics(pairs, mean, m)
         layer = self.layer
         layer.num_batches_tracked[...] = int(layer.num_batches_tracked) + 1
-        share = 1.0 / layer.num_batches_tracked if layer.momentum is None else layer.momentum
-        layer.running_mean += share * (mean - layer.running_mean)
-        layer.running_var += share * (var * (m / (m - 1)) - layer.running_var)
+        weight = 1.0 / layer.num_batches_tracked if layer.momentum is None else layer.momentum
+        layer.running_mean += weight * (mean - layer.running_mean)
+        layer.running_var += weight * (var * (m / (m - 1)) - layer.running_var)
         self.mean, self.inverse_std = mean, 1.0 / np.sqrt(var + layer.eps)
         self.make_columns()
 
@@ -115,7 +116,7 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         """
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         gain = weight * self.inverse_std
-        usable = ~(np.abs(gain) <= TINY * np.abs(bias))  # NaN is, and shows
+        usable = ~(np.abs(gain) <= MIN_GAIN_OVER_BIAS * np.abs(bias))  # NaN is, and shows
         center = self.mean - np.divide(bias, gain, out=np.zeros_like(gain), where=usable)
         self.gain[:, 0], self.center[:, 0] = gain, center
         self.shift[:, 0] = np.where(usable, 0.0, bias)
@@ -146,7 +147,7 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         ]
 
     def after_sums(self, chunks: list[Chunk]) -> Calls:
-        return [partial(self.combine_gradients, len(chunks), images_in(chunks))]
+        return [partial(self.combine_gradients, len(chunks), count_images(chunks))]
 
     def combine_gradients(self, chunks: int, images: int) -> None:
         """Write the parameters' gradients and make the columns of backward."""
@@ -181,10 +182,10 @@ class BatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         ]
 
 
-class FrozenBatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
+class FrozenBatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
     """Normalise with the running statistics, in ``eval``: constants, so nothing need wait."""
 
-    def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         channels = x.shape[0]
         self.centered = self.scratch(x.shape)
@@ -193,7 +194,7 @@ class FrozenBatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         self.parts = np.empty((2, limits.chunks, channels), x.dtype)
         self.sums, self.products = self.parts
 
-    def begin(self, images: int) -> Calls:
+    def begin(self) -> Calls:
         return [self.make_columns]
 
     def make_columns(self) -> None:
@@ -230,11 +231,6 @@ class FrozenBatchNormLanes(Operation[BatchNorm1d | BatchNorm2d]):
         sum_dy, sum_dy_centered = totals(self.parts, chunks)
         layer.weight.grad[...] = self.inverse_std * sum_dy_centered
         layer.bias.grad[...] = sum_dy
-
-
-def images_in(chunks: list[Chunk]) -> int:
-    """Return how many images chunks have; a rank's part of a batch may be empty."""
-    return sum(chunk.lanes for chunk in chunks)
 
 
 def totals(parts: Array, chunks: int) -> Array:

@@ -6,21 +6,22 @@ from functools import partial
 
 import numpy as np
 
-from ...layers import Dense
-from .operation import Calls, Chunk, Limits, Operation, Total, Value, bind, bound
+from ....layers import Dense
+from ..chunks import Calls, Chunk
+from .lane import Lane, LaneValue, Limits, Total, bind, bound
 
 
-class DenseLanes(Operation[Dense]):
+class DenseLanes(Lane[Dense]):
     """y (O, n) = weight (O, I) @ x (I, n) + bias; dweight = dy @ x^T; dx = weight^T @ dy."""
 
-    def __init__(self, layer: Dense, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: Dense, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.weight = bound(layer.weight.data)
         self.bias = None if layer.bias is None else bound(layer.bias.data)[:, None]
         self.dweight = Total(bound(layer.weight.grad), limits)
         self.dbias = None if layer.bias is None else Total(bound(layer.bias.grad), limits)
-        self.part = self.scratch(layer.weight.data.shape, lanes=False)
-        self.bias_part = self.scratch((layer.out_features,), lanes=False)
+        self.part = self.scratch(layer.weight.data.shape, per_image=False)
+        self.bias_part = self.scratch((layer.out_features,), per_image=False)
 
     def forward(self, chunk: Chunk) -> Calls:
         y = chunk[self.y]

@@ -13,18 +13,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from ...checks import Pair
-from ...layers import AvgPool2d, MaxPool2d
-from ...window import Window
-from .operation import Array, Calls, Chunk, Limits, Operation, Value, bind, rows
+from ....checks import Pair
+from ....layers import AvgPool2d, MaxPool2d
+from ....window import Window
+from ..chunks import Array, Calls, Chunk
+from .lane import Lane, LaneValue, Limits, bind, rows
 
 Pool = TypeVar("Pool", bound=AvgPool2d | MaxPool2d)
 
 
-class _PoolLanes(Operation[Pool]):
+class _PoolLanes(Lane[Pool]):
     """What both poolings share: the frame of padding, and the way from it to the taps."""
 
-    def __init__(self, layer: Pool, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: Pool, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         _, self.height, self.width = x.shape
         self.window = window = layer.window
@@ -67,7 +68,7 @@ class _PoolLanes(Operation[Pool]):
 class AvgPool2dLanes(_PoolLanes[AvgPool2d]):
     """The sum of the taps, divided; backward gives each tap its share."""
 
-    def __init__(self, layer: AvgPool2d, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: AvgPool2d, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.half = self.scratch((x.shape[0], self.y.shape[1], self.width))
 
@@ -105,17 +106,17 @@ def tiles(window: Window, height: int, width: int) -> bool:
     return plain and window.padding == (0, 0) and covered == (height, width)
 
 
-def tile_sums(chunk: Chunk, image: Value, half: Value | None, pooled: Value) -> Calls:
+def tile_sums(chunk: Chunk, image: LaneValue, half: LaneValue | None, pooled: LaneValue) -> Calls:
     """Return the calls that sum over windows that tile the image: first whole rows, then columns.
 
-    The rows are long, so that takes 1.5 us for the 4704 numbers of an image in windows of 2x2,
-    and less than adding the taps; but where each tap lies in one piece (see ``Value.tile``) that
-    takes 0.6.
+    The rows are long, so this takes 1.5 us for the 4704 numbers of an image in windows of 2x2, less
+    than adding the taps. Where each tap lies in one piece (see ``LaneValue.tile``) adding the taps
+    takes 0.6 us.
 
     Parameters
     ----------
-    image, pooled : Value (C, H, W) and (C, OH, OW)
-    half : Value (C, OH, W)
+    image, pooled : LaneValue (C, H, W) and (C, OH, OW)
+    half : LaneValue (C, OH, W)
         Scratch; None where taps lie in one piece.
     """
     full, out = chunk[image], chunk[pooled]
@@ -137,7 +138,7 @@ def tile_sums(chunk: Chunk, image: Value, half: Value | None, pooled: Value) -> 
 def sum_of_equal(numbers: Array, window: Window, tile: Pair) -> Array:
     """Return the sums of windows whose pixels are all the same, as ``tile_sums`` rounds them.
 
-    ``tile`` is that of the images; see ``Value``.
+    ``tile`` is that of the images; see ``LaneValue``.
     """
     kh, kw = window.size if tile == (1, 1) else (1, prod(tile))
     return reduce(np.add, [reduce(np.add, [numbers] * kh)] * kw)
@@ -160,14 +161,14 @@ class MaxPool2dLanes(_PoolLanes[MaxPool2d]):
     A window that holds a NaN is NaN, and its gradient goes nowhere.
     """
 
-    def __init__(self, layer: MaxPool2d, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: MaxPool2d, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.wins = self.scratch(self.y.shape, bool)
         self.open = self.scratch(self.y.shape, bool)
-        self.share = self.scratch(self.y.shape)
+        self.masked = self.scratch(self.y.shape)
 
-    def make_output(self, shape: tuple[int, ...]) -> Value:
-        return Value(shape, self.x.dtype)  # backward reads it
+    def make_output(self, shape: tuple[int, ...]) -> LaneValue:
+        return LaneValue(shape, self.x.dtype)  # backward reads it
 
     def forward(self, chunk: Chunk) -> Calls:
         y = chunk[self.y]
@@ -177,7 +178,7 @@ class MaxPool2dLanes(_PoolLanes[MaxPool2d]):
         return calls + [partial(np.maximum, y, tap, out=y) for tap in others]
 
     def backward(self, chunk: Chunk) -> Calls:
-        y, dy, share = chunk[self.y], chunk[self.dy], chunk[self.share]
+        y, dy, masked = chunk[self.y], chunk[self.dy], chunk[self.masked]
         wins, still_open = chunk[self.wins], chunk[self.open]
         calls, dframe, after = self.gradient(chunk)
         again, frame = self.padded(chunk, -np.inf)
@@ -191,6 +192,6 @@ class MaxPool2dLanes(_PoolLanes[MaxPool2d]):
             if self.tiled:
                 calls.append(bind(np.multiply, dy, wins, out=dtap))
             else:
-                calls.append(bind(np.multiply, dy, wins, out=share))
-                calls.append(bind(np.add, dtap, share, out=dtap))
+                calls.append(bind(np.multiply, dy, wins, out=masked))
+                calls.append(bind(np.add, dtap, masked, out=dtap))
         return calls + after

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ...checks import Pair
-from ...layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense
-from .batchnorm import FAR
+from ....checks import Pair
+from ....layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense
+from ..chunks import Array, Calls, Chunk
+from .batchnorm import MAX_MEAN_SQUARE_OVER_VARIANCE
 from .conv import Conv2dLanes
 from .dense import DenseLanes
-from .operation import Array, Calls, Chunk, Limits, Value, Watch, bind, bound, rows
+from .lane import LaneValue, Limits, Watch, bind, bound, rows
 from .pooling import sum_of_equal, tile_sums
 
 BatchNorm = BatchNorm1d | BatchNorm2d
@@ -33,7 +34,7 @@ class FoldedConv2dLanes(Conv2dLanes):
     scale = 1.0  # of all it computes
 
     def __init__(
-        self, layer: Conv2d, norm: BatchNorm, x: Value, limits: Limits, tile: Pair = (1, 1)
+        self, layer: Conv2d, norm: BatchNorm, x: LaneValue, limits: Limits, tile: Pair = (1, 1)
     ) -> None:
         super().__init__(layer, x, limits, tile)
         self.norm = norm
@@ -70,13 +71,19 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
     """
 
     def __init__(
-        self, layer: Conv2d, norm: BatchNorm, pool: AvgPool2d, x: Value, limits: Limits, tile: Pair
+        self,
+        layer: Conv2d,
+        norm: BatchNorm,
+        pool: AvgPool2d,
+        x: LaneValue,
+        limits: Limits,
+        tile: Pair,
     ) -> None:
         super().__init__(layer, norm, x, limits, tile)
         self.pool, self.scale = pool, 1.0 / prod(pool.window.size)
         self.bias = None
         z = self.out
-        self.y = Value(pool.output_shape((1, *z.shape))[1:], x.dtype)
+        self.y = LaneValue(pool.output_shape((1, *z.shape))[1:], x.dtype)
         f, oh, _ = self.y.shape
         self.half = self.scratch((f, oh, z.shape[2])) if tile == (1, 1) else None
         self.low, self.shift = np.empty((2, f, 1), x.dtype)
@@ -90,7 +97,9 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
     def fold(self) -> None:
         super().fold()
         np.negative(self.bias_column, out=self.low)
-        spread = np.abs(self.scale * bound(self.norm.weight.data)) * np.sqrt(FAR)
+        spread = np.abs(self.scale * bound(self.norm.weight.data)) * np.sqrt(
+            MAX_MEAN_SQUARE_OVER_VARIANCE
+        )
         self.distant = bool(np.count_nonzero(np.abs(self.bias_column[:, 0]) > spread))
         if self.distant:
             self.shift.fill(0)
@@ -116,13 +125,13 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
 class FoldedDenseLanes(DenseLanes):
     """A dense layer and the batch norm behind it."""
 
-    def __init__(self, layer: Dense, norm: BatchNorm, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: Dense, norm: BatchNorm, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.norm = norm
         self.weight = np.empty_like(self.weight)
         self.bias = self.bias_column = np.empty((layer.out_features, 1), x.dtype)
 
-    def begin(self, images: int) -> Calls:
+    def begin(self) -> Calls:
         return [self.load]
 
     def load(self) -> None:

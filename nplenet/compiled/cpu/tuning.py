@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from ..checks import count
-from ..files import atomic_write
-from ..machine import processor, usable_cores
+from ...checks import count
+from ...files import atomic_write
+from ...machine import processor, usable_cores
 
 CANDIDATES = {
     "threads": (2, 4),  # those that have a core each
@@ -30,23 +30,23 @@ CANDIDATES = {
     "buffer_size": (1024, 512, 8192),
 }
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # as OpenBLAS names its kernels
-GAIN = 0.97  # of the time of the best so far: less is noise
+MIN_GAIN = 0.97  # of the best time so far; a smaller gain is noise
 
 
-class Least(NamedTuple):
-    """Images for which a thread of its own pays, and those for which it pays in dense layers too.
+class MinImages(NamedTuple):
+    """From how many images a thread of its own pays, and from how many in dense layers too.
 
-    Below that all features are left to one thread: many short calls are made for them, between
-    which threads wait for each other.
+    Below the second number one thread does all features: they take many short calls, between which
+    threads wait for each other.
     """
 
-    images: int
-    features: int
+    per_thread: int
+    per_thread_for_features: int
 
 
-LEAST = Least(32, 64)
-LEAST_IN_ONE_GO = Least(64, 64)  # where no barrier before the features has the others wait
-LEAST_IN_INFERENCE = Least(32, 32)  # where there is no barrier at all
+MIN_IMAGES_PER_THREAD = MinImages(32, 64)
+MIN_IMAGES_PER_THREAD_WITHOUT_BARRIER = MinImages(64, 64)  # before features: no thread waits anyway
+MIN_IMAGES_PER_THREAD_IN_INFERENCE = MinImages(32, 32)
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Tunables:
     feature_lanes : int
         Images in a chunk of features, behind ``Flatten``; rounded down to a multiple of ``lanes``.
     gemm_limit : int
-        The most multiply-adds of a single matrix product of a convolution. OpenBLAS runs a product
-        of up to 10^6 without packing its operands into another order first.
+        Largest number of multiply-adds in a single matrix product of a convolution. OpenBLAS runs a
+        product of up to 10^6 without packing its operands into another order first.
     transpose : 0 or 1
         Whether a convolution brings its operands into the order that suits OpenBLAS's kernels for
-        AVX-512, those of small products among them, or that for others; see
-        ``Conv2dLanes.weight_gradient``. Not measured, but told by the name of the kernels.
+        AVX-512; see ``Conv2dLanes.weight_gradient``. Not tuned: inferred from the OpenBLAS kernel
+        name.
     buffer_size : int
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.
@@ -82,8 +82,8 @@ class Tunables:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            least = 0 if field.name == "transpose" else 1
-            count(getattr(self, field.name), f"tunables: {field.name}", least)
+            minimum = 0 if field.name == "transpose" else 1
+            count(getattr(self, field.name), f"tunables: {field.name}", minimum)
         if self.buffer_size % 16:
             raise ValueError(
                 f"tunables: buffer_size must be a multiple of 16, got {self.buffer_size}"
@@ -132,15 +132,15 @@ def tuned(measure: Callable[[Tunables], float]) -> Tunables:
 def search(measure: Callable[[Tunables], float]) -> Tunables:
     """Return the best tunables, choosing one after the other."""
     best = Tunables(transpose=int(blas_has_avx512_kernels()))
-    least = measure(best)
+    shortest = measure(best)
     for name, values in CANDIDATES.items():
         for value in values:
             candidate = dataclasses.replace(best, **{name: value})
             if candidate == best or candidate.threads > usable_cores():
                 continue
             seconds = measure(candidate)
-            if seconds < GAIN * least:
-                best, least = candidate, seconds
+            if seconds < MIN_GAIN * shortest:
+                best, shortest = candidate, seconds
     return best
 
 

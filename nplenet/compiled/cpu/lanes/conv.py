@@ -13,27 +13,17 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ...checks import Pair
-from ...layers import Conv2d
-from ...window import Window
-from .operation import (
-    Array,
-    Calls,
-    Chunk,
-    Limits,
-    Operation,
-    Total,
-    Value,
-    bind,
-    bound,
-    rows,
-)
+from ....checks import Pair
+from ....layers import Conv2d
+from ....window import Window
+from ..chunks import Array, Calls, Chunk
+from .lane import Lane, LaneValue, Limits, Total, bind, bound, rows
 from .pooling import added
 
-MANY = 16  # output channels from which on transposing dy gains more than the copy takes
+MIN_CHANNELS_TO_TRANSPOSE = 16  # output channels from which transposing dy gains more than it costs
 
 
-class Conv2dLanes(Operation[Conv2d]):
+class Conv2dLanes(Lane[Conv2d]):
     """y = kernel (F, K) @ windows (K, P), one product for each output row.
 
     Only the shifts along the width are copied: ``taps[h, kw, c] = x[c, h, ow*SW + kw]``, KW copies
@@ -48,12 +38,12 @@ class Conv2dLanes(Operation[Conv2d]):
     made by one product, the window of a pooling that follows: its outputs are the channels of a
     convolution with as many times the channels and the stride, whose kernel holds the weights once
     for each, shifted by SH and SW, and zeros. So F, OH, OW, KH, KW, SH and SW below are those of
-    that convolution, whose output is ``y`` by taps (see ``Value.tile``). Tiles of 2x2 take 1.44
+    that convolution, whose output is ``y`` by taps (see ``LaneValue.tile``). Tiles of 2x2 take 1.44
     times the operations for a 5x5 kernel, and for the 6 channels of LeNet-5 10.1 us an image for
     forward and dkernel, in place of 15.8 (AVX2).
     """
 
-    def __init__(self, layer: Conv2d, x: Value, limits: Limits, tile: Pair = (1, 1)) -> None:
+    def __init__(self, layer: Conv2d, x: LaneValue, limits: Limits, tile: Pair = (1, 1)) -> None:
         self.tile = tile
         super().__init__(layer, x, limits)
         c, self.h, self.w = x.shape
@@ -75,16 +65,16 @@ class Conv2dLanes(Operation[Conv2d]):
         self.bias = None if layer.bias is None else np.empty((self.y.shape[0], 1), x.dtype)
         self.dkernel = Total(np.empty((self.k, f), x.dtype), limits)
         self.dbias = None if layer.bias is None else Total(bound(layer.bias.grad), limits)
-        self.row_products = self.scratch((oh, self.k, f), lanes=False)
-        self.dkernel_part = self.scratch((self.k, f), lanes=False)
-        self.bias_part = self.scratch(self.y.shape[:1], lanes=False)
+        self.row_products = self.scratch((oh, self.k, f), per_image=False)
+        self.dkernel_part = self.scratch((self.k, f), per_image=False)
+        self.bias_part = self.scratch(self.y.shape[:1], per_image=False)
         self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, P, F)
         self.dkernel_rows = np.zeros((c, kw, kh, f), x.dtype)  # KH by ``phases``
         self.dy_rows = self.scratch((oh, f, ow))
         self.dtaps = self.scratch((self.read_rows, c, kw, ow))
         self.dframe = self.scratch((c, *frame))
 
-    def begin(self, images: int) -> Calls:
+    def begin(self) -> Calls:
         return [self.load]
 
     def load(self) -> None:
@@ -171,10 +161,10 @@ class Conv2dLanes(Operation[Conv2d]):
         calls, windows = self.windows(chunk)
         dy = chunk[self.dy].reshape(f, oh, -1)
         columns, products = dy.transpose(1, 2, 0), chunk[self.row_products]
-        if f >= MANY and self.limits.transpose:
+        if f >= MIN_CHANNELS_TO_TRANSPOSE and self.limits.transpose:
             columns = chunk[self.dy_columns].reshape(oh, ow * chunk.lanes, f)
             calls.append(partial(np.copyto, columns, dy.transpose(1, 2, 0)))
-        if f < MANY and not self.limits.transpose:
+        if f < MIN_CHANNELS_TO_TRANSPOSE and not self.limits.transpose:
             exchanged = products.reshape(oh, f, self.k)
             rows_first = windows.transpose(0, 2, 1)
             calls.append(bind(np.matmul, dy.transpose(1, 0, 2), rows_first, out=exchanged))
@@ -250,8 +240,8 @@ class Conv2dLanes(Operation[Conv2d]):
             calls.append(partial(np.copyto, dx, inside))
         return calls
 
-    def make_output(self, shape: tuple[int, ...]) -> Value:
-        return Value(shape, self.x.dtype, disposable=True, tile=self.tile)
+    def make_output(self, shape: tuple[int, ...]) -> LaneValue:
+        return LaneValue(shape, self.x.dtype, disposable=True, tile=self.tile)
 
 
 def spread(array: Array, first: int, last: int, size: int, count: int) -> Array:

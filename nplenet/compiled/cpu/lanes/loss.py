@@ -6,24 +6,27 @@ from functools import partial
 
 import numpy as np
 
-from ...losses import CrossEntropyLoss
-from .operation import Array, Calls, Chunk, Value, bind
+from ....losses import CrossEntropyLoss
+from ...operation import LossOperation
+from ...passes import Part
+from ..chunks import Array, Calls, Chunk
+from .lane import LaneValue, bind
 
 
-class CrossEntropyLanes:
-    """The loss of each image, its gradient and whether its answer is right; see ``losses.py``.
+class CrossEntropyLanes(LossOperation):
+    """Loss, gradient and prediction of each image; see ``losses.py``.
 
     Attributes
     ----------
     targets : int64 array (batch_size,)
         What the caller fills in.
     losses : array (batch_size,)
-    right : bool array (batch_size,)
+    correct : bool array (batch_size,)
     """
 
     name = "CrossEntropyLoss"
 
-    def __init__(self, loss: CrossEntropyLoss, logits: Value, batch_size: int) -> None:
+    def __init__(self, loss: CrossEntropyLoss, logits: LaneValue, batch_size: int) -> None:
         self.loss, self.logits = loss, logits
         if len(logits.shape) != 1:
             raise ValueError(
@@ -34,12 +37,16 @@ class CrossEntropyLanes:
         self.classes = np.arange(classes)[:, None]
         self.targets = np.zeros(batch_size, np.int64)
         self.losses = np.zeros(batch_size, logits.dtype)
-        self.right = np.zeros(batch_size, bool)
-        self.dlogits = Value(logits.shape, logits.dtype)
-        self.shifted, self.wanted = (Value(logits.shape, logits.dtype) for _ in range(2))
-        self.is_target = Value(logits.shape, bool)
-        self.peak, self.total = (Value((), logits.dtype) for _ in range(2))
-        self.answer = Value((), np.intp)
+        self.correct = np.zeros(batch_size, bool)
+        self.dlogits = LaneValue(logits.shape, logits.dtype)
+        self.shifted, self.wanted = (LaneValue(logits.shape, logits.dtype) for _ in range(2))
+        self.is_target = LaneValue(logits.shape, bool)
+        self.peak, self.total = (LaneValue((), logits.dtype) for _ in range(2))
+        self.prediction = LaneValue((), np.intp)
+
+    def calls(self, part: Part, chunk: Chunk) -> Calls:
+        """Return the calls for one chunk: ``forward_and_backward``."""
+        return self.forward_and_backward(chunk)
 
     def scale(self, images: int) -> float:
         """Return the factor of the sum of the losses, and of its gradient."""
@@ -54,12 +61,12 @@ class CrossEntropyLanes:
             chunk[v] for v in (self.logits, self.dlogits, self.shifted, self.wanted)
         )
         is_target, peak, total = (chunk[v] for v in (self.is_target, self.peak, self.total))
-        answer = chunk[self.answer]
+        prediction = chunk[self.prediction]
         targets, losses = self.targets[chunk.images], self.losses[chunk.images]
         number, smoothing = z.dtype.type, self.loss.label_smoothing
         calls: Calls = [
-            partial(z.argmax, axis=0, out=answer),
-            bind(np.equal, answer, targets, out=self.right[chunk.images]),
+            partial(z.argmax, axis=0, out=prediction),
+            bind(np.equal, prediction, targets, out=self.correct[chunk.images]),
             bind(np.equal, self.classes, targets, out=is_target),
             partial(np.copyto, t, is_target),
             partial(np.maximum.reduce, z, axis=0, out=peak),
@@ -84,9 +91,9 @@ class CrossEntropyLanes:
         ]
 
     def result(self, images: int) -> tuple[np.generic, int]:
-        """Return the loss of the batch and the number of right answers."""
+        """Return the loss of the batch and the number of correct predictions."""
         total = self.losses[:images].sum(dtype=np.float64) * self.scale(images)
-        return self.losses.dtype.type(total), int(np.count_nonzero(self.right[:images]))
+        return self.losses.dtype.type(total), int(np.count_nonzero(self.correct[:images]))
 
     def take_targets(self, targets: Array, images: int) -> None:
         """Copy the labels of a batch, once they are known to fit.

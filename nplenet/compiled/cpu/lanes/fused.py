@@ -14,18 +14,19 @@ from math import prod
 
 import numpy as np
 
-from ...layers import AvgPool2d, BatchNorm2d
-from .batchnorm import TINY, BatchNormLanes, images_in, totals
-from .operation import Array, Call, Calls, Chunk, Limits, Value, bind, bound, integers, rows
+from ....layers import AvgPool2d, BatchNorm2d
+from ..chunks import Array, Call, Calls, Chunk, count_images
+from .batchnorm import MIN_GAIN_OVER_BIAS, BatchNormLanes, totals
+from .lane import LaneValue, Limits, bind, bound, integers, rows
 from .pooling import sum_of_equal, tile_sums, tiles
 
-MOST = 127  # pixels of a window, which are counted in signed bytes
-SMALL = 0.125  # a weight this small against its bias makes the difference in sum_dy_xhat cancel
+MAX_WINDOW_PIXELS = 127  # they are counted in signed bytes
+MIN_WEIGHT_OVER_BIAS = 0.125  # below it the difference in sum_dy_xhat cancels
 
 
 def can_be_fused(pool: AvgPool2d, height: int, width: int) -> bool:
     """Say whether a pooling can be done together with the batch norm and ReLU before it."""
-    return tiles(pool.window, height, width) and prod(pool.window.size) <= MOST
+    return tiles(pool.window, height, width) and prod(pool.window.size) <= MAX_WINDOW_PIXELS
 
 
 class BatchNormReLUAvgPoolLanes(BatchNormLanes):
@@ -47,19 +48,19 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     its bias, the second sum would cancel, and sum(dz * xhat) is summed from x.
     """
 
-    def __init__(self, layer: BatchNorm2d, pool: AvgPool2d, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: BatchNorm2d, pool: AvgPool2d, x: LaneValue, limits: Limits) -> None:
         self.pool = pool
         super().__init__(layer, x, limits)
         c, _, w = x.shape
         oh = self.y.shape[1]
         self.size = prod(pool.window.size)
         self.full = self.scratch(x.shape, tile=x.tile)
-        self.active = Value(x.shape, np.int8, tile=x.tile)
+        self.active = LaneValue(x.shape, np.int8, tile=x.tile)
         self.half = self.half_count = None
         if x.tile == (1, 1):
             self.half = self.scratch((c, oh, w))
             self.half_count = self.scratch((c, oh, w), np.int8)
-        self.count = Value(self.y.shape, np.int8)
+        self.count = LaneValue(self.y.shape, np.int8)
         self.quarter = self.scratch(self.y.shape)
         self.low, self.high = np.empty((2, c, 1), x.dtype)
 
@@ -67,8 +68,8 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def name(self) -> str:
         return f"{super().name} + ReLU + AvgPool2d"
 
-    def make_output(self, shape: tuple[int, ...]) -> Value:
-        return Value(self.pool.output_shape((1, *shape))[1:], self.x.dtype)
+    def make_output(self, shape: tuple[int, ...]) -> LaneValue:
+        return LaneValue(self.pool.output_shape((1, *shape))[1:], self.x.dtype)
 
     # ------------------------------------------------------------------ forward
 
@@ -76,7 +77,10 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         gain = weight * self.inverse_std
         gains, biases = gain.tolist(), bias.tolist()
-        flat = [g == 0.0 or abs(g) <= TINY * abs(b) for g, b in zip(gains, biases, strict=True)]
+        flat = [
+            g == 0.0 or abs(g) <= MIN_GAIN_OVER_BIAS * abs(b)
+            for g, b in zip(gains, biases, strict=True)
+        ]
         t = self.mean - bias / (np.where(flat, 1.0, gain) if any(flat) else gain)
         rising = gain > 0.0
         self.center[:, 0], self.rounded_mean[:, 0] = t, self.mean
@@ -135,7 +139,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
 
     def after_sums(self, chunks: list[Chunk]) -> Calls:
         exact = [call for chunk in chunks for call in self.exact_sum(chunk)]
-        return [partial(self.combine, exact, len(chunks), images_in(chunks))]
+        return [partial(self.combine, exact, len(chunks), count_images(chunks))]
 
     def exact_sum(self, chunk: Chunk) -> Calls:
         """Return the calls that sum dy times the pooled x - mean, without a division by weight."""
@@ -153,7 +157,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         sum_dy, sum_dy_y = totals(self.parts, chunks)
         sum_dy /= self.size
         both = zip(weight.tolist(), bias.tolist(), strict=True)
-        if not any(abs(w) <= SMALL * abs(b) for w, b in both):
+        if not any(abs(w) <= MIN_WEIGHT_OVER_BIAS * abs(b) for w, b in both):
             sum_dy_xhat = (sum_dy_y - bias * sum_dy) / weight
         else:
             for call in exact:

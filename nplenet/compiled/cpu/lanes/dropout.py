@@ -6,25 +6,26 @@ from functools import partial
 
 import numpy as np
 
-from ...layers import Dropout
-from ...layers.dropout import keep_mask
-from .operation import Array, Calls, Chunk, Limits, Operation, Value, bind
+from ....layers import Dropout
+from ....layers.dropout import keep_mask
+from ..chunks import Array, Calls, Chunk
+from .lane import Lane, LaneValue, Limits, bind
 
 
-class DropoutLanes(Operation[Dropout]):
+class DropoutLanes(Lane[Dropout]):
     """y = x * mask, dx = dy * mask; one key for the mask of the whole batch, as in the textbook.
 
     Each chunk makes its part of it. The random words are the only array that a step makes: NumPy's
     generators can't fill a given one.
     """
 
-    def __init__(self, layer: Dropout, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: Dropout, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
-        self.mask, self.kept = Value(x.shape, x.dtype), self.scratch(x.shape, bool)
+        self.mask, self.kept = LaneValue(x.shape, x.dtype), self.scratch(x.shape, bool)
         self.generators = [np.random.Philox(0) for _ in range(limits.workers)]
         self.key = 0
 
-    def begin(self, images: int) -> Calls:
+    def begin(self) -> Calls:
         return [self.draw_key]
 
     def draw_key(self) -> None:
@@ -53,5 +54,5 @@ class DropoutLanes(Operation[Dropout]):
         dy = chunk[self.dy]
         return [bind(np.multiply, dy, chunk[self.mask], out=dy)]
 
-    def make_gradient(self) -> Value:
+    def make_gradient(self) -> LaneValue:
         return self.dy

@@ -6,20 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from ...layers import LeakyReLU, ReLU, Sigmoid, Tanh
-from .operation import (
-    Array,
-    Calls,
-    Chunk,
-    InPlace,
-    L,
-    Limits,
-    Operation,
-    Value,
-    bind,
-    integers,
-    rows,
-)
+from ....layers import LeakyReLU, ReLU, Sigmoid, Tanh
+from ..chunks import Array, Calls, Chunk
+from .lane import InPlace, L, Lane, LaneValue, Limits, bind, integers, rows
 
 
 class _ByOutput(InPlace[L]):
@@ -27,7 +16,7 @@ class _ByOutput(InPlace[L]):
 
     reads_output = True
 
-    def __init__(self, layer: L, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: L, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.factor = self.scratch(x.shape)
 
@@ -59,10 +48,10 @@ class ReLULanes(_ByOutput[ReLU]):
         ]
 
 
-class LeakyReLULanes(Operation[LeakyReLU]):
+class LeakyReLULanes(Lane[LeakyReLU]):
     """y = x or slope * x, the larger one; the smaller one for slopes above 1."""
 
-    def __init__(self, layer: LeakyReLU, x: Value, limits: Limits) -> None:
+    def __init__(self, layer: LeakyReLU, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.positive = self.scratch(x.shape, bool)
 

@@ -1,0 +1,131 @@
+"""Which operation in lanes a layer becomes, and which layers become one.
+
+``lanes/lane.py`` says what lanes are; the other files of ``lanes`` mirror ``nplenet/layers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...checks import Pair
+from ...layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPool2d,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from ...layers.sequential import leaves
+from ...losses import CrossEntropyLoss
+from .lanes.activation import LeakyReLULanes, ReLULanes, SigmoidLanes, TanhLanes
+from .lanes.batchnorm import BatchNormLanes, FrozenBatchNormLanes
+from .lanes.conv import Conv2dLanes
+from .lanes.dense import DenseLanes
+from .lanes.dropout import DropoutLanes
+from .lanes.flatten import FlattenLanes
+from .lanes.fold import FoldedConv2dLanes, FoldedConvReLUAvgPoolLanes, FoldedDenseLanes
+from .lanes.fused import BatchNormReLUAvgPoolLanes, can_be_fused
+from .lanes.lane import Lane, LaneValue, Limits
+from .lanes.pooling import AvgPool2dLanes, MaxPool2dLanes
+
+LANES: dict[type[Layer], Any] = {
+    Conv2d: Conv2dLanes,
+    BatchNorm1d: BatchNormLanes,
+    BatchNorm2d: BatchNormLanes,
+    AvgPool2d: AvgPool2dLanes,
+    MaxPool2d: MaxPool2dLanes,
+    Dense: DenseLanes,
+    Dropout: DropoutLanes,
+    Flatten: FlattenLanes,
+    ReLU: ReLULanes,
+    LeakyReLU: LeakyReLULanes,
+    Sigmoid: SigmoidLanes,
+    Tanh: TanhLanes,
+}
+"""The operation of each layer, where it is trained and alone."""
+
+NORMS = (BatchNorm1d, BatchNorm2d)
+MAX_CHANNELS_FOR_TILES = 8  # output channels up to which a convolution is faster by tiles
+
+AnyLane = Lane[Any]
+
+
+def training_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tuple[AnyLane, int]:
+    """Return the operation of the first layer, or of the first few, and how many they are."""
+    match layers[:4]:
+        case [BatchNorm2d(training=True) as norm, ReLU(), AvgPool2d() as pool, *_]:
+            if can_be_fused(pool, *x.shape[1:]):
+                return BatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
+        case [Conv2d() as conv, BatchNorm2d(training=True), ReLU(), AvgPool2d() as pool]:
+            if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
+                return Conv2dLanes(conv, x, limits, tile_for(conv, pool)), 1
+    layer = layers[0]
+    if isinstance(layer, NORMS) and not layer.training:
+        return FrozenBatchNormLanes(layer, x, limits), 1
+    return LANES[type(layer)](layer, x, limits), 1
+
+
+def inference_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tuple[AnyLane, int]:
+    """Do what ``training_lane`` does for a forward in ``eval``, with batch norms folded."""
+    match layers[:4]:
+        case [Conv2d() as conv, BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool]:
+            if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
+                tile = tile_for(conv, pool)
+                return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, tile), 4
+    match layers[:2]:
+        case [Conv2d() as conv, BatchNorm2d() as norm]:
+            return FoldedConv2dLanes(conv, norm, x, limits), 2
+        case [Dense() as dense, BatchNorm1d() as dense_norm]:
+            return FoldedDenseLanes(dense, dense_norm, x, limits), 2
+    layer = layers[0]
+    if isinstance(layer, NORMS):
+        return FrozenBatchNormLanes(layer, x, limits), 1
+    return LANES[type(layer)](layer, x, limits), 1
+
+
+def tile_for(conv: Conv2d, pool: AvgPool2d) -> Pair:
+    """Return the ``tile`` of a convolution before a fused pooling."""
+    fitting = max(pool.window.size) == 2 and conv.out_channels <= MAX_CHANNELS_FOR_TILES
+    return pool.window.size if fitting else (1, 1)
+
+
+def features_follow_a_barrier(layers: Sequence[Layer]) -> bool:
+    """Say whether no convolution lies between the last batch norm of images and the features.
+
+    The layers between are cheap then, so one worker can do these and the features while the others
+    wait at the barrier of that batch norm.
+    """
+    follow = False
+    for layer in layers:
+        if isinstance(layer, BatchNorm2d) and layer.training:
+            follow = True
+        elif isinstance(layer, Conv2d):
+            follow = False
+        elif isinstance(layer, Flatten):
+            return follow
+    return False
+
+
+def why_not_compiled(model: Layer, loss: CrossEntropyLoss) -> str:
+    """Return why a model cannot be compiled; an empty string if it can."""
+    if type(loss) is not CrossEntropyLoss:
+        return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
+    for _, layer in model.modules():
+        if layer.backend.name != "numpy":
+            return f"the model is on the {layer.backend.name} backend, not on numpy"
+    for path, layer in leaves(model):
+        if type(layer) not in LANES:
+            return f"layer {path} ({layer!r}) has no compiled form"
+    dtypes = sorted({p.data.dtype.name for p in model.parameters()})
+    if len(dtypes) != 1:
+        return f"the parameters' dtypes are {dtypes or 'none'}, not one"
+    return ""

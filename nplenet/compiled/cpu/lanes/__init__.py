@@ -1,0 +1,1 @@
+"""The layers in lanes, one file per layer as in ``nplenet/layers``."""

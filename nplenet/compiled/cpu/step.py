@@ -1,0 +1,173 @@
+"""The compiled step on NumPy: a list of calls on memory set aside beforehand.
+
+Planning and running are two doors. ``prepare`` makes the plan for a shape of images, once;
+``gradients`` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array
+from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer
+from ...layers.sequential import leaves
+from ...losses import CrossEntropyLoss
+from ...optim import Optimizer
+from ..plan import Plan
+from ..step import Step, image_shape
+from .numerics import Numerics
+from .program import Programs, execute
+from .tuning import Tunables
+from .workers import Barrier, Workers
+
+DEPENDS_ON_TRAINING = (BatchNorm1d, BatchNorm2d, Dropout)
+"""Layers whose operation depends on their ``training`` flag."""
+
+
+class CompiledStep(Step):
+    """A step whose calls read the parameters and write the gradients in the model's own arrays.
+
+    So the model, its ``state_dict`` and the optimizer see every update, and the step sees what is
+    loaded.
+    """
+
+    compiled = True
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: CrossEntropyLoss,
+        optimizer: Optimizer,
+        batch_size: int,
+        tunables: Tunables,
+    ) -> None:
+        super().__init__(model, loss, optimizer, batch_size)
+        self.tunables = tunables.as_dict()
+        self._tunables = tunables
+        self._layers = [layer for _, layer in leaves(model)]
+        self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
+        self.dtype = self._parameters[0][1].dtype
+        own = {id(p) for p in model.parameters()}
+        self._other_parameters = any(
+            id(p) not in own for flat in optimizer.flats for p in flat.parameters
+        )
+        self._with_modes = [o for o in self._layers if isinstance(o, DEPENDS_ON_TRAINING)]
+        self._training: Programs | None = None
+        self._modes: tuple[bool, ...] = ()
+        self._inference: Programs | None = None
+        self._workers = Workers()
+        self._numerics = Numerics(tunables.buffer_size)
+
+    # ------------------------------------------------------------------ planning
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan of a training step, for the shape of images seen last."""
+        return None if self._training is None else self._training.plan
+
+    def prepare(self, image_shape: Sequence[int]) -> Programs:
+        """Allocate for images (C, H, W) now; otherwise the first step does it.
+
+        The plan at hand is kept, unless the shape or the mode of a layer has changed.
+        """
+        self._check_bound()
+        modes = (self.group.size > 1, *(layer.training for layer in self._with_modes))
+        shape = tuple(image_shape)
+        if self._training is None or (self._training.image_shape, self._modes) != (shape, modes):
+            self._training = None  # its memory is free before the next is taken
+            loss = self.loss
+            if self.group.size > 1:  # a mean over all ranks needs all sums first
+                loss = CrossEntropyLoss("sum", self.loss.label_smoothing)
+            self._training = self._programs(shape, self.batch_size, loss)
+            self._modes = modes
+        return self._training
+
+    def _prepare_inference(self, image_shape: tuple[int, ...]) -> Programs:
+        """Return the programs of inference, with room for one chunk of features per thread."""
+        self._check_bound()
+        if self._inference is None or self._inference.image_shape != image_shape:
+            tunables = self._tunables
+            size = tunables.threads * max(tunables.feature_lanes, tunables.lanes)
+            self._inference = self._programs(image_shape, size, None)
+        return self._inference
+
+    def _programs(
+        self, shape: tuple[int, ...], batch_size: int, loss: CrossEntropyLoss | None
+    ) -> Programs:
+        return Programs(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
+
+    def _check_bound(self) -> None:
+        for parameter, data, grad in self._parameters:
+            if parameter.data is not data or parameter.grad is not grad:
+                raise ValueError(
+                    f"the compiled step: {parameter} is no longer the array it was compiled for: "
+                    "the model was moved or converted, or a new optimizer took it over; compile "
+                    "it again"
+                )
+
+    def describe(self) -> str:
+        head = f"compiled {type(self.model).__name__}, {self._tunables}"
+        if self._training is None:
+            return f"{head}; the plan is made when the shape of the images is known"
+        return f"{head}\n{self._training.describe()}"
+
+    # ------------------------------------------------------------------ running
+
+    def gradients(self, x: Array, y: Array) -> Any:
+        programs, images = self.prepare(image_shape(x)), len(x)
+        self.group.begin(images)
+        self._check_count(images)
+        program = programs.of(images)
+        if images:
+            programs.loss.take_targets(y, images)
+        if self._other_parameters:
+            self.optimizer.zero_grad()
+        with self._numerics.applied():
+            execute(program.begin)
+            self._workers.run(program.workers, partial(program.work, x))
+            execute(program.end)
+        if images == 0:  # a rank without a part of this batch, whose calls changed nothing
+            self.optimizer.zero_grad()
+        value, self.correct = programs.loss.result(images)
+        return self._sum_over_ranks(value, images)
+
+    def _check_count(self, images: int) -> None:
+        minimum = 1 if self.group.size == 1 else 0
+        if not minimum <= images <= self.batch_size:
+            raise ValueError(
+                f"the compiled step takes 1 to {self.batch_size} images, got {images}; "
+                "compile it with a larger batch_size"
+            )
+
+    def predict(self, x: Array) -> np.ndarray:
+        programs = self._prepare_inference(image_shape(x))
+        size = programs.batch_size
+        logits = np.empty((len(x), *programs.plan.y.shape), self.dtype)
+        parts = [
+            (programs.of(len(x[i : i + size])), x[i : i + size], logits[i : i + size])
+            for i in range(0, len(x), size)
+        ]
+
+        def infer(worker: int, barrier: Barrier) -> None:
+            for program, images, out in parts:
+                # No image depends on another, but the last part is cut into other chunks, which may
+                # lie where another worker still has the part before.
+                if program is not parts[0][0]:
+                    barrier.wait(worker, [])
+                if worker < program.workers:
+                    program.load(images, worker)
+                    for stage in program.stages:
+                        execute(stage.calls[worker])
+                    program.unload(out, worker)
+
+        with self._numerics.applied():
+            for program, _, _ in parts[:1]:
+                execute(program.begin)
+            self._workers.run(max((p.workers for p, _, _ in parts), default=1), infer)
+            for program, _, _ in parts[:1]:
+                execute(program.end)
+        return logits

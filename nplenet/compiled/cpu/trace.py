@@ -1,0 +1,60 @@
+"""``NPLENET_TRACE=1``: each step prints its passes with their times, per worker.
+
+The marks are calls like all others, bound where a pass ends, so a step without them costs nothing.
+A time includes what a worker waits for: Python's lock, and the others at the barrier before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from functools import partial
+
+from .chunks import Calls
+
+VARIABLE = "NPLENET_TRACE"
+
+
+class Trace:
+    """The times at which workers end their passes."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+        self._images = 0
+        self._begin = 0.0
+        self._marks: list[tuple[float, int, str]] = []
+
+    @classmethod
+    def of_environment(cls) -> Trace:
+        """Return a trace that is on if the environment variable is set to more than 0."""
+        return cls(os.environ.get(VARIABLE, "0") not in ("", "0"))
+
+    def begin(self, images: int) -> Calls:
+        """Return the calls that begin a step."""
+        return [partial(self._start, images)] if self.on else []
+
+    def mark(self, worker: int, name: str) -> Calls:
+        """Return the calls that note the end of a pass."""
+        return [partial(self._note, worker, name)] if self.on else []
+
+    def end(self) -> Calls:
+        """Return the calls that print a step."""
+        return [self._print] if self.on else []
+
+    def _start(self, images: int) -> None:
+        self._images, self._begin = images, time.perf_counter()
+        self._marks.clear()
+
+    def _note(self, worker: int, name: str) -> None:
+        self._marks.append((time.perf_counter(), worker, name))
+
+    def _print(self) -> None:
+        total = time.perf_counter() - self._begin
+        before: dict[int, float] = {}
+        lines = [f"step of {self._images} images: {1e3 * total:.3f} ms"]
+        for moment, worker, name in self._marks:
+            seconds = moment - before.get(worker, self._begin)
+            before[worker] = moment
+            lines.append(f"{1e3 * seconds:9.3f} ms  worker {worker}  {name}")
+        print("\n".join(lines), file=sys.stderr)
