@@ -6,8 +6,8 @@ For each part of the step of LeNet-5: the floating-point operations of its matri
 bytes of the arrays it reads and writes, each counted once, the microseconds per image that these
 take at least, and the microseconds measured. The floor of a part is the larger of operations / peak
 and bytes / bandwidth, with both measured here on one core: the peak is that of a large matrix
-product, the bandwidth is that of a copy within the second-level cache, where a chunk lies. The parts
-are timed in the order of the step, in the state in which the step leaves the caches.
+product, the bandwidth is that of a copy within the second-level cache, where a chunk lies. The
+parts are timed in the order of the step, in the state in which the step leaves the caches.
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ def test_batch_norm_refuses_a_single_number_a_channel() -> None:
     model = Sequential(Flatten(), Dense(4, 3), Dense(3, 3))
     tiny = Sequential(Conv2d(1, 2, 2), BatchNorm2d(2), Flatten(), Dense(2, 3))
     step = lenet_step(tiny)
-    with pytest.raises(ValueError, match="needs more than one value a channel"):
+    with pytest.raises(ValueError, match="needs more than one value per channel"):
         step(X[:1, :, :2, :2], Y[:1] % 3)
     lenet_step(model)(X[:1, :, :2, :2], Y[:1] % 3)
 

@@ -115,7 +115,7 @@ def tuned(measure: Callable[[Tunables], float]) -> Tunables:
     Parameters
     ----------
     measure : callable
-        Takes tunables, returns the seconds of a step with them.
+        Takes tunables, returns the seconds per step with them.
     """
     path = cache_file()
     with contextlib.suppress(OSError, LookupError, TypeError, ValueError):  # absent, damaged, other

@@ -40,7 +40,7 @@ class Barrier:
         self._gates = closed_gates(workers)
 
     def wait(self, worker: int, once: Iterable[Callable[[], object]]) -> None:
-        """Wait for all others; the last to come makes the calls ``once``, then all go on.
+        """Wait for all others; the last to arrive makes the calls ``once``, then all continue.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Workers:
         self._process = os.getpid()
 
     def run(self, workers: int, work: Callable[[int, Barrier], None]) -> None:
-        """Have so many workers run ``work(worker, barrier)``; all have returned when this does.
+        """Run ``work(worker, barrier)`` on each of N workers; all have returned when this does.
 
         The helpers see the context of the calling thread: NumPy's buffer size and its handling of
         errors.
@@ -105,7 +105,7 @@ class Workers:
             raise barrier.error
 
     def _awake(self, number: int) -> list[Helper]:
-        """Return so many helpers; new ones in a process that was forked, which has none."""
+        """Return N helpers; a forked process has none of its parent's, and gets new ones."""
         if self._process != os.getpid():
             self._helpers, self._process = [], os.getpid()
         while len(self._helpers) < number:

@@ -1,6 +1,6 @@
 """Batch normalisation in lanes: the one layer for which all chunks must wait for each other.
 
-Legend: C channels, M numbers a channel has in the batch, G chunks; (C, 1) columns broadcast along
+Legend: C channels, M numbers per channel in the batch, G chunks; (C, 1) columns broadcast along
 the rows of ``rows(x)``, (C, L*n).
 """
 
@@ -24,12 +24,17 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
 
     Each chunk gives the sums of its numbers and of their squares, both by BLAS: a product with ones
     and a dot product, which take a third of the time of NumPy's own sums (0.27 and 0.34 us for the
-    4704 numbers of an image, against 0.85). They are put together in float64 between the passes,
-    and over all ranks (see ``group``). Sums of the rows of the images, not of whole channels,
-    cost the same and round a float32 mean as finely as the textbook does: else a ReLU cuts
-    differently now and then, and a gradient is off by 1e-3.
-    Where a mean is far from zero, E[x^2] - E[x]^2 would cancel, and the variance is summed again
-    from x - mean.
+    4704 numbers of an image, against 0.85). The sums are joined in float64 between the passes, over
+    all chunks and all ranks (see ``group``):
+
+        chunk 0   sum x, sum x^2  --.
+        chunk 1   sum x, sum x^2  --+-- barrier --> mean, variance --> gain, center --> all chunks
+        chunk 2   sum x, sum x^2  --'
+
+    Sums of the rows of the images, rather than of whole channels, cost the same and round a float32
+    mean as finely as the textbook does: otherwise a ReLU cuts differently now and then, and a
+    gradient is off by 1e-3. Where a mean is far from zero, E[x^2] - E[x]^2 would cancel, and the
+    variance is summed again from x - mean.
 
     weight * xhat + bias is computed as gain * (x - center): two passes, not three.
     """
@@ -69,7 +74,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         return [partial(self.track, pairs, count_images(chunks))]
 
     def track(self, pairs: list[tuple[Array, Array]], images: int) -> None:
-        """Put the sums together, track the running statistics and make the columns of forward.
+        """Join the sums, track the running statistics and make the columns of forward.
 
         ``pairs`` are x of each chunk and room for x - mean.
         """
@@ -77,7 +82,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         m = group.total(images) * self.numbers
         if m < 2:
             raise ValueError(
-                f"{self.layer} needs more than one value a channel to train, "
+                f"{self.layer} needs more than one value per channel to train, "
                 f"got {(images, *self.x.shape)}"
             )
         moments = self.moments[:, : len(pairs)]
@@ -112,7 +117,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
     def make_columns(self) -> None:
         """Set gain and center such that weight * xhat + bias = gain * (x - center) + shift.
 
-        The shift is zero but where the weight is: no center can make a bias of nothing.
+        The shift is zero except where the weight is zero: there no center gives the bias.
         """
         weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
         gain = weight * self.inverse_std
@@ -183,7 +188,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
 
 
 class FrozenBatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
-    """Normalise with the running statistics, in ``eval``: constants, so nothing need wait."""
+    """Normalise with the running statistics, in ``eval``: constants, so there is no barrier."""
 
     def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)

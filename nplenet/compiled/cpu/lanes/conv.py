@@ -28,19 +28,33 @@ class Conv2dLanes(Lane[Conv2d]):
 
     Only the shifts along the width are copied: ``taps[h, kw, c] = x[c, h, ow*SW + kw]``, KW copies
     of x where im2col makes KH*KW. The window of output row oh is then ``taps[oh*SH : oh*SH + KH]``,
-    which is contiguous, (K, P): the windows of all rows are a view with overlapping parts. So K is
-    ordered (kh, kw, c), and the kernel is brought into that order once a step.
+    which is contiguous, (K, P): the windows of all rows are a view with overlapping parts. For
+    KH = 3 and stride 1:
+
+        taps  row 0  | kw 0: P numbers | kw 1 | kw 2 |  .
+              row 1  | kw 0            | kw 1 | kw 2 |  |  .
+              row 2  | kw 0            | kw 1 | kw 2 |  '  |     window of output row 0: rows 0 to 2
+              row 3  | kw 0            | kw 1 | kw 2 |     '     window of output row 1: rows 1 to 3
+
+    So K is ordered (kh, kw, c), and the kernel is brought into that order once per step.
 
     Each product is small enough (F*K*P <= ``limits.gemm``) for OpenBLAS to run it without packing
     its operands first; where a row is not, it is cut.
 
-    With few output channels the products are thin, and BLAS slow. A ``tile`` of outputs is then
-    made by one product, the window of a pooling that follows: its outputs are the channels of a
-    convolution with as many times the channels and the stride, whose kernel holds the weights once
-    for each, shifted by SH and SW, and zeros. So F, OH, OW, KH, KW, SH and SW below are those of
-    that convolution, whose output is ``y`` by taps (see ``LaneValue.tile``). Tiles of 2x2 take 1.44
-    times the operations for a 5x5 kernel, and for the 6 channels of LeNet-5 10.1 us an image for
-    forward and dkernel, in place of 15.8 (AVX2).
+    With few output channels the products are thin, and BLAS is slow. Then one product makes a
+    ``tile`` of outputs, the window of the pooling that follows. The outputs of a tile are channels
+    of a larger convolution, with as many times the channels, and a stride larger by the size of the
+    tile. Its kernel holds the weights once per output, shifted by SH and SW; the rest is zero. A 3x3
+    kernel w and tiles of 2x2 give four filters of 4x4:
+
+        w w w .    . w w w    . . . .    . . . .
+        w w w .    . w w w    w w w .    . w w w
+        w w w .    . w w w    w w w .    . w w w
+        . . . .    . . . .    w w w .    . w w w
+
+    F, OH, OW, KH, KW, SH and SW below belong to the larger convolution, whose output is ``y`` by
+    taps (see ``LaneValue.tile``). Tiles of 2x2 take 1.44 times the operations for a 5x5 kernel; for
+    the 6 channels of LeNet-5 forward and dkernel take 10.1 us per image, not 15.8 (AVX2).
     """
 
     def __init__(self, layer: Conv2d, x: LaneValue, limits: Limits, tile: Pair = (1, 1)) -> None:
@@ -188,11 +202,11 @@ class Conv2dLanes(Lane[Conv2d]):
     def tap_gradient(self, chunk: Chunk) -> Calls:
         """dtaps[h] = sum over kh of kernel[kh]^T (C*KW, F) @ dy[(h - kh) / SH] (F, P).
 
-        The sum is one product: the rows of dy that row h needs are neighbours, and those of all h
-        of a phase a view with overlapping parts on a copy of dy by rows. The rows next to a border
-        need fewer, and products of their own, each made together with that at the other border:
-        with rows of zeros around dy it would be one call, of 1.4 times the work for the second
-        convolution of LeNet-5, and 1.3 times the time.
+        The sum is one product: the rows of dy that row h needs are neighbours, and for all h of a
+        phase they are a view with overlapping parts of a copy of dy by rows. The rows next to a
+        border need fewer rows of dy, so they have products of their own, each together with the row
+        at the other border. With rows of zeros around dy one call would do, with 1.4 times the
+        work for the second convolution of LeNet-5, and 1.3 times the time.
         """
         f, oh, ow = self.out_shape
         kw, sh = self.window.size[1], self.window.stride[0]
@@ -207,10 +221,10 @@ class Conv2dLanes(Lane[Conv2d]):
             many = len(kernel)
             if not many:  # between the windows
                 calls.append(partial(dtaps.fill, 0))
-            most = min(many, oh)
-            for needed in range(1, most + 1):
-                # Those h that need so many rows of dy: one at each border, or all in the middle.
-                count = 2 if needed < most else abs(oh - many) + 1
+            longest = min(many, oh)
+            for needed in range(1, longest + 1):
+                # The rows h that need these rows of dy: one at each border, or all in the middle.
+                count = 2 if needed < longest else abs(oh - many) + 1
                 taps = spread(kernel, many - needed, 0, needed, count).transpose(0, 2, 1, 3)
                 window = spread(dy_rows, 0, oh - needed, needed, count)
                 (out,) = spread(dtaps, needed - 1, oh + many - 1 - needed, 1, count).swapaxes(0, 1)

@@ -2,7 +2,7 @@
 
 One after the other these three take four passes over arrays of the size of x forward and twelve
 backward; here it is three and five, one of each over bytes. It pays where the windows tile the
-image, as in LeNet-5: a step of 256 images took 51 us an image without it, 41 us with it.
+image, as in LeNet-5: a step of 256 images took 51 us per image without it, 41 us with it.
 
 Legend: KH KW size of the pooling window, S = KH*KW; C channels, OH OW pooled size, n lanes.
 """
