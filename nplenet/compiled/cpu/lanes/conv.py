@@ -44,8 +44,8 @@ class Conv2dLanes(Lane[Conv2d]):
     With few output channels the products are thin, and BLAS is slow. Then one product makes a
     ``tile`` of outputs, the window of the pooling that follows. The outputs of a tile are channels
     of a larger convolution, with as many times the channels, and a stride larger by the size of the
-    tile. Its kernel holds the weights once per output, shifted by SH and SW; the rest is zero. A 3x3
-    kernel w and tiles of 2x2 give four filters of 4x4:
+    tile. Its kernel holds the weights once per output, shifted by SH and SW; the rest is zero.
+    For a 3x3 kernel w and tiles of 2x2 these are four filters of 4x4:
 
         w w w .    . w w w    . . . .    . . . .
         w w w .    . w w w    w w w .    . w w w
