@@ -9,8 +9,11 @@ environment variable NPLENET_REQUIRE_SIM=1 the run is refused instead.
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import gpusim
+import numpy as np
 import pytest
 
 from nplenet import BackendError, get_backend
@@ -23,6 +26,8 @@ CHOICES = {
     "cupy": ("cupy",),
     SIMULATED: (SIMULATED,),
 }
+ROOT = Path(__file__).parents[1]
+LONGEST_ID = 120  # characters: that of the standard augmentation has 113
 WHY_NOT = pytest.StashKey[str]()  # why there is no simulated device; empty where there is one
 
 
@@ -37,7 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put CuPy on the simulated device, before a test module can import it."""
+    """Have child processes import this checkout; put CuPy on the simulated device.
+
+    The latter before a test module can import it.
+    """
+    paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     choice = config.getoption("--backend")
     required = os.environ.get("NPLENET_REQUIRE_SIM") == "1"
     config.stash[WHY_NOT] = f"not asked for: --backend {choice}"
@@ -56,6 +66,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         names = CHOICES[metafunc.config.getoption("--backend")]
         metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a parameter by its value; None leaves it to pytest, which numbers what it cannot name.
+
+    Never by an address, which differs from process to process: pytest-xdist refuses such tests.
+    """
+    if val is None or isinstance(val, (bool, int, float, str)) or hasattr(val, "__name__"):
+        return None
+    if isinstance(val, np.ndarray):
+        return f"{val.dtype} {pytest_make_parametrize_id(val.shape)}"
+    if isinstance(val, bytes):
+        return f"{len(val)} bytes"
+    if isinstance(val, tuple) and val and all(isinstance(size, int) for size in val):
+        return "x".join(map(str, val))
+    text = re.sub(r"<function (\S+) at 0x\w+>", r"\1", repr(val))
+    return None if " at 0x" in text or "\n" in text or len(text) > LONGEST_ID else text
 
 
 def usable(name: str, config: pytest.Config) -> Backend:

@@ -21,7 +21,7 @@ from nplenet.models import LeNet5
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--dataset", "digits", "--limit", "100", "--batch-size", "16", "--checkpoint-every", "0"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": "/nowhere"}
+ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,6 @@ from nplenet.__main__ import main
 from nplenet.backend import Array, Backend
 from nplenet.data import read_idx, write_idx
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -87,9 +85,7 @@ def test_without_cupy_the_exit_status_is_1_and_the_line_to_type_is_there() -> No
         "import sys; sys.modules['cupy'] = None\n"  # as if it were not installed
         "from nplenet.__main__ import main; sys.exit(main(['doctor', '--backend', 'cupy']))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
     assert "CuPy, which is not installed" in done.stdout
     assert "pip install 'nplenet[cuda12]'" in done.stdout

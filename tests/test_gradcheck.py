@@ -324,7 +324,7 @@ def test_only_the_wrong_tensor_is_blamed() -> None:
 # ------------------------------------------------------------------------------ kinks
 
 
-@pytest.mark.parametrize("layer", [ReLU(), LeakyReLU()], ids=repr)
+@pytest.mark.parametrize("layer", [ReLU(), LeakyReLU()])
 @pytest.mark.parametrize("distance", [0.0, 1e-9, -3e-7, 6e-7, 9.9e-7])
 def test_an_element_on_or_near_a_kink_is_left_out_and_counted(
     layer: Layer, distance: float

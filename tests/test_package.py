@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import venv
@@ -11,13 +12,20 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# The wheel is imported here, not the checkout.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 pytest.importorskip("build", reason="building the wheel needs `pip install build`")
 
 
 def run(*command: object, cwd: Path) -> str:
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=300
+        [str(part) for part in command],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

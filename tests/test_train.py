@@ -183,7 +183,7 @@ def test_used_up_memory_is_named_with_the_batch_size(
 
 
 # MNIST is nowhere in these runs, so that they do the same on every machine.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": "/nowhere"}
+ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
 ENVIRONMENT.pop("NPLENET_DATA", None)
 
 

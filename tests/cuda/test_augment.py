@@ -53,7 +53,7 @@ def both(
 
 @pytest.mark.parametrize("fill", [0, 77, 255])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_images_equal_numpy_bit_for_bit(
     cuda: Backend, shape: tuple[int, int, int, int], dtype: type, fill: int
 ) -> None:
@@ -98,7 +98,6 @@ def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> 
     "transform",
     [seed_pipeline(), ToFloat(), Compose([RandomRotation(90, fill=9), ToFloat(np.float64)]),
      Compose([RandomInvert(0.3), ToFloat()])],
-    ids=repr,
 )  # fmt: skip
 def test_an_epoch_on_the_device_equals_the_host_pipeline_batch_by_batch(
     cuda: Backend, transform: Any, channels: int

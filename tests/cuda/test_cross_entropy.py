@@ -20,7 +20,7 @@ def batch(n: int, k: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndar
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_loss_gradient_and_hits_equal_numpy(
     cuda: Backend, shape: tuple[int, int], dtype: type, tolerance: float, smoothing: float
 ) -> None:

@@ -15,7 +15,7 @@ SHAPES = [(64, 120), (13, 2, 3, 5), (2047,), (2048,), (2049,), (8 * 70001 + 1,)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_mask_equal_numpy_bit_for_bit(
     cuda: Backend, shape: tuple[int, ...], dtype: type
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -298,7 +297,6 @@ def test_the_example_trains_on_the_device(cuda: Backend) -> None:
         [sys.executable, "-c", f"import sys; sys.argv = sys.argv[1:]; {code}", script, *options],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         timeout=240,
     )
     assert done.returncode == 0, done.stderr

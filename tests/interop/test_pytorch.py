@@ -351,7 +351,7 @@ def touch(name: str) -> Evil:
 CODE = {
     "os.system": (touch("executed"), r"asks for 'posix\.system'"),
     "builtins.eval": (Evil(eval, "open('executed', 'w')"), r"asks for '__builtin__\.eval'"),
-    "builtins.open": (Evil(open, "executed", "w"), r"asks for 'io\.open'"),
+    "builtins.open": (Evil(open, "executed", "w"), r"asks for '_?io\.open'"),
     "among tensors": ({"weight": {"nested": [touch("executed")]}}, r"asks for 'posix\.system'"),
     "nested calls": (Evil(Evil, touch("executed")), r"asks for .*Evil"),
     "a whole model": (LeNet5(), r"asks for 'nplenet\.models\.LeNet5.*save model\.state_dict\(\)"),

@@ -22,7 +22,6 @@ BESIDE = Path(sys.executable).with_name("mpiexec")
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
 ENVIRONMENT = {
     **os.environ,
-    "PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE.parents[1]))),
     "XDG_CACHE_HOME": "/nowhere",
     # For Open MPI, which else refuses to run as root and on fewer cores than ranks.
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
