@@ -268,7 +268,7 @@ def check_loss(
 def check_case(
     case: Case, *, backend: str = "numpy", tolerance: float = TOLERANCE, seed: int = 0
 ) -> Report:
-    """Check a case of the table of operations; the parameters are those of ``check_layer``."""
+    """Check one case of ``nplenet.cases``; parameters as in ``check_layer``."""
     subject, x = case.build(seed, backend=backend), case.input(seed, backend=backend)
     if isinstance(subject, Layer):
         return check_layer(subject, x, tolerance=tolerance, seed=seed)

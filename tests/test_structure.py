@@ -46,7 +46,7 @@ PARTS: dict[str, str] = {
     "architecture": "layers",
     "compiled": "backend checks data files group layers losses machine optim window",
     "doctor": "backend data layers version",
-    "interop": "backend checks data files layers version window",
+    "interop": "architecture backend checks data files layers version window",
     "models": "layers seeds",
     "recipe": "augment layers optim schedules",
     "recognize": "augment data layers losses",
@@ -69,7 +69,7 @@ PARTS: dict[str, str] = {
         "interop losses machine models mpi page recipe recognize report seeds "
         "train "
     ),
-    "__main__": "backend commands",
+    "__main__": "architecture backend commands",
 }
 
 # The same within each folder.
@@ -100,6 +100,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "",
         "doctor": "",
         "gradcheck": "",
+        "layers": "",
         "report": "",
         "train": "",
         "draw": "__init__",
