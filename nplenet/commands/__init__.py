@@ -1,7 +1,7 @@
-"""The commands of ``python -m nplenet``: one per module.
+"""The commands of ``python -m nplenet``: one a module.
 
-The first docstring line of a module is the command's help; ``add_options(parser)`` adds its options
-and ``run(options)`` runs it and returns the exit status: 0 done, 1 done with a bad result.
+A module's first docstring line is its help; ``add_options(parser)`` adds its options and
+``run(options)`` does it and returns the exit status: 0 done, 1 done with a bad result.
 """
 
 from __future__ import annotations

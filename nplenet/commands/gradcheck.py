@@ -14,23 +14,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="a layer, loss or model such as conv2d, or a case: conv2d/stride (default: all)",
+        help="an operation such as lenet5 or conv2d, or a case: conv2d/stride (default: all)",
     )
-    parser.add_argument(
-        "--backend", choices=("numpy", "cupy"), default="numpy", help="default: numpy"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="random seed for weights, inputs and directions (default 0)",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=1e-6,
-        help="largest relative error that passes (default 1e-6)",
-    )
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and directions")
+    parser.add_argument("--tolerance", type=float, default=1e-6, help="on the relative error")
 
 
 def run(options: argparse.Namespace) -> int:
