@@ -182,7 +182,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "network run",
     },
     "report": {
-        "__init__": "",
+        "html": "",
+        "sections": "html",
+        "__init__": "sections",
     },
     "train": {
         "evaluation": "",
