@@ -9,15 +9,26 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from .architecture import UnsupportedLayerError
 from .backend import BackendError
 from .commands import COMMANDS
+
+# Errors of the user or the machine: one line says it. Any other error is a bug and is not caught.
+EXPECTED_ERRORS = (
+    BackendError,
+    ImportError,
+    MemoryError,
+    OSError,
+    UnsupportedLayerError,
+    ValueError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command given by ``arguments`` (default: the process's) and return its exit status.
 
-    0: done; 1: done, with a bad result; 2: what was asked for can't be done, and why is said in
-    one line; 128 and the number of a signal: ended by that.
+    0: done; 1: done, with a bad result; 2: not possible, for the reason printed in one line;
+    128 + N: ended by signal N.
     """
     parser = argparse.ArgumentParser(
         prog="nplenet",
@@ -39,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = say  # one line, as for errors, and no line of source
         try:
             return int(options.run(options))
-        except (BackendError, ImportError, MemoryError, OSError, ValueError) as error:
+        except EXPECTED_ERRORS as error:
             say(error)
             return 2
 

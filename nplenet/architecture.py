@@ -1,13 +1,14 @@
-"""What a model is made of, as plain values, and a model made from them.
+"""Describe a model in plain values, and build a model from such a description.
 
 A description is a dict ready for JSON: ``{"type": "Dense", "in_features": 400, ...}`` for a layer
 of the library, ``{"type": "Sequential", "layers": {"0": {...}, "1": {...}}}`` for a chain. It holds
-no weights and no code, so a file that carries one can be read without trust.
+neither weights nor code, so a description from an untrusted file is safe to read.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,10 @@ from . import layers
 from .layers import Layer, Sequential
 from .layers.sequential import is_chain
 
-MOST_NESTED = 32
-NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves tell
+MAX_NESTED_CHAINS = 32
+MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it would take 256 KiB
+NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves determine these
+NOT_MULTIPLIED = {"stride", "padding", "dilation", "groups"}  # enlarge no tensor of a layer
 
 TYPES: dict[str, type[Layer]] = {
     name: kind
@@ -28,13 +31,23 @@ TYPES: dict[str, type[Layer]] = {
 }
 
 
+class UnsupportedLayerError(TypeError):
+    """A model holds a layer that a file format or page has no form for; the message says where."""
+
+
+def unsupported(layer: Layer, path: str, why: str) -> UnsupportedLayerError:
+    """Return the error for a layer at ``path`` (empty for the model itself)."""
+    place = path.rstrip(".") or "at the top"
+    return UnsupportedLayerError(f"layer {place} is a {type(layer).__name__}, {why}")
+
+
 def describe(model: Layer, path: str = "") -> dict[str, Any]:
     """Return the description of a model of the library's layers, chained by ``Sequential``.
 
     Raises
     ------
-    TypeError
-        Naming the layer that is not the library's, and its path.
+    UnsupportedLayerError
+        A TypeError, for a layer that is not the library's; it names the layer and its path.
     """
     if is_chain(model):
         children = {
@@ -43,9 +56,10 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
         return {"type": "Sequential", "layers": children}
     name = type(model).__name__
     if TYPES.get(name) is not type(model):
-        raise TypeError(
-            f"layer {path.rstrip('.') or 'at the top'} is a {name}, which is not one of the "
-            "library's: only its weights can be saved, with state_dict()"
+        raise unsupported(
+            model,
+            path,
+            "which is not one of the library's: only its weights can be saved, with state_dict()",
         )
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments().items()}
     return {"type": name, **plain}
@@ -57,14 +71,14 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
     Parameters
     ----------
     description : dict
-        As ``describe`` returned it; it is checked, so it may come from any file.
+        A result of ``describe``. It is checked, so it may come from any file.
     weights : mapping of str to array
-        Its ``state_dict``. No layer is made larger than the weights that are there for it.
+        The ``state_dict`` of the model. No layer is made larger than its weights in there.
 
     Raises
     ------
     ValueError
-        Naming what in the description is wrong, or does not fit the weights.
+        When the description is wrong or does not fit the weights; it names the layer.
     """
     model = _build(description, weights, "")
     dtypes = {a.dtype for a in weights.values() if a.dtype.kind == "f"}
@@ -77,15 +91,15 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
 def _build(description: Any, weights: Mapping[str, np.ndarray], path: str) -> Layer:
     where = path.rstrip(".") or "the model"
     if not isinstance(description, dict) or not isinstance(description.get("type"), str):
-        raise ValueError(f"the description of {where} is not that of a layer")
+        raise ValueError(f"the description of {where} does not describe a layer")
     arguments = dict(description)
     kind = arguments.pop("type")
-    if path.count(".") > MOST_NESTED:
-        raise ValueError(f"the description nests more than {MOST_NESTED} chains")
+    if path.count(".") > MAX_NESTED_CHAINS:
+        raise ValueError(f"the description nests more than {MAX_NESTED_CHAINS} chains")
     if kind == "Sequential":
         children = arguments.pop("layers", None)
         if arguments or not isinstance(children, dict):
-            raise ValueError(f"the description of {where} is not that of a Sequential")
+            raise ValueError(f"the description of {where} does not describe a Sequential")
         return _chain({name: _build(c, weights, f"{path}{name}.") for name, c in children.items()})
     if kind not in TYPES:
         raise ValueError(f"{where} is of the unknown type {kind!r}")
@@ -110,18 +124,19 @@ def _chain(children: dict[str, Layer]) -> Sequential:
 def _check_size(
     kind: str, arguments: dict[str, Any], weights: Mapping[str, np.ndarray], path: str
 ) -> None:
-    """Refuse a layer whose weight has not the shape that its arguments say."""
-    if kind == "Conv2d":
-        shape = [arguments.get("out_channels"), arguments.get("in_channels")]
-        size = arguments.get("kernel_size")
-        shape += size if isinstance(size, list) else [size, size]
-    elif kind == "Dense":
-        shape = [arguments.get("out_features"), arguments.get("in_features")]
-    elif kind in ("BatchNorm1d", "BatchNorm2d"):
-        shape = [arguments.get("num_features")]
-    else:
-        return
-    found = weights.get(f"{path}weight")
-    if found is None or list(found.shape) != shape:
-        got = "none" if found is None else found.shape
-        raise ValueError(f"{path}weight should have the shape {tuple(shape)}, there is {got}")
+    """Refuse a layer that would be larger than its weights, before it takes any memory.
+
+    The largest tensor of a layer has at most as many numbers as the product of its sizes: of all
+    its integer arguments except ``NOT_MULTIPLIED``. A ``kernel_size`` of one integer counts twice.
+    """
+    numbers = 1
+    for name, value in arguments.items():
+        sizes = value if isinstance(value, list) else [value] * (2 if name == "kernel_size" else 1)
+        if name not in NOT_MULTIPLIED:
+            numbers *= math.prod(max(n, 1) for n in sizes if type(n) is int)
+    own = [a.size for key, a in weights.items() if key.rpartition(".")[0] == path.rstrip(".")]
+    if numbers > max(own, default=0) and numbers > MAX_NUMBERS_WITHOUT_WEIGHTS:
+        raise ValueError(
+            f"{path.rstrip('.') or 'the model'}: the sizes of this {kind} multiply to {numbers}, "
+            f"but its largest weight has {max(own, default=0)} numbers"
+        )

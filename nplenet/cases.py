@@ -1,7 +1,12 @@
-"""The one table of operations: every layer and loss, each with the cases it is tried on.
+"""The one table: one row per layer, loss or model, with its cases and its rungs.
 
-Gradient checks, tests and benchmarks iterate over ``OPERATIONS``; a layer without a case here fails
-the test-suite. The inputs are small, because a finite difference costs a forward for each number.
+Gradient checks, tests and benchmarks iterate over ``ROWS``; a layer without a row fails the
+test-suite. A case's input is small, because a finite difference costs one forward per number.
+
+A rung is another form of the same mathematics, such as a CUDA kernel or an ONNX operator. Its code
+lies where it is used, above this module; the row names the rungs, and a test compares the rows with
+that code. A rung that a row does not name is missing on purpose: ``WITHOUT`` says what happens
+instead. ``python -m nplenet layers`` prints the rows.
 """
 
 from __future__ import annotations
@@ -32,10 +37,32 @@ from .layers import (
 from .losses import CrossEntropyLoss
 from .models import LeNet5
 
+RUNGS: dict[str, str] = {
+    "textbook": "forward and backward written out, on NumPy and CuPy",
+    "kernel": "hand-written CUDA kernels for its primitives",
+    "cpu": "a form in lanes for the compiled step on the CPU",
+    "cuda": "device code for the compiled step on a GPU",
+    "onnx": "operators for the export to ONNX",
+    "page": "computed and explained on the page of `nplenet draw`",
+    "golden": "compared with values of PyTorch",
+    "docs": "described in the reference",
+}
+"""What each rung is. Every row has the rungs that are not in ``WITHOUT``."""
+
+WITHOUT: dict[str, str] = {
+    "kernel": "on a GPU the primitives run as array operations of CuPy",
+    "cpu": "compile() returns a step of textbook layers, and describe() of the step says why",
+    "cuda": "on a GPU the textbook layers run",
+    "onnx": "the export refuses a model with such a layer, in a sentence that names the layer",
+    "page": "`nplenet draw` refuses a model with such a layer, in a sentence that names the layer",
+    "golden": "only the gradient check proves it",
+}
+"""What happens for a row without the rung."""
+
 
 @dataclass(frozen=True)
 class Case:
-    """An operation with one set of arguments, and the input to try it on.
+    """A layer or loss with one set of arguments, and the input to try it on.
 
     Attributes
     ----------
@@ -44,7 +71,7 @@ class Case:
     make : callable
         Takes a random generator for weights or masks, returns a new layer or loss.
     input_shape : tuple of int
-        Of ``x``, batch axis first; of ``logits`` for a loss.
+        Shape of ``x``, batch axis first; of ``logits`` for a loss.
     """
 
     name: str
@@ -54,10 +81,10 @@ class Case:
     def build(
         self, seed: int = 0, dtype: npt.DTypeLike = np.float64, backend: str = "numpy"
     ) -> Layer | CrossEntropyLoss:
-        """Return a new layer or loss; the same seed gives the same one.
+        """Return a new layer or loss; equal seeds give equal ones.
 
-        Parameters and running statistics get random values: a weight of 1, a bias of 0 or a mean of
-        0, with which batch norm begins, would hide a term that is missing.
+        Parameters and running statistics get random values: the initial weight of 1, bias of 0 and
+        mean of 0 of a batch norm would hide a missing term.
         """
         rng = np.random.default_rng(seed)
         made = self.make(rng)
@@ -85,41 +112,50 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Operation:
-    """A layer, loss or model class, and its cases.
+class Row:
+    """A layer, loss or model class, its cases and its rungs.
 
     Attributes
     ----------
     name : str
-        How commands call it, such as ``conv2d``.
+        The name that commands use, such as ``conv2d``.
     kind : type
         The class itself.
     cases : tuple of Case
         At least one.
+    rungs : frozenset of str
+        The names in ``RUNGS`` of the forms that this class has.
     """
 
     name: str
     kind: type
     cases: tuple[Case, ...]
+    rungs: frozenset[str]
 
 
 Make = Callable[[np.random.Generator], Layer | CrossEntropyLoss]
 
 
-def _operation(
-    kind: type, input_shape: tuple[int, ...], makes: dict[str, Make | tuple[Make, tuple[int, ...]]]
-) -> Operation:
-    """Return an operation whose cases share ``input_shape``, except those that bring their own."""
+def _row(
+    kind: type,
+    input_shape: tuple[int, ...],
+    makes: dict[str, Make | tuple[Make, tuple[int, ...]]],
+    rungs: str = "",
+) -> Row:
+    """Return a row whose cases share ``input_shape``, except cases with a shape of their own."""
     name = kind.__name__.lower()
     cases = []
     for label, entry in makes.items():
         make, shape = entry if isinstance(entry, tuple) else (entry, input_shape)
         cases.append(Case(f"{name}/{label}", make, shape))
-    return Operation(name, kind, tuple(cases))
+    optional = frozenset(rungs.split())
+    if not optional <= WITHOUT.keys():
+        raise ValueError(f"{name}: unknown rungs {sorted(optional - WITHOUT.keys())}")
+    return Row(name, kind, tuple(cases), optional | (RUNGS.keys() - WITHOUT.keys()))
 
 
-OPERATIONS: tuple[Operation, ...] = (
-    _operation(
+ROWS: tuple[Row, ...] = (
+    _row(
         Conv2d,
         (2, 2, 6, 5),
         {
@@ -132,8 +168,9 @@ OPERATIONS: tuple[Operation, ...] = (
             "no-bias": lambda rng: Conv2d(2, 3, 3, bias=False, rng=rng),
             "one-pixel-out": (lambda rng: Conv2d(3, 2, 4, rng=rng), (2, 3, 4, 4)),
         },
+        "kernel cpu onnx page golden",
     ),
-    _operation(
+    _row(
         BatchNorm2d,
         (3, 2, 4, 3),
         {
@@ -141,8 +178,9 @@ OPERATIONS: tuple[Operation, ...] = (
             "eval": lambda rng: BatchNorm2d(2).eval(),
             "average": lambda rng: BatchNorm2d(2, momentum=None),
         },
+        "kernel cpu onnx page golden",
     ),
-    _operation(
+    _row(
         BatchNorm1d,
         (6, 3),
         {
@@ -150,8 +188,9 @@ OPERATIONS: tuple[Operation, ...] = (
             "eval": lambda rng: BatchNorm1d(3).eval(),
             "sequence": (lambda rng: BatchNorm1d(3), (3, 3, 4)),
         },
+        "kernel cpu onnx page golden",
     ),
-    _operation(
+    _row(
         AvgPool2d,
         (2, 2, 6, 7),
         {
@@ -168,8 +207,9 @@ OPERATIONS: tuple[Operation, ...] = (
                 (2, 3), stride=(1, 2), padding=(0, 1), ceil_mode=True, count_include_pad=False
             ),
         },
+        "kernel cpu onnx page golden",
     ),
-    _operation(
+    _row(
         MaxPool2d,
         (2, 2, 6, 7),
         {
@@ -183,8 +223,9 @@ OPERATIONS: tuple[Operation, ...] = (
                 (3, 2), stride=(2, 1), padding=(1, 0), dilation=(2, 1), ceil_mode=True
             ),
         },
+        "kernel cpu onnx page golden",
     ),
-    _operation(
+    _row(
         Dense,
         (4, 5),
         {
@@ -192,9 +233,10 @@ OPERATIONS: tuple[Operation, ...] = (
             "no-bias": lambda rng: Dense(5, 3, bias=False, rng=rng),
             "one-output": lambda rng: Dense(5, 1, rng=rng),
         },
+        "kernel cpu onnx page golden",
     ),
-    _operation(Flatten, (2, 3, 2, 4), {"images": lambda rng: Flatten()}),
-    _operation(
+    _row(Flatten, (2, 3, 2, 4), {"images": lambda rng: Flatten()}, "cpu onnx page golden"),
+    _row(
         Dropout,
         (4, 3, 5),
         {
@@ -203,16 +245,18 @@ OPERATIONS: tuple[Operation, ...] = (
             "keep-all": lambda rng: Dropout(0.0, rng=rng),
             "drop-all": lambda rng: Dropout(1.0, rng=rng),
         },
+        "kernel cpu onnx page",
     ),
-    _operation(ReLU, (3, 4, 5), {"plain": lambda rng: ReLU()}),
-    _operation(
+    _row(ReLU, (3, 4, 5), {"plain": lambda rng: ReLU()}, "kernel cpu onnx page golden"),
+    _row(
         LeakyReLU,
         (3, 4, 5),
         {"default": lambda rng: LeakyReLU(), "steep": lambda rng: LeakyReLU(0.3)},
+        "kernel cpu onnx page golden",
     ),
-    _operation(Sigmoid, (3, 4, 5), {"plain": lambda rng: Sigmoid()}),
-    _operation(Tanh, (3, 4, 5), {"plain": lambda rng: Tanh()}),
-    _operation(
+    _row(Sigmoid, (3, 4, 5), {"plain": lambda rng: Sigmoid()}, "kernel cpu onnx page golden"),
+    _row(Tanh, (3, 4, 5), {"plain": lambda rng: Tanh()}, "kernel cpu onnx page golden"),
+    _row(
         Sequential,
         (3, 2, 6, 6),
         {
@@ -230,8 +274,9 @@ OPERATIONS: tuple[Operation, ...] = (
                 Flatten(), Dense(72, 5, rng=rng), BatchNorm1d(5), Sigmoid()
             ),
         },
+        "kernel cpu onnx page",
     ),
-    _operation(
+    _row(
         CrossEntropyLoss,
         (4, 5),
         {
@@ -240,8 +285,9 @@ OPERATIONS: tuple[Operation, ...] = (
             "smoothing": lambda rng: CrossEntropyLoss(label_smoothing=0.1),
             "smoothing-sum": lambda rng: CrossEntropyLoss("sum", label_smoothing=1.0),
         },
+        "kernel cpu golden",
     ),
-    _operation(
+    _row(
         LeNet5,
         (2, 1, 32, 32),
         {
@@ -253,28 +299,29 @@ OPERATIONS: tuple[Operation, ...] = (
                 (2, 3, 32, 32),
             ),
         },
+        "kernel cpu onnx page golden",
     ),
 )
 
-CASES: dict[str, Case] = {case.name: case for op in OPERATIONS for case in op.cases}
+CASES: dict[str, Case] = {case.name: case for row in ROWS for case in row.cases}
 
 
 def select(names: Sequence[str] = ()) -> list[Case]:
-    """Return the cases of the named operations, or named cases; all of them for no name.
+    """Return the cases of the named rows, or the named cases; without a name, all cases.
 
     Raises
     ------
     ValueError
-        For a name that is neither, listing the operations there are.
+        For a name that is neither, listing the names of the rows.
     """
     chosen: dict[str, Case] = {}
-    by_operation = {operation.name: operation.cases for operation in OPERATIONS}
-    for name in names or by_operation:
-        if name not in by_operation and name not in CASES:
+    rows = {row.name: row.cases for row in ROWS}
+    for name in names or rows:
+        if name not in rows and name not in CASES:
             raise ValueError(
-                f"unknown operation {name!r}, expected one of {', '.join(by_operation)} "
+                f"unknown name {name!r}, expected one of {', '.join(rows)} "
                 "or a case of one, such as conv2d/stride"
             )
-        cases = by_operation[name] if name in by_operation else (CASES[name],)
+        cases = rows[name] if name in rows else (CASES[name],)
         chosen.update({case.name: case for case in cases})
     return list(chosen.values())

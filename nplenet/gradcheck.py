@@ -1,18 +1,29 @@
 """Finite differences against every backward: ``dx`` must be the derivative of ``y``.
 
-For a random upstream gradient dy, L = sum(dy * y) is a number, and ``backward`` claims to know its
-gradient. Moving a tensor t (the input or a parameter) by a small h along a direction v shows it:
+For a random upstream gradient dy, L = sum(dy * y) is a number, and ``backward`` returns its
+gradient. Moving a tensor t (the input or a parameter) by a small h along a direction v measures it:
 
     (L(t + h v) - L(t - h v)) / 2h  =  sum(gradient * v)
 
-Small tensors are tried element by element (v has a single 1), large ones along random directions,
-which a single wrong element spoils too.
+Small tensors are checked element by element (v has a single 1), large tensors along random
+directions, each of which a single wrong element changes.
 
-Kinks. Where a ReLU or a maximum switches between t - hv and t + hv there is no derivative to
-compare with. With steps h and h/2, a smooth L has equal central differences, and its second
-differences (L(t + hv) - 2 L(t) + L(t - hv)) / h are in the ratio 2 : 1. A switch breaks the first
-rule if it lies off t and the second if it lies on t; no switch is missed that would matter. Such an
-element is left out, such a direction is drawn again.
+Error. Let a be the derivatives from backward and n those from differences. The relative error of a
+tensor, over all elements or directions, is
+
+    max|a - n| / max(max|a|, max|n|, tiny)        tiny = 1e6 * rounding
+
+so an element is measured by the tensor's largest. Differences cannot resolve less than
+rounding = 16 eps |dy * y| / h, with |.| the root of the sum of squares, eps = 2.2e-16 and in the
+factor 16 a margin of 4 over the rounding of LeNet5; so where the true gradient is zero (a bias
+before a batch norm) this much is not an error. h is 1e-6 times the tensor's largest absolute value,
+or 1e-9 if that value is below 1e-3.
+
+Kinks. Where a ReLU or a maximum switches between t - hv and t + hv, L has no derivative. With steps
+h and h/2, a smooth L has equal central differences, and its second differences
+(L(t + hv) - 2 L(t) + L(t - hv)) / h are in the ratio 2 : 1. A switch breaks the first rule if it
+lies off t and the second if it lies on t; no switch that matters is missed. An element near a kink
+is left out, a direction across one is drawn again.
 """
 
 from __future__ import annotations
@@ -35,10 +46,10 @@ Floats = npt.NDArray[np.float64]
 
 TOLERANCE = 1e-6
 STEP = 1e-6  # of a tensor whose largest value is 1; rounding then costs 1e-10, curvature 1e-12
-SMALL_TENSOR = 256  # up to this size every element is tried
+MAX_SIZE_FOR_ELEMENTS = 256  # of a tensor that is checked element by element
 DIRECTIONS = 8
-MOST_DRAWS = 3 * DIRECTIONS
-LEAST_COMPARED = 0.9  # a check that leaves out more (and more than one) proves too little
+MAX_DRAWS = 3 * DIRECTIONS
+MIN_COMPARED = 0.9  # a check that leaves out more (and more than one) proves too little
 
 ROW = "{:<22} {:<8} {:>14} {:>5}  {:>14}  {}"
 HEADER = ROW.format("layer", "tensor", "compared", "kinks", "relative error", "verdict")
@@ -46,22 +57,21 @@ HEADER = ROW.format("layer", "tensor", "compared", "kinks", "relative error", "v
 
 @dataclass(frozen=True)
 class TensorCheck:
-    """What was found for one tensor.
+    """The result for one tensor.
 
     Attributes
     ----------
     layer, tensor : str
         Path and class of the layer; ``x`` or the name of a parameter.
     max_relative_error : float
-        See ``check_layer``; NaN where a gradient or an output is not finite.
+        As defined above; NaN if a gradient or an output is not finite.
     compared, wanted, kinks : int
-        How many derivatives were compared, how many should have been, how many were left out or
-        drawn again because a kink was near.
+        Number of derivatives compared, to compare, and left out or drawn again because of a kink.
     unit : str
         ``elements`` or ``directions``.
     tolerance : float
     fault : str
-        What else is wrong, such as a gradient of the wrong shape; empty if nothing is.
+        Another error, such as a gradient of the wrong shape; empty without one.
     """
 
     layer: str
@@ -76,13 +86,13 @@ class TensorCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether the error is within the tolerance (NaN is not) and enough was compared."""
+        """Whether enough was compared and the error is within the tolerance (NaN is not)."""
         return not self.fault and self.enough and self.max_relative_error <= self.tolerance
 
     @property
     def enough(self) -> bool:
-        """Whether nine tenths of the derivatives, or all but one, could be compared."""
-        return 0 < self.compared >= min(LEAST_COMPARED * self.wanted, self.wanted - 1)
+        """Whether nine tenths of the derivatives, or all but one, were compared."""
+        return 0 < self.compared >= min(MIN_COMPARED * self.wanted, self.wanted - 1)
 
     @property
     def verdict(self) -> str:
@@ -93,13 +103,13 @@ class TensorCheck:
             return f"FAIL: {self.fault}"
         if not self.enough:
             return (
-                f"FAIL: only {self.compared} of {self.wanted} clear of kinks; move x off them "
+                f"FAIL: only {self.compared} of {self.wanted} clear of kinks; move x off the kinks "
                 "(or does forward round to float32?)"
             )
         return "FAIL"
 
     def __str__(self) -> str:
-        """Return a row of the table that ``HEADER`` begins."""
+        """Return one row of the table under ``HEADER``."""
         compared = f"{self.compared} {self.unit}"
         return ROW.format(
             self.layer,
@@ -113,13 +123,13 @@ class TensorCheck:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a gradient check: one ``TensorCheck`` a tensor. ``str`` gives a table."""
+    """The result of a gradient check: one ``TensorCheck`` per tensor. ``str`` gives a table."""
 
     checks: tuple[TensorCheck, ...]
 
     @property
     def max_relative_error(self) -> float:
-        """The worst of all tensors; NaN if one is NaN."""
+        """The largest error of all tensors; NaN if one is NaN."""
         return float(np.max([check.max_relative_error for check in self.checks]))
 
     @property
@@ -136,32 +146,23 @@ def check_layer(
 ) -> Report:
     """Compare ``layer.backward`` with finite differences of ``layer.forward``.
 
-    Everything happens in float64 on a copy: the layer, its gradients, running statistics and random
-    generators stay as they are. Generators are wound back before each forward, so that dropout
-    keeps its mask. Training or evaluation mode is the layer's own.
+    The check runs in float64 on a copy: the layer, its gradients, running statistics and random
+    generators are not changed. Before each forward the generators are reset, so that dropout draws
+    the same mask. The mode, training or evaluation, is the layer's own.
 
-    The relative error of a tensor, with its derivatives a from backward and n from differences, is
-
-        max|a - n| / max(max|a|, max|n|, tiny)        tiny = 1e6 * rounding
-
-    over all elements or directions tried: an element is measured by the tensor's largest.
-    Differences cannot resolve less than rounding = 16 eps |dy * y| / h, with |.| the root of the
-    sum of squares, eps = 2.2e-16 and in the factor 16 a margin of 4 over what LeNet5 shows; so
-    where the true gradient is zero (a bias before a batch norm) this much is no error. h is 1e-6
-    times the tensor's largest absolute value, or 1e-9 if that is below 1e-3.
-
-    Beyond that, a second forward and backward must give the same ``dx`` and twice the parameters'
-    gradients, because those accumulate.
+    A second forward and backward must return the same ``dx`` and twice the gradients of the
+    parameters, because gradients of parameters accumulate.
 
     Parameters
     ----------
     layer : Layer
-        Of either backend, or a whole network.
+        On any backend; may be a whole network.
     x : array of float32 or float64
         An input of the layer, on any backend.
     tolerance : float
+        The largest relative error that passes.
     seed : int or None
-        Of the upstream gradient and the directions.
+        Random seed for the upstream gradient and the directions.
 
     Returns
     -------
@@ -170,64 +171,27 @@ def check_layer(
     Raises
     ------
     TypeError
-        When ``layer`` is not a layer, or ``x`` not an array of floats.
+        When ``layer`` is not a layer, or ``x`` is not an array of floats.
     ValueError
         When ``x`` is empty, forward changes it, or two forwards on the same input differ.
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"check_layer: got {layer!r}, expected a layer (not its class)")
-    twin = _float64_copy(layer)
-    x = _float64_array(x, twin.backend, "check_layer: x")
-    before = np.array(twin.backend.to_numpy(x))
-    rewind = _rewinder(twin)
+    twin = _Twin(layer, x)
     rng = np.random.default_rng(seed)
-
-    def forward() -> Floats:
-        rewind()
-        return np.array(twin.backend.to_numpy(twin.forward(x)))  # a copy: y may be a view of x
-
-    y = forward()
-    if not np.array_equal(twin.backend.to_numpy(x), before, equal_nan=True):
-        raise ValueError(f"check_layer: the forward of {type(layer).__name__} changes its input")
-    if not np.array_equal(y, forward(), equal_nan=True):
-        raise ValueError(
-            f"check_layer: two forwards of {type(layer).__name__} on one input differ; "
-            "keep its randomness in a numpy.random.Generator attribute"
-        )
-    dy = rng.standard_normal(y.shape)
-
-    def backward() -> dict[str, Floats]:
-        """Return copies of dx and all accumulated gradients."""
-        forward()
-        dx = twin.backward(twin.backend.asarray(dy))
-        gradients = {p.name: np.array(twin.backend.to_numpy(p.grad)) for p in twin.parameters()}
-        return {
-            "x": np.empty(0) if dx is None else np.array(twin.backend.to_numpy(dx)),
-            **gradients,
-        }
-
-    twin.zero_grad()
-    first, second = backward(), backward()
+    dy = rng.standard_normal(twin.checked_forward().shape)
+    twin.layer.zero_grad()
+    first, second = twin.backward(dy), twin.backward(dy)
     largest = max(float(np.abs(np.nan_to_num(g)).max(initial=0)) for g in first.values())
-    kinds = {path: type(module).__name__ for path, module in twin.modules()}
-    tensors = {"x": x, **{p.name: p.data for p in twin.parameters()}}
+    classes = {path: type(module).__name__ for path, module in twin.layer.modules()}
     checks = []
-    for name, tensor in tensors.items():
+    for name, tensor in twin.tensors().items():
         path, _, short = name.rpartition(".")
-        kind = kinds[f"{path}." if path else ""]
-        checks.append(
-            _check_tensor(
-                f"{path} {kind}".strip(),
-                short,
-                first[name],
-                _Differences(forward, tensor, twin.backend, dy),
-                tolerance,
-                rng,
-                _repetition_fault(
-                    first[name], second[name], 1 if name == "x" else 2, 1e-9 * largest
-                ),
-            )
-        )
+        factor = 1 if name == "x" else 2
+        fault = _repetition_fault(first[name], second[name], factor, 1e-9 * largest)
+        differences = _Differences(twin.forward, tensor, twin.backend, dy)
+        label = f"{path} {classes[f'{path}.' if path else '']}".strip()
+        checks.append(_check_tensor(label, short, first[name], differences, tolerance, rng, fault))
     return Report(tuple(checks))
 
 
@@ -244,12 +208,13 @@ def check_loss(
     Parameters
     ----------
     loss : CrossEntropyLoss
-        Or any object with ``forward(logits, targets)`` and ``backward()``. A copy is used.
+        Or any object with ``forward(logits, targets)`` and ``backward()``. A copy is checked.
     logits : array of float32 or float64 (N, K)
     targets : integer array (N,), on the backend of ``logits``
     tolerance : float
+        The largest relative error that passes.
     seed : int or None
-        Of the directions that are tried where ``logits`` is large.
+        Random seed for the directions of large ``logits``.
     """
     twin, backend = copy.deepcopy(loss), backend_of(logits)
     logits = _float64_array(logits, backend, "check_loss: logits")
@@ -268,11 +233,62 @@ def check_loss(
 def check_case(
     case: Case, *, backend: str = "numpy", tolerance: float = TOLERANCE, seed: int = 0
 ) -> Report:
-    """Check a case of the table of operations; the parameters are those of ``check_layer``."""
+    """Check one case of ``nplenet.cases``; parameters as in ``check_layer``."""
     subject, x = case.build(seed, backend=backend), case.input(seed, backend=backend)
     if isinstance(subject, Layer):
         return check_layer(subject, x, tolerance=tolerance, seed=seed)
     return check_loss(subject, x, case.targets(seed, backend), tolerance=tolerance, seed=seed)
+
+
+class _Twin:
+    """A copy of a layer in float64 that computes every gradient, and a copy of its input."""
+
+    def __init__(self, layer: Layer, x: Array) -> None:
+        backends = {id(module.backend): module.backend for _, module in layer.modules()}
+        # A backend itself is never copied.
+        self.layer: Any = copy.deepcopy(layer, backends).astype(np.float64)
+        self.backend: Backend = self.layer.backend
+        self.x = _float64_array(x, self.backend, "check_layer: x")
+        self._generators = []
+        for _, module in self.layer.modules():
+            module.input_gradient = True
+            for value in vars(module).values():
+                if isinstance(value, np.random.Generator):
+                    self._generators.append((value.bit_generator, value.bit_generator.state))
+
+    def tensors(self) -> dict[str, Array]:
+        """Return the input and the parameters by name."""
+        return {"x": self.x, **{p.name: p.data for p in self.layer.parameters()}}
+
+    def forward(self) -> Floats:
+        """Return a copy of the output; the random generators start from their first state."""
+        for bit_generator, state in self._generators:
+            bit_generator.state = state
+        return np.array(self.backend.to_numpy(self.layer.forward(self.x)))  # y may be a view of x
+
+    def checked_forward(self) -> Floats:
+        """Return the output, once two forwards agree and neither has changed the input."""
+        name = type(self.layer).__name__
+        before = np.array(self.backend.to_numpy(self.x))
+        y = self.forward()
+        if not np.array_equal(self.backend.to_numpy(self.x), before, equal_nan=True):
+            raise ValueError(f"check_layer: the forward of {name} changes its input")
+        if not np.array_equal(y, self.forward(), equal_nan=True):
+            raise ValueError(
+                f"check_layer: two forwards of {name} on one input differ; "
+                "keep its randomness in a numpy.random.Generator attribute"
+            )
+        return y
+
+    def backward(self, dy: Floats) -> dict[str, Floats]:
+        """Return copies of dx and of the accumulated gradients, after one more forward."""
+        self.forward()
+        dx = self.layer.backward(self.backend.asarray(dy))
+        arrays = {"x": dx, **{p.name: p.grad for p in self.layer.parameters()}}
+        return {
+            name: np.empty(0) if array is None else np.array(self.backend.to_numpy(array))
+            for name, array in arrays.items()
+        }
 
 
 def _check_tensor(
@@ -284,21 +300,21 @@ def _check_tensor(
     rng: np.random.Generator,
     fault: str = "",
 ) -> TensorCheck:
-    """Return the row of one tensor; a gradient of the wrong shape is not compared at all."""
-    unit = "elements" if differences.tensor.size <= SMALL_TENSOR else "directions"
+    """Return the result for one tensor; a gradient of the wrong shape is not compared."""
+    unit = "elements" if differences.tensor.size <= MAX_SIZE_FOR_ELEMENTS else "directions"
     if gradient.shape != differences.tensor.shape:
         fault = f"gradient of shape {gradient.shape} for {differences.tensor.shape}"
         if tensor == "x" and gradient.shape == (0,):
             fault += ": backward returned None, not dx"
         return TensorCheck(layer, tensor, np.nan, 0, 0, 0, unit, tolerance, fault)
-    with np.errstate(invalid="ignore", over="ignore"):  # inf and NaN are findings, not warnings
+    with np.errstate(invalid="ignore", over="ignore"):  # inf and NaN are results, not warnings
         found = differences.check(gradient, tolerance, rng)
     return TensorCheck(layer, tensor, *found, unit, tolerance, fault)
 
 
 @dataclass(frozen=True)
 class _Differences:
-    """Difference quotients of L = sum(dy * forward()) when ``tensor`` is moved, in place."""
+    """Difference quotients of L = sum(dy * forward()) for steps of ``tensor``, made in place."""
 
     forward: Callable[[], Floats]
     tensor: Array
@@ -308,12 +324,12 @@ class _Differences:
     def check(
         self, gradient: Floats, tolerance: float, rng: np.random.Generator
     ) -> tuple[float, int, int, int]:
-        """Return the relative error, and how many were compared, wanted and near a kink."""
+        """Return the relative error, and the numbers compared, wanted and near a kink."""
         start = np.array(self.backend.to_numpy(self.tensor))
         y = self.forward()
         h = STEP * max(float(np.abs(start).max()), 1e-3)
         rounding = 16 * np.finfo(np.float64).eps * float(np.linalg.norm(self.dy * y)) / h
-        wanted = start.size if start.size <= SMALL_TENSOR else DIRECTIONS
+        wanted = start.size if start.size <= MAX_SIZE_FOR_ELEMENTS else DIRECTIONS
         tiny = 1e6 * rounding + np.finfo(np.float64).tiny
         analytic, numeric, breaks = np.empty((3, 0))
         clear = np.empty(0, bool)
@@ -335,7 +351,7 @@ class _Differences:
         return float(error), int(clear.sum()), wanted, int((~clear).sum())
 
     def _along(self, v: Floats, start: Floats, y: Floats, h: float) -> tuple[float, float]:
-        """Return the central difference along ``v``, and by how much L fails to be smooth there."""
+        """Return the central difference along ``v``, and how far L is from smooth there."""
 
         def change(step: float) -> float:
             self.tensor[...] = self.backend.asarray(start + step * v)
@@ -350,25 +366,16 @@ class _Differences:
 
 
 def _directions(shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[Floats]:
-    """Yield one direction for each element of a small tensor, random ones for a large tensor."""
+    """Yield one direction per element of a small tensor, random directions for a large tensor."""
     size = math.prod(shape)
-    if size > SMALL_TENSOR:
-        for _ in range(MOST_DRAWS):
+    if size > MAX_SIZE_FOR_ELEMENTS:
+        for _ in range(MAX_DRAWS):
             yield rng.standard_normal(shape)
         return
     for i in range(size):
         v = np.zeros(size)
         v[i] = 1.0
         yield v.reshape(shape)
-
-
-def _float64_copy(layer: Layer) -> Any:
-    """Return a copy of ``layer`` in float64, on the same backend, that computes every gradient."""
-    backends = {id(module.backend): module.backend for _, module in layer.modules()}
-    twin = copy.deepcopy(layer, backends).astype(np.float64)  # a backend itself is never copied
-    for _, module in twin.modules():
-        module.input_gradient = True
-    return twin
 
 
 def _float64_array(x: Array, backend: Backend, name: str) -> Array:
@@ -381,26 +388,10 @@ def _float64_array(x: Array, backend: Backend, name: str) -> Array:
     return backend.asarray(x, dtype=np.float64).copy()
 
 
-def _rewinder(layer: Layer) -> Callable[[], None]:
-    """Return a function that winds the generators of ``layer`` back to where they are now."""
-    values = [value for _, module in layer.modules() for value in vars(module).values()]
-    states = [
-        (value.bit_generator, value.bit_generator.state)
-        for value in values
-        if isinstance(value, np.random.Generator)
-    ]
-
-    def rewind() -> None:
-        for bit_generator, state in states:
-            bit_generator.state = state
-
-    return rewind
-
-
 def _repetition_fault(first: Floats, second: Floats, factor: int, rounding: float) -> str:
     """Say what is wrong if a second backward did not give ``factor`` times the first gradient."""
     if first.shape != second.shape or not np.isfinite(first).all():
-        return ""  # the comparison with differences says so
+        return ""  # the comparison with differences reports it
     if np.abs(second - factor * first).max(initial=0) <= rounding:
         return ""
     return "a second backward gives another dx" if factor == 1 else "does not accumulate"

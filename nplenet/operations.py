@@ -6,9 +6,9 @@ __getattr__ = moved(
     __name__,
     {
         "CASES": "nplenet.cases.CASES",
-        "OPERATIONS": "nplenet.cases.OPERATIONS",
+        "OPERATIONS": "nplenet.cases.ROWS",
         "Case": "nplenet.cases.Case",
-        "Operation": "nplenet.cases.Operation",
+        "Operation": "nplenet.cases.Row",
         "select": "nplenet.cases.select",
     },
 )

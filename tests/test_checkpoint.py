@@ -296,11 +296,17 @@ def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path:
 @pytest.mark.parametrize(
     ("description", "words"),
     [
-        ([], "not that of a layer"),
-        ({"type": "Sequential", "layers": []}, "not that of a Sequential"),
+        ([], "does not describe a layer"),
+        ({"type": "Sequential", "layers": []}, "does not describe a Sequential"),
         ({"type": "Python"}, "unknown type 'Python'"),
         ({"type": "Layer"}, "unknown type 'Layer'"),
-        ({"type": "Dense", "in_features": 3, "out_features": 1 << 40}, "should have the shape"),
+        ({"type": "Dense", "in_features": 3, "out_features": 1 << 40}, "multiply to"),
+        (
+            {"type": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": 1 << 30},
+            "multiply",
+        ),
+        ({"type": "BatchNorm1d", "num_features": 1 << 40}, "largest weight has 6 numbers"),
+        ({"type": "Dense", "in_features": 3, "out_features": 4}, r"weight is float32 \(2, 3\)"),
         ({"type": "Dense", "in_features": 3, "out_features": 2, "code": 1}, "no argument"),
         ({"type": "Dense", "in_features": 3, "out_features": 2, "bias": False}, "unknown"),
         ({"type": "Dropout", "p": 3.0}, "between 0 and 1"),

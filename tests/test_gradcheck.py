@@ -15,7 +15,7 @@ import nplenet.layers
 import nplenet.losses
 from nplenet.__main__ import main
 from nplenet.backend import Array, Backend
-from nplenet.cases import CASES, OPERATIONS, Case, select
+from nplenet.cases import CASES, ROWS, Case, Row, select
 from nplenet.gradcheck import Report, TensorCheck, check_case, check_layer, check_loss
 from nplenet.layers import (
     AvgPool2d,
@@ -58,7 +58,7 @@ def test_backward_is_the_derivative_of_forward(case: Case, backend: Backend) -> 
 def test_every_exported_layer_has_a_case() -> None:
     exported = {getattr(nplenet.layers, name) for name in nplenet.layers.__all__}
     layers = {kind for kind in exported if issubclass(kind, Layer)} - {Layer}
-    assert layers <= {operation.kind for operation in OPERATIONS}
+    assert layers <= {row.kind for row in ROWS}
 
 
 def test_every_loss_has_a_case() -> None:
@@ -68,20 +68,20 @@ def test_every_loss_has_a_case() -> None:
         if kind.__module__ == "nplenet.losses" and hasattr(kind, "backward")
     }
     assert losses
-    assert losses <= {operation.kind for operation in OPERATIONS}
+    assert losses <= {row.kind for row in ROWS}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_an_operation_has_cases_that_build_its_class(operation: Any) -> None:
-    assert operation.cases
-    assert all(type(case.build()) is operation.kind for case in operation.cases)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_row_has_cases_that_build_its_class(row: Row) -> None:
+    assert row.cases
+    assert all(type(case.build()) is row.kind for case in row.cases)
 
 
 def test_case_names_are_unique() -> None:
-    assert len(CASES) == sum(len(operation.cases) for operation in OPERATIONS)
+    assert len(CASES) == sum(len(row.cases) for row in ROWS)
 
 
-def test_select_takes_operations_and_cases_once_each() -> None:
+def test_select_takes_rows_and_cases_once_each() -> None:
     names = [case.name for case in select(["relu", "conv2d/stride", "relu/plain"])]
     assert names == ["relu/plain", "conv2d/stride"]
 
@@ -536,7 +536,7 @@ def test_the_command_refuses_an_unknown_name_in_one_line(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert err.startswith("nplenet gradcheck: unknown operation 'conv3d', expected one of conv2d, ")
+    assert err.startswith("nplenet gradcheck: unknown name 'conv3d', expected one of conv2d, ")
 
 
 def test_a_command_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:

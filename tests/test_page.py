@@ -7,6 +7,7 @@ import io
 import re
 import webbrowser
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from PIL import Image
 from nplenet.__main__ import main
 from nplenet.architecture import describe
 from nplenet.augment import ToFloat
-from nplenet.cases import CASES
+from nplenet.cases import ROWS
 from nplenet.checkpoint import DEFAULT_MODEL, load_model, save_model
 from nplenet.data import MissingDataError, load_digits, load_mnist, pad_images
 from nplenet.layers import (
@@ -38,7 +39,7 @@ from nplenet.layers import (
     Tanh,
 )
 from nplenet.models import LeNet5
-from nplenet.page import encode, render, write_page
+from nplenet.page import computed_layers, encode, render, write_page
 from nplenet.recognize import prepare, recognize
 
 # The page sums in 64 bits, Python in 32: logits of some 10 differ by their rounding, some 1e-5.
@@ -228,10 +229,9 @@ def test_logits_takes_nested_lists(console: Any, lenet: Layer) -> None:
 
 def test_every_layer_with_all_its_options_gives_the_output_of_python(console: Any) -> None:
     checked = set()
-    for name, case in CASES.items():
-        model = case.build(dtype=np.float32)
-        if not isinstance(model, Layer):
-            continue  # a loss
+    for case in [case for row in ROWS if "page" in row.rungs for case in row.cases]:
+        name, model = case.name, case.build(dtype=np.float32)
+        assert isinstance(model, Layer)
         model.eval()
         x = case.input(dtype=np.float32)[:1]
         expected = model(x)[0]
@@ -568,6 +568,20 @@ def test_draw_opens_nothing_when_told_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     assert main(["draw", "default", "--no-open"]) == 0
     assert (tmp_path / "page.html").is_file()
+
+
+@pytest.mark.parametrize("table", ["const EXPLAIN", "const sentences"])
+def test_every_layer_that_is_computed_is_explained(table: str) -> None:
+    source = (resources.files("nplenet.page") / "explain.js").read_text("utf-8")
+    entries = re.search(rf"{table} = {{(.*?)^ *}};", source, re.MULTILINE | re.DOTALL)
+    assert entries
+    names = re.findall(r"^ +([A-Z]\w+):", entries[1], re.MULTILINE)
+    assert sorted(names) == sorted(computed_layers())
+
+
+def test_every_layer_that_is_computed_is_tried_on_a_page() -> None:
+    tried = {type(layer).__name__ for _, layer in every_layer().modules()} - {"Sequential"}
+    assert tried | {"Softmax"} == computed_layers()
 
 
 @pytest.mark.parametrize(

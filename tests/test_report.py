@@ -134,7 +134,7 @@ def test_the_headline_is_the_result_of_the_run(page: Page, record: dict[str, Any
     found = page.headline
     assert found[:2] == [test["accuracy"], inverted["accuracy"]]
     assert found[3:] == [test["loss"], record["seconds"]]
-    assert f"{test['accuracy']:.2%} of {LIMIT} test images read right" in page.text
+    assert f"{test['accuracy']:.2%} of {LIMIT} test images correct" in page.text
 
 
 def test_the_epochs_are_those_of_the_history(page: Page, record: dict[str, Any]) -> None:
@@ -161,7 +161,7 @@ def test_each_class_has_its_accuracy_as_it_is_inverted_and_rotated(
     rotated = evaluate(
         load_model(folder / LATEST), rotate(data.test_images, angles), data.test_labels
     )
-    *classes, total = page.tables["Test images read right"][1:]
+    *classes, total = page.tables["Accuracy on the test images"][1:]
     columns = list(zip(*classes, strict=True))
     assert columns[2] == tuple(shares(record["test"]["confusion"]))
     assert columns[3] == tuple(shares(record["inverted_test"]["confusion"]))
@@ -171,7 +171,7 @@ def test_each_class_has_its_accuracy_as_it_is_inverted_and_rotated(
 
 
 def test_a_class_without_images_has_no_accuracy(few: Page) -> None:
-    rows = few.tables["Test images read right"][1:]
+    rows = few.tables["Accuracy on the test images"][1:]
     assert ["0", "–"] in [[row[1], row[2]] for row in rows]  # noqa: RUF001
 
 
@@ -186,7 +186,7 @@ def test_the_command_in_it_repeats_the_run(page: Page, record: dict[str, Any]) -
 
 
 def test_it_says_what_it_ran_on_and_shows_the_network(page: Page, record: dict[str, Any]) -> None:
-    rows = dict(page.tables["What it ran on"])
+    rows = dict(page.tables["Environment"])
     assert rows.items() >= record["environment"].items()
     for words in ("features.0 Conv2d", "(1, 16, 10, 10)", "61,728"):
         assert words in page.text
@@ -198,16 +198,16 @@ def test_it_says_what_it_ran_on_and_shows_the_network(page: Page, record: dict[s
 def test_the_network_that_was_tested_is_found_among_the_kept(
     folder: Path, record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nplenet.report._figure", lambda *_: "")  # to spare a second or two
+    monkeypatch.setattr("nplenet.report.sections.figure", lambda *_: "")  # to spare a second or two
     shutil.copy(folder / LATEST, tmp_path)
     first = folder / "epoch-001.safetensors"
     data = load_dataset("digits").limited(LIMIT)
     tested = vars(evaluate(load_model(first), data.test_images, data.test_labels))
     assert tested != record["test"]
     (tmp_path / "history.json").write_text(json.dumps(record | {"test": tested}))
-    assert "otherwise than when it was tested" in write_report(tmp_path).read_text()
+    assert "differently than in the test" in write_report(tmp_path).read_text()
     shutil.copy(first, tmp_path / BEST)
-    assert "otherwise than when it was tested" not in write_report(tmp_path).read_text()
+    assert "differently than in the test" not in write_report(tmp_path).read_text()
 
 
 def test_histograms_are_there_when_every_epoch_was_kept(page: Page, few: Page) -> None:
@@ -257,7 +257,7 @@ def test_the_command_makes_it_again_and_says_where(by_command: tuple[Path, str],
 
 
 def test_a_folder_without_a_history_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"history\.json is not there"):
+    with pytest.raises(FileNotFoundError, match=r"history\.json does not exist"):
         write_report(tmp_path)
 
 
@@ -265,9 +265,9 @@ def test_a_folder_without_a_history_is_refused(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (lambda text: text[:100], "damaged"),
-        (lambda text: "{}", "not by nplenet train"),
+        (lambda text: "{}", "not written by nplenet train"),
         (lambda text: text.replace('"inverted_test"', '"other"'), "has no inverted_test"),
-        (lambda text: json.dumps(json.loads(text) | {"epochs": []}), "has no finished epoch"),
+        (lambda text: json.dumps(json.loads(text) | {"epochs": []}), "has no completed epoch"),
     ],
 )
 def test_a_bad_history_is_refused(folder: Path, tmp_path: Path, change: Any, words: str) -> None:

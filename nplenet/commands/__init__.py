@@ -20,6 +20,7 @@ COMMANDS = (
     "export",
     "info",
     "gradcheck",
+    "layers",
     "doctor",
 )
 

@@ -1,9 +1,9 @@
-"""ONNX out: a model becomes a file that onnxruntime and other inference engines run.
+"""Export to ONNX: write a model as a file for onnxruntime and other inference engines.
 
-A model of this library is a chain, so its graph is one too: ``EXPORTERS`` says for each class of
-layer which operators compute the same numbers. Every size but the batch is known when the graph is
-written, so a pooling in ``ceil_mode`` becomes one with explicit padding: engines read ONNX's
-``ceil_mode`` differently at the border.
+A model of this library is a chain of layers, and so is its graph: ``EXPORTERS`` has, for each class
+of layer, the operators that compute the same numbers. All sizes except the batch size are known
+when the graph is written, so a pooling in ``ceil_mode`` becomes a pooling with explicit padding:
+engines differ in how they read ONNX's ``ceil_mode`` at the border.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..architecture import unsupported
 from ..backend import Array
 from ..checks import count
 from ..files import atomic_write
@@ -51,14 +52,14 @@ Exporter = Callable[[Any, Shape, np.dtype], "list[Operator]"]
 
 @dataclass(frozen=True)
 class Operator:
-    """A node of the chain: its first input is the output of the one before it.
+    """A node of the chain: its first input is the output of the previous node.
 
     Attributes
     ----------
     kind : str
         Name of the ONNX operator.
     constants : dict of str to array
-        Its other inputs in their order, by their names within the layer.
+        The other inputs in their order, by their names within the layer.
     attributes : dict
     """
 
@@ -74,39 +75,39 @@ def export(
     *,
     dynamic_batch: bool = True,
 ) -> None:
-    """Write ``model`` as an ONNX file that computes what it computes after ``eval()``.
+    """Write ``model`` as an ONNX file that computes what ``model.eval()`` computes.
 
     The input is named ``x``, the output ``logits``, both of the dtype of the parameters; the
-    weights have the names of ``model.state_dict()``. The model stays as it is, in training
-    mode too.
+    weights have the names of ``model.state_dict()``. The model itself is not changed, nor is its
+    training mode.
 
     ONNX keeps ``eps`` of a batch norm and ``negative_slope`` in float32, so a float64 model differs
     by up to 6e-8 of these. onnxruntime has no float64 convolution for the CPU: to run there, export
     ``model.astype("float32")``.
 
-    A NaN wins each maximum here; ONNX leaves that open, and onnxruntime passes over it.
+    A maximum over values with a NaN is NaN here; ONNX leaves it open, and onnxruntime ignores NaN.
 
     Parameters
     ----------
     model : Layer
         A layer of this library, or a ``Sequential`` of them, nested or not, on any backend.
     path : path
-        Appears, or replaces what is there, only when the whole file is written and checked.
+        Created or replaced only when the whole file is written and checked.
     input_shape : tuple of int
-        Of ``x``, batch axis first, such as (1, 1, 32, 32).
+        Shape of ``x``, batch axis first, such as (1, 1, 32, 32).
     dynamic_batch : bool
-        Whether the file takes any batch (its axis is named ``N``), or only that of
+        Whether the file takes any batch size (the axis is named ``N``), or only the batch size in
         ``input_shape``.
 
     Raises
     ------
     ImportError
         When the package onnx is missing.
-    TypeError
-        When a layer is not one of this library's, naming its place in the model.
+    UnsupportedLayerError
+        A TypeError, for a layer without an entry in ``EXPORTERS``; it names the layer and its path.
     ValueError
-        When ``input_shape`` does not fit, when the parameters are of two dtypes, and for the
-        pooling that ONNX can't express: a window with no pixel of the image in it.
+        When ``input_shape`` does not fit, when the parameters are of two dtypes, and for a pooling
+        that ONNX can't express: a window with no pixel of the image in it.
     OSError
         When the file can't be written.
     """
@@ -161,7 +162,7 @@ def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
 
 
 def _dtype(model: Layer) -> np.dtype:
-    """Return the dtype of the model's numbers; float32 where it has none."""
+    """Return the dtype of the parameters and buffers; float32 for a model without any."""
     dtypes = {a.dtype for a in model.state_dict().values() if a.dtype.kind == "f"}
     if len(dtypes) > 1:
         raise ValueError(
@@ -191,9 +192,11 @@ def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     elif type(layer) in EXPORTERS:
         yield path, layer
     else:
-        raise TypeError(
-            f"no ONNX operator is known for {path.rstrip('.') or 'the model'}, of the class "
-            f"{type(layer).__name__}; expected layers of nplenet.layers in Sequentials"
+        raise unsupported(
+            layer,
+            path,
+            "for which nplenet/interop/onnx.py has no ONNX operators; "
+            "`python -m nplenet layers` lists the layers that it exports",
         )
 
 
@@ -229,7 +232,7 @@ def _average_pool(layer: AvgPool2d, shape: Shape, dtype: np.dtype) -> list[Opera
     del attributes["dilations"]  # always 1, and unknown to the operator before opset 19
     if not layer.count_include_pad:
         return [Operator("AveragePool", {}, attributes)]
-    # Now all its pads count, the overhang too: the divisor is KH*KW, which the factor puts right.
+    # Now all pads count, the overhang too: the divisor is KH*KW, which the factor corrects.
     pool = Operator("AveragePool", {}, {**attributes, "count_include_pad": 1})
     divisor = np.outer(window.coverage(h, 0, True), window.coverage(w, 1, True))
     factor = (window.size[0] * window.size[1] / divisor).astype(dtype)
@@ -267,7 +270,7 @@ def _window(window: Window, shape: Shape) -> dict[str, Any]:
 
 
 def _plain(kind: str) -> Exporter:
-    """Return the exporter of a layer that is one operator without arguments."""
+    """Return the exporter of a layer that equals one operator without arguments."""
     return lambda layer, shape, dtype: [Operator(kind)]
 
 
@@ -289,4 +292,4 @@ EXPORTERS: dict[type[Layer], Exporter] = {
     Sigmoid: _plain("Sigmoid"),
     Tanh: _plain("Tanh"),
 }
-"""What makes the operators of each class of layer, from (layer, shape and dtype of its input)."""
+"""A function per class of layer: from (layer, input shape, input dtype) to its operators."""

@@ -3,8 +3,8 @@
     pytorch.load(model, "lenet5.pth")          # by torch.save(model.state_dict(), "lenet5.pth")
     pytorch.save(model, "lenet5.safetensors")  # for safetensors.torch.load_file
 
-Layers count and name their parameters as PyTorch's do, so the files of two models built in one
-order fit each other; for others there is ``names``.
+Layers number and name their parameters like PyTorch's layers, so a file fits a model that is built
+in the same order; for another order there is ``names``.
 """
 
 from __future__ import annotations
@@ -60,23 +60,23 @@ def load(
     Parameters
     ----------
     model : Layer
-        On any backend, of either dtype: weights are converted to its own.
+        On any backend, of either dtype: weights are converted to the dtype of the model.
     path
-        A state_dict, as ``load_state_dict`` reads it. It may lack ``num_batches_tracked``, as files
-        by old versions of PyTorch do: then the model keeps its own.
+        A file for ``load_state_dict``. It may lack ``num_batches_tracked``, as files by old
+        versions of PyTorch do: the model then keeps its own value.
     names : dict or function, optional
-        From PyTorch's names to the model's. A key of a dict is a whole name, or that of a layer:
-        ``{"conv1": "features.0"}`` also makes ``conv1.weight`` to ``features.0.weight``. Names that
-        it does not have stay as they are.
+        From PyTorch's names to the model's names. A key of a dict is the name of a tensor or of a
+        layer: ``{"conv1": "features.0"}`` also renames ``conv1.weight`` to ``features.0.weight``.
+        Other names are not changed.
     key : str, optional
-        As of ``load_state_dict``.
+        As in ``load_state_dict``.
 
     Raises
     ------
     DataError
-        When the file is damaged or holds something else.
+        When the file is damaged or does not hold tensors.
     ValueError
-        Naming the missing and unknown names, or those whose shape or dtype differs.
+        When the names, shapes or dtypes do not fit the model; it names them.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def _renamed(state: Mapping[str, npt.NDArray[Any]], names: Names) -> dict[str, n
     for old, array in state.items():
         new = rename(old)
         if new in renamed:
-            raise ValueError(f"names makes {new!r} of two names, the second is {old!r}")
+            raise ValueError(f"names maps two names to {new!r}; the second is {old!r}")
         renamed[new] = array
     return renamed
 
@@ -108,7 +108,7 @@ def _by_table(table: Mapping[str, str], state: Mapping[str, Any]) -> Callable[[s
     layers = {name.rpartition(".")[0] for name in state}
     unknown = [name for name in table if name not in state and name not in layers]
     if unknown:
-        raise ValueError(f"names has {unknown}, which the file has not; it has {list(state)}")
+        raise ValueError(f"names has {unknown}, which the file lacks; the file has {list(state)}")
 
     def rename(name: str) -> str:
         layer, dot, last = name.rpartition(".")
@@ -122,32 +122,34 @@ def load_state_dict(
 ) -> dict[str, npt.NDArray[Any]]:
     """Read the tensors of a file that PyTorch wrote.
 
-    No code in the file is run: see ``torch_zip``. A ``.pth`` takes the memory of its size and at
-    most 100 MB, and bfloat16, which becomes float32, twice more; ``.safetensors`` twice its size.
+    No code in the file is run: see ``torch_zip``. Reading a ``.pth`` takes memory of the file's
+    size plus at most 100 MB, and twice the size more for bfloat16, which becomes float32; reading a
+    ``.safetensors`` takes twice its size.
 
     Parameters
     ----------
     path
         ``.pth`` or ``.pt`` by ``torch.save`` of PyTorch 1.6 or newer, or ``.safetensors``.
     key : str, optional
-        Where a ``.pth`` holds the state_dict in a larger dictionary, such as "model_state_dict".
+        The key of the state_dict in a ``.pth`` that holds a larger dictionary, such as
+        "model_state_dict".
 
     Returns
     -------
     dict of str to array
-        In the file's order. Tensors that share memory in the file share it here.
+        In the file's order. Tensors that share memory in the file share it in the result.
 
     Raises
     ------
     DataError
-        When the file is damaged, asks for anything but tensors, or the key is not there.
+        When the file is damaged, holds something other than tensors, or lacks the key.
     OSError
-        When it cannot be opened.
+        When the file cannot be opened.
     """
     path = Path(path)
     suffix = _suffix(path)
     if key is not None and suffix in _SAFETENSORS:
-        raise ValueError(f"key={key!r} is for .pth files: {path} holds nothing but tensors")
+        raise ValueError(f"key={key!r} is for .pth files: {path} holds only tensors")
     try:
         if suffix in _SAFETENSORS:
             return _read_safetensors(path)
@@ -184,14 +186,14 @@ def save(model: Layer, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        When the name ends otherwise.
+        When the file name has another ending.
     """
     path = Path(path)
     suffix, state = _suffix(path), model.state_dict()
     with atomic_write(path) as file:
         if suffix in _ZIP:
             torch_zip.write(file, state)
-        else:  # safetensors writes memory as it lies, so it must lie in C order
+        else:  # safetensors writes the memory of an array, which must be in C order
             rows = {name: np.array(array, order="C") for name, array in state.items()}
             file.write(safetensors.numpy.save(rows, {"format": "pt"}))
 
@@ -201,4 +203,4 @@ def _suffix(path: Path) -> str:
     if suffix in _ZIP + _SAFETENSORS:
         return suffix
     known = ", ".join(_ZIP + _SAFETENSORS)
-    raise ValueError(f"{path}: weights of PyTorch are in files named {known}")
+    raise ValueError(f"{path}: expected a file name that ends with one of {known}")

@@ -1,10 +1,10 @@
-"""The pickle in a ``.pth`` file, which says what tensors there are, read and written as plain data.
+"""The pickle in a ``.pth`` file, which lists the tensors, read and written as plain data.
 
-A pickle is a program, and a file from a stranger may hold any. So it is not given to ``pickle``:
-``loads`` runs the two dozen opcodes that a dictionary of tensors takes, builds nothing but
+A pickle is a program, and an untrusted file may hold any program. So ``pickle`` is not used:
+``loads`` runs the two dozen opcodes that a dictionary of tensors needs, builds nothing but
 dictionaries, lists, tuples, strings, numbers and records of tensors, and refuses every other opcode
-and every name but those in ``_STORAGES`` and ``_CALLS``. Nothing is imported; limits on the length
-of the pickle and on the number of opcodes bound time and memory.
+and every name outside ``_STORAGES`` and ``_CALLS``. Nothing is imported; limits on the length of
+the pickle and on the number of opcodes bound time and memory.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _CALLS = (
 
 # The worst that fits costs half a second and 50 MB; a state_dict of 6,000 tensors takes 200,000
 # opcodes and 1 MB.
-_MOST_OPCODES = 200_000
-LARGEST = 4 << 20
+_MAX_OPCODES = 200_000
+MAX_BYTES = 4 << 20
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _NUMBERS = {  # the opcodes whose argument is a number of fixed width
@@ -57,11 +57,11 @@ _NUMBERS = {  # the opcodes whose argument is a number of fixed width
 _OPCODES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
 
 _EMPTY = b"ccollections\nOrderedDict\n)R"  # the opcodes of an empty OrderedDict
-_MOST_AXES = 64  # NumPy's limit
+_MAX_AXES = 64  # NumPy's limit
 
 
 class _Global(NamedTuple):
-    """A name that the pickle asks for, its module before it."""
+    """A name that the pickle refers to: module and name."""
 
     name: str
 
@@ -87,7 +87,7 @@ class Tensor(NamedTuple):
 
 
 def loads(pickle: bytes) -> Any:
-    """Return what a pickle makes, of dictionaries and tensors only; all else is refused."""
+    """Return the dictionaries and tensors that a pickle describes; refuse anything else."""
     try:
         return _run(pickle)
     except (IndexError, KeyError, UnicodeDecodeError, struct.error) as error:
@@ -151,12 +151,12 @@ def _run(pickle: bytes) -> Any:
 
 
 def _opcodes(pickle: bytes) -> Iterator[tuple[str, Any]]:
-    """Yield each opcode's name and argument; None for the argument of one that is not known."""
+    """Yield the name and argument of each opcode; the argument of an unknown opcode is None."""
     stream = io.BytesIO(pickle)
-    for _ in range(_MOST_OPCODES):
+    for _ in range(_MAX_OPCODES):
         name = _OPCODES[stream.read(1)]
         yield name, _argument(name, stream)
-    raise ValueError(f"its pickle has more than {_MOST_OPCODES:,} opcodes")
+    raise ValueError(f"its pickle has more than {_MAX_OPCODES:,} opcodes")
 
 
 def _argument(opcode: str, stream: BinaryIO) -> Any:
@@ -198,7 +198,7 @@ def _set_items(target: object, items: list[Any]) -> None:
 
 
 def _call(function: Any, arguments: Any) -> Any:
-    """Return what a call makes: a dictionary, or the record of a tensor."""
+    """Return the result of a call: a dictionary, or the record of a tensor."""
     match function, arguments:
         case _Global("collections OrderedDict"), ():
             return {}
@@ -214,7 +214,7 @@ def _storage(identity: object) -> Storage:
     match identity:
         case ("storage", _Global(name), str(record), str(), int(size)) if name in _STORAGES:
             return Storage(_STORAGES[name], record, _numbers((size,))[0])
-    raise ValueError("its pickle refers to something that is no storage of a tensor")
+    raise ValueError("its pickle refers to something that is not the storage of a tensor")
 
 
 def _tensor(storage: Storage, offset: object, shape: object, strides: object) -> Tensor:
@@ -228,7 +228,7 @@ def _tensor(storage: Storage, offset: object, shape: object, strides: object) ->
             raise ValueError(
                 f"a tensor of shape {sizes} reaches beyond its {storage.size} elements"
             )
-        # Nobody trains such a tensor, and whoever copies it takes the memory of its shape.
+        # Such a tensor is not trained, and a copy would take the memory of its whole shape.
         if math.prod(sizes) > storage.size:
             raise ValueError(
                 f"a tensor of shape {sizes} repeats its {storage.size} elements; save it with "
@@ -239,10 +239,10 @@ def _tensor(storage: Storage, offset: object, shape: object, strides: object) ->
 
 def _numbers(values: object) -> tuple[int, ...]:
     """Return a tuple of sizes, offsets or strides, once it is known to be one."""
-    if not isinstance(values, tuple) or len(values) > _MOST_AXES:
-        raise ValueError("a tensor's shape or strides are no tuple of numbers")
+    if not isinstance(values, tuple) or len(values) > _MAX_AXES:
+        raise ValueError("a tensor's shape or strides are not a tuple of numbers")
     if not all(type(value) is int and 0 <= value < 1 << 63 for value in values):
-        raise ValueError("a tensor's shape, strides or offset are no numbers from 0 to 2**63 - 1")
+        raise ValueError("a tensor's shape, strides or offset are not integers from 0 to 2**63 - 1")
     return values
 
 

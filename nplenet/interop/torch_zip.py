@@ -1,10 +1,9 @@
 """PyTorch's zip format of tensors, ``.pth`` and ``.pt``, read and written without PyTorch.
 
-The archive holds one folder: ``data.pkl``, a pickle that says which tensors there are (see
-``torch_pickle``), and ``data/0``, ``data/1`` ..., the bytes of their storages, none of it
-compressed. A tensor is a storage, an offset, a shape and strides, the last three counted in
-elements. Before memory is taken for a record, its size is known to be that of the tensors, and to
-lie in the file.
+The archive holds one folder: ``data.pkl``, a pickle that lists the tensors (see ``torch_pickle``),
+and ``data/0``, ``data/1`` ..., the bytes of their storages, none of them compressed. A tensor is a
+storage, an offset, a shape and strides, the last three counted in elements. Before memory is
+allocated for a record, its size is checked against the tensors and against the file.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from . import torch_pickle
 from .torch_pickle import Storage, Tensor
 
-_LARGEST_DIRECTORY = 2 << 20  # which `zipfile` makes 15 MB of; that of 20,000 tensors is smaller
+_MAX_DIRECTORY_BYTES = 2 << 20  # 15 MB as objects of `zipfile`; enough for 20,000 tensors
 _ALIGNMENT = 64  # of a storage in the file, as PyTorch writes it so that it can be mapped
 _CHUNK = 1 << 20
 
@@ -34,17 +33,17 @@ def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
     file
         Open for reading, at any position.
     key
-        Where in the file's dictionary the tensors are; None when it is that dictionary itself.
+        The key of the tensors in the file's dictionary; None if the tensors are its values.
 
     Returns
     -------
     dict of str to array
-        Tensors of one storage share its memory.
+        Tensors of one storage share memory.
 
     Raises
     ------
     ValueError, and what ``zipfile`` raises
-        When the file is damaged or holds anything else.
+        When the file is damaged or does not hold tensors.
     """
     size = file.seek(0, os.SEEK_END)
     _check_ends(file, size)
@@ -55,9 +54,9 @@ def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
         if f"{folder}/byteorder" in archive.namelist():
             order = _bytes(archive, _entry(archive, f"{folder}/byteorder"))
             if order != b"little":
-                raise ValueError("it was written by a big-endian machine, which is not read")
+                raise ValueError("it was written by a big-endian machine, which is not supported")
         pickle = _entry(archive, f"{folder}/data.pkl")
-        if pickle.file_size > torch_pickle.LARGEST:
+        if pickle.file_size > torch_pickle.MAX_BYTES:
             raise ValueError(f"its pickle of {pickle.file_size:,} bytes is too large")
         tensors = _tensors(torch_pickle.loads(bytes(_bytes(archive, pickle))), key)
         storages: dict[str, tuple[Storage, npt.NDArray[Any]]] = {}
@@ -71,10 +70,10 @@ def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
 
 
 def _check_ends(file: BinaryIO, size: int) -> None:
-    """Refuse what is no archive by PyTorch, and a directory that would take much memory.
+    """Refuse a file that is not an archive by PyTorch, or whose directory would take much memory.
 
-    ``zipfile`` makes an object of each entry before one can ask how many there are. What counts is
-    the record that ends the file, and the 64-bit one before it, which goes first.
+    ``zipfile`` builds an object per entry before it can report their number, so the check reads the
+    record at the end of the file, and the 64-bit record before it, which takes precedence.
     """
     file.seek(0)
     magic = file.read(2)
@@ -87,7 +86,9 @@ def _check_ends(file: BinaryIO, size: int) -> None:
     tail = file.read().rjust(98)
     wide, locator, end = tail[:56], tail[56:76], tail[76:]
     if magic != b"PK" or not end.startswith(b"PK\5\6"):
-        raise ValueError("it is no whole zip archive: cut short, or not written by torch.save")
+        raise ValueError(
+            "it is not a complete zip archive: truncated, or not written by torch.save"
+        )
     length, start = struct.unpack_from("<LL", end, 12)
     stop = size - 22
     if locator.startswith(b"PK\6\7"):
@@ -97,7 +98,7 @@ def _check_ends(file: BinaryIO, size: int) -> None:
             raise ValueError("the end of its zip directory is damaged")
     if start + length != stop:
         raise ValueError("its zip directory is not where its end says")
-    if length > _LARGEST_DIRECTORY:
+    if length > _MAX_DIRECTORY_BYTES:
         raise ValueError(f"its zip directory of {length:,} bytes is too large for a state_dict")
 
 
@@ -153,7 +154,7 @@ def bfloat16_to_float32(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]
 
 
 def _array(tensor: Tensor, elements: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the view of a storage's elements that a tensor is."""
+    """Return a tensor as a view of the elements of its storage."""
     if 0 in tensor.shape:
         return np.empty(tensor.shape, elements.dtype)
     width = elements.itemsize
@@ -181,7 +182,7 @@ def _tensors(content: Any, key: str | None) -> dict[str, Tensor]:
     if inner:
         raise ValueError(f"its keys are {_some(content)}; give key=, one of {_some(inner)}")
     if others:
-        raise ValueError(f"{_some(others)} in its dictionary are no tensors")
+        raise ValueError(f"{_some(others)} in its dictionary are not tensors")
     if not all(isinstance(name, str) for name in content):
         raise ValueError("the names of its tensors are not all strings")
     return content

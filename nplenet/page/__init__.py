@@ -1,8 +1,8 @@
-"""The page on which one draws a digit: one HTML file with the model and its weights inside.
+"""The page for drawing a digit: one HTML file with the model and its weights inside.
 
-The page computes by itself, in plain JavaScript: ``page/model.js`` is the forward pass of every
-layer, ``page/prepare.js`` is ``recognize.prepare``. Its modules are put into the file as they are,
-in the order in which they build on each other.
+The page computes in plain JavaScript: ``page/model.js`` is the forward pass of each layer,
+``page/prepare.js`` is ``recognize.prepare``. The modules are copied into the file unchanged, each
+after the modules that it imports.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ..architecture import describe
+from ..architecture import describe, unsupported
 from ..data import load_digits
 from ..files import atomic_write
 from ..layers import Layer
+from ..layers.sequential import is_chain
 
 MODULES = (
     "model.js",
@@ -32,28 +33,29 @@ MODULES = (
     "view.js",
     "main.js",
 )
-SIDES = (32, 28)  # of the images of ``recognize.prepare``, and of MNIST's own inside them
+SIDES = (32, 28)  # image sizes: of ``recognize.prepare``, and of MNIST inside it
 EXAMPLES = (7, 49, 267, 314, 174, 208, 161, 315, 229, 303)  # bundled test digits, easy to read
-FIRST_EXAMPLE = 5  # what is on the board when the page opens
+FIRST_EXAMPLE = 5  # on the board when the page opens
 
 
 def write_page(path: str | os.PathLike[str], model: Layer) -> None:
-    """Write the page of a model to one HTML file, which needs no other and no network.
+    """Write the page of a model as one HTML file that needs no other file and no network.
 
     Parameters
     ----------
     path : path
     model : Layer
-        Of the library's layers; maps (N, 1, 32, 32), or (N, 1, 28, 28), to logits (N, classes).
+        Made of the library's layers; from images (N, 1, 32, 32) or (N, 1, 28, 28) to logits
+        (N, classes).
 
     Raises
     ------
-    TypeError
-        When a layer is not one of the library's.
+    UnsupportedLayerError
+        A TypeError, for a layer that is not the library's or that ``model.js`` does not compute.
     ValueError
-        When the model takes other images or gives no logits.
+        When the model takes other images or its output is not logits.
     OSError
-        When the file can't be written; one that was there is there still.
+        When the file can't be written; an existing file is then unchanged.
     """
     contents = render(model)
     with atomic_write(path) as file:
@@ -62,22 +64,41 @@ def write_page(path: str | os.PathLike[str], model: Layer) -> None:
 
 def render(model: Layer) -> str:
     """Return the page's HTML; arguments and errors as ``write_page``."""
-    folder = resources.files(__package__)
+    description = describe(model)
+    computed = computed_layers()
+    for path, layer in model.modules():
+        if not is_chain(layer) and type(layer).__name__ not in computed:
+            raise unsupported(
+                layer,
+                path,
+                "for which nplenet/page/model.js has no forward; "
+                "`python -m nplenet layers` lists the layers that the page computes",
+            )
     side = _input_side(model)
     weights = sum(parameter.data.size for parameter in model.parameters())
     data = {
-        "model": describe(model),
+        "model": description,
         "tensors": encode(model),
         "side": side,
         "examples": _examples(),
         "first": FIRST_EXAMPLE,
     }
-    return Template((folder / "page.html").read_text("utf-8")).substitute(
+    return Template(_source("page.html")).substitute(
         about=f"This one has {weights:,} learned numbers.",
-        style=(folder / "style.css").read_text("utf-8"),
+        style=_source("style.css"),
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no </script> in it
-        script="\n".join(_inlined(name, (folder / name).read_text("utf-8")) for name in MODULES),
+        script="\n".join(_inlined(name, _source(name)) for name in MODULES),
     )
+
+
+def computed_layers() -> frozenset[str]:
+    """Return the names of the layer classes in the table FORWARD of ``model.js``."""
+    table = _source("model.js").partition("const FORWARD = {\n")[2].partition("\n};")[0]
+    return frozenset(re.findall(r"^  (\w+):", table, re.MULTILINE))
+
+
+def _source(name: str) -> str:
+    return (resources.files(__package__) / name).read_text("utf-8")
 
 
 def encode(model: Layer) -> dict[str, dict[str, Any]]:
@@ -104,7 +125,7 @@ def _input_side(model: Layer) -> int:
             return side
         refusals.append(f"its output for (1, 1, {side}, {side}) is {shape}, not (1, classes)")
     raise ValueError(
-        "the page needs a model that maps one grey image of 32x32 or 28x28 to a number for each "
+        "the page needs a model that maps one grey image of 32x32 or 28x28 to one number per "
         f"class: {refusals[0]}"
     )
 

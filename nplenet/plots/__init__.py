@@ -1,4 +1,4 @@
-"""Plots to learn from: each takes arrays or a model and returns a Matplotlib ``Figure``.
+"""Plots: each function takes arrays or a model and returns a Matplotlib ``Figure``.
 
 They need the extra ``plot``: ``pip install 'nplenet[plot]'``.
 """

@@ -1,6 +1,6 @@
-"""Plots of what is inside a network: weights, feature maps, distributions, the last hidden layer.
+"""Plots of the inside of a network: weights, feature maps, distributions, the last hidden layer.
 
-The model that a plot is given stays as it is, mode and gradients included: plots run a copy.
+A plot runs a copy of the model, so the model, its mode and its gradients are not changed.
 
 Legend: N images, C channels, H W height and width, F filters, K classes.
 """
@@ -31,7 +31,7 @@ BINS = 48
 
 
 def filters(weight: Array) -> Figure:
-    """Draw the kernels of a convolution: a column a filter, a row an input channel.
+    """Draw the kernels of a convolution: one column per filter, one row per input channel.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def filters(weight: Array) -> Figure:
     Returns
     -------
     Figure
-        Middle grey is 0, white the largest magnitude, black the same below 0.
+        Middle grey is 0, white the largest magnitude, black the negative of it.
     """
     if weight.ndim != 4:
         raise ValueError(f"filters got weights of shape {weight.shape}, expected (F, C, KH, KW)")
@@ -67,19 +67,19 @@ def filters(weight: Array) -> Figure:
 
 
 def feature_maps(model: Layer, image: npt.NDArray[np.uint8]) -> Figure:
-    """Draw what each layer makes of one image, from top to bottom, all maps to one scale.
+    """Draw the output of each layer for one image, from top to bottom, all pixels in one size.
 
     Parameters
     ----------
     model : Layer
-        A nest of ``Sequential``, for floats (N, C, H, W).
+        Nested ``Sequential``, for floats (N, C, H, W).
     image : uint8 (C, H, W)
 
     Returns
     -------
     Figure
-        Each layer has its own range of values, written beside it, from dark to light. Layers that
-        leave the numbers as they are (flatten, dropout outside training) are left out.
+        Each layer has a scale of its own from dark to light; its range is written beside it. Layers
+        that do not change the values (flatten, dropout outside training) are left out.
     """
     if image.ndim != 3:
         raise ValueError(f"feature_maps got an image of shape {image.shape}, expected (C, H, W)")
@@ -88,7 +88,7 @@ def feature_maps(model: Layer, image: npt.NDArray[np.uint8]) -> Figure:
         shape = " x ".join(map(str, values.shape))
         sheet = _sheet(values) if values.ndim == 3 else values.reshape(1, -1)
         rows.append((f"{name}\n{shape}", SEQUENTIAL, sheet))
-    # A pixel has one size in all rows; a vector, which has no pixels, fills the width.
+    # Pixels have one size in all rows; a vector, which has no pixels, fills the width.
     widest = max(sheet.shape[1] for _, _, sheet in rows if len(sheet) > 1)
     sizes = [sheet.shape if len(sheet) > 1 else (VECTOR, widest) for _, _, sheet in rows]
     heights = [height for height, _ in sizes]
@@ -107,7 +107,7 @@ def feature_maps(model: Layer, image: npt.NDArray[np.uint8]) -> Figure:
 
 def _maps(model: Layer, image: npt.NDArray[np.uint8]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Yield the path and the output (C, H, W) or (features,) of each layer that changes values."""
-    model = _still(model)
+    model = _eval_copy(model)
     x = model.backend.asarray(ToFloat()(image[None]))
     before = model.backend.to_numpy(x)[0]
     for path, layer in leaves(model):
@@ -128,24 +128,24 @@ def histograms(
     """Draw how the values of each layer, and their gradients, are distributed, epoch by epoch.
 
     Every layer with parameters has a row: on the left its output, on the right the magnitude of
-    the gradient of the loss with respect to that output (Glorot and Bengio, 2010). Both are of one
-    batch in eval mode, without dropout, batch norm with its running statistics.
+    the gradient of the loss with respect to its output (Glorot and Bengio, 2010). Both are computed
+    on one batch in eval mode: without dropout, batch norm with its running statistics.
 
     Parameters
     ----------
     models : sequence of Layer
-        Of the epochs 1, 2, ...: what the checkpoints of ``--keep all`` hold.
+        The models after epochs 1, 2, ..., as saved by ``--keep all``.
     images : uint8 (N, C, H, W)
     labels : int (N,)
 
     Returns
     -------
     Figure
-        A column of a panel is the histogram of an epoch: the lighter, the more of its values.
-        Gradients of 0 are left out, having no logarithm.
+        A column of a panel is the histogram of one epoch: the lighter, the more values. Gradients
+        of 0 are left out, because they have no logarithm.
     """
     if not models:
-        raise ValueError("histograms got no models, expected one of each epoch")
+        raise ValueError("histograms got no models, expected one per epoch")
     epochs = [_distributions(model, images, labels) for model in models]
     rows = list(epochs[0])
     figure = new_figure(8, 0.9 + 0.85 * len(rows))
@@ -155,11 +155,13 @@ def histograms(
     for name, pair in zip(rows, panels, strict=True):
         for side, ax in enumerate(pair):
             values = [epoch[name][side] for epoch in epochs]
-            shares, low, high = _shares(values)
+            densities, low, high = _densities(values)
             ax.imshow(
-                shares.T,
+                densities.T,
                 cmap=SEQUENTIAL,
-                norm=PowerNorm(0.5, 0, 1),  # else a peak, such as a blank border, hides the rest
+                norm=PowerNorm(
+                    0.5, 0, 1
+                ),  # otherwise a peak, such as a blank border, hides the rest
                 aspect="auto",
                 origin="lower",
                 interpolation="none",
@@ -179,8 +181,8 @@ def histograms(
 def _distributions(
     model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]
 ) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Return, for each layer with parameters, its outputs and log10 of its gradients not 0."""
-    model = _still(model)
+    """Return, for each layer with parameters, its outputs and log10 of its nonzero gradients."""
+    model = _eval_copy(model)
     backend, loss = model.backend, CrossEntropyLoss()
     layers = list(leaves(model))
     x = backend.asarray(ToFloat()(images))
@@ -197,13 +199,13 @@ def _distributions(
     return dict(reversed(found.items()))
 
 
-def _shares(
+def _densities(
     values: list[npt.NDArray[Any]],
 ) -> tuple[npt.NDArray[np.float64], float, float]:
-    """Return the histograms (epochs, BINS), each as a share of its highest bin, and their range.
+    """Return the histograms (epochs, BINS), each divided by its highest bin, and their range.
 
-    The range leaves out the outermost thousandth at both ends, so that one value can't squeeze
-    all the others together.
+    The range leaves out the outermost thousandth at both ends, so that an outlier does not
+    compress all the other values.
     """
     together = np.concatenate(values)
     low, high = np.quantile(together, (0.001, 0.999)) if together.size else (0.0, 1.0)
@@ -214,24 +216,24 @@ def _shares(
 
 
 def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Figure:
-    """Draw where images lie in the last hidden layer, seen from the side where they differ most.
+    """Draw images as points of the last hidden layer, in the plane in which they vary most.
 
-    The layer's outputs h (N, D), less their mean, are projected on the two directions in which
-    they vary most: the first two right singular vectors of h - mean (principal component analysis).
-    A direction's sign is chosen so that its largest component is positive.
+    The layer's outputs h (N, D) are projected on the first two right singular vectors of
+    h - mean (principal component analysis). The sign of each is chosen so that its largest
+    component is positive.
 
     Parameters
     ----------
     model : Layer
-        A nest of ``Sequential``. The input of its last layer with parameters is what is drawn.
+        Nested ``Sequential``. The input of its last layer with parameters is drawn.
     images : uint8 (N, C, H, W)
-        N at least 3; some hundred are enough.
+        N at least 3; a few hundred are enough.
     labels : int (N,)
 
     Returns
     -------
     Figure
-        Every image is a mark in the form of its label.
+        Every image is drawn as its label.
     """
     if len(images) != len(labels) or len(images) < 3:
         raise ValueError(
@@ -242,7 +244,7 @@ def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[
     last = max((i for i, layer in enumerate(layers) if layer.parameters()), default=0)
     hidden = outputs(Sequential(*layers[:last]), images).reshape(len(images), -1)
     if hidden.shape[1] < 2:
-        raise ValueError("hidden_map got a model whose last hidden layer has one output only")
+        raise ValueError("hidden_map got a model whose last hidden layer has only one output")
     centred = hidden - hidden.mean(axis=0)
     _, singular_values, directions = np.linalg.svd(centred, full_matrices=False)
     directions = directions[:2]
@@ -262,13 +264,13 @@ def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[
 
 
 def outputs(model: Layer, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Return what a model, in eval mode, makes of uint8 images (N, C, H, W), as a NumPy array."""
-    model = _still(model)
+    """Return the outputs in eval mode for uint8 images (N, C, H, W), as a NumPy array."""
+    model = _eval_copy(model)
     batches = (images[i : i + 256] for i in range(0, len(images), 256))
     asarray, to_numpy = model.backend.asarray, model.backend.to_numpy
     return np.concatenate([to_numpy(model(asarray(ToFloat()(batch)))) for batch in batches])
 
 
-def _still(model: Layer) -> Layer:
+def _eval_copy(model: Layer) -> Layer:
     """Return a copy of a model in eval mode."""
     return copy.deepcopy(model).eval()

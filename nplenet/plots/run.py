@@ -1,4 +1,4 @@
-"""Plots of a run: how it went, what came out, what it got wrong, what it was trained on."""
+"""Plots of a run: learning curves, confusion matrix, worst mistakes, augmentation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def learning_curves(history: History) -> Figure:
     Parameters
     ----------
     history : History
-        As ``fit`` returns it. Its training figures are means over an epoch, of augmented images
-        and with dropout on, so they may be worse than those of the validation after it.
+        The result of ``fit``. Training metrics are means over an epoch, on augmented images and
+        with dropout, so they may be worse than the validation metrics after the epoch.
 
     Returns
     -------
@@ -34,10 +34,10 @@ def learning_curves(history: History) -> Figure:
     Raises
     ------
     ValueError
-        When there is no epoch in it.
+        When ``history`` has no epochs.
     """
     if not history.epochs:
-        raise ValueError("learning_curves got a history without epochs: there is nothing to draw")
+        raise ValueError("learning_curves got a history without epochs; expected at least one")
     figure = new_figure(8, 3)
     from matplotlib.ticker import PercentFormatter
 
@@ -63,10 +63,10 @@ def learning_curves(history: History) -> Figure:
 
 
 def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
-    """Draw how often images of each class were taken for each class.
+    """Draw the confusion matrix: the number of images per label and answer.
 
-    The darker a mistake, the more often it was made; right answers are not shaded, because beside
-    them no mistake would show.
+    The darker a mistake, the more frequent it is. Right answers are not shaded, because beside
+    their counts no mistake would be visible.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
     from matplotlib.colors import to_rgb
 
     ax = figure.subplots()
-    # One colour over whatever lies below: light to dark on paper, dark to light on a dark page.
+    # One translucent colour: light to dark on paper, dark to light on a dark page.
     mistakes = counts * (1 - np.eye(len(counts), dtype=int))
     shade = np.empty((*counts.shape, 4))
     shade[..., :3] = to_rgb(VERMILLION)
@@ -111,21 +111,21 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
 def worst_mistakes(
     model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], count: int = 18
 ) -> Figure:
-    """Draw the images whose right class the model found least probable, the worst first.
+    """Draw the misclassified images whose label has the lowest probability, lowest first.
 
     Parameters
     ----------
     model : Layer
-        Maps floats (N, C, H, W) to logits (N, K); it stays as it is.
+        From floats (N, C, H, W) to logits (N, K); it is not changed.
     images : uint8 (N, C, H, W)
     labels : int (N,)
     count : int
-        How many to draw; fewer, when fewer were mistaken.
+        The largest number of images to draw.
 
     Returns
     -------
     Figure
-        Above each image its label and the answer, with their probabilities.
+        Above each image: label and answer, with their probabilities.
     """
     if len(images) != len(labels) or count < 1:
         raise ValueError(
@@ -156,7 +156,7 @@ def augmentation_preview(
     rng: np.random.Generator,
     count: int = 23,
 ) -> Figure:
-    """Draw an image, and what a random transform makes of it each time.
+    """Draw an image and several random augmentations of it.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def augmentation_preview(
         Such as ``seed_pipeline()``.
     rng : numpy.random.Generator
     count : int
-        How many draws.
+        The number of augmentations.
 
     Returns
     -------

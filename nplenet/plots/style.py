@@ -1,7 +1,7 @@
-"""How every plot looks: two colours, one map, and marks that survive colour blindness and grey ink.
+"""The style of all plots: two colours and one colour map, legible to the colour-blind and in grey.
 
-Figures are made without ``pyplot``: nothing global changes, no window or display is needed, threads
-do not meet. In a notebook, ``%matplotlib inline`` shows a figure that a cell returns.
+Figures are made without ``pyplot``: no global state, no window or display, safe in threads. In a
+notebook, ``%matplotlib inline`` shows a figure that a cell returns.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Told apart by every kind of colour vision (Okabe and Ito, 2008), but not in grey: a line has a
-# style of its own beside its colour, and a point a form. Those after the sixth are less distinct.
+# Distinct in every kind of colour vision (Okabe and Ito, 2008), but not in grey: so lines differ in
+# style too, and points in form. Colours after the sixth are less distinct.
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6E7781", "#9C6644", "#8073AC", "#999933")
 COLORS = (BLUE, VERMILLION, *OTHERS)
-FAINT = "#8B949E"  # seen on a white page and on a dark one
+FAINT = "#8B949E"  # visible on a white and on a dark page
 SEQUENTIAL = "cividis"  # even steps of lightness, for colour-blind eyes and in grey
 GREY = "gray"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty Figure of so many inches.
+    """Return an empty Figure of ``width`` x ``height`` inches.
 
     Raises
     ------
@@ -41,14 +41,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def calm(ax: Axes) -> None:
-    """Leave out of a chart what says nothing: the frame; and draw a faint grid behind the data."""
+    """Remove the frame of a chart and draw a faint grid behind the data."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=FAINT, alpha=0.3, linewidth=0.6)
     ax.set_axisbelow(True)
 
 
 def bare(ax: Axes) -> None:
-    """Take the frame and the ticks off an image."""
+    """Remove the frame and the ticks of an image."""
     ax.spines[:].set_visible(False)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -60,7 +60,7 @@ def grid(count: int, columns: int, tile: float, text: float) -> tuple[Figure, li
     Parameters
     ----------
     tile, text : float
-        Inches that an image, and the text above it, take.
+        Height in inches of an image and of the text above it.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -81,7 +81,7 @@ def show_image(ax: Axes, image: npt.NDArray[Any]) -> None:
 
 
 def montage(tiles: npt.NDArray[Any], columns: int, gap: int = 2) -> npt.NDArray[np.float64]:
-    """Lay tiles (N, H, W) side by side, row by row, with NaN, which is not drawn, between them."""
+    """Return tiles (N, H, W) side by side, row by row; NaN, which is not drawn, separates them."""
     count, height, width = tiles.shape
     rows = -(-count // columns)
     padded = np.full((rows * columns, height + gap, width + gap), np.nan)

@@ -205,8 +205,11 @@ def test_names_are_mapped(names: pytorch.Names, tmp_path: Path) -> None:
 BAD_NAMES = {
     "nothing mapped": ({}, r"missing \['dense.bias', .*unknown \['bn1.bias'"),
     "half mapped": ({"fc1": "dense"}, r"missing \['norm.bias', .*unknown \['bn1.bias'"),
-    "not in the file": ({"fc2": "dense"}, r"\['fc2'\], which the file has not; it has \['fc1.wei"),
-    "one name twice": (lambda name: "dense.bias", "'dense.bias' of two names"),
+    "not in the file": (
+        {"fc2": "dense"},
+        r"\['fc2'\], which the file lacks; the file has \['fc1.wei",
+    ),
+    "one name twice": (lambda name: "dense.bias", "two names to 'dense.bias'"),
 }
 
 
@@ -266,9 +269,9 @@ def test_a_key_is_refused_for_safetensors() -> None:
 
 @pytest.mark.parametrize("name", ["weights.npz", "weights"])
 def test_another_kind_of_file_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"files named \.pth, \.pt, \.safetensors"):
+    with pytest.raises(ValueError, match=r"ends with one of \.pth, \.pt, \.safetensors"):
         pytorch.save(LeNet5(), tmp_path / name)
-    with pytest.raises(ValueError, match=r"files named \.pth, \.pt, \.safetensors"):
+    with pytest.raises(ValueError, match=r"ends with one of \.pth, \.pt, \.safetensors"):
         pytorch.load_state_dict(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -380,11 +383,11 @@ HOSTILE = {
     "marks only": (b"(" * MOST + b".", "pickle is damaged"),
     "tuples nested deeply": (b")" + b"\x85" * 50_000 + b".", "holds a tuple"),
     "lists nested deeply": (b"]" * (MOST // 2) + b"a" * (MOST // 2 - 1) + b".", "holds a list"),
-    "a list in itself": (b"}" + text("w") + b"]q\0h\0as.", "'w' in its dictionary are no tensors"),
+    "a list in itself": (b"}" + text("w") + b"]q\0h\0as.", "'w' in its dictionary are not tensors"),
     "billion laughs": (
         b"}" + text("w") + b"(]q\0" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(200))
         + b"ts.",
-        "'w' in its dictionary are no tensors",
+        "'w' in its dictionary are not tensors",
     ),
     "a memo without end": (
         b"N" + b"".join(b"r" + struct.pack("<L", i << 14) for i in range(MOST)) + b".",
@@ -405,9 +408,9 @@ HOSTILE = {
     "a call of nothing": (b")R.", "pickle is damaged"),
     "a tensor of no storage": (REBUILD + b"(NK\0))\x89NtR.", "makes a call"),
     "a tensor's call cut short": (REBUILD + b")R.", "makes a call"),
-    "a storage of another kind": (b"(" + text("module") + b"NNNNtQ.", "no storage"),
+    "a storage of another kind": (b"(" + text("module") + b"NNNNtQ.", "not the storage"),
     "a storage of no dtype": (
-        b"(" + text("storage") + REBUILD + text("0") + text("cpu") + b"K\1tQ.", "no storage"
+        b"(" + text("storage") + REBUILD + text("0") + text("cpu") + b"K\1tQ.", "not the storage"
     ),
     "no dictionary": (b"].", "holds a list"),
     "nothing": (b"", "cannot be read"),
@@ -418,11 +421,11 @@ HOSTILE = {
     "a huge shape": (one_tensor("0", 1, (1 << 62,)), "reaches beyond"),
     "a huge shape of stride 0": (one_tensor("0", 1, (1 << 40,), (0,)), "repeats its 1 elements"),
     "a huge shape of nothing": (one_tensor("0", 1, (0, 1 << 62, 1 << 62)), "cannot be read"),
-    "a negative size": (one_tensor("0", 1, (-1,)), "no numbers from 0"),
-    "a negative stride": (one_tensor("0", 1, (1,), (-1,)), "no numbers from 0"),
-    "a negative offset": (one_tensor("0", 1, (1,), offset=-1), "no numbers from 0"),
-    "a size of 200 bytes": (one_tensor("0", 1, (1 << 1590,), (1,)), "no numbers from 0"),
-    "a shape of 65 axes": (one_tensor("0", 1, (1,) * 65), "no tuple of numbers"),
+    "a negative size": (one_tensor("0", 1, (-1,)), "not integers from 0"),
+    "a negative stride": (one_tensor("0", 1, (1,), (-1,)), "not integers from 0"),
+    "a negative offset": (one_tensor("0", 1, (1,), offset=-1), "not integers from 0"),
+    "a size of 200 bytes": (one_tensor("0", 1, (1 << 1590,), (1,)), "not integers from 0"),
+    "a shape of 65 axes": (one_tensor("0", 1, (1,) * 65), "not a tuple of numbers"),
     "more axes than strides": (one_tensor("0", 1, (1, 1), (1,)), "2 axes has 1 strides"),
     "a storage larger than its record": (one_tensor("0", 9, (9,)), "has 4 bytes, not 36"),
     "a storage smaller than its record": (
@@ -482,8 +485,8 @@ def test_a_directory_of_a_million_records_is_refused_before_it_is_read(tmp_path:
 
 
 NO_ARCHIVES = {
-    "empty": (b"", "no whole zip archive"),
-    "text": (b"hello" * 99, "no whole zip archive"),
+    "empty": (b"", "not a complete zip archive"),
+    "text": (b"hello" * 99, "not a complete zip archive"),
     "before 1.6": (pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2), r"format from before 1\.6"),
     "no data.pkl": (None, "has no data.pkl"),
 }

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Array, Backend
-from nplenet.cases import OPERATIONS, Case
+from nplenet.cases import ROWS, Case
 from nplenet.layers import Conv2d, Dense, Dropout, Layer, ReLU, Sequential
 
-CASES = [case for op in OPERATIONS if issubclass(op.kind, Layer) for case in op.cases]
+CASES = [case for row in ROWS if issubclass(row.kind, Layer) for case in row.cases]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 one_case_each = pytest.mark.parametrize(
     "case",
-    [op.cases[0] for op in OPERATIONS if issubclass(op.kind, Layer)],
+    [row.cases[0] for row in ROWS if issubclass(row.kind, Layer)],
     ids=lambda case: case.name,
 )
 
@@ -204,25 +204,25 @@ def test_an_input_of_another_dtype_is_refused(case: Case, dtype: type, backend: 
 
 @pytest.mark.parametrize("name", ["conv2d", "batchnorm2d", "batchnorm1d", "avgpool2d", "dense"])
 def test_an_input_of_another_rank_is_refused(name: str, backend: Backend) -> None:
-    (operation,) = (op for op in OPERATIONS if op.name == name)
-    layer, _ = build(operation.cases[0], backend)
+    (row,) = (row for row in ROWS if row.name == name)
+    layer, _ = build(row.cases[0], backend)
     for shape in [(), (2,), (2, 2, 2, 2, 2)]:
         with pytest.raises(
             ValueError, match=r"takes an input of [\d or]+ axes, got .* of shape"
         ) as e:
             layer(backend.asarray(np.zeros(shape)))
-        assert str(e.value).startswith(operation.kind.__name__)
+        assert str(e.value).startswith(row.kind.__name__)
         assert str(shape) in str(e.value)
 
 
 @pytest.mark.parametrize("name", ["conv2d", "batchnorm2d", "batchnorm1d", "dense"])
 def test_an_input_with_other_channels_is_refused(name: str, backend: Backend) -> None:
-    (operation,) = (op for op in OPERATIONS if op.name == name)
-    layer, x = build(operation.cases[0], backend)
+    (row,) = (row for row in ROWS if row.name == name)
+    layer, x = build(row.cases[0], backend)
     wrong = backend.xp.concatenate([x, x[:, :1]], axis=1)
     with pytest.raises(ValueError, match=rf"takes {x.shape[1]} channels or features") as e:
         layer(wrong)
-    assert str(e.value).startswith(operation.kind.__name__)
+    assert str(e.value).startswith(row.kind.__name__)
     assert str(tuple(wrong.shape)) in str(e.value)
 
 

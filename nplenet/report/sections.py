@@ -1,0 +1,228 @@
+"""The sections of the report: each function returns what fills its places in ``report.html``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import plots
+from ..augment import RandomRotation
+from ..checkpoint import load_model
+from ..data import Dataset
+from ..layers import Conv2d, Layer
+from ..recipe import AUGMENTATIONS, input_shape
+from ..train import History, evaluate
+from .html import figure, number, table
+
+DEGREES, SEED = 15, 0  # of the rotated test images
+MAX_MAPPED_IMAGES = 800  # on the map of the hidden layer, which more would cover
+HISTOGRAM_IMAGES = 256
+
+
+def notice(interrupted: str, difference: int) -> str:
+    words = []
+    if interrupted:
+        words.append(f"The run was interrupted by {escape(interrupted)}.")
+    if difference:
+        words.append(
+            f"The network classifies {difference} test images differently than in the test of the "
+            "run. Rounding, which differs between machines, explains one or two; more mean that "
+            "the checkpoint is not the tested one."
+        )
+    return f'<p class="notice">{" ".join(words)}</p>' if words else ""
+
+
+def results(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, str]:
+    images, labels = data.test_images, data.test_labels
+    rotate = RandomRotation(DEGREES)
+    rotated = vars(evaluate(model, rotate(images, np.random.default_rng(SEED)), labels))
+    test, inverted = record["test"], record["inverted_test"]
+    mistakes = plots.worst_mistakes(model, images, labels)
+    words = [ax.get_title().replace("\n", ", ") for ax in mistakes.axes if ax.get_title()]
+    return {
+        "accuracy": number(test["accuracy"], ".2%"),
+        "inverted": number(inverted["accuracy"], ".2%"),
+        "rotated": number(rotated["accuracy"], ".2%"),
+        "loss": number(test["loss"], ".4f"),
+        "images": f"{len(labels):,}",
+        "degrees": str(DEGREES),
+        "seed": str(SEED),
+        "classes_table": _classes_table(test, inverted, rotated),
+        "worst_mistakes": figure(
+            "mistakes", mistakes, f"Misclassified test images. {'; '.join(words) or 'None'}."
+        ),
+        **_confusion(test["confusion"]),
+    }
+
+
+def _classes_table(*tests: dict[str, Any]) -> str:
+    """Return the accuracy of each class in several tests, the unchanged images first."""
+    columns = [[*_recalls(test["confusion"]), test["accuracy"]] for test in tests]
+    counts = [sum(row) for row in tests[0]["confusion"]]
+    names = [*map(str, range(len(counts))), "all"]
+    rows = [
+        (name, f"{count:,}", *(number(accuracy, ".2%") for accuracy in accuracies))
+        for name, count, *accuracies in zip(names, [*counts, sum(counts)], *columns, strict=True)
+    ]
+    head = ("class", "images", "unchanged", "inverted", "rotated")
+    return table("Accuracy on the test images", head, rows)
+
+
+def _confusion(confusion: Sequence[Sequence[int]]) -> dict[str, str]:
+    rows = [
+        (str(label), *(number(n, ",") if n else "&middot;" for n in row))
+        for label, row in enumerate(confusion)
+    ]
+    head = ("label", *map(str, range(len(confusion))))
+    return {
+        "confusion_matrix": figure(
+            "confusion",
+            plots.confusion_matrix(confusion),
+            f"Confusion matrix of the test images. Most frequent mistakes: {_frequent(confusion)}.",
+        ),
+        "confusion_table": table("Test images by label (row) and answer (column)", head, rows),
+    }
+
+
+def _recalls(confusion: Sequence[Sequence[int]]) -> list[float | None]:
+    """Return the accuracy of each class; None for a class without images."""
+    return [row[k] / sum(row) if sum(row) else None for k, row in enumerate(confusion)]
+
+
+def _frequent(confusion: Any) -> str:
+    """Return the five most frequent mistakes in words."""
+    mistakes = np.array(confusion)
+    np.fill_diagonal(mistakes, 0)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:5]
+    found = zip(*np.unravel_index(order, mistakes.shape), strict=True)
+    words = [f"{mistakes[k, a]} times {k} read as {a}" for k, a in found if mistakes[k, a]]
+    return ", ".join(words) or "none"
+
+
+def learning(history: History) -> dict[str, str]:
+    first, last = history.epochs[0], history.epochs[-1]
+    head = (
+        "epoch",
+        "learning rate<br>at the end",
+        "training<br>loss",
+        "training<br>accuracy",
+        "validation<br>loss",
+        "validation<br>accuracy",
+        "seconds",
+        "images/s",
+    )
+    forms = (".2e", ".4f", ".2%", ".4f", ".2%", ".1f", ",.0f")
+    rows = []
+    for epoch in history.epochs:
+        count, *metrics = vars(epoch).values()
+        cells = (number(value, form) for value, form in zip(metrics, forms, strict=True))
+        rows.append((str(count), *cells))
+    return {
+        "epochs": str(len(history.epochs)),
+        "seconds": number(history.seconds, ".1f") + " s",
+        "epochs_table": table("The epochs of the run", head, rows),
+        "learning_curves": figure(
+            "curves",
+            plots.learning_curves(history),
+            f"Loss and accuracy over {len(history.epochs)} epochs. Training loss from "
+            f"{first.loss:.3f} to {last.loss:.3f}, training accuracy from {first.accuracy:.1%} to "
+            f"{last.accuracy:.1%}.",
+        ),
+    }
+
+
+def inside(model: Layer, data: Dataset) -> dict[str, str]:
+    images, labels = data.test_images, data.test_labels
+    filters: list[str] = []
+    for path, layer in model.modules():
+        if isinstance(layer, Conv2d):
+            count, channels, height, width = layer.weight.data.shape
+            filters.append(
+                f"<figure><figcaption><code>{path}weight</code></figcaption>"
+                + figure(
+                    f"filters{len(filters)}",
+                    plots.filters(layer.weight.data),
+                    f"{count} filters of {channels} kernels of {height} by {width} each.",
+                )
+                + "</figure>"
+            )
+    return {
+        "filters": "\n".join(filters),
+        "label": str(labels[0]),
+        "feature_maps": figure(
+            "maps",
+            plots.feature_maps(model, images[0]),
+            f"The feature maps of every layer for the first test image, a {labels[0]}.",
+        ),
+        "mapped": str(len(labels[:MAX_MAPPED_IMAGES])),
+        "hidden_map": figure(
+            "hidden",
+            plots.hidden_map(model, images[:MAX_MAPPED_IMAGES], labels[:MAX_MAPPED_IMAGES]),
+            "Test images in the plane of the two main directions of the last hidden layer, each "
+            "drawn as its label.",
+        ),
+    }
+
+
+def over_epochs(folder: Path, epochs: int, data: Dataset) -> str:
+    """Return the histograms; empty if the checkpoints of the epochs were not kept."""
+    paths = [folder / f"epoch-{number + 1:03d}.safetensors" for number in range(epochs)]
+    if not all(path.exists() for path in paths):
+        return ""
+    models = [load_model(path) for path in paths]
+    images, labels = data.test_images[:HISTOGRAM_IMAGES], data.test_labels[:HISTOGRAM_IMAGES]
+    histograms = figure(
+        "histograms",
+        plots.histograms(models, images, labels),
+        "Histograms of each layer's outputs and of their gradients, epoch by epoch.",
+    )
+    return (
+        f"<h3>Outputs and gradients over the epochs</h3><figure>{histograms}"
+        "<figcaption>One batch of test images, without dropout. A column is the histogram of one "
+        "epoch: the lighter, the more values.</figcaption></figure>"
+    )
+
+
+def repeating(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, str]:
+    arguments = record["arguments"]
+    training = sum(epoch["seconds"] for epoch in record["epochs"])
+    environment = [(escape(name), escape(value)) for name, value in record["environment"].items()]
+    times = [
+        ("whole run", number(record["seconds"], ".1f") + " s"),
+        ("training alone", f"{training:.1f} s"),
+    ]
+    settings = [(name.replace("_", " "), escape(str(arguments[name]))) for name in arguments]
+    preview = plots.augmentation_preview(
+        data.train_images[0],
+        AUGMENTATIONS[arguments["augment"]](),
+        np.random.default_rng(SEED),
+    )
+    return {
+        "command": escape(_command(record)),
+        "environment_table": table("Environment", (), environment + times, "words"),
+        "settings_table": table("Settings of the run", (), settings, "words"),
+        "summary": escape(model.summary(input_shape(model))),  # type: ignore[attr-defined]
+        "augment": escape(arguments["augment"]),
+        "augmentation": figure(
+            "augmentation", preview, "A training image and random augmentations of it."
+        ),
+    }
+
+
+def _command(record: dict[str, Any]) -> str:
+    """Return the command that repeats a run, bit for bit where it has tunables."""
+    words = ["nplenet", "train"]
+    tunables = record.get("tunables") or None  # textbook layers have none
+    for name, value in {**record["arguments"], "tunables": tunables}.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words += [option, json.dumps(value) if isinstance(value, dict) else str(value)]
+    return shlex.join([*words, "--output", "again"])
