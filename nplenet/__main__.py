@@ -14,14 +14,13 @@ from .commands import COMMANDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command given by ``arguments`` (default: the process's) and return its exit status.
+    """Run the command in ``arguments`` (default ``sys.argv``) and return its exit status.
 
-    0: done; 1: done, with a bad result; 2: what was asked for can't be done, and why is said in
-    one line; 128 and the number of a signal: ended by that.
+    0: success; 1: a bad result; 2: an error, reported in one line; 128 + N: ended by signal N.
     """
     parser = argparse.ArgumentParser(
         prog="nplenet",
-        description="Train, test and look inside a LeNet-5 written by hand on NumPy.",
+        description="Train, test and inspect a LeNet-5 written by hand on NumPy.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:

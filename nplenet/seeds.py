@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .checks import count
+
 PURPOSES = ("init", "shuffle", "dropout", "augment", "split")
 
 
@@ -24,7 +26,9 @@ def generator(seed: int | None, purpose: str) -> np.random.Generator:
         One of ``PURPOSES``.
     """
     if purpose not in PURPOSES:
-        raise ValueError(f"unknown purpose {purpose!r} of a random generator, expected {PURPOSES}")
+        raise ValueError(f"generator: purpose must be one of {PURPOSES}, got {purpose!r}")
+    if seed is not None:
+        count(seed, "generator: seed", 0)
     sequence = np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose),))
     return np.random.Generator(np.random.PCG64(sequence))
 
@@ -47,7 +51,7 @@ def restore_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> Non
     Raises
     ------
     ValueError
-        When it is no state of a generator of this kind; ``rng`` is unchanged then.
+        When it is not the state of a generator of this kind; ``rng`` is unchanged then.
     """
     kind = type(rng.bit_generator)
     try:

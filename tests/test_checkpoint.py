@@ -20,7 +20,7 @@ import pytest
 import safetensors.numpy
 
 from nplenet.architecture import build
-from nplenet.augment import seed_pipeline
+from nplenet.augment import standard_augmentation
 from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import (
     LATEST,
@@ -72,7 +72,7 @@ class Trainer:
             BATCH,
             shuffle=True,
             rng=generator(seed, "shuffle"),
-            transform=seed_pipeline(),
+            transform=standard_augmentation(),
             transform_rng=generator(seed, "augment"),
             prefetch=prefetch,
         ).to(backend)
@@ -219,7 +219,7 @@ def test_a_model_alone_has_no_run_to_continue(
     digits: tuple[Images, Images], tmp_path: Path
 ) -> None:
     save_model(tmp_path / "model.safetensors", LeNet5(seed=0))
-    with pytest.raises(CheckpointError, match="a model alone"):
+    with pytest.raises(CheckpointError, match="only a model, not a run"):
         Trainer(digits, get_backend("numpy")).fit(resume=load(tmp_path / "model.safetensors"))
 
 
@@ -271,7 +271,9 @@ def test_a_model_with_other_layers_is_refused_by_name_but_its_run_is_saved(
         model,
         CrossEntropyLoss(),
         SGD(model.parameters()),
-        DataLoader(*digits, 32, transform=seed_pipeline(), transform_rng=generator(0, "augment")),
+        DataLoader(
+            *digits, 32, transform=standard_augmentation(), transform_rng=generator(0, "augment")
+        ),
         epochs=1,
         checkpoints=CheckpointFolder(tmp_path),
         progress=False,

@@ -148,7 +148,6 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Any], messa
     ("make", "message"),
     [
         (lambda o: StepLR(o, 0), "StepLR: step_size"),
-        (lambda o: StepLR(o, "2"), "StepLR: step_size"),  # type: ignore[arg-type]
         (lambda o: StepLR(o, 2, gamma=-0.1), "StepLR: gamma"),
         (lambda o: CosineLR(o, 0), "CosineLR: T_max"),
         (lambda o: CosineLR(o, 5, eta_min=-1.0), "CosineLR: eta_min"),
@@ -165,6 +164,12 @@ def test_settings_out_of_range_are_refused_and_the_rate_stays(make: Any, message
     with pytest.raises(ValueError, match=message):
         make(optimizer)
     assert optimizer.lr == 0.1
+
+
+@pytest.mark.parametrize("step_size", ["2", 2.0, True])
+def test_a_step_size_that_is_not_an_integer_is_refused(step_size: Any) -> None:
+    with pytest.raises(TypeError, match="StepLR: step_size must be an int"):
+        StepLR(adam(), step_size)
 
 
 def test_one_cycle_refuses_an_optimizer_without_momentum() -> None:

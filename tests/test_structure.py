@@ -30,19 +30,19 @@ PARTS: dict[str, str] = {
     "checks": "",
     "deprecated": "",
     "files": "",
-    "seeds": "",
     "version": "",
     "machine": "version",
+    "seeds": "checks",
     "window": "checks deprecated",
     "backend": "deprecated window",
-    "augment": "backend",
+    "augment": "backend checks deprecated",
     "group": "backend",
     "losses": "backend",
-    "optim": "backend",
-    "data": "augment backend files group seeds",
+    "optim": "backend checks",
+    "data": "augment backend checks files group seeds",
     "layers": "backend checks group window",
     "mpi": "backend group",
-    "schedules": "optim",
+    "schedules": "checks optim",
     "architecture": "layers",
     "compiled": "backend checks data files group layers losses machine optim window",
     "doctor": "backend data layers version",
@@ -51,11 +51,11 @@ PARTS: dict[str, str] = {
     "recipe": "augment layers optim schedules",
     "recognize": "augment data layers losses",
     "cases": "backend layers losses models",
-    "checkpoint": "architecture data files layers machine optim schedules seeds",
+    "checkpoint": "architecture checks data files layers machine optim schedules seeds",
     "page": "architecture data files layers",
     "gradcheck": "backend cases layers losses",
     "train": (
-        "augment backend checkpoint compiled data group layers losses machine "
+        "augment backend checkpoint checks compiled data group layers losses machine "
         "optim schedules seeds "
     ),
     "__init__": (
@@ -65,8 +65,8 @@ PARTS: dict[str, str] = {
     "plots": "augment backend layers losses train",
     "report": "augment checkpoint data files layers plots recipe train",
     "commands": (
-        "augment backend cases checkpoint data doctor files gradcheck group "
-        "interop losses machine models mpi page recipe recognize report seeds "
+        "augment backend cases checkpoint compiled data doctor files gradcheck group "
+        "interop losses machine models mpi optim page recipe recognize report seeds "
         "train "
     ),
     "__main__": "backend commands",
@@ -98,15 +98,15 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "commands": {
         "__init__": "",
-        "doctor": "",
-        "gradcheck": "",
-        "report": "",
-        "train": "",
+        "doctor": "__init__",
         "draw": "__init__",
         "evaluate": "__init__",
         "export": "__init__",
+        "gradcheck": "__init__",
         "info": "__init__",
         "predict": "__init__",
+        "report": "__init__",
+        "train": "__init__",
     },
     "compiled": {
         "cpu": "",
@@ -143,7 +143,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "device": "batches",
         "digits": "idx",
         "fetch": "idx",
-        "loader": "batches device lazy prefetch split",
+        "loader": "batches device lazy prefetch",
         "mnist": "fetch idx",
         "dataset": "digits idx mnist pad",
         "__init__": "dataset device digits idx loader mnist pad split",

@@ -5,6 +5,7 @@ numbers come from the ``numpy.random.Generator`` handed in. Every function retur
 leaves its input as it was.
 """
 
+from ..deprecated import moved
 from .pipeline import Draws, FusedPipeline, augment_batch, fuse
 from .pixels import check_images, grayscale, invert
 from .rotation import Rotations, apply_rotation, rotate, rotation_coefficients
@@ -16,7 +17,7 @@ from .transforms import (
     ToFloat,
     Transform,
     before_float,
-    seed_pipeline,
+    standard_augmentation,
 )
 
 __all__ = [
@@ -38,5 +39,7 @@ __all__ = [
     "invert",
     "rotate",
     "rotation_coefficients",
-    "seed_pipeline",
+    "standard_augmentation",
 ]
+
+__getattr__ = moved(__name__, {"seed_pipeline": "nplenet.augment.standard_augmentation"})

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..backend import Array, Backend, backend_of
-from .pixels import check_rng, grayscale, invert
+from .pixels import grayscale, invert
 from .rotation import apply_rotation, rotation_coefficients
 from .transforms import (
     RandomGrayscale,
@@ -29,10 +30,6 @@ from .transforms import (
 )
 
 
-#
-# On a GPU a batch is gathered from the data set, rotated, inverted, turned gray and scaled by one
-# kernel. What it needs is drawn on the host for a whole epoch, from the same generator in the same
-# order as the transforms above draw it batch by batch, so both ways give the same images.
 def augment_batch(
     xp: Any,
     images: Array,
@@ -126,7 +123,7 @@ class FusedPipeline:
         """
         random = [t for t in (self.rotation, self.inversion, self.grayscale) if t is not None]
         batches = [
-            [t.draw(count, check_rng("FusedPipeline", rng)) for t in random]
+            [t.draw(count, checks.generator(rng, "FusedPipeline.draw: rng")) for t in random]
             for count in (0, *counts)  # the 0 draws nothing, and serves an epoch without batches
         ]
         columns = map(np.concatenate, zip(*batches, strict=True))

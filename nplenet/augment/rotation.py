@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array, Backend, backend_of
-from .pixels import check_fill, check_images
+from ..checks import count
+from .pixels import check_images
 
 LARGEST_SIDE = 4096
 """Longest image side that is rotated. Pillow leaves its fixed-point rule a little above 16384; this
@@ -49,15 +50,15 @@ def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
         than N, a fill outside 0 ... 255.
     """
     check_images("rotate", images)
-    check_fill("rotate", fill)
-    count, _, height, width = images.shape
+    fill = count(fill, "rotate: fill", 0, 255)
+    n, _, height, width = images.shape
     angles = np.asarray(angles, dtype=np.float64)
     if angles.ndim == 0:
-        angles = np.full(count, angles)
-    if angles.shape != (count,):
+        angles = np.full(n, angles)
+    if angles.shape != (n,):
         raise ValueError(
-            f"rotate got angles of shape {angles.shape} for {count} images, "
-            f"expected ({count},) or one number"
+            f"rotate: angles must be one number or have shape ({n},) for {n} images, got "
+            f"{angles.shape}"
         )
     return apply_rotation(images, rotation_coefficients(angles, height, width), fill)
 

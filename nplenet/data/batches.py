@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..group import ALONE
 from ..seeds import generator_state, restore_generator
 
@@ -110,11 +111,7 @@ class Batches:
             When it is not of a loader with the same generators; nothing is changed then.
         """
         own = self._generators()
-        if own.keys() != state.keys():
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: got states of "
-                f"{sorted(state) or 'nothing'}, expected those of {sorted(own) or 'nothing'}"
-            )
+        checks.state(state, {}, own, f"{type(self).__name__}.load_state_dict")
         for rng in (copy.deepcopy(own), own):  # the first to see whether all states fit
             for name, generator in rng.items():
                 restore_generator(generator, state[name])

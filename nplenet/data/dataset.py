@@ -76,7 +76,7 @@ def load_dataset(
         if name == "mnist":
             raise
         reason = " ".join(str(error).split())
-        return _digits(f"MNIST is not to be had, so the bundled digits are used: {reason}")
+        return _digits(f"MNIST is not available; using the bundled digits instead: {reason}")
     return Dataset("mnist", pad_images(train[0]), train[1], pad_images(test[0]), test[1])
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..augment import FusedPipeline, before_float, fuse
 from ..backend import Backend, get_backend
 from .batches import Batches, MakeBatch
 from .lazy import AugmentedImages, LazyImages
 from .prefetch import Batch, prefetched
-from .split import checked_labels
 
 if TYPE_CHECKING:
     from .device import DeviceLoader
@@ -83,7 +83,7 @@ class DataLoader(Batches):
         drop_last: bool = False,
         prefetch: int = 0,
     ) -> None:
-        labels = checked_labels("DataLoader", labels)
+        labels = checks.labels(labels, "DataLoader: labels")
         if not isinstance(images, np.ndarray) or images.ndim == 0:
             raise TypeError(
                 f"DataLoader: images must be an array, got {type(images).__name__}; "
@@ -94,19 +94,16 @@ class DataLoader(Batches):
                 f"DataLoader: got {len(images)} images but {len(labels)} labels; "
                 "each image needs one label"
             )
-        _check_count("batch_size", batch_size, least=1)
-        _check_count("prefetch", prefetch, least=0)
+        batch_size = checks.count(batch_size, "DataLoader: batch_size")
+        prefetch = checks.count(prefetch, "DataLoader: prefetch", 0)
         if drop_last and batch_size > len(images):
             raise ValueError(
                 f"DataLoader: drop_last leaves no batch, as batch_size is {batch_size} and there "
                 f"are {len(images)} images; use a smaller batch_size"
             )
         for name, generator in (("rng", rng), ("transform_rng", transform_rng)):
-            if generator is not None and not isinstance(generator, np.random.Generator):
-                raise TypeError(
-                    f"DataLoader: {name} must be a numpy.random.Generator, "
-                    f"got {type(generator).__name__}; make one with numpy.random.default_rng(seed)"
-                )
+            if generator is not None:
+                checks.generator(generator, f"DataLoader: {name}")
         if shuffle and rng is None:
             raise ValueError(
                 "DataLoader: shuffle needs a generator; pass rng=numpy.random.default_rng(seed)"
@@ -177,10 +174,3 @@ class DataLoader(Batches):
         draws = pipeline.draw([len(indexes)], self.transform_rng, *self.images.shape[2:])
         x = pipeline.apply(self.images, indexes[part], draws.part(part))
         return x, self.labels[indexes[part]].astype(np.int64)
-
-
-def _check_count(name: str, value: int, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"DataLoader: {name} must be an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"DataLoader: {name} must be at least {least}, got {value}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import count
+
 
 def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.uint8]:
     """Centre images on a black square, and give them a channel axis if they lack one.
@@ -40,6 +42,7 @@ def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.
         )
     if images.ndim == 3:
         images = images[:, None]
+    size = count(size, "pad_images: size")
     n, c, h, w = images.shape
     if h > size or w > size:
         raise ValueError(f"pad_images: images of {h} x {w} do not fit into {size} x {size}")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..backend import Array
+from ..checks import number
 from .flat import Block, Parameter
-from .optimizer import Optimizer
+from .optimizer import Optimizer, not_negative
 
 
 # ------------------------------------------------------------------ the update rules
@@ -59,12 +60,12 @@ class SGD(Optimizer):
     """
 
     moment_names = ("momentum_buffer",)
-    converters: ClassVar[dict[str, Callable[[Any], Any]]] = {
-        "lr": float,
-        "momentum": float,
-        "dampening": float,
-        "weight_decay": float,
-        "nesterov": bool,
+    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
+        "lr": not_negative,
+        "momentum": not_negative,
+        "dampening": number,
+        "weight_decay": not_negative,
+        "nesterov": lambda value, name: bool(value),
     }
     momentum: float
     dampening: float

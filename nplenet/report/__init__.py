@@ -27,7 +27,7 @@ from ..data import Dataset, load_dataset
 from ..files import atomic_write
 from ..layers import Conv2d, Layer
 from ..plots.style import BLUE
-from ..recipe import AUGMENTATIONS, input_shape
+from ..recipe import augmentation, input_shape
 from ..train import History, evaluate
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ def _repeating(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str,
     settings = [(name.replace("_", " "), escape(str(arguments[name]))) for name in arguments]
     preview = plots.augmentation_preview(
         data.train_images[0],
-        AUGMENTATIONS[arguments["augment"]](),
+        augmentation(arguments["augment"]),
         np.random.default_rng(SEED),
     )
     return {
