@@ -209,7 +209,7 @@ def test_info_says_what_the_run_is_and_how_far(
 
 
 def test_info_of_a_model_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_model(tmp_path / "m.safetensors", LeNet5(in_channels=3, seed=0))
+    save_model(LeNet5(in_channels=3, seed=0), tmp_path / "m.safetensors")
     assert main(["info", str(tmp_path / "m.safetensors")]) == 0
     assert "a model, written by nplenet" in capsys.readouterr().out
 

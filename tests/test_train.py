@@ -147,7 +147,7 @@ def test_the_old_arguments_of_fit_still_work_and_warn(
     lanes = {"lanes": 16}
     old = {"eager": True} if eager else {"tunables": lanes}
     folder = CheckpointFolder(tmp_path)
-    with pytest.warns(DeprecationWarning) as warned:
+    with pytest.warns(DeprecationWarning, match="^fit: the argument ") as warned:
         history = fit(
             model,
             loss,

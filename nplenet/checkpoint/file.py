@@ -89,7 +89,7 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: {error}") from None
 
 
-def save_model(path: str | os.PathLike[str], model: Layer) -> None:
+def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write a model, its architecture and its weights, to a ``.safetensors`` file.
 
     Raises
@@ -97,8 +97,15 @@ def save_model(path: str | os.PathLike[str], model: Layer) -> None:
     TypeError
         When a layer is not one of the library's.
     OSError
-        When it can't be written; a file that was there is there still.
+        When the file can't be written; an existing file is unchanged then.
     """
+    if isinstance(path, Layer):
+        warnings.warn(
+            "save_model(path, model) is deprecated: use save_model(model, path)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        model, path = path, model
     write_file(Path(path), model.state_dict(), {**stamp(), "model": describe(model)})
 
 

@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="file to write, ending with .onnx or, for PyTorch, .pth, .pt or .safetensors; "
-        "default: beside the checkpoint with .onnx or .pth, for the bundled model in the current folder",
+        "default: the checkpoint's name with .onnx or .pth, for the bundled model in this folder",
     )
 
 

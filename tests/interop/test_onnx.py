@@ -31,7 +31,7 @@ from nplenet.layers import (
     Sigmoid,
     Tanh,
 )
-from nplenet.models import LeNet5
+from nplenet.models import LeNet5, LeNet5For28x28
 
 LIBRARY = {getattr(layers, name) for name in layers.__all__} - {Layer, layers.Parameter, Sequential}
 
@@ -63,7 +63,7 @@ def every_layer(rng: np.random.Generator) -> Sequential:
 CASES = [
     *(case for op in OPERATIONS if issubclass(op.kind, Layer) for case in op.cases),
     Case("every-layer", every_layer, (2, 2, 12, 11)),
-    Case("lenet5/notebook", lambda rng: LeNet5.notebook(seed=3), (2, 1, 28, 28)),
+    Case("lenet5/notebook", lambda rng: LeNet5For28x28(seed=3), (2, 1, 28, 28)),
     Case("conv2d/padding-beyond-the-kernel", lambda rng: Conv2d(1, 2, 1, padding=2), (2, 1, 3, 3)),
     Case("flatten/one-number", lambda rng: Flatten(), (2,)),
 ]
