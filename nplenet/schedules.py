@@ -1,8 +1,8 @@
 """Schedules: how the learning rate changes over a run. Names and values are PyTorch's.
 
-A schedule sets its optimizer's ``lr`` when it is made and at each ``step()``, which is called once
-after each batch or once after each epoch, whichever its arguments count. The rate is a function of
-the number of steps alone: a change of ``optimizer.lr`` from elsewhere lasts until the next step.
+A schedule sets its optimizer's ``lr`` when it is made and at each ``step()``. Call ``step()`` once
+per batch or once per epoch, in the unit of the schedule's arguments. The rate is a function of the
+number of steps only: a change of ``optimizer.lr`` from elsewhere lasts until the next step.
 
 Legend: k steps done, counted from 0.
 """
@@ -26,7 +26,7 @@ class Schedule:
     Parameters
     ----------
     optimizer : Optimizer
-        Its ``lr`` is the rate that the schedule starts from.
+        Its ``lr`` is the base rate of the schedule.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Schedule:
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"{type(self).__name__} takes an optimizer of nplenet.optim, got "
+                f"{type(self).__name__}: optimizer must be from nplenet.optim, got "
                 f"{type(optimizer).__name__}"
             )
         self.optimizer = optimizer
@@ -48,7 +48,7 @@ class Schedule:
         self._apply()
 
     def rate(self, k: int) -> float:
-        """Return the learning rate after ``k`` steps; changes nothing."""
+        """Return the learning rate after ``k`` steps."""
         raise NotImplementedError(f"{type(self).__name__} has no rate")
 
     def step(self) -> None:
@@ -144,7 +144,7 @@ class OneCycleLR(Schedule):
         fall    .. total_steps - 1
                 (three_phase: back to initial in as many steps as the rise, then to final)
 
-    Meanwhile the momentum (``betas[0]`` of Adam) goes the other way: ``max_momentum`` to
+    The momentum (``betas[0]`` of Adam) moves in the opposite direction: ``max_momentum`` to
     ``base_momentum`` in the rise and back in the fall. Call ``step()`` after each batch.
 
     Parameters
@@ -167,7 +167,7 @@ class OneCycleLR(Schedule):
     Raises
     ------
     ValueError
-        From ``step`` too, past ``total_steps``.
+        Also from ``step``, past ``total_steps``.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class OneCycleLR(Schedule):
         return self._along((initial, *middle, final), k)
 
     def momentum(self, k: int) -> float:
-        """Return the momentum after ``k`` steps; changes nothing."""
+        """Return the momentum after ``k`` steps."""
         back = (self.max_momentum,) * (2 if self.three_phase else 1)
         return self._along((self.max_momentum, self.base_momentum, *back), k)
 
@@ -235,9 +235,9 @@ class OneCycleLR(Schedule):
             vars(self.optimizer)["momentum"] = momentum
 
     def _along(self, corners: tuple[float, ...], k: int) -> float:
-        """Return the value at step ``k`` of a curve through ``corners``, one at the end of a phase.
+        """Return the value at step ``k`` of a curve through ``corners``, the ends of its phases.
 
-        PyTorch's rule to the letter: the ends may be fractions of a step, and k = total_steps, one
+        Exactly PyTorch's rule: the ends may be fractions of a step, and k = total_steps, one
         past the end of the last phase, extrapolates.
         """
         ends = [self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0]

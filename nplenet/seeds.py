@@ -1,4 +1,4 @@
-"""Random generators: one for each purpose, all derived from one seed."""
+"""Random generators: one per purpose, all derived from one seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PURPOSES = ("init", "shuffle", "dropout", "augment", "split")
 
 
 def generator(seed: int | None, purpose: str) -> np.random.Generator:
-    """Return the random generator of one purpose, derived from the one seed of a run.
+    """Return the random generator for one purpose, derived from the seed of the run.
 
     Streams of different purposes are independent (``numpy.random.SeedSequence`` with a spawn key),
     so switching off dropout, say, does not change the order of the training images.
@@ -46,7 +46,7 @@ def generator_state(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def restore_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Bring ``rng`` into a ``state`` that ``generator_state`` returned.
+    """Set ``rng`` to a ``state`` that ``generator_state`` returned.
 
     Raises
     ------

@@ -489,7 +489,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
     )
     assert len(load(whole.path).record["progress"]["epochs"]) == 2
     whole.path.write_bytes(whole.path.read_bytes()[:-1])
-    with pytest.warns(CheckpointWarning, match="damaged.*the one before it"):
+    with pytest.warns(CheckpointWarning, match=r"damaged.*reading its backup"):
         older = load(whole.path)
     assert len(older.record["progress"]["epochs"]) == 1
     # A run that goes on from there must not replace the good backup by the damaged file.
@@ -542,12 +542,12 @@ def test_records_that_make_no_sense_are_refused_even_with_a_right_digest(
     [
         (lambda p: None, FileNotFoundError, "No such file"),
         (lambda p: p.mkdir(), IsADirectoryError, "is a folder"),
-        (lambda p: p.write_bytes(b""), CheckpointError, "damaged, or no safetensors file"),
-        (lambda p: p.write_text("hello " * 99), CheckpointError, "damaged, or no safetensors"),
+        (lambda p: p.write_bytes(b""), CheckpointError, "damaged, or not a safetensors file"),
+        (lambda p: p.write_text("hello " * 99), CheckpointError, "damaged, or not a safetensors"),
         (
             lambda p: safetensors.numpy.save_file({"a": np.ones(3)}, p),
             CheckpointError,
-            "not one of nplenet's",
+            "not by nplenet",
         ),
     ],
 )
@@ -566,7 +566,7 @@ def test_a_file_of_a_later_format_is_refused_with_who_wrote_it(
     monkeypatch.setattr(file, "FORMAT", 9)
     save_model(Conv2d(1, 2, 3), tmp_path / "m.safetensors")
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"format 9.* reads 1; nplenet \d"):
+    with pytest.raises(CheckpointError, match=r"format 9, written by nplenet \d.* reads format 1"):
         load(tmp_path / "m.safetensors")
 
 

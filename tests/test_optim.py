@@ -413,7 +413,7 @@ def test_two_parameters_of_one_name_keep_their_own_state() -> None:
 
 
 def test_what_is_not_a_parameter_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"takes a list of Parameter.*ndarray"):
+    with pytest.raises(TypeError, match=r"must be a list of Parameter.*ndarray"):
         SGD([np.ones(3)])  # type: ignore[list-item]
 
 

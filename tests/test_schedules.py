@@ -180,5 +180,5 @@ def test_one_cycle_refuses_an_optimizer_without_momentum() -> None:
 
 
 def test_what_is_not_an_optimizer_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"StepLR takes an optimizer of nplenet.optim, got float"):
+    with pytest.raises(TypeError, match=r"StepLR: optimizer must be from nplenet.optim, got float"):
         StepLR(0.1, 3)  # type: ignore[arg-type]

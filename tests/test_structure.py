@@ -106,7 +106,8 @@ INSIDE: dict[str, dict[str, str]] = {
         "info": "__init__",
         "predict": "__init__",
         "report": "__init__",
-        "train": "__init__",
+        "train_options": "__init__",
+        "train": "train_options",
     },
     "compiled": {
         "cpu": "",

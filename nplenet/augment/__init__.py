@@ -1,8 +1,8 @@
-"""Rotation, inversion and grayscale on batches of images, every image with its own angle or coin.
+"""Rotation, inversion and grayscale on batches of images, with random numbers for each image.
 
 Names and rules are torchvision's on PIL images; the pixels equal Pillow's bit for bit. All random
-numbers come from the ``numpy.random.Generator`` handed in. Every function returns a new array and
-leaves its input as it was.
+numbers come from the ``numpy.random.Generator`` in the call. Every function returns a new array and
+leaves its input unchanged.
 """
 
 from ..deprecated import moved

@@ -1,4 +1,4 @@
-"""Inversion and grayscale, pixel by pixel, and what every transform refuses.
+"""Inversion and grayscale, pixel by pixel, and the check of images that all transforms share.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """

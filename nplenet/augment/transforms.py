@@ -1,7 +1,7 @@
 """The random transforms, and the chain of them.
 
-Each is called as ``transform(images, rng)`` and draws exactly one number per image, whatever comes
-of it, so a transform that happens to do nothing does not shift the random stream of the next one.
+Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
+outcome, so a transform that changes nothing does not shift the random stream of the next one.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """
@@ -21,7 +21,7 @@ from .pixels import check_images, grayscale
 from .rotation import rotate
 
 Transform = Callable[[Array, "np.random.Generator | None"], Array]
-"""Anything that takes a batch and a random generator and returns a new batch."""
+"""A function from a batch and a random generator to a new batch."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class RandomRotation:
     degrees : float
         Not negative.
     fill : int
-        0 ... 255, given to pixels whose source lies outside the image.
+        0 ... 255, the value of pixels whose source lies outside the image.
     """
 
     degrees: float
@@ -64,11 +64,11 @@ class RandomInvert:
         checks.fraction(self.p, "RandomInvert: p")
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Toss the coins of ``count`` images."""
+        """Draw for each of ``count`` images whether it is changed."""
         return rng.random(count) < self.p
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
-        """Return the images, some of them inverted, uint8 (N, C, H, W) like ``images``."""
+        """Return the images, some of them inverted, uint8 (N, C, H, W)."""
         check_images("RandomInvert", images)
         coins = self.draw(len(images), checks.generator(rng, "RandomInvert: rng"))
         mask = np.where(coins, 255, 0).astype(np.uint8)[:, None, None, None]
@@ -89,7 +89,7 @@ class RandomGrayscale:
         checks.fraction(self.p, "RandomGrayscale: p")
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Toss the coins of ``count`` images."""
+        """Draw for each of ``count`` images whether it is changed."""
         return rng.random(count) < self.p
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
@@ -128,7 +128,7 @@ class ToFloat:
 
 
 class Compose:
-    """Apply transforms one after the other, all drawing from the one generator in that order.
+    """Apply transforms one after the other; all draw from one generator, in this order.
 
     Parameters
     ----------
@@ -160,9 +160,9 @@ def standard_augmentation() -> Compose:
 
 
 def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:
-    """Return ``transform`` without its last part, if that is a ``ToFloat`` to ``dtype``, else None.
+    """Return ``transform`` without its last part if that is a ``ToFloat`` to ``dtype``.
 
-    For one who turns bytes into floats while he copies them to their place.
+    Otherwise None. For a step that converts bytes to floats while it copies them.
     """
     *others, last = flattened(transform)
     if type(last) is not ToFloat or last.dtype != np.dtype(dtype):

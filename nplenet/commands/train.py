@@ -8,19 +8,17 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from .. import augment
 from ..backend import Backend, get_backend
-from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, CheckpointFolder, load
+from ..checkpoint import Checkpoint, CheckpointFolder, load
 from ..compiled import Step, TextbookStep, compile
 from ..data import (
-    DATASETS,
     DataLoader,
     Dataset,
     DeviceLoader,
@@ -35,7 +33,6 @@ from ..models import LeNet5
 from ..mpi import join, launch
 from ..optim import Optimizer
 from ..recipe import (
-    AUGMENTATIONS,
     EPOCHS,
     OPTIMIZERS,
     RENAMED_AUGMENTATIONS,
@@ -45,106 +42,11 @@ from ..recipe import (
 )
 from ..seeds import generator
 from ..train import Evaluation, History, NonFiniteLoss, confusion_table, evaluate, fit
-from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP
+from .train_options import add_options, as_arguments, checkpoint_to_resume, settings_of
+
+__all__ = ["add_options", "run"]
 
 Labelled = tuple[np.ndarray, np.ndarray]
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    def setting(name: str, text: str, **kind: Any) -> None:
-        default = getattr(Settings, name.replace("-", "_"))
-        text += "" if default is None or default is False else f" (default {default})"
-        parser.add_argument(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
-
-    add = parser.add_argument
-    add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
-    add("--ranks", type=positive, metavar="N", help="train on N processes with MPI")
-    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
-    add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
-    setting("dataset", "auto is MNIST if available, otherwise the bundled digits", choices=DATASETS)
-    setting(
-        "epochs",
-        "passes over the training images (default 12 for MNIST, 60 for the digits)",
-        type=positive,
-        metavar="N",
-    )
-    setting("batch-size", "images per training step", type=positive, metavar="N")
-    setting("lr", "peak learning rate", type=float)
-    setting("optimizer", "update rule", choices=OPTIMIZERS)
-    setting("schedule", "learning rate schedule", choices=SCHEDULES)
-    setting("dropout", "dropout probability", type=float, metavar="P")
-    setting(
-        "augment",
-        "augmentation; standard is rotation, inversion and grayscale",
-        choices=(*AUGMENTATIONS, *RENAMED_AUGMENTATIONS),
-        metavar="{" + ",".join(AUGMENTATIONS) + "}",
-    )
-    setting(
-        "validation",
-        "fraction of the training images held out for validation",
-        type=float,
-        metavar="FRACTION",
-    )
-    setting("seed", "random seed for weights, shuffling, dropout, augmentation and split", type=int)
-    setting("limit", "use only the first N training and N test images", type=positive, metavar="N")
-    setting("eager", "run the textbook layers instead of the compiled step", action="store_true")
-    setting(
-        "tunables",
-        'tunables of the compiled step as JSON, such as {"lanes": 64} (default: tuned on this '
-        "machine)",
-        type=json.loads,
-        metavar="JSON",
-    )
-    add_output_options(add)
-
-
-def add_output_options(add: Callable[..., Any]) -> None:
-    """Add the options for what is written and when the run ends."""
-    add(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="folder for checkpoints, history and report; checkpoints of an earlier run in it are "
-        "renamed to previous-...",
-    )
-    add(
-        "--checkpoint-every",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="save every SECONDS within an epoch (default %(default)g), and after each epoch",
-    )
-    add("--checkpoint-steps", type=positive, metavar="N", help="also save every N steps")
-    add(
-        "--keep",
-        choices=KEEP,
-        default="last",
-        help="checkpoints to keep; with best, the best epoch is tested (default %(default)s)",
-    )
-    add(
-        "--patience",
-        type=positive,
-        metavar="N",
-        help="stop after N epochs without a better validation accuracy",
-    )
-    add(
-        "--stop-after",
-        type=positive,
-        metavar="N",
-        help="stop after N epochs of the schedule; continue with --resume",
-    )
-    add(
-        "--resume",
-        metavar="PATH",
-        help="continue from a checkpoint; auto takes the one in --output, if it exists",
-    )
-    add("--quiet", action="store_true", help="print the result only")
-
-
-def positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 def run(options: argparse.Namespace) -> int:
@@ -165,20 +67,8 @@ def run(options: argparse.Namespace) -> int:
         return train(options, group)
 
 
-def as_arguments(options: argparse.Namespace) -> list[str]:
-    """Return the command line of ``options``, except for the number of ranks."""
-    found = []
-    for name, value in vars(options).items():
-        if value is None or value is False or name in ("command", "run", "ranks"):
-            continue
-        text = json.dumps(value) if isinstance(value, dict) else str(value)
-        option = f"--{name.replace('_', '-')}"
-        found.append(option if value is True else f"{option}={text}")
-    return found
-
-
 def train(options: argparse.Namespace, group: Group) -> int:
-    """Do the run, alone or as one rank of ``group``; rank 0 prints and writes."""
+    """Train LeNet-5, alone or as one rank of ``group``; rank 0 prints and writes."""
     console, backend = Console(group.rank, options.quiet), get_backend(options.backend)
     resume = group.broadcast(checkpoint_to_resume(options) if group.rank == 0 else None)
     settings = settings_of(options, resume)
@@ -387,50 +277,3 @@ def write_report(folder: Path, options: argparse.Namespace, console: Console) ->
         console.print(f"no report: {error}", file=sys.stderr)
     else:
         console.detail(f"report: {path}")
-
-
-def checkpoint_to_resume(options: argparse.Namespace) -> Checkpoint | None:
-    """Return the checkpoint that ``--resume`` names, if it exists."""
-    if options.resume is None:
-        return None
-    if options.resume != "auto":
-        return load(options.resume)
-    if options.output is None:
-        raise CheckpointError("--resume auto needs --output: the folder to resume from")
-    try:
-        return load(options.output / LATEST)
-    except FileNotFoundError:
-        return None
-
-
-def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Settings:
-    """Return the settings given, or the saved run's when it resumes.
-
-    A resumed run may change its number of epochs only, and only if no schedule depends on it.
-    """
-    names = {field.name for field in fields(Settings)}
-    given = current_names({k: value for k, value in vars(options).items() if k in names})
-    if resume is None:
-        return Settings(**given)
-    saved = current_names(resume.record.get("arguments") or {})
-    if saved.keys() != names:
-        raise CheckpointError(f"{resume.path} is not from a run by the train command")
-    may_change = {"epochs"} if saved["schedule"] == "constant" else set()
-    for name, value in given.items():
-        if value != saved[name] and name not in may_change:
-            option = f"--{name.replace('_', '-')}"
-            raise CheckpointError(
-                f"cannot resume with {option} {value}: the saved run used {saved[name]}; "
-                f"omit {option}"
-            )
-    return Settings(**(saved | given))
-
-
-def current_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with an augmentation of an older version under its name of today."""
-    name = settings.get("augment")
-    return (
-        settings | {"augment": RENAMED_AUGMENTATIONS[name]}
-        if name in RENAMED_AUGMENTATIONS
-        else settings
-    )

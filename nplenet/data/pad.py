@@ -1,4 +1,4 @@
-"""Images of any size on the square that the network takes."""
+"""Pad images of any size to the square input of the network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..checks import count
 
 
 def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.uint8]:
-    """Centre images on a black square, and give them a channel axis if they lack one.
+    """Centre images on a black square, and add a channel axis if there is none.
 
-    Done once, when a data set is loaded and before it is augmented, so that an inverted image is
+    Pad once, when a data set is loaded and before it is augmented, so that an inverted image is
     inverted up to its border.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Which images are held out for validation, class by class."""
+"""The split into training and validation images, class by class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .. import checks
 def train_validation_split(
     labels: npt.NDArray[np.integer[Any]], validation: int | float, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Part a data set in two at random, each class in the proportion it has in the whole.
+    """Split a data set in two at random, with each class in the same proportion as in the whole.
 
     The classes share the validation count by the method of largest remainders, so its total is
     exact and no class is off its proportion by a whole sample.
@@ -25,7 +25,7 @@ def train_validation_split(
     validation
         Samples to hold out: an int from 0 to N - 1, or a fraction of N, a float in (0, 1).
     rng
-        Draws the samples; the same generator state gives the same split.
+        Draws the split; the same generator state gives the same split.
 
     Returns
     -------

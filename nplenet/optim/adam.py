@@ -37,6 +37,8 @@ def adam(
     p = p * shrink,  g = g + weight_decay * p
     m = m + (1 - beta1) * (g - m),  v = beta2 * v + (1 - beta2) * g^2
     p = p - rate * m / (sqrt(v) + eps)
+
+    With s and t no temporary array is made; without, pass None.
     """
     if shrink != 1.0:
         p *= shrink

@@ -17,8 +17,8 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
         total = sqrt(sum of g^2 over all parameters)
         g = g * min(1, max_norm / (total + 1e-6))
 
-    The rule of ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al., 2013). A total that is not
-    finite makes the gradients so too.
+    The rule of ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al., 2013). If the total is not
+    finite, neither are the gradients afterwards.
 
     Parameters
     ----------

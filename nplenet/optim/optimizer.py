@@ -20,7 +20,7 @@ class Optimizer:
     """Base of all optimizers: packing, blocks, state. A subclass writes ``_update``, its formula.
 
     Make it after the model has its backend and dtype: the parameters' arrays are packed (see
-    ``FlatParameters``), and a step refuses to run once they have been replaced.
+    ``FlatParameters``), and a step raises an error if they have been replaced.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Optimizer:
         ]
         self.backend = backend_of(self.flats[0].data)
         names = [p.name for p in parameters]
-        self._names = {  # in the saved state; numbered where layers were put together by hand
+        self._names = {  # in the saved state; numbered where they are not unique
             id(p): p.name if p.name and names.count(p.name) == 1 else f"{i}.{p.name or 'parameter'}"
             for i, p in enumerate(parameters)
         }
@@ -103,9 +103,9 @@ class Optimizer:
             lost = flat.detached()
             if lost is not None:
                 raise ValueError(
-                    f"{type(self).__name__}: {lost} is no longer the array this optimizer updates: "
-                    "the model was moved or converted, or another optimizer took it over; make "
-                    "the optimizer after model.to(...) and model.astype(...)"
+                    f"{type(self).__name__}: {lost} is not the array this optimizer updates any "
+                    "more: the model was moved or converted, or is in another optimizer; make the "
+                    "optimizer after model.to(...) and model.astype(...)"
                 )
 
     # ------------------------------------------------------------------ saving, loading

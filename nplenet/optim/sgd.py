@@ -14,9 +14,6 @@ from .flat import Block, Parameter
 from .optimizer import Optimizer, not_negative
 
 
-# ------------------------------------------------------------------ the update rules
-#
-# They make no temporary array where s and t are given; None will do.
 def sgd(
     xp: Any,
     p: Array,
@@ -30,7 +27,10 @@ def sgd(
     weight_decay: float,
     nesterov: bool,
 ) -> None:
-    """Do a step of ``SGD`` on p and m, in place; ``gain`` is 1 - dampening, 1 at the first step."""
+    """Do a step of ``SGD`` on p and m, in place; ``gain`` is 1 - dampening, 1 at the first step.
+
+    With s and t no temporary array is made; without, pass None.
+    """
     if weight_decay:
         g = xp.add(g, xp.multiply(p, weight_decay, out=t), out=t)
     if momentum:

@@ -86,7 +86,7 @@ def test_images_must_be_a_batch_of_bytes(backend: Backend, images: Any) -> None:
     loader = DataLoader(images, LABELS, 4, transform=ToFloat())
     pipeline = fuse(ToFloat())
     assert pipeline is not None
-    with pytest.raises(TypeError, match=r"DeviceLoader: got images .*, expected uint8 \(M, C, H"):
+    with pytest.raises(TypeError, match=r"DeviceLoader: images must be uint8 \(M, C, H, W\), got"):
         DeviceLoader(loader, pipeline, backend)
 
 
