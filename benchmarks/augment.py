@@ -21,7 +21,7 @@ from nplenet.augment import (
     RandomRotation,
     ToFloat,
     rotation_coefficients,
-    seed_pipeline,
+    standard_augmentation,
 )
 
 PILLOW_IMAGES = 128
@@ -62,7 +62,7 @@ def measure(size: int, batch: int, channels: int, rounds: int) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, channels, size, size), dtype=np.uint8)
     angles = rng.uniform(-15, 15, batch)
-    pipeline = seed_pipeline()
+    pipeline = standard_augmentation()
     rows: list[tuple[str, int, Callable[[], object]]] = [
         ("coefficients", batch, lambda: rotation_coefficients(angles, size, size)),
         ("RandomRotation(15)", batch, lambda: RandomRotation(15)(images, rng)),

@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from nplenet.augment import seed_pipeline
+from nplenet.augment import standard_augmentation
 from nplenet.compiled import Step, TextbookStep, compile
 from nplenet.data import DataLoader
 from nplenet.losses import CrossEntropyLoss
@@ -33,8 +33,9 @@ def epoch(loader: DataLoader, eager: bool) -> float:
     optimizer = Adam(model.parameters())
     schedule = OneCycleLR(optimizer, max_lr=1e-3, total_steps=len(loader))
     loss = CrossEntropyLoss()
+    step = TextbookStep(model, loss, optimizer, loader.batch_size, "--eager") if eager else None
     history = fit(
-        model, loss, optimizer, loader, epochs=1, schedule=schedule, eager=eager, progress=False
+        model, loss, optimizer, loader, epochs=1, step=step, schedule=schedule, progress=False
     )
     return history.epochs[0].seconds
 
@@ -46,7 +47,7 @@ def bare_steps(loader: DataLoader, eager: bool) -> float:
     optimizer, size = Adam(model.parameters()), loader.batch_size
     step: Step
     if eager:
-        step = TextbookStep(model, loss, optimizer, size, "asked for")
+        step = TextbookStep(model, loss, optimizer, size, "--eager")
     else:
         step = compile(model, loss, optimizer, size)
     x = np.random.default_rng(0).random((size, 1, 32, 32), np.float32)
@@ -80,7 +81,7 @@ def main() -> None:
             batch,
             shuffle=True,
             rng=generator(0, "shuffle"),
-            transform=seed_pipeline(),
+            transform=standard_augmentation(),
             transform_rng=generator(0, "augment"),
         )
         whole, bare = [], []

@@ -38,5 +38,5 @@ if __name__ == "__main__":
     pytorch.save(model, "copy.pth")
     again = pytorch.load_state_dict("copy.pth")
     assert all(np.array_equal(again[name], array) for name, array in model.state_dict().items())
-    save_model("copy.safetensors", model)  # with its architecture, for nplenet.load_model
+    save_model(model, "copy.safetensors")  # with its architecture, for nplenet.load_model
     print("wrote copy.pth and copy.safetensors")

@@ -76,7 +76,7 @@ def main(argv=None):
     print(confusion_table(result.confusion))
     print(f"accuracy on the images held out: {result.accuracy:.2%}")
     if options.output:
-        save_model(options.output, model)
+        save_model(model, options.output)
         print(f"saved {options.output}; nplenet info {options.output} says what is in it")
 
 

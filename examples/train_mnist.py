@@ -2,11 +2,11 @@
 
 python examples/train_mnist.py                      # MNIST, found or fetched; else bundled digits
 python examples/train_mnist.py --backend cupy       # on an NVIDIA GPU
-python examples/train_mnist.py --output run --resume auto      # goes on where it was stopped
+python examples/train_mnist.py --output run --resume auto      # continues where it was stopped
 python examples/train_mnist.py --help
 
-The run itself, load, model, loss, optimizer, loop, result, is the function ``run`` in
-``nplenet/commands/train.py``; it reads from top to bottom.
+The run itself (load, model, loss, optimizer, loop, result) is the function ``train`` in
+``nplenet/commands/train.py``, which reads from top to bottom.
 """
 
 import sys

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the modules that have moved when they are asked for; they say where to."""
+    """Import a module that has moved on access; it warns with the new name."""
     if name in ("operations", "parallel"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

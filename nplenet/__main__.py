@@ -25,14 +25,13 @@ EXPECTED_ERRORS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command given by ``arguments`` (default: the process's) and return its exit status.
+    """Run the command in ``arguments`` (default ``sys.argv``) and return its exit status.
 
-    0: done; 1: done, with a bad result; 2: not possible, for the reason printed in one line;
-    128 + N: ended by signal N.
+    0: success; 1: a bad result; 2: an error, reported in one line; 128 + N: ended by signal N.
     """
     parser = argparse.ArgumentParser(
         prog="nplenet",
-        description="Train, test and look inside a LeNet-5 written by hand on NumPy.",
+        description="Train, test and inspect a LeNet-5 written by hand on NumPy.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:

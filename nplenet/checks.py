@@ -1,41 +1,108 @@
-"""One check for each kind of argument, with one wording."""
+"""One check for each kind of argument, with one wording.
+
+``name`` begins with the owner of the argument, as the message then does: ``StepLR: step_size``.
+NumPy's numbers are accepted wherever Python's are, also as arrays without axes; a bool is not a
+number. What is of another type is a TypeError, what is out of range a ValueError.
+"""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 Pair = tuple[int, int]
 
 
-def count(value: int, name: str, minimum: int = 1) -> int:
-    """Return ``value`` as an int (NumPy's integers too) of at least ``minimum``.
-
-    Raises
-    ------
-    TypeError
-        When it is not an integer.
-    ValueError
-        When it is below ``minimum``.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+def count(value: Any, name: str, minimum: int = 1, maximum: int | None = None) -> int:
+    """Return an integer of ``minimum`` to ``maximum`` as an int."""
+    plain = _plain(value)
+    if isinstance(plain, (bool, np.ndarray)) or not hasattr(plain, "__index__"):
         raise TypeError(f"{name} must be an int, got {value!r}")
-    number = operator.index(value)
-    if number < minimum:
+    number = operator.index(plain)
+    if maximum is None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    if maximum is not None and not minimum <= number <= maximum:
+        raise ValueError(f"{name} must be an int from {minimum} to {maximum}, got {value!r}")
     return number
 
 
 def pair(value: int | Pair, name: str, minimum: int) -> Pair:
-    """Return ``value`` as (height, width); an integer stands for both.
-
-    Raises
-    ------
-    TypeError
-        When ``value`` is neither an integer nor a pair of integers.
-    ValueError
-        When a number is below ``minimum``.
-    """
+    """Return ``value`` as (height, width); an integer stands for both."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2:
         raise TypeError(f"{name} must be an int or a pair (height, width) of ints, got {value!r}")
     return count(both[0], name, minimum), count(both[1], name, minimum)
+
+
+def number(value: Any, name: str, interval: str = "(-inf, inf)") -> float:
+    """Return a number inside ``interval`` as a float; a round bracket leaves its end out."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    found, (low, high) = float(plain), map(float, interval[1:-1].split(","))
+    inside = low < found < high  # never with NaN
+    inside |= interval[0] == "[" and found == low
+    inside |= interval[-1] == "]" and found == high
+    if not inside:
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+    return found
+
+
+def fraction(value: Any, name: str) -> float:
+    """Return a probability or a part of a whole as a float."""
+    return number(value, name, "[0, 1]")
+
+
+def generator(value: Any, name: str) -> np.random.Generator:
+    """Return a random generator of NumPy's."""
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(
+            f"{name} must be a numpy.random.Generator, got {value!r}; make one with "
+            "numpy.random.default_rng(seed)"
+        )
+    return value
+
+
+def labels(value: npt.ArrayLike, name: str) -> npt.NDArray[np.integer[Any]]:
+    """Return integers (N,), at least one, as an array."""
+    array = np.asarray(value)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must have shape (N,) with N >= 1, got {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    return array
+
+
+def state(
+    given: Mapping[str, Any], arrays: Mapping[str, Any], others: Iterable[str], name: str
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a state_dict that has the keys of ``arrays`` and ``others``, no more.
+
+    Each has the shape of its namesake in ``arrays``, and a dtype that converts to the namesake's.
+    """
+    expected = {*arrays, *others}
+    missing, unknown = sorted(expected - given.keys()), sorted(given.keys() - expected)
+    if missing or unknown:
+        raise ValueError(f"{name}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
+    found = {key: np.asarray(given[key]) for key in arrays}
+    wrong = [
+        f"{key} is {found[key].dtype} {found[key].shape}, expected {own.dtype} {own.shape}"
+        for key, own in arrays.items()
+        if found[key].shape != own.shape
+        or not np.can_cast(found[key].dtype, own.dtype, "same_kind")
+    ]
+    if wrong:
+        raise ValueError(f"{name}: {'; '.join(wrong)}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return the Python value of a NumPy scalar or of an array without axes."""
+    if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
+        return value.item()
+    return value

@@ -1,4 +1,4 @@
-"""Names that have moved: the old ones keep working for one release, with a DeprecationWarning."""
+"""Names that have moved: the old names keep working for one release, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 
 def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of ``module``, in which each of ``names`` stands elsewhere now.
+    """Return the ``__getattr__`` of ``module``, from which each of ``names`` has moved.
 
     Parameters
     ----------
     module : str
         Its ``__name__``.
     names : mapping of str to str
-        From the old name to where it is now: ``nplenet.seeds.generator``.
+        From the old name to the new one with its module: ``nplenet.seeds.generator``.
     """
 
-    def __getattr__(name: str) -> Any:  # noqa: N807  what a module calls it
+    def __getattr__(name: str) -> Any:  # noqa: N807  the name Python looks for
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Write a file in whole or not at all: temporary name in the same folder, flush, rename."""
+"""Write a file completely or not at all: temporary name in the same folder, flush, rename."""
 
 import os
 import sys
@@ -12,20 +12,20 @@ from typing import BinaryIO
 def atomic_write(
     path: str | os.PathLike[str], *, previous: str | os.PathLike[str] | None = None
 ) -> Iterator[BinaryIO]:
-    """Open a binary file that appears under `path` only when the block ends without an error.
+    """Open a binary file that appears under `path` only if the block ends without an error.
 
     Parameters
     ----------
     path
         Final name. An existing file is replaced in one step; readers see the old or the new one.
     previous
-        A name under which the existing file is kept. It is given before the new file takes over
-        `path`, so that at no moment both names lack a whole file.
+        A name to keep the existing file under. It is assigned before the new file replaces `path`,
+        so that at every moment one of the names has a complete file.
 
     Yields
     ------
     BinaryIO
-        The file under its temporary name (`.name` says which, like ``.a.idx.4711-9f2c.part``).
+        The file under its temporary name (`.name`, such as ``.a.idx.4711-9f2c.part``).
 
     Raises
     ------
@@ -33,13 +33,13 @@ def atomic_write(
         When the folder cannot be written. Whatever the error, the temporary file is removed.
     """
     path = Path(path)
-    # Not `tempfile`: it makes files that only their owner may read, and a cache may be shared.
+    # Not `tempfile`: only the owner may read its files, and a cache may be shared.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
+            os.fsync(file.fileno())  # otherwise a power cut may leave the new name on an empty file
         if previous is not None and path.exists():
             _keep(path, Path(previous))
         os.replace(temporary, path)
@@ -50,9 +50,9 @@ def atomic_write(
 
 
 def _keep(path: Path, previous: Path) -> None:
-    """Give the file at `path` the name `previous` too; it loses the first where it can't have both.
+    """Also name the file at `path` `previous`; rename it where a file can't have two names.
 
-    A hard link can't replace a file, so it is made under the temporary name's pattern and renamed.
+    A hard link can't replace a file, so the link gets a temporary name and is renamed.
     """
     link = previous.with_name(f".{previous.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
@@ -67,12 +67,12 @@ def _keep(path: Path, previous: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename outlast a power cut, where the system lets a folder be opened."""
+    """Make a rename survive a power cut, where the system can open a folder."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems refuse; the file is there all the same
+        with suppress(OSError):  # some network file systems refuse; the file is written anyway
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The machine and the software that a run depends on, and how many threads BLAS may use."""
+"""The machine and the software that a run depends on, and the number of BLAS threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .version import __version__
 
 
 def environment() -> dict[str, str]:
-    """Return the versions that decide the bits of a run: Python, NumPy, nplenet, the machine."""
+    """Return what decides the bits of a run: versions of Python, NumPy, nplenet; the machine."""
     return {
         "nplenet": __version__,
         "python": platform.python_version(),
@@ -36,15 +36,15 @@ def processor() -> str:
 def one_blas_thread() -> Iterator[None]:
     """Keep matrix products on one thread.
 
-    They are small here, and threads that wait for each other on a busy machine have been seen to
-    make a step ten times as slow.
+    They are small here, and on a busy machine threads that wait for each other have made a step
+    ten times as slow.
     """
     with threadpool_limits(1, user_api="blas"):
         yield
 
 
 def usable_cores() -> int:
-    """Return on how many cores this process may run."""
+    """Return the number of cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,6 +1,8 @@
-"""The network this library is about: LeNet-5 with batch norm, ReLU and dropout, in two orders."""
+"""The networks of this library: LeNet-5 with batch norm, ReLU and dropout, for 32x32 and 28x28."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +26,19 @@ class LeNet5(Sequential):
 
     ``features``: twice convolution 5x5, batch norm, ReLU, average pool 2x2, with 6 and 16 channels;
     ``classifier``: dense 400-120-84-num_classes with ReLU and dropout between. The names of its
-    parameters equal those of the same module in PyTorch.
+    parameters equal the names in the same module in PyTorch.
 
     Parameters
     ----------
     num_classes : int
     dropout : float
-        Probability of silence behind both hidden dense layers.
+        Dropout probability behind both hidden dense layers.
     conv_bias : bool
-        Off by default: batch norm subtracts a bias again, its gradient is rounding noise only.
+        Off by default: batch norm subtracts a bias again, so its gradient is rounding noise.
     in_channels : int
         1 for grey images, 3 for colour.
     seed : int, optional
-        Of the initial weights and of the dropout masks; fresh entropy when left out.
+        Random seed for the initial weights and the dropout masks; fresh entropy when left out.
     init : {"he", "xavier", "pytorch"}
     dtype : float32 or float64
 
@@ -88,26 +90,37 @@ class LeNet5(Sequential):
         )
 
     @staticmethod
-    def notebook(*, seed: int | None = None) -> Sequential:
-        """Return the variant for images of 28x28 that many notebooks train.
+    def notebook(*, seed: int | None = None) -> LeNet5For28x28:
+        """Deprecated: ``LeNet5For28x28``."""
+        warnings.warn(
+            "LeNet5.notebook is deprecated: use nplenet.models.LeNet5For28x28",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return LeNet5For28x28(seed=seed)
 
-        The first convolution pads its image to 32x32; batch norm stands behind the pool, and behind
-        each hidden dense layer too; convolutions carry a bias; half of the hidden units are silent.
 
-        Parameters
-        ----------
-        seed : int, optional
-            Of the initial weights, drawn as PyTorch does, and of the dropout masks; fresh entropy
-            when left out.
+class LeNet5For28x28(Sequential):
+    """The enhanced LeNet-5 for MNIST's images as they are, of 28x28; one chain of 17 layers.
 
-        Returns
-        -------
-        Sequential
-            x (N, 1, 28, 28); y (N, 10), the logits. The names of its parameters equal those of the
-            same ``nn.Sequential`` in PyTorch.
-        """
+    Differences from ``LeNet5``: the first convolution pads its image to 32x32; batch norm follows
+    each pool and each hidden dense layer; convolutions have a bias; the dropout probability is 0.5.
+    The names of its parameters equal the names in the same ``nn.Sequential`` in PyTorch.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Random seed for the initial weights, drawn as PyTorch does, and for the dropout masks; fresh
+        entropy when left out.
+
+    Shapes
+    ------
+    x (N, 1, 28, 28); y (N, 10), the logits.
+    """
+
+    def __init__(self, *, seed: int | None = None) -> None:
         weights, masks = generator(seed, "init"), generator(seed, "dropout")
-        return Sequential(
+        super().__init__(
             Conv2d(1, 6, 5, padding=2, rng=weights, init="pytorch"),
             ReLU(),
             AvgPool2d(2),

@@ -1,4 +1,4 @@
-"""What makes a run: its settings, and what their names stand for."""
+"""What makes a run: its settings, and the objects that their values name."""
 
 from __future__ import annotations
 
@@ -29,16 +29,24 @@ SCHEDULES: dict[str, Callable[..., Schedule | None]] = {  # stepped after each b
 
 
 AUGMENTATIONS: dict[str, Callable[[], augment.Transform]] = {
-    "seed": augment.seed_pipeline,
+    "standard": augment.standard_augmentation,
     "rotation": lambda: augment.Compose([augment.RandomRotation(15), augment.ToFloat()]),
     "inversion": lambda: augment.Compose([augment.RandomInvert(0.5), augment.ToFloat()]),
     "none": augment.ToFloat,
 }
 
 
+RENAMED_AUGMENTATIONS = {"seed": "standard"}  # in checkpoints and histories before 0.1.0
+
+
+def augmentation(name: str) -> augment.Transform:
+    """Return the transform that a setting names, by its name of today or an earlier one."""
+    return AUGMENTATIONS[RENAMED_AUGMENTATIONS.get(name, name)]()
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What decides the result of a run. Saved with it, and taken from there when it goes on."""
+    """What decides the result of a run; saved with it, and restored when it resumes."""
 
     dataset: str = "auto"
     epochs: int | None = None
@@ -47,7 +55,7 @@ class Settings:
     optimizer: str = "adamw"
     schedule: str = "onecycle"
     dropout: float = 0.1
-    augment: str = "seed"
+    augment: str = "standard"
     validation: float = 0.05
     seed: int = 0
     limit: int | None = None
@@ -56,6 +64,6 @@ class Settings:
 
 
 def input_shape(model: Layer) -> tuple[int, int, int, int]:
-    """Return the shape of one image of the data sets here, for the channels of ``model``."""
+    """Return the shape of one image of the data sets, with the channels of ``model``."""
     channels = (layer.channels for _, layer in model.modules() if layer.channels is not None)
     return (1, next(channels, 1), 32, 32)

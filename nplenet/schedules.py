@@ -1,8 +1,8 @@
 """Schedules: how the learning rate changes over a run. Names and values are PyTorch's.
 
-A schedule sets its optimizer's ``lr`` when it is made and at each ``step()``, which is called once
-after each batch or once after each epoch, whichever its arguments count. The rate is a function of
-the number of steps alone: a change of ``optimizer.lr`` from elsewhere lasts until the next step.
+A schedule sets its optimizer's ``lr`` when it is made and at each ``step()``. Call ``step()`` once
+per batch or once per epoch, in the unit of the schedule's arguments. The rate is a function of the
+number of steps only: a change of ``optimizer.lr`` from elsewhere lasts until the next step.
 
 Legend: k steps done, counted from 0.
 """
@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
+from .checks import count, fraction, number
 from .optim import Optimizer
 
 
@@ -24,7 +26,7 @@ class Schedule:
     Parameters
     ----------
     optimizer : Optimizer
-        Its ``lr`` is the rate that the schedule starts from.
+        Its ``lr`` is the base rate of the schedule.
 
     Attributes
     ----------
@@ -37,7 +39,7 @@ class Schedule:
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"{type(self).__name__} takes an optimizer of nplenet.optim, got "
+                f"{type(self).__name__}: optimizer must be from nplenet.optim, got "
                 f"{type(optimizer).__name__}"
             )
         self.optimizer = optimizer
@@ -46,11 +48,11 @@ class Schedule:
         self._apply()
 
     def rate(self, k: int) -> float:
-        """Return the learning rate after ``k`` steps; changes nothing."""
+        """Return the learning rate after ``k`` steps."""
         raise NotImplementedError(f"{type(self).__name__} has no rate")
 
     def step(self) -> None:
-        """Go one step on and set the optimizer's learning rate."""
+        """Advance by one step and set the optimizer's learning rate."""
         self.step_count += 1
         self._apply()
 
@@ -62,7 +64,7 @@ class Schedule:
         return {name: value for name, value in vars(self).items() if name != "optimizer"}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what ``state_dict`` returned and set the optimizer's rate accordingly.
+        """Restore what ``state_dict`` returned and set the optimizer's rate accordingly.
 
         Nothing is changed unless all of it fits.
 
@@ -72,11 +74,7 @@ class Schedule:
             Naming the missing and unknown keys, or the values of another type.
         """
         own, where = self.state_dict(), f"{type(self).__name__}.load_state_dict"
-        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        if missing or unknown:
-            raise ValueError(
-                f"{where}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
-            )
+        checks.state(state, {}, own, where)
         new = {name: np.asarray(state[name]).tolist() for name in own}  # plain Python values
         wrong = [
             f"{name} is {new[name]!r}, expected a {type(value).__name__}"
@@ -104,9 +102,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        self.step_size, self.gamma = _count("StepLR", "step_size", step_size), float(gamma)
-        if not self.gamma >= 0.0:
-            raise ValueError(f"StepLR: gamma must be at least 0, got {gamma!r}")
+        self.step_size = count(step_size, "StepLR: step_size")
+        self.gamma = number(gamma, "StepLR: gamma", "[0, inf)")
         super().__init__(optimizer)
 
     def rate(self, k: int) -> float:
@@ -118,7 +115,7 @@ class CosineLR(Schedule):
 
         lr = eta_min + (base_lr - eta_min) * (1 + cos(pi * k / T_max)) / 2
 
-    Beyond ``T_max`` the rate rises again, as that of PyTorch's ``CosineAnnealingLR``.
+    Beyond ``T_max`` the rate rises again, as with PyTorch's ``CosineAnnealingLR``.
 
     Parameters
     ----------
@@ -130,9 +127,8 @@ class CosineLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        self.T_max, self.eta_min = _count("CosineLR", "T_max", T_max), float(eta_min)
-        if not self.eta_min >= 0.0:
-            raise ValueError(f"CosineLR: eta_min must be at least 0, got {eta_min!r}")
+        self.T_max = count(T_max, "CosineLR: T_max")
+        self.eta_min = number(eta_min, "CosineLR: eta_min", "[0, inf)")
         super().__init__(optimizer)
 
     def rate(self, k: int) -> float:
@@ -148,7 +144,7 @@ class OneCycleLR(Schedule):
         fall    .. total_steps - 1
                 (three_phase: back to initial in as many steps as the rise, then to final)
 
-    Meanwhile the momentum (``betas[0]`` of Adam) goes the other way: ``max_momentum`` to
+    The momentum (``betas[0]`` of Adam) moves in the opposite direction: ``max_momentum`` to
     ``base_momentum`` in the rise and back in the fall. Call ``step()`` after each batch.
 
     Parameters
@@ -157,9 +153,9 @@ class OneCycleLR(Schedule):
     max_lr : float
         > 0.
     total_steps : int
-        Of the entire run: epochs * batches an epoch.
+        Of the entire run: epochs * batches per epoch.
     pct_start : float
-        Share of the rise, 0 .. 1.
+        Fraction of the run that is the rise, 0 .. 1.
     anneal_strategy : {"cos", "linear"}
     cycle_momentum : bool
     base_momentum, max_momentum : float
@@ -171,7 +167,7 @@ class OneCycleLR(Schedule):
     Raises
     ------
     ValueError
-        From ``step`` too, past ``total_steps``.
+        Also from ``step``, past ``total_steps``.
     """
 
     def __init__(
@@ -189,40 +185,31 @@ class OneCycleLR(Schedule):
         final_div_factor: float = 1e4,
         three_phase: bool = False,
     ) -> None:
-        if not 0.0 <= pct_start <= 1.0:
-            raise ValueError(f"OneCycleLR: pct_start must lie between 0 and 1, got {pct_start!r}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
                 f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}"
             )
-        for name, value in [("base", base_momentum), ("max", max_momentum)]:
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"OneCycleLR: {name}_momentum must be in [0, 1), got {value!r}")
-        for name, value in [
-            ("max_lr", max_lr),
-            ("div_factor", div_factor),
-            ("final_div_factor", final_div_factor),
-        ]:
-            if not 0.0 < value < math.inf:
-                raise ValueError(f"OneCycleLR: {name} must be above 0, got {value!r}")
         if cycle_momentum and not (hasattr(optimizer, "betas") or hasattr(optimizer, "momentum")):
             raise ValueError(
                 f"OneCycleLR: {type(optimizer).__name__} has neither betas nor momentum to cycle; "
                 "pass cycle_momentum=False"
             )
-        self.total_steps = _count("OneCycleLR", "total_steps", total_steps)
-        self.max_lr = float(max_lr)
-        self.pct_start, self.anneal_strategy = float(pct_start), anneal_strategy
+        self.total_steps = count(total_steps, "OneCycleLR: total_steps")
+        self.max_lr = number(max_lr, "OneCycleLR: max_lr", "(0, inf)")
+        self.pct_start = fraction(pct_start, "OneCycleLR: pct_start")
+        self.anneal_strategy = anneal_strategy
         self.cycle_momentum, self.three_phase = bool(cycle_momentum), bool(three_phase)
-        self.base_momentum, self.max_momentum = float(base_momentum), float(max_momentum)
-        self.div_factor, self.final_div_factor = float(div_factor), float(final_div_factor)
+        self.base_momentum = number(base_momentum, "OneCycleLR: base_momentum", "[0, 1)")
+        self.max_momentum = number(max_momentum, "OneCycleLR: max_momentum", "[0, 1)")
+        self.div_factor = number(div_factor, "OneCycleLR: div_factor", "(0, inf)")
+        self.final_div_factor = number(final_div_factor, "OneCycleLR: final_div_factor", "(0, inf)")
         super().__init__(optimizer)
 
     def step(self) -> None:
         if self.step_count >= self.total_steps:
             raise ValueError(
                 f"OneCycleLR: step {self.step_count + 1} is past total_steps={self.total_steps}; "
-                "total_steps must be epochs * batches an epoch"
+                "total_steps must be epochs * batches per epoch"
             )
         super().step()
 
@@ -233,7 +220,7 @@ class OneCycleLR(Schedule):
         return self._along((initial, *middle, final), k)
 
     def momentum(self, k: int) -> float:
-        """Return the momentum after ``k`` steps; changes nothing."""
+        """Return the momentum after ``k`` steps."""
         back = (self.max_momentum,) * (2 if self.three_phase else 1)
         return self._along((self.max_momentum, self.base_momentum, *back), k)
 
@@ -248,9 +235,9 @@ class OneCycleLR(Schedule):
             vars(self.optimizer)["momentum"] = momentum
 
     def _along(self, corners: tuple[float, ...], k: int) -> float:
-        """Return the value at step ``k`` of a curve through ``corners``, one at the end of a phase.
+        """Return the value at step ``k`` of a curve through ``corners``, the ends of its phases.
 
-        PyTorch's rule to the letter: the ends may be fractions of a step, and k = total_steps, one
+        Exactly PyTorch's rule: the ends may be fractions of a step, and k = total_steps, one
         past the end of the last phase, extrapolates.
         """
         ends = [self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0]
@@ -258,20 +245,14 @@ class OneCycleLR(Schedule):
             ends.insert(1, 2.0 * self.pct_start * self.total_steps - 2.0)
         phase = next((i for i, end in enumerate(ends[:-1]) if k <= end), len(ends) - 1)
         begin, end = (ends[phase - 1] if phase else 0.0), ends[phase]
-        share = (k - begin) / (end - begin) if end != begin else 1.0
+        done = (k - begin) / (end - begin) if end != begin else 1.0
         anneal = _cosine if self.anneal_strategy == "cos" else _linear
-        return anneal(corners[phase], corners[phase + 1], share)
+        return anneal(corners[phase], corners[phase + 1], done)
 
 
-def _cosine(begin: float, end: float, share: float) -> float:
-    return end + (begin - end) * (1.0 + math.cos(math.pi * share)) / 2.0
+def _cosine(begin: float, end: float, done: float) -> float:
+    return end + (begin - end) * (1.0 + math.cos(math.pi * done)) / 2.0
 
 
-def _linear(begin: float, end: float, share: float) -> float:
-    return begin + (end - begin) * share
-
-
-def _count(owner: str, name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{owner}: {name} must be an integer of at least 1, got {value!r}")
-    return value
+def _linear(begin: float, end: float, done: float) -> float:
+    return begin + (end - begin) * done

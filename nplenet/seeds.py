@@ -1,4 +1,4 @@
-"""Random generators: one for each purpose, all derived from one seed."""
+"""Random generators: one per purpose, all derived from one seed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from .checks import count
+
 PURPOSES = ("init", "shuffle", "dropout", "augment", "split")
 
 
 def generator(seed: int | None, purpose: str) -> np.random.Generator:
-    """Return the random generator of one purpose, derived from the one seed of a run.
+    """Return the random generator for one purpose, derived from the seed of the run.
 
     Streams of different purposes are independent (``numpy.random.SeedSequence`` with a spawn key),
     so switching off dropout, say, does not change the order of the training images.
@@ -24,7 +26,9 @@ def generator(seed: int | None, purpose: str) -> np.random.Generator:
         One of ``PURPOSES``.
     """
     if purpose not in PURPOSES:
-        raise ValueError(f"unknown purpose {purpose!r} of a random generator, expected {PURPOSES}")
+        raise ValueError(f"generator: purpose must be one of {PURPOSES}, got {purpose!r}")
+    if seed is not None:
+        count(seed, "generator: seed", 0)
     sequence = np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose),))
     return np.random.Generator(np.random.PCG64(sequence))
 
@@ -42,12 +46,12 @@ def generator_state(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def restore_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Bring ``rng`` into a ``state`` that ``generator_state`` returned.
+    """Set ``rng`` to a ``state`` that ``generator_state`` returned.
 
     Raises
     ------
     ValueError
-        When it is no state of a generator of this kind; ``rng`` is unchanged then.
+        When it is not the state of a generator of this kind; ``rng`` is unchanged then.
     """
     kind = type(rng.bit_generator)
     try:

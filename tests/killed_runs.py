@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from nplenet import files
-from nplenet.augment import seed_pipeline
+from nplenet.augment import standard_augmentation
 from nplenet.checkpoint import LATEST, CheckpointFolder, load
 from nplenet.data import DataLoader, load_digits, pad_images
 from nplenet.losses import CrossEntropyLoss
@@ -50,7 +50,7 @@ def train(folder: Path) -> None:
         BATCH,
         shuffle=True,
         rng=generator(0, "shuffle"),
-        transform=seed_pipeline(),
+        transform=standard_augmentation(),
         transform_rng=generator(0, "augment"),
     )
     optimizer = AdamW(model.parameters(), 4e-3)

@@ -20,7 +20,7 @@ import pytest
 import safetensors.numpy
 
 from nplenet.architecture import build
-from nplenet.augment import seed_pipeline
+from nplenet.augment import standard_augmentation
 from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import (
     LATEST,
@@ -39,7 +39,7 @@ from nplenet.data import DataLoader, load_digits, pad_images
 from nplenet.files import atomic_write
 from nplenet.layers import Conv2d, Dense, Dropout, Flatten, Layer, Sequential
 from nplenet.losses import CrossEntropyLoss
-from nplenet.models import LeNet5
+from nplenet.models import LeNet5, LeNet5For28x28
 from nplenet.optim import SGD, AdamW
 from nplenet.schedules import OneCycleLR
 from nplenet.seeds import generator, generator_state, restore_generator
@@ -72,7 +72,7 @@ class Trainer:
             BATCH,
             shuffle=True,
             rng=generator(seed, "shuffle"),
-            transform=seed_pipeline(),
+            transform=standard_augmentation(),
             transform_rng=generator(seed, "augment"),
             prefetch=prefetch,
         ).to(backend)
@@ -218,8 +218,8 @@ def test_a_checkpoint_of_another_run_is_refused_and_changes_nothing(
 def test_a_model_alone_has_no_run_to_continue(
     digits: tuple[Images, Images], tmp_path: Path
 ) -> None:
-    save_model(tmp_path / "model.safetensors", LeNet5(seed=0))
-    with pytest.raises(CheckpointError, match="a model alone"):
+    save_model(LeNet5(seed=0), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="only a model, not a run"):
         Trainer(digits, get_backend("numpy")).fit(resume=load(tmp_path / "model.safetensors"))
 
 
@@ -245,7 +245,7 @@ class Custom(Flatten):
 
 def test_a_model_comes_back_from_its_file_with_its_architecture(tmp_path: Path) -> None:
     for model in (LeNet5(dropout=0.1, conv_bias=True, seed=1), LeNet5(dtype=np.float64, seed=1)):
-        save_model(tmp_path / "m.safetensors", model)
+        save_model(model, tmp_path / "m.safetensors")
         again = load_model(tmp_path / "m.safetensors")
         assert_same_weights(model, again)
         assert repr(again).split("\n")[1:] == repr(model).split("\n")[1:]
@@ -261,17 +261,35 @@ def test_the_model_of_a_checkpoint_needs_nothing_else(
     assert_same_weights(trainer.model, load_model(tmp_path / LATEST))
 
 
+def test_the_old_order_of_save_model_still_works_and_warns(tmp_path: Path) -> None:
+    model, path = Dense(3, 2), tmp_path / "m.safetensors"
+    with pytest.warns(DeprecationWarning, match=r"use save_model\(model, path\)"):
+        save_model(path, model)  # type: ignore[arg-type]
+    assert_same_weights(load_model(path), model)
+
+
+def test_a_model_of_28_by_28_is_saved_with_its_architecture(tmp_path: Path) -> None:
+    model = LeNet5For28x28(seed=0)
+    save_model(model, tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors")
+    assert_same_weights(again, model)
+    x = np.ones((2, 1, 28, 28), np.float32)
+    assert np.array_equal(again(x), model.eval()(x))
+
+
 def test_a_model_with_other_layers_is_refused_by_name_but_its_run_is_saved(
     digits: tuple[Images, Images], tmp_path: Path
 ) -> None:
     model = Sequential(body=Sequential(Custom(), Dense(1024, 10)), end=Dropout(0.5))
     with pytest.raises(TypeError, match=r"layer body\.0 is a Custom"):
-        save_model(tmp_path / "m.safetensors", model)
+        save_model(model, tmp_path / "m.safetensors")
     fit(
         model,
         CrossEntropyLoss(),
         SGD(model.parameters()),
-        DataLoader(*digits, 32, transform=seed_pipeline(), transform_rng=generator(0, "augment")),
+        DataLoader(
+            *digits, 32, transform=standard_augmentation(), transform_rng=generator(0, "augment")
+        ),
         epochs=1,
         checkpoints=CheckpointFolder(tmp_path),
         progress=False,
@@ -290,7 +308,7 @@ def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path:
             return x + super().forward(x)
 
     with pytest.raises(TypeError, match="layer inner is a Residual"):
-        save_model(tmp_path / "m.safetensors", Sequential(inner=Residual(Flatten())))
+        save_model(Sequential(inner=Residual(Flatten())), tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -477,7 +495,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
     )
     assert len(load(whole.path).record["progress"]["epochs"]) == 2
     whole.path.write_bytes(whole.path.read_bytes()[:-1])
-    with pytest.warns(CheckpointWarning, match="damaged.*the one before it"):
+    with pytest.warns(CheckpointWarning, match=r"damaged.*reading its backup"):
         older = load(whole.path)
     assert len(older.record["progress"]["epochs"]) == 1
     # A run that goes on from there must not replace the good backup by the damaged file.
@@ -530,12 +548,12 @@ def test_records_that_make_no_sense_are_refused_even_with_a_right_digest(
     [
         (lambda p: None, FileNotFoundError, "No such file"),
         (lambda p: p.mkdir(), IsADirectoryError, "is a folder"),
-        (lambda p: p.write_bytes(b""), CheckpointError, "damaged, or no safetensors file"),
-        (lambda p: p.write_text("hello " * 99), CheckpointError, "damaged, or no safetensors"),
+        (lambda p: p.write_bytes(b""), CheckpointError, "damaged, or not a safetensors file"),
+        (lambda p: p.write_text("hello " * 99), CheckpointError, "damaged, or not a safetensors"),
         (
             lambda p: safetensors.numpy.save_file({"a": np.ones(3)}, p),
             CheckpointError,
-            "not one of nplenet's",
+            "not by nplenet",
         ),
     ],
 )
@@ -552,9 +570,9 @@ def test_a_file_of_a_later_format_is_refused_with_who_wrote_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file, "FORMAT", 9)
-    save_model(tmp_path / "m.safetensors", Conv2d(1, 2, 3))
+    save_model(Conv2d(1, 2, 3), tmp_path / "m.safetensors")
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"format 9.* reads 1; nplenet \d"):
+    with pytest.raises(CheckpointError, match=r"format 9, written by nplenet \d.* reads format 1"):
         load(tmp_path / "m.safetensors")
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST, load, load_model, save_model
+from nplenet.checkpoint.file import write_file
 from nplenet.commands import COMMANDS
 from nplenet.models import LeNet5
+from nplenet.recipe import augmentation
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--dataset", "digits", "--limit", "100", "--batch-size", "16", "--checkpoint-every", "0"]
@@ -94,9 +97,9 @@ def test_a_constant_rate_may_go_on_for_more_epochs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--epochs", "9"], "--epochs 9 differs from the run that goes on, which has 6"),
-        (["--batch-size", "8"], "--batch-size 8 differs"),
-        (["--seed", "1"], "--seed 1 differs"),
+        (["--epochs", "9"], "cannot resume with --epochs 9: the saved run used 6; omit --epochs"),
+        (["--batch-size", "8"], "cannot resume with --batch-size 8"),
+        (["--seed", "1"], "cannot resume with --seed 1"),
     ],
 )
 def test_other_settings_than_those_of_the_run_are_refused(
@@ -104,6 +107,25 @@ def test_other_settings_than_those_of_the_run_are_refused(
 ) -> None:
     assert main(["train", *options, "--resume", "auto", "--output", str(trained)]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_old_name_of_the_standard_augmentation_works_in_options_and_saved_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--epochs", 2, "--output", tmp_path / "new") == 0
+    old = tmp_path / "old"
+    capsys.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # not an error, so that it is printed as for a user
+        options = ["--epochs", 2, "--stop-after", 1, "--augment", "seed", "--output", old]
+        assert train(*options) == 0
+    assert "--augment seed is deprecated: use --augment standard" in capsys.readouterr().err
+    checkpoint = load(old / LATEST)
+    arguments = checkpoint.record["arguments"] | {"augment": "seed"}  # as it was saved then
+    write_file(old / LATEST, checkpoint.tensors, checkpoint.record | {"arguments": arguments})
+    assert train("--augment", "standard", "--resume", "auto", "--output", old) == 0
+    assert_same(tmp_path / "new", old)
+    assert repr(augmentation("seed")) == repr(augmentation("standard"))  # of a report, say
 
 
 def test_resume_auto_starts_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
@@ -187,7 +209,7 @@ def test_info_says_what_the_run_is_and_how_far(
 
 
 def test_info_of_a_model_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_model(tmp_path / "m.safetensors", LeNet5(in_channels=3, seed=0))
+    save_model(LeNet5(in_channels=3, seed=0), tmp_path / "m.safetensors")
     assert main(["info", str(tmp_path / "m.safetensors")]) == 0
     assert "a model, written by nplenet" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""LeNet5 and its notebook variant: names, sizes and seeds."""
+"""LeNet5 and LeNet5For28x28: names, sizes and seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from nplenet.backend import Backend
 from nplenet.layers import Dropout
-from nplenet.models import LeNet5
+from nplenet.models import LeNet5, LeNet5For28x28
 
 # Of the same module in PyTorch: list(torch_model.state_dict()).
 PYTORCH_KEYS = [
@@ -32,7 +32,7 @@ PYTORCH_KEYS = [
 ]
 
 # Likewise of the nn.Sequential.
-NOTEBOOK_KEYS = [
+KEYS_FOR_28X28 = [
     f"{layer}.{name}"
     for layer, names in [
         (0, ["weight", "bias"]),
@@ -125,34 +125,40 @@ def test_float64_is_float64_throughout() -> None:
     }
 
 
-# ------------------------------------------------------------------ the notebook variant
+# ------------------------------------------------------------------ LeNet5For28x28
 
 
-def test_the_names_of_the_notebooks_state_are_those_of_the_pytorch_module() -> None:
-    assert list(LeNet5.notebook().state_dict()) == NOTEBOOK_KEYS
+def test_the_state_for_28_by_28_has_the_names_of_the_pytorch_module() -> None:
+    assert list(LeNet5For28x28().state_dict()) == KEYS_FOR_28X28
 
 
-def test_the_notebooks_summary_counts_62_158_parameters() -> None:
-    total = LeNet5.notebook().summary((1, 1, 28, 28)).splitlines()[-1]
+def test_the_summary_for_28_by_28_counts_62_158_parameters() -> None:
+    total = LeNet5For28x28().summary((1, 1, 28, 28)).splitlines()[-1]
     assert total.split() == ["total", "(1,", "10)", "62,158", "416,520"]
 
 
-def test_the_notebook_gives_a_logit_a_class_for_images_of_28_by_28(backend: Backend) -> None:
-    model = LeNet5.notebook(seed=0).to(backend)
+def test_it_gives_a_logit_per_class_for_images_of_28_by_28(backend: Backend) -> None:
+    model = LeNet5For28x28(seed=0).to(backend)
     y = backend.to_numpy(model(backend.asarray(images(3)[:, :, 2:-2, 2:-2])))
     assert y.shape == (3, 10)
     assert y.dtype == np.float32
     assert np.isfinite(y).all()
 
 
-def test_the_notebook_silences_half_of_the_hidden_units_in_training() -> None:
-    assert [layer.p for layer in LeNet5.notebook() if isinstance(layer, Dropout)] == [0.5, 0.5]
+def test_its_dropout_probability_is_one_half() -> None:
+    assert [layer.p for layer in LeNet5For28x28() if isinstance(layer, Dropout)] == [0.5, 0.5]
 
 
-def test_the_same_seed_gives_the_notebook_the_same_weights_and_masks() -> None:
-    a, b = LeNet5.notebook(seed=3), LeNet5.notebook(seed=3)
+def test_the_same_seed_gives_it_the_same_weights_and_masks() -> None:
+    a, b = LeNet5For28x28(seed=3), LeNet5For28x28(seed=3)
     assert all(np.array_equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
     x = images()[:, :, 2:-2, 2:-2]
     np.testing.assert_array_equal(a(x), b(x), strict=True)
-    other = LeNet5.notebook(seed=4).state_dict()["0.weight"]
+    other = LeNet5For28x28(seed=4).state_dict()["0.weight"]
     assert not np.array_equal(a.state_dict()["0.weight"], other)
+
+
+def test_the_old_name_of_the_variant_for_28_by_28_still_works_and_warns() -> None:
+    with pytest.warns(DeprecationWarning, match=r"use nplenet\.models\.LeNet5For28x28"):
+        old = LeNet5.notebook(seed=3)
+    assert np.array_equal(old[0].weight.data, LeNet5For28x28(seed=3)[0].weight.data)

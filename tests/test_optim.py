@@ -317,11 +317,11 @@ def test_loading_takes_over_the_hyper_parameters() -> None:
         ({"exp_avg.extra": np.ones(1)}, r"missing nothing, unknown \['exp_avg.extra'\]"),
         ({"exp_avg.bias": np.ones(8)}, r"exp_avg.bias is float64 \(8,\), expected float64 \(7,\)"),
         ({"exp_avg.bias": np.ones(7, complex)}, "exp_avg.bias is complex128"),
-        ({"step": -1}, "step must be an integer"),
-        ({"step": 1.5}, "step must be an integer"),
-        ({"lr": -1.0}, "lr must be a number of at least 0"),
-        ({"betas": np.array([0.9, 1.0])}, "betas must be two numbers"),
-        ({"betas": 0.9}, "betas can't be 0.9"),
+        ({"step": -1}, "Adam.load_state_dict: step must be at least 0"),
+        ({"step": 1.5}, "Adam.load_state_dict: step must be an int"),
+        ({"lr": -1.0}, r"Adam: lr must be a number in \[0, inf\)"),
+        ({"betas": np.array([0.9, 1.0])}, r"Adam: betas\[1\] must be a number in \[0, 1\)"),
+        ({"betas": 0.9}, "Adam: betas must be two numbers, got 0.9"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Any], message: str) -> None:
@@ -330,7 +330,7 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Any], messa
     run(optimizer, parameters, range(2))
     other = Adam(some_parameters(), lr=0.5).state_dict() | change
     before = optimizer.state_dict()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         optimizer.load_state_dict({k: v for k, v in other.items() if v is not None})
     after = optimizer.state_dict()
     assert before.keys() == after.keys()
@@ -351,16 +351,14 @@ def test_a_state_of_another_optimizer_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (SGD, {"lr": -0.1}, "SGD: lr must be a number of at least 0, got -0.1"),
+        (SGD, {"lr": -0.1}, r"SGD: lr must be a number in \[0, inf\), got -0.1"),
         (SGD, {"lr": math.nan}, "SGD: lr"),
-        (SGD, {"lr": "fast"}, "SGD: lr can't be 'fast'"),
         (SGD, {"momentum": -0.1}, "SGD: momentum"),
         (SGD, {"weight_decay": -0.1}, "SGD: weight_decay"),
         (SGD, {"nesterov": True}, "SGD: nesterov needs momentum > 0"),
         (SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening = 0"),
         (Adam, {"betas": (0.9, 1.0)}, "Adam: betas"),
         (Adam, {"betas": (-0.1, 0.9)}, "Adam: betas"),
-        (Adam, {"betas": (0.9, 0.99, 0.999)}, "Adam: betas"),
         (Adam, {"eps": -1.0}, "Adam: eps"),
         (AdamW, {"weight_decay": -1.0}, "AdamW: weight_decay"),
     ],
@@ -369,6 +367,21 @@ def test_hyper_parameters_out_of_range_are_refused(
     kind: type[Optimizer], settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
+        kind(some_parameters(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (SGD, {"lr": "fast"}, "SGD: lr must be a number, got 'fast'"),
+        (SGD, {"lr": True}, "SGD: lr must be a number, got True"),
+        (Adam, {"betas": (0.9, 0.99, 0.999)}, "Adam: betas must be two numbers"),
+    ],
+)
+def test_hyper_parameters_of_a_wrong_type_are_refused(
+    kind: type[Optimizer], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
         kind(some_parameters(), **settings)
 
 
@@ -400,7 +413,7 @@ def test_two_parameters_of_one_name_keep_their_own_state() -> None:
 
 
 def test_what_is_not_a_parameter_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"takes a list of Parameter.*ndarray"):
+    with pytest.raises(TypeError, match=r"must be a list of Parameter.*ndarray"):
         SGD([np.ones(3)])  # type: ignore[list-item]
 
 
@@ -452,7 +465,7 @@ def test_clipping_by_value_cuts_each_element() -> None:
 @pytest.mark.parametrize("clip", [clip_gradients, clip_gradient_values])
 @pytest.mark.parametrize("limit", [-1.0, math.nan])
 def test_clipping_refuses_a_limit_below_zero(clip: Any, limit: float) -> None:
-    with pytest.raises(ValueError, match="at least 0"):
+    with pytest.raises(ValueError, match=r"a number in \[0, inf\]"):
         clip(some_parameters(), limit)
 
 

@@ -38,7 +38,7 @@ from nplenet.layers import (
     Sigmoid,
     Tanh,
 )
-from nplenet.models import LeNet5
+from nplenet.models import LeNet5, LeNet5For28x28
 from nplenet.page import computed_layers, encode, render, write_page
 from nplenet.recognize import prepare, recognize
 
@@ -264,7 +264,7 @@ def test_a_forward_pass_of_lenet5_takes_less_than_20_ms(console: Any) -> None:
 
 
 def test_a_network_for_mnists_own_size_sees_the_middle(browser: Any, tmp_path: Path) -> None:
-    model = LeNet5.notebook(seed=0).eval()
+    model = LeNet5For28x28(seed=0).eval()
     write_page(tmp_path / "page.html", model)
     with opened(browser, tmp_path / "page.html") as page:
         settle(page)
@@ -595,7 +595,7 @@ def test_every_layer_that_is_computed_is_tried_on_a_page() -> None:
 def test_a_model_of_other_images_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], model: Layer, words: str
 ) -> None:
-    save_model(tmp_path / "model.safetensors", model)
+    save_model(model, tmp_path / "model.safetensors")
     output = tmp_path / "page.html"
     assert main(["draw", str(tmp_path / "model.safetensors"), "--output", str(output)]) == 2
     error = capsys.readouterr().err

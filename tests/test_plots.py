@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nplenet import plots
-from nplenet.augment import ToFloat, seed_pipeline
+from nplenet.augment import ToFloat, standard_augmentation
 from nplenet.backend import Backend
 from nplenet.checkpoint import Epoch
 from nplenet.data import load_dataset
@@ -73,7 +73,7 @@ def every_plot() -> dict[str, Callable[[], Figure]]:
         "filters": lambda: plots.filters(model.features[4].weight.data),
         "feature_maps": lambda: plots.feature_maps(model, IMAGES[0]),
         "augmentation_preview": lambda: plots.augmentation_preview(
-            IMAGES[0], seed_pipeline(), rng, 3
+            IMAGES[0], standard_augmentation(), rng, 3
         ),
         "histograms": lambda: plots.histograms([model], IMAGES, LABELS),
         "hidden_map": lambda: plots.hidden_map(model, IMAGES, LABELS),
@@ -219,10 +219,10 @@ def test_worst_mistakes_needs_a_label_for_each_image() -> None:
 
 def test_the_preview_shows_the_image_and_then_what_the_transform_draws() -> None:
     figure = plots.augmentation_preview(
-        IMAGES[0], seed_pipeline(), np.random.default_rng(5), count=6
+        IMAGES[0], standard_augmentation(), np.random.default_rng(5), count=6
     )
     original, *draws = pictures(figure)
-    expected = seed_pipeline()(np.repeat(IMAGES[:1], 6, axis=0), np.random.default_rng(5))
+    expected = standard_augmentation()(np.repeat(IMAGES[:1], 6, axis=0), np.random.default_rng(5))
     assert np.array_equal(original, IMAGES[0, 0])
     assert np.array_equal(draws, expected[:, 0])
 

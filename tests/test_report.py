@@ -22,7 +22,7 @@ from nplenet.__main__ import main
 from nplenet.augment import rotate
 from nplenet.checkpoint import BEST, LATEST, load_model
 from nplenet.commands import report as command
-from nplenet.commands import train
+from nplenet.commands import train_options
 from nplenet.data import load_dataset
 from nplenet.report import DEGREES, SEED, write_report
 from nplenet.train import evaluate
@@ -178,9 +178,9 @@ def test_a_class_without_images_has_no_accuracy(few: Page) -> None:
 def test_the_command_in_it_repeats_the_run(page: Page, record: dict[str, Any]) -> None:
     words = shlex.split(next(line for line in page.text.splitlines() if "nplenet train" in line))
     parser = argparse.ArgumentParser()
-    train.add_options(parser)
+    train_options.add_options(parser)
     options = parser.parse_args(words[2:])
-    found = {**vars(options), **vars(train.settings_of(options, None))}
+    found = {**vars(options), **vars(train_options.settings_of(options, None))}
     expected = {**record["arguments"], "tunables": record["tunables"]}
     assert {name: found[name] for name in expected} == expected
 

@@ -148,7 +148,6 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Any], messa
     ("make", "message"),
     [
         (lambda o: StepLR(o, 0), "StepLR: step_size"),
-        (lambda o: StepLR(o, "2"), "StepLR: step_size"),  # type: ignore[arg-type]
         (lambda o: StepLR(o, 2, gamma=-0.1), "StepLR: gamma"),
         (lambda o: CosineLR(o, 0), "CosineLR: T_max"),
         (lambda o: CosineLR(o, 5, eta_min=-1.0), "CosineLR: eta_min"),
@@ -167,6 +166,12 @@ def test_settings_out_of_range_are_refused_and_the_rate_stays(make: Any, message
     assert optimizer.lr == 0.1
 
 
+@pytest.mark.parametrize("step_size", ["2", 2.0, True])
+def test_a_step_size_that_is_not_an_integer_is_refused(step_size: Any) -> None:
+    with pytest.raises(TypeError, match="StepLR: step_size must be an int"):
+        StepLR(adam(), step_size)
+
+
 def test_one_cycle_refuses_an_optimizer_without_momentum() -> None:
     plain = Optimizer([Parameter(np.ones(2))])
     plain.lr = 0.1
@@ -175,5 +180,5 @@ def test_one_cycle_refuses_an_optimizer_without_momentum() -> None:
 
 
 def test_what_is_not_an_optimizer_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"StepLR takes an optimizer of nplenet.optim, got float"):
+    with pytest.raises(TypeError, match=r"StepLR: optimizer must be from nplenet.optim, got float"):
         StepLR(0.1, 3)  # type: ignore[arg-type]

@@ -40,33 +40,33 @@ PARTS: dict[str, str] = {
     "checks": "",
     "deprecated": "",
     "files": "",
-    "seeds": "",
     "version": "",
     "machine": "version",
+    "seeds": "checks",
     "window": "checks deprecated",
     "backend": "deprecated window",
-    "augment": "backend",
+    "augment": "backend checks deprecated",
     "group": "backend",
     "losses": "backend",
-    "optim": "backend",
-    "data": "augment backend files group seeds",
+    "optim": "backend checks",
+    "data": "augment backend checks files group seeds",
     "layers": "backend checks group window",
     "mpi": "backend group",
-    "schedules": "optim",
+    "schedules": "checks optim",
     "architecture": "layers",
     "compiled": "backend checks files group layers losses machine optim window",
     "doctor": "backend data layers version",
-    "interop": "architecture backend checks data files layers version window",
     "models": "layers seeds",
     "recipe": "augment layers optim schedules",
     "recognize": "augment data layers losses",
     "cases": "backend layers losses models",
-    "checkpoint": "architecture data files layers machine optim schedules seeds",
+    "checkpoint": "architecture checks data files layers machine optim schedules seeds",
+    "interop": "architecture backend checks data files layers version window",
     "page": "architecture data files layers",
     "gradcheck": "backend cases layers losses",
     "train": (
-        "augment backend checkpoint compiled data group layers losses machine "
-        "optim schedules seeds "
+        "augment backend checkpoint checks compiled data group layers losses "
+        "machine optim schedules seeds "
     ),
     "__init__": (
         "augment backend checkpoint compiled data gradcheck layers losses "
@@ -75,9 +75,9 @@ PARTS: dict[str, str] = {
     "plots": "augment backend layers losses train",
     "report": "augment checkpoint data files layers plots recipe train",
     "commands": (
-        "augment backend cases checkpoint data doctor files gradcheck group "
-        "interop losses machine models mpi page recipe recognize report seeds "
-        "train "
+        "augment backend cases checkpoint compiled data doctor files gradcheck "
+        "group interop losses machine models mpi optim page recipe recognize "
+        "report seeds train "
     ),
     "__main__": "architecture backend commands",
 }
@@ -108,16 +108,17 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "commands": {
         "__init__": "",
-        "doctor": "",
-        "gradcheck": "",
         "layers": "",
-        "report": "",
-        "train": "",
+        "doctor": "__init__",
         "draw": "__init__",
         "evaluate": "__init__",
         "export": "__init__",
+        "gradcheck": "__init__",
         "info": "__init__",
         "predict": "__init__",
+        "report": "__init__",
+        "train_options": "__init__",
+        "train": "train_options",
     },
     "compiled": {
         "operation": "",
@@ -166,7 +167,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "device": "batches",
         "digits": "idx",
         "fetch": "idx",
-        "loader": "batches device lazy prefetch split",
+        "loader": "batches device lazy prefetch",
         "mnist": "fetch idx",
         "dataset": "digits idx mnist pad",
         "__init__": "dataset device digits idx loader mnist pad split",
@@ -182,9 +183,15 @@ INSIDE: dict[str, dict[str, str]] = {
         "base": "",
         "initialization": "",
         "products": "",
+        "activation": "base",
+        "batchnorm": "base",
         "conv": "base initialization products",
         "dense": "base initialization products",
-        # A layer that imports the base alone needs no row here: LAYERS, below.
+        "dropout": "base",
+        "flatten": "base",
+        "pooling": "base",
+        "sequential": "base",
+        "__init__": "activation base batchnorm conv dense dropout flatten pooling sequential",
     },
     "optim": {
         "flat": "",
@@ -217,11 +224,6 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "epoch evaluation fit history",
     },
 }
-
-LAYERS = sorted({file.stem for file in (PACKAGE / "layers").glob("*.py")} - {"__init__"})
-for name in LAYERS:
-    INSIDE["layers"].setdefault(name, "base")
-INSIDE["layers"]["__init__"] = " ".join({*LAYERS} - {"initialization", "products"})
 
 
 def imports(file: Path) -> list[str]:

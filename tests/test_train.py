@@ -9,14 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from nplenet.augment import ToFloat, seed_pipeline
+from nplenet.augment import ToFloat, standard_augmentation
 from nplenet.backend import Array, Backend, NumpyBackend, get_backend
-from nplenet.checkpoint import Epoch
+from nplenet.checkpoint import CheckpointFolder, Epoch, Progress, load
+from nplenet.compiled import Step, TextbookStep, compile
 from nplenet.data import DataLoader, load_digits, load_mnist, pad_images
 from nplenet.layers import Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
@@ -45,7 +47,7 @@ def train(
         32,
         shuffle=True,
         rng=generator(seed, "shuffle"),
-        transform=seed_pipeline(),
+        transform=standard_augmentation(),
         transform_rng=generator(seed, "augment"),
     ).to(backend)
     optimizer = AdamW(model.parameters(), 4e-3)
@@ -101,6 +103,79 @@ def test_evaluation_leaves_the_model_as_it_was(
     evaluate(model, *digits)
     assert model.training
     assert all(np.array_equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def parts(seed: int = 0) -> tuple[LeNet5, CrossEntropyLoss, AdamW]:
+    model = LeNet5(seed=seed)
+    return model, CrossEntropyLoss(), AdamW(model.parameters())
+
+
+def test_fit_trains_with_the_step_it_is_given(digits: tuple[Images, Images]) -> None:
+    model, loss, optimizer = parts()
+    calls = []
+
+    class Counted(TextbookStep):
+        def gradients(self, x: Array, y: Array) -> Any:
+            calls.append(len(x))
+            return super().gradients(x, y)
+
+    step = Counted(model, loss, optimizer, 100, "for the test")
+    loader = DataLoader(*digits, 100, transform=ToFloat())
+    history = fit(model, loss, optimizer, loader, epochs=1, step=step, progress=False)
+    assert calls == [100, 100, 56]
+    assert history.tunables == {}
+
+
+def test_a_step_of_other_parts_is_refused(digits: tuple[Images, Images]) -> None:
+    step = TextbookStep(*parts(), 100, "for the test")
+    with pytest.raises(ValueError, match="fit: step was made of another model"):
+        fit(*parts(), DataLoader(*digits, 100), epochs=1, step=step, progress=False)
+
+
+def test_an_unknown_argument_of_fit_is_refused(digits: tuple[Images, Images]) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        fit(*parts(), DataLoader(*digits, 100), epochs=1, epoch=1)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_the_old_arguments_of_fit_still_work_and_warn(
+    digits: tuple[Images, Images], tmp_path: Path, eager: bool
+) -> None:
+    model, loss, optimizer = parts()
+    twin, twin_loss, twin_optimizer = parts()
+    loader = DataLoader(*digits, 100, transform=ToFloat())
+    lanes = {"lanes": 16}
+    old = {"eager": True} if eager else {"tunables": lanes}
+    folder = CheckpointFolder(tmp_path)
+    with pytest.warns(DeprecationWarning, match="^fit: the argument ") as warned:
+        history = fit(
+            model,
+            loss,
+            optimizer,
+            loader,
+            epochs=1,
+            checkpoints=folder,
+            arguments={"mood": "good"},
+            progress=False,
+            **old,
+        )
+    assert sorted(str(w.message).split()[3] for w in warned) == sorted([*old, "arguments"])
+    assert {w.filename for w in warned} == {__file__}
+    assert load(folder.latest).record["arguments"] == {"mood": "good"}
+    if eager:
+        step: Step = TextbookStep(twin, twin_loss, twin_optimizer, 100, "for the test")
+    else:
+        step = compile(twin, twin_loss, twin_optimizer, 100, tunables=lanes)
+    fit(twin, twin_loss, twin_optimizer, loader, epochs=1, step=step, progress=False)
+    assert history.tunables == step.tunables
+    first, second = model.state_dict(), twin.state_dict()
+    assert [k for k in first if first[k].tobytes() != second[k].tobytes()] == []
+
+
+def test_hits_of_a_progress_still_works_and_warns() -> None:
+    progress = Progress(losses=np.zeros(2), correct=np.array([3, 4]))
+    with pytest.warns(DeprecationWarning, match=r"use Progress\.correct"):
+        assert progress.hits is progress.correct
 
 
 class Bright(Layer):
@@ -215,7 +290,7 @@ def test_the_example_writes_what_it_prints(tmp_path: Path) -> None:
 def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_path: Path) -> None:
     done = example("--data-dir", tmp_path, "--no-download", "--limit", 64, "--epochs", 1, "--quiet")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("MNIST is not to be had, so the bundled digits are used: ")
+    assert done.stderr.startswith("MNIST is not available; using the bundled digits instead: ")
     assert str(tmp_path) in done.stderr
     assert len(done.stdout.splitlines()) == 1  # --quiet: the result only
 

@@ -77,7 +77,7 @@ class LeNet5(nn.Module):
 
 
 def notebook() -> nn.Sequential:
-    """Return nplenet's LeNet5.notebook(), as one writes it in PyTorch."""
+    """Return nplenet's LeNet5For28x28, as one writes it in PyTorch."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2),
         nn.ReLU(),

@@ -10,4 +10,4 @@ from pathlib import Path
 
 from nplenet.checkpoint import DEFAULT_MODEL, LATEST, load_model, save_model
 
-save_model(DEFAULT_MODEL, load_model(Path(sys.argv[1]) / LATEST))
+save_model(load_model(Path(sys.argv[1]) / LATEST), DEFAULT_MODEL)

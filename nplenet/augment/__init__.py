@@ -1,10 +1,11 @@
-"""Rotation, inversion and grayscale on batches of images, every image with its own angle or coin.
+"""Rotation, inversion and grayscale on batches of images, with random numbers for each image.
 
 Names and rules are torchvision's on PIL images; the pixels equal Pillow's bit for bit. All random
-numbers come from the ``numpy.random.Generator`` handed in. Every function returns a new array and
-leaves its input as it was.
+numbers come from the ``numpy.random.Generator`` in the call. Every function returns a new array and
+leaves its input unchanged.
 """
 
+from ..deprecated import moved
 from .pipeline import Draws, FusedPipeline, augment_batch, fuse
 from .pixels import check_images, grayscale, invert
 from .rotation import Rotations, apply_rotation, rotate, rotation_coefficients
@@ -16,7 +17,7 @@ from .transforms import (
     ToFloat,
     Transform,
     before_float,
-    seed_pipeline,
+    standard_augmentation,
 )
 
 __all__ = [
@@ -38,5 +39,7 @@ __all__ = [
     "invert",
     "rotate",
     "rotation_coefficients",
-    "seed_pipeline",
+    "standard_augmentation",
 ]
+
+__getattr__ = moved(__name__, {"seed_pipeline": "nplenet.augment.standard_augmentation"})

@@ -1,8 +1,8 @@
 """The transforms as one operation: gather, rotate, invert, grey and scale a batch.
 
-On a GPU that is one kernel. What it needs is drawn on the host for a whole epoch, from the same
-generator in the same order as the transforms draw it batch by batch, so both ways give the same
-images.
+On a GPU that is one kernel. Its random numbers are drawn on the host for a whole epoch, from the
+same generator in the same order as the transforms draw them batch by batch, so both ways give the
+same images.
 
 Legend: M images of the data set, N of a batch, C channels, H W height and width.
 """
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..backend import Array, Backend, backend_of
-from .pixels import check_rng, grayscale, invert
+from .pixels import grayscale, invert
 from .rotation import apply_rotation, rotation_coefficients
 from .transforms import (
     RandomGrayscale,
@@ -29,10 +30,6 @@ from .transforms import (
 )
 
 
-#
-# On a GPU a batch is gathered from the data set, rotated, inverted, turned gray and scaled by one
-# kernel. What it needs is drawn on the host for a whole epoch, from the same generator in the same
-# order as the transforms above draw it batch by batch, so both ways give the same images.
 def augment_batch(
     xp: Any,
     images: Array,
@@ -50,11 +47,11 @@ def augment_batch(
     images : uint8 array (M, C, H, W)
         The whole data set; C is 1 or 3.
     indexes : int32 array (N,)
-        Of the images wanted, each 0 ... M - 1 (the kernel does not check them).
+        Indexes of the N images, each 0 ... M - 1 (the kernel does not check them).
     coefficients : int32 array (N, 6) or None
-        See ``rotation_coefficients``; None rotates nothing.
+        See ``rotation_coefficients``; None: no rotation.
     inverted, gray : uint8 array (N,) or None
-        1 for the images to change, 0 for the others; None changes nothing.
+        1 for the images to change, 0 for the others; None: no change.
     fill : int
         0 ... 255, given to pixels whose source lies outside the image, before inversion.
     dtype : float32 or float64
@@ -74,13 +71,13 @@ def augment_batch(
 
 
 class Draws(NamedTuple):
-    """What the transforms of a ``FusedPipeline`` drew for N images: arguments of ``augment_batch``.
+    """Random numbers of a ``FusedPipeline`` for N images: arguments of ``augment_batch``.
 
     Attributes
     ----------
     coefficients : int32 array (N, 6) or None
     inverted, gray : uint8 array (N,) or None
-        None where the pipeline has no such transform.
+        None where the pipeline does not have the transform.
     """
 
     coefficients: Array | None
@@ -88,7 +85,7 @@ class Draws(NamedTuple):
     gray: Array | None
 
     def to(self, backend: Backend) -> Draws:
-        """Return the draws as arrays of ``backend``; one copy for each, best done once an epoch."""
+        """Return the draws as arrays of ``backend``; one copy each, best once per epoch."""
         return Draws(*(None if a is None else backend.asarray(a) for a in self))
 
     def part(self, images: slice) -> Draws:
@@ -115,7 +112,7 @@ class FusedPipeline:
         counts : iterable of int
             The sizes of the batches, in order; their sum is N.
         rng : numpy.random.Generator
-            None will do where nothing is random.
+            May be None where nothing is random.
         height, width : int
             Of the images.
 
@@ -126,8 +123,8 @@ class FusedPipeline:
         """
         random = [t for t in (self.rotation, self.inversion, self.grayscale) if t is not None]
         batches = [
-            [t.draw(count, check_rng("FusedPipeline", rng)) for t in random]
-            for count in (0, *counts)  # the 0 draws nothing, and serves an epoch without batches
+            [t.draw(count, checks.generator(rng, "FusedPipeline.draw: rng")) for t in random]
+            for count in (0, *counts)  # 0 draws nothing; it is for an epoch without batches
         ]
         columns = map(np.concatenate, zip(*batches, strict=True))
         drawn = dict(zip(map(type, random), columns, strict=True))
@@ -158,10 +155,10 @@ class FusedPipeline:
 
 
 def fuse(transform: Transform | None) -> FusedPipeline | None:
-    """Return ``transform`` as one operation, or None if it is not of the kind that can be.
+    """Return ``transform`` as one operation, or None if that is not possible.
 
-    That kind is some of RandomRotation, RandomInvert, RandomGrayscale and ToFloat, in that order,
-    the last always there (in float32 or float64): all of this library's pipelines.
+    It is possible for any of RandomRotation, RandomInvert and RandomGrayscale, in this order,
+    followed by ToFloat (to float32 or float64): for all of this library's pipelines.
     """
     parts = flattened(transform)
     kinds = [type(part) for part in parts]

@@ -1,4 +1,4 @@
-"""Inversion and grayscale, pixel by pixel, and what every transform refuses.
+"""Inversion and grayscale, pixel by pixel, and the check of images that all transforms share.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """
@@ -54,32 +54,11 @@ def check_images(owner: str, images: Array) -> None:
     backend_of(images)  # raises TypeError for what is not an array
     if images.dtype != np.uint8:
         raise TypeError(
-            f"{owner} got images of dtype {images.dtype}, expected uint8 (0 ... 255); "
+            f"{owner}: images must be uint8 (0 ... 255), got {images.dtype}; "
             "ToFloat belongs at the end of the transforms"
         )
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
         raise ValueError(
-            f"{owner} got images of shape {images.shape}, expected (N, C, H, W) with C 1 or 3 "
-            "and H, W >= 1; add axes with images[:, None] or move channels to the front"
+            f"{owner}: images must have shape (N, C, H, W) with C 1 or 3 and H, W >= 1, got "
+            f"{images.shape}; add axes with images[:, None] or move channels to the front"
         )
-
-
-def check_rng(owner: str, rng: np.random.Generator | None) -> np.random.Generator:
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(
-            f"{owner} got rng={rng!r}, expected a numpy.random.Generator: "
-            "call it as transform(images, rng) with rng = numpy.random.default_rng(seed)"
-        )
-    return rng
-
-
-def check_probability(owner: str, p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{owner} got p={p}, expected a probability in 0 ... 1")
-
-
-def check_fill(owner: str, fill: int) -> None:
-    if not isinstance(fill, (int, np.integer)):
-        raise TypeError(f"{owner} got fill={fill!r}, expected an integer in 0 ... 255")
-    if not 0 <= fill <= 255:
-        raise ValueError(f"{owner} got fill={fill}, expected an integer in 0 ... 255")

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array, Backend, backend_of
-from .pixels import check_fill, check_images
+from ..checks import count
+from .pixels import check_images
 
 LARGEST_SIDE = 4096
 """Longest image side that is rotated. Pillow leaves its fixed-point rule a little above 16384; this
@@ -45,19 +46,19 @@ def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
     Raises
     ------
     TypeError, ValueError
-        For images of another dtype or shape, an angle that is not finite, a count of angles other
-        than N, a fill outside 0 ... 255.
+        For images of another dtype or shape, an angle that is not finite, a number of angles other
+        than N, or a fill outside 0 ... 255.
     """
     check_images("rotate", images)
-    check_fill("rotate", fill)
-    count, _, height, width = images.shape
+    fill = count(fill, "rotate: fill", 0, 255)
+    n, _, height, width = images.shape
     angles = np.asarray(angles, dtype=np.float64)
     if angles.ndim == 0:
-        angles = np.full(count, angles)
-    if angles.shape != (count,):
+        angles = np.full(n, angles)
+    if angles.shape != (n,):
         raise ValueError(
-            f"rotate got angles of shape {angles.shape} for {count} images, "
-            f"expected ({count},) or one number"
+            f"rotate: angles must be one number or have shape ({n},) for {n} images, got "
+            f"{angles.shape}"
         )
     return apply_rotation(images, rotation_coefficients(angles, height, width), fill)
 
@@ -145,9 +146,9 @@ def apply_rotation(images: Array, coefficients: Array, fill: int) -> Array:
 
 
 class Rotations:
-    """Rotations of many images, prepared together, to be done some images at a time.
+    """Rotations of many images, prepared together and applied to some images at a time.
 
-    An affine map is a matrix product, and matrix products are what runs fastest: the rows
+    An affine map is a matrix product, and nothing runs faster than matrix products: the rows
     [A0 A1 A2] and [A3 A4 A5] times the columns [x y 1] of all output pixels give all source
     coordinates. They are exact, because every term and every partial sum is a multiple of
     2**-16 that fits the mantissa. A border of ``fill``, as wide as the farthest coordinate of all
@@ -187,7 +188,7 @@ class Rotations:
         pixels[1] = xp.arange(height)[:, None]
         self.pixels = pixels.reshape(3, -1)
         self.chunk = max(1, CHUNK_PIXELS // (self.rows * self.columns))
-        self._idle: list[_WorkSpace] = []  # one is made for each thread that comes meanwhile
+        self._idle: list[_WorkSpace] = []  # one per thread that has been here at the same time
 
     def __call__(self, images: Array, first: int = 0) -> Array:
         """Return image i turned by rotation ``first`` + i, uint8 (N, C, H, W) like ``images``."""
@@ -197,7 +198,7 @@ class Rotations:
             return out
         chunk = min(len(images), self.chunk)
         work = self._idle.pop() if self._idle else self._work_space(chunk)
-        if len(work.index) < chunk:  # it was made for fewer
+        if len(work.index) < chunk:  # made for fewer images
             work = self._work_space(chunk)
         for start in range(0, len(images), chunk):
             n = min(chunk, len(images) - start)
@@ -218,7 +219,7 @@ class Rotations:
         return out
 
     def _work_space(self, chunk: int) -> _WorkSpace:
-        """Return arrays for so many images at a time."""
+        """Return arrays for ``chunk`` images at a time."""
         xp, (channels, height, width) = self.backend.xp, self.shape
         padded = xp.full((channels, chunk, self.rows, self.columns), self.fill, dtype=np.uint8)
         pixels = height * width
@@ -238,16 +239,16 @@ class Rotations:
 
 
 class _WorkSpace(NamedTuple):
-    """What ``Rotations`` computes with.
+    """Scratch arrays of ``Rotations``.
 
     Attributes
     ----------
     padded, inside : uint8 arrays (C, n, rows, columns), (C, n, H, W)
         Images with their border, and the view of them without.
     coordinates, whole : arrays (2, n, H*W)
-        Where each output pixel comes from, as floats and as integers.
+        The source coordinates of each output pixel, as floats and as integers.
     index, first : integer arrays (n, H*W)
-        The same counted in pixels of ``padded``, and what number the first pixel of an image has.
+        The source as an index into the pixels of ``padded``, and the index of an image's first.
     """
 
     padded: Array

@@ -1,14 +1,13 @@
 """The random transforms, and the chain of them.
 
-Each is called as ``transform(images, rng)`` and draws exactly one number per image, whatever comes
-of it, so a transform that happens to do nothing does not shift the random stream of the next one.
+Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
+outcome, so a transform that changes nothing does not shift the random stream of the next one.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,17 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..backend import Array, backend_of
-from .pixels import check_fill, check_images, check_probability, check_rng, grayscale
+from .pixels import check_images, grayscale
 from .rotation import rotate
 
 Transform = Callable[[Array, "np.random.Generator | None"], Array]
-"""Anything that takes a batch and a random generator and returns a new batch."""
+"""A function from a batch and a random generator to a new batch."""
 
 
-#
-# Each is called as transform(images, rng) and draws exactly one number per image whatever comes of
-# it, so a transform that happens to do nothing does not shift the random stream of the next one.
 @dataclass
 class RandomRotation:
     """Rotate each image by its own angle, uniform in [-degrees, degrees); see ``rotate``.
@@ -36,21 +33,15 @@ class RandomRotation:
     degrees : float
         Not negative.
     fill : int
-        0 ... 255, given to pixels whose source lies outside the image.
+        0 ... 255, the value of pixels whose source lies outside the image.
     """
 
     degrees: float
     fill: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.degrees, (int, float)):
-            raise TypeError(f"RandomRotation got degrees={self.degrees!r}, expected one number")
-        if not 0 <= self.degrees < math.inf:
-            raise ValueError(
-                f"RandomRotation got degrees={self.degrees}, expected a finite number >= 0: "
-                "angles are drawn between -degrees and degrees"
-            )
-        check_fill("RandomRotation", self.fill)
+        checks.number(self.degrees, "RandomRotation: degrees", "[0, inf)")
+        checks.count(self.fill, "RandomRotation: fill", 0, 255)
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """Draw the angles of ``count`` images, in degrees."""
@@ -59,7 +50,8 @@ class RandomRotation:
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return rotated images, uint8 (N, C, H, W) like ``images``."""
         check_images("RandomRotation", images)
-        return rotate(images, self.draw(len(images), check_rng("RandomRotation", rng)), self.fill)
+        rng = checks.generator(rng, "RandomRotation: rng")
+        return rotate(images, self.draw(len(images), rng), self.fill)
 
 
 @dataclass
@@ -69,16 +61,16 @@ class RandomInvert:
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        check_probability("RandomInvert", self.p)
+        checks.fraction(self.p, "RandomInvert: p")
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Toss the coins of ``count`` images."""
+        """Draw for each of ``count`` images whether it is changed."""
         return rng.random(count) < self.p
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
-        """Return the images, some of them inverted, uint8 (N, C, H, W) like ``images``."""
+        """Return the images, some of them inverted, uint8 (N, C, H, W)."""
         check_images("RandomInvert", images)
-        coins = self.draw(len(images), check_rng("RandomInvert", rng))
+        coins = self.draw(len(images), checks.generator(rng, "RandomInvert: rng"))
         mask = np.where(coins, 255, 0).astype(np.uint8)[:, None, None, None]
         return images ^ backend_of(images).asarray(mask)  # v ^ 255 = 255 - v, v ^ 0 = v
 
@@ -88,22 +80,22 @@ class RandomGrayscale:
     """Turn each image to gray with probability ``p``; see ``grayscale``.
 
     The number of channels is kept, so this changes nothing in images of one channel. The default
-    is torchvision's; ``seed_pipeline`` uses 0.5.
+    is torchvision's; ``standard_augmentation`` uses 0.5.
     """
 
     p: float = 0.1
 
     def __post_init__(self) -> None:
-        check_probability("RandomGrayscale", self.p)
+        checks.fraction(self.p, "RandomGrayscale: p")
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Toss the coins of ``count`` images."""
+        """Draw for each of ``count`` images whether it is changed."""
         return rng.random(count) < self.p
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return the images, some of them gray, uint8 (N, C, H, W) like ``images``."""
         check_images("RandomGrayscale", images)
-        coins = self.draw(len(images), check_rng("RandomGrayscale", rng))
+        coins = self.draw(len(images), checks.generator(rng, "RandomGrayscale: rng"))
         out = images.copy()
         if images.shape[1] == 3:
             chosen = backend_of(images).asarray(np.flatnonzero(coins))
@@ -124,7 +116,7 @@ class ToFloat:
     def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype.kind != "f":
-            raise TypeError(f"ToFloat got dtype={self.dtype}, expected a floating-point type")
+            raise TypeError(f"ToFloat: dtype must be a floating-point type, got {self.dtype}")
 
     def __repr__(self) -> str:
         return f"ToFloat(dtype={self.dtype})"
@@ -136,7 +128,7 @@ class ToFloat:
 
 
 class Compose:
-    """Apply transforms one after the other, all drawing from the one generator in that order.
+    """Apply transforms one after the other; all draw from one generator, in this order.
 
     Parameters
     ----------
@@ -147,7 +139,7 @@ class Compose:
         self.transforms = list(transforms)
         for transform in self.transforms:
             if not callable(transform):
-                raise TypeError(f"Compose got {transform!r}, expected transform(images, rng)")
+                raise TypeError(f"Compose: expected transform(images, rng), got {transform!r}")
 
     def __repr__(self) -> str:
         return f"Compose({self.transforms!r})"
@@ -159,7 +151,7 @@ class Compose:
         return images
 
 
-def seed_pipeline() -> Compose:
+def standard_augmentation() -> Compose:
     """Return the transforms this network is trained with: rotation, inversion, grayscale, to float.
 
     The order matters: inversion turns the corners that the rotation filled with 0 into 255.
@@ -168,9 +160,9 @@ def seed_pipeline() -> Compose:
 
 
 def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:
-    """Return ``transform`` without its last part, if that is a ``ToFloat`` to ``dtype``, else None.
+    """Return ``transform`` without its last part if that is a ``ToFloat`` to ``dtype``.
 
-    For one who turns bytes into floats while he copies them to their place.
+    Otherwise None. For a step that converts bytes to floats while it copies them.
     """
     *others, last = flattened(transform)
     if type(last) is not ToFloat or last.dtype != np.dtype(dtype):

@@ -1,14 +1,15 @@
 """Everything a run needs to continue, in one safe file; and a model alone, in a file like it.
 
-A file is in the safetensors format: tensors, and one JSON text with all that is no tensor, led by
-the SHA-256 of everything, so that a flipped bit is noticed. Nothing in it can execute.
+A file is in the safetensors format: tensors, and one JSON text with everything that is not a
+tensor. The SHA-256 of both comes first, so that a flipped bit is detected. Nothing in a file can
+execute.
 
     tensors   model.<path>   optimizer.<moment>.<path>   epoch.losses   epoch.hits
     JSON      format, nplenet, model (see ``architecture``), optimizer, schedule, generators,
               progress, arguments, tunables, environment
 
-A model alone has ``format, nplenet, model``, and its tensors have the names of its ``state_dict``,
-which are PyTorch's.
+A file with only a model has ``format, nplenet, model``; its tensors have the names of the model's
+``state_dict``, which are PyTorch's.
 """
 
 from .file import (

@@ -21,13 +21,8 @@ from ..layers import Layer
 from ..machine import environment
 
 FORMAT = 1
-
-
 KEY = "nplenet"  # of digest and JSON text in the metadata of the file
-
-
 HEX = 64  # characters of a SHA-256
-
 
 LATEST, BEST = "checkpoint.safetensors", "best.safetensors"
 
@@ -37,11 +32,11 @@ DEFAULT_MODEL = Path(__file__).parents[1] / "data" / "bundled" / "lenet5-mnist.s
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that can't be read, or that belongs to another run; the message says which."""
+    """A checkpoint can't be read or belongs to another run; the message says which and why."""
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is damaged and the one before it is used, or one could not be written."""
+    """A checkpoint is damaged and its backup is used, or a checkpoint could not be written."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +46,10 @@ class Checkpoint:
     Attributes
     ----------
     path : Path
-        Where it was read.
+        The file that was read.
     tensors : dict of str to array
     record : dict
-        The JSON text; see above.
+        The JSON text; see ``nplenet.checkpoint``.
     """
 
     path: Path
@@ -70,17 +65,17 @@ class Checkpoint:
         }
 
     def model(self) -> Layer:
-        """Return the model, made anew, in eval mode.
+        """Return the model, newly built, in eval mode.
 
         Raises
         ------
         CheckpointError
-            When it has layers that are not the library's, or is inconsistent.
+            When the model has layers that are not the library's, or does not fit its weights.
         """
         if self.record["model"] is None:
             raise CheckpointError(
-                f"{self.path} is of a model with layers that are not the library's: make the model "
-                'yourself and give its load_state_dict load(path).part("model.")'
+                f"{self.path} holds a model with layers that are not the library's: build it and "
+                'call model.load_state_dict(load(path).part("model."))'
             )
         weights = self.part("model.") if "progress" in self.record else self.tensors
         try:
@@ -89,7 +84,7 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: {error}") from None
 
 
-def save_model(path: str | os.PathLike[str], model: Layer) -> None:
+def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write a model, its architecture and its weights, to a ``.safetensors`` file.
 
     Raises
@@ -97,15 +92,22 @@ def save_model(path: str | os.PathLike[str], model: Layer) -> None:
     TypeError
         When a layer is not one of the library's.
     OSError
-        When it can't be written; a file that was there is there still.
+        When the file can't be written; an existing file is unchanged then.
     """
+    if isinstance(path, Layer):
+        warnings.warn(
+            "save_model(path, model) is deprecated: use save_model(model, path)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        model, path = path, model
     write_file(Path(path), model.state_dict(), {**stamp(), "model": describe(model)})
 
 
 def load_model(path: str | os.PathLike[str]) -> Layer:
-    """Return the model of a checkpoint or of a file by ``save_model``, made anew, in eval mode.
+    """Return the model in a checkpoint or a file by ``save_model``, newly built, in eval mode.
 
-    The LeNet-5 that comes with the library is in ``nplenet.checkpoint.DEFAULT_MODEL``.
+    ``nplenet.checkpoint.DEFAULT_MODEL`` is the file of the LeNet-5 bundled with the library.
 
     Raises
     ------
@@ -116,19 +118,19 @@ def load_model(path: str | os.PathLike[str]) -> Layer:
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a file by ``save_model`` or a checkpoint; if that is damaged, the one before it.
+    """Read a file by ``save_model``, or a checkpoint; if it is damaged, its backup.
 
     Raises
     ------
     OSError
-        When it is not there or can't be read.
+        When the file is missing or can't be read.
     CheckpointError
         When it is damaged, or not a file of this library.
 
     Warns
     -----
     CheckpointWarning
-        When the one before it, ``<path>.bak``, had to be taken.
+        When the backup ``<path>.bak`` was read instead.
     """
     path = Path(path)
     try:
@@ -140,12 +142,14 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
             older = read_file(backup(path))
         except CheckpointError as second:
             raise CheckpointError(f"{error}; and {second}") from None
-        warnings.warn(f"{error}; taking the one before it", CheckpointWarning, stacklevel=2)
+        warnings.warn(
+            f"{error}; reading its backup {backup(path)} instead", CheckpointWarning, stacklevel=2
+        )
         return older
 
 
 def backup(path: Path) -> Path:
-    """Return the name under which the checkpoint before the one at ``path`` is kept."""
+    """Return the path of the backup: the checkpoint that the one at ``path`` replaced."""
     return path.with_name(path.name + ".bak")
 
 
@@ -168,34 +172,36 @@ def write_file(
 
 def read_file(path: Path) -> Checkpoint:
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the checkpoint in it, {path / LATEST}")
+        raise IsADirectoryError(
+            f"{path} is a folder; name a checkpoint in it, such as {path / LATEST}"
+        )
     if path.suffix in (".pth", ".pt"):
-        raise CheckpointError(f"{path}: PyTorch's files are read by nplenet.interop.pytorch")
+        raise CheckpointError(f"{path} is a file of PyTorch: read it with nplenet.interop.pytorch")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             stamped = (file.metadata() or {}).get(KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys() if stamped}  # noqa: SIM118
     except (safetensors.SafetensorError, TypeError, AttributeError) as error:
         # The last two for a dtype that NumPy lacks.
-        raise CheckpointError(f"{path} is damaged, or no safetensors file ({error})") from None
+        raise CheckpointError(f"{path} is damaged, or not a safetensors file ({error})") from None
     if not stamped:
         raise CheckpointError(
-            f"{path} is a safetensors file, but not one of nplenet's own; weights for or from "
-            "PyTorch are read by nplenet.interop.pytorch"
+            f"{path} is a safetensors file, but not by nplenet: read weights for or from PyTorch "
+            "with nplenet.interop.pytorch"
         )
     digest, text = stamped[:HEX], stamped[HEX:]
     if _digest(text, tensors) != digest:
-        raise CheckpointError(f"{path} is damaged: its contents do not fit its SHA-256")
+        raise CheckpointError(f"{path} is damaged: its contents do not match its SHA-256")
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its record is not JSON ({error})") from None
     if not isinstance(record, dict) or not record.keys() >= {"format", "nplenet", "model"}:
-        raise CheckpointError(f"{path}: its record is not that of a checkpoint")
+        raise CheckpointError(f"{path}: its record is not a checkpoint's")
     if record["format"] != FORMAT:
         raise CheckpointError(
-            f"{path} has format {record['format']}, and this version of nplenet reads {FORMAT}; "
-            f"nplenet {record['nplenet']} wrote it"
+            f"{path} has format {record['format']}, written by nplenet {record['nplenet']}; this "
+            f"version reads format {FORMAT}"
         )
     return Checkpoint(path, tensors, record)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ..checks import count, number
 from .file import BEST, LATEST, CheckpointError, CheckpointWarning, backup, read_file
 from .progress import Progress
 from .run import Run
@@ -17,21 +20,23 @@ KEEP = ("last", "best", "all")
 class CheckpointFolder:
     """A folder with the checkpoints of one run: when it is saved, and what is kept.
 
-    ``checkpoint.safetensors`` is the last state, from which the run goes on;
-    ``checkpoint.safetensors.bak`` the one before it. As a context manager the folder is made if
-    need be, and locked against a second run.
+    ``checkpoint.safetensors`` is the last state, from which the run resumes, and
+    ``checkpoint.safetensors.bak`` the state before it. As a context manager it makes the folder if
+    it is missing, and locks it against a second run.
 
     Parameters
     ----------
     folder : str or path
     every_seconds : float
-        How often to save within an epoch; each epoch's end is saved anyway. A save takes some
-        hundredths of a second.
+        How often to save within an epoch, at least 0; the end of an epoch is always saved. A save
+        takes some hundredths of a second.
     every_steps : int, optional
-        Save after each so many steps of an epoch, too.
+        Also save every N steps of an epoch.
     keep : {"last", "best", "all"}
-        "best" keeps ``best.safetensors`` of the epoch with the highest validation accuracy too;
-        "all" each epoch's ``epoch-001.safetensors``.
+        "best" also keeps ``best.safetensors``, the epoch with the highest validation accuracy;
+        "all" also keeps every epoch, as ``epoch-001.safetensors`` and so on.
+    arguments : mapping, optional
+        What made the run, ready for JSON; saved with it, for whoever resumes it.
 
     Attributes
     ----------
@@ -52,14 +57,14 @@ class CheckpointFolder:
         every_seconds: float = 60.0,
         every_steps: int | None = None,
         keep: str = "last",
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         if keep not in KEEP:
             raise ValueError(f"CheckpointFolder: keep must be one of {KEEP}, got {keep!r}")
-        if not every_seconds >= 0.0 or (every_steps is not None and every_steps < 1):
-            raise ValueError(
-                "CheckpointFolder: every_seconds must be at least 0 and every_steps at least 1, "
-                f"got {every_seconds!r} and {every_steps!r}"
-            )
+        number(every_seconds, "CheckpointFolder: every_seconds", "[0, inf]")
+        if every_steps is not None:
+            count(every_steps, "CheckpointFolder: every_steps")
+        self.arguments = dict(arguments or {})
         self.folder = Path(folder)
         self.every_seconds, self.every_steps, self.keep = every_seconds, every_steps, keep
         self.latest, self.best = self.folder / LATEST, self.folder / BEST
@@ -83,9 +88,9 @@ class CheckpointFolder:
         self._lock.release()
 
     def begin_anew(self) -> None:
-        """Put an earlier run's checkpoints aside, so that none of them is taken for the new one's.
+        """Rename an earlier run's checkpoints to ``previous-...``, so that none is taken for new.
 
-        They are kept as ``previous-...``, until there are others to keep.
+        They replace the ones renamed before.
         """
         for path in (self.latest, self.best, *self.folder.glob("epoch-*.safetensors")):
             if path.exists():
@@ -124,10 +129,10 @@ class CheckpointFolder:
             self.saved = True
         except OSError as error:
             self.saved = False
-            there = "what was there before is unchanged" if path.exists() else "there is none yet"
+            there = "the file from before is unchanged" if path.exists() else "none exists yet"
             warnings.warn(
-                f"the checkpoint {path} could not be written ({error}); {there}, and the training "
-                "goes on",
+                f"the checkpoint {path} could not be written ({error}); {there}, and training "
+                "continues",
                 CheckpointWarning,
                 stacklevel=2,
             )

@@ -1,7 +1,8 @@
-"""How far a run is: its finished epochs, and the steps of the epoch at hand."""
+"""How far a run is: its finished epochs, and the steps done of the current one."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ def check_numbers(owner: str, values: list[Any]) -> None:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch reached; the training figures are means over its steps, dropout on."""
+    """The metrics of one epoch; those of training are means over its steps, with dropout."""
 
     epoch: int
     lr: float
@@ -48,28 +49,43 @@ class Progress:
     ----------
     epochs : list of Epoch
         The finished ones.
-    step : int
-        Steps done of the epoch at hand.
-    losses, hits : array (step,)
-        float64 and int64, of these steps.
+    losses, correct : array (step,)
+        float64 and int64: loss and correct predictions of each step done of the current epoch.
     loader : dict
-        The states of the loader's generators at the start of the epoch at hand.
+        The states of the loader's generators at the start of the current epoch.
     seconds, epoch_seconds : float
-        Spent so far, over all sittings, and of these in the epoch at hand.
+        Spent so far, over all sessions: in the run, and in the current epoch.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     losses: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    hits: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    correct: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     loader: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         check_numbers("progress", [self.seconds, self.epoch_seconds])
-        if self.losses.ndim != 1 or self.losses.shape != self.hits.shape:
-            raise ValueError(f"it has losses {self.losses.shape} and hits {self.hits.shape}")
+        if self.losses.ndim != 1 or self.losses.shape != self.correct.shape:
+            raise ValueError(
+                f"it has losses {self.losses.shape} and correct predictions {self.correct.shape}"
+            )
 
     @property
     def step(self) -> int:
+        """Steps done of the current epoch."""
         return len(self.losses)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Deprecated: ``correct``."""
+        warnings.warn(
+            "Progress.hits is deprecated: use Progress.correct", DeprecationWarning, stacklevel=2
+        )
+        return self.correct
+
+    def finish(self, epoch: Epoch, loader: dict[str, Any], seconds: float) -> None:
+        """Add a finished epoch and begin the next one."""
+        self.epochs.append(epoch)
+        self.losses, self.correct = np.zeros(0), np.zeros(0, np.int64)
+        self.loader, self.seconds, self.epoch_seconds = loader, seconds, 0.0

@@ -1,4 +1,4 @@
-"""The state of a run: what is saved, and how it is taken over again."""
+"""The state of a run: what is saved, and how it is restored."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Run:
     model, optimizer, schedule
         On one backend.
     loader : DataLoader or DeviceLoader
-        Its images are not saved, but told by their SHA-256: a run goes on with the same ones only.
+        Images are not saved, only their SHA-256; a run resumes only on the same images.
     arguments : dict
-        What made the run, JSON-able; for those who resume it.
+        See ``CheckpointFolder``.
     tunables : dict
-        Of the compiled step, on which the bits depend.
+        The tunables of the compiled step, on which the bits depend.
     """
 
     model: Layer
@@ -53,9 +53,9 @@ class Run:
         }
 
     def save(self, path: Path, progress: Progress, previous: Path | None = None) -> None:
-        """Write everything to ``path``; the file that is there is kept as ``previous``."""
+        """Write everything to ``path``; an existing file is kept as ``previous``."""
         tensors, record = self._state()
-        tensors |= {"epoch.losses": progress.losses, "epoch.hits": progress.hits}
+        tensors |= {"epoch.losses": progress.losses, "epoch.hits": progress.correct}
         record |= {
             **stamp(),
             "model": _description(self.model),
@@ -72,16 +72,16 @@ class Run:
         write_file(path, tensors, record, previous)
 
     def restore(self, checkpoint: Checkpoint) -> Progress:
-        """Take over the state in ``checkpoint``; nothing is changed unless all of it fits.
+        """Restore the state in ``checkpoint``; nothing is changed unless all of it fits.
 
         Raises
         ------
         CheckpointError
-            When it is of another model, optimizer, schedule or data set; or a model alone.
+            When it is of another model, optimizer, schedule or data set; or holds only a model.
         """
         record, where = checkpoint.record, checkpoint.path
         if "progress" not in record:
-            raise CheckpointError(f"{where} holds a model alone: there is no run to continue")
+            raise CheckpointError(f"{where} holds only a model, not a run to continue")
         if record.get("data") != self._data:
             raise CheckpointError(
                 f"{where} is of a run on other data: {record.get('data')}, here {self._data}"
@@ -90,7 +90,7 @@ class Run:
         try:
             self._assign(tensors, record)
             saved = dict(record["progress"])
-            epochs = [Epoch(**figures) for figures in saved.pop("epochs")]
+            epochs = [Epoch(**metrics) for metrics in saved.pop("epochs")]
             progress = Progress(epochs, tensors["epoch.losses"], tensors["epoch.hits"], **saved)
             self.loader.load_state_dict(progress.loader)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -121,7 +121,7 @@ class Run:
         return tensors, record
 
     def _assign(self, tensors: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
-        """Take over what ``_state`` returned; each part whole or not at all."""
+        """Restore what ``_state`` returned; each part as a whole or not at all."""
         parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             owner, _, rest = name.partition(".")
@@ -141,7 +141,7 @@ class Run:
 
 
 def _of_type(owner: Optimizer | Schedule, record: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the settings in ``record``, once they are known to be of the type of ``owner``."""
+    """Return the settings in ``record``; refuse them if ``owner`` is of another type."""
     settings = dict(record or {})
     found, expected = settings.pop("type", "nothing"), type(owner).__name__
     if found != expected:
@@ -153,4 +153,4 @@ def _description(model: Layer) -> dict[str, Any] | None:
     try:
         return describe(model)
     except TypeError:
-        return None  # with layers of the user's own; whoever resumes the run makes the model
+        return None  # with layers of the user's own: to resume, the user's code makes the model

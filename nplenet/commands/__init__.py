@@ -1,7 +1,7 @@
-"""The commands of ``python -m nplenet``: one a module.
+"""The commands of ``python -m nplenet``, one per module.
 
-A module's first docstring line is its help; ``add_options(parser)`` adds its options and
-``run(options)`` does it and returns the exit status: 0 done, 1 done with a bad result.
+A module's first docstring line is its help; ``add_options(parser)`` adds its options, and
+``run(options)`` does the work and returns the exit status: 0 success, 1 a bad result.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ COMMANDS = (
     "doctor",
 )
 
+# Help texts of options that several commands have.
+BACKEND_HELP = "numpy computes on the CPU, cupy on an NVIDIA GPU (default %(default)s)"
+DATA_DIR_HELP = "folder with MNIST's four IDX files, plain or .gz"
+NO_DOWNLOAD_HELP = "do not download MNIST"
+
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Add the argument CHECKPOINT: a file, or the model that comes with the library."""
+    """Add the argument CHECKPOINT: a file, or the model bundled with the library."""
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
         type=lambda text: DEFAULT_MODEL if text == "default" else Path(text),
-        help="a .safetensors file that training left, or the word default: the LeNet-5 trained on "
-        "MNIST that comes with nplenet",
+        help=".safetensors file written by training; or default, the LeNet-5 trained on MNIST that "
+        "is bundled with nplenet",
     )

@@ -1,14 +1,15 @@
-"""Find out whether a backend can be used here, and what to type if not."""
+"""Check everything a backend needs, and say what to type where something is missing."""
 
 from __future__ import annotations
 
 import argparse
 
 from ..doctor import examine
+from . import BACKEND_HELP
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Write a page on which one draws a digit and sees inside the network; open it in the browser."""
+"""Write and open a web page to draw a digit on and look inside the network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from . import add_checkpoint
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
     add = parser.add_argument
-    add("--output", type=Path, metavar="FILE", default=Path("page.html"), help="default: page.html")
-    add("--no-open", action="store_true", help="only write the file")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        default=Path("page.html"),
+        help="page to write (default %(default)s)",
+    )
+    add("--no-open", action="store_true", help="write the page without opening it")
 
 
 def run(options: argparse.Namespace) -> int:
     write_page(options.output, load_model(options.checkpoint))
     print(f"wrote {options.output}")
     if not options.no_open and not webbrowser.open(options.output.resolve().as_uri()):
-        print("no browser was found: open the file yourself")
+        print("no browser found: open the file yourself")
     return 0

@@ -1,4 +1,4 @@
-"""Test a trained model on MNIST or the bundled digits, as they are and inverted."""
+"""Test a trained model on MNIST or the bundled digits, original and inverted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from .. import augment
 from ..checkpoint import load
 from ..data import DATASETS, load_dataset
 from ..train import confusion_table, evaluate
-from . import add_checkpoint
+from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
     add = parser.add_argument
-    add("--backend", choices=("numpy", "cupy"), default="numpy", help="CPU or NVIDIA GPU")
-    add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
-    add("--no-download", action="store_true", help="never fetch MNIST")
-    add("--dataset", choices=DATASETS, help="default: what the model was trained on, or auto")
-    add("--limit", type=int, help="use only the first so many images")
+    add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
+    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
+    add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
+    add(
+        "--dataset",
+        choices=DATASETS,
+        help="data set to test on (default: the one of the training run, otherwise auto)",
+    )
+    add("--limit", type=int, metavar="N", help="test only the first N images")
     add("--json", action="store_true", help="print one JSON object")
 
 

@@ -14,13 +14,13 @@ SUFFIXES = {"onnx": (".onnx",), "pytorch": (".pth", ".pt", ".safetensors")}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
-    parser.add_argument("--to", choices=SUFFIXES, required=True, help="format")
+    parser.add_argument("--to", choices=SUFFIXES, required=True, help="format to write")
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="ends with .onnx; or, for PyTorch, with .pth, .pt or .safetensors "
-        "(default: beside the checkpoint, with .onnx or .pth; the bundled model's in this folder)",
+        help="file to write, ending with .onnx or, for PyTorch, .pth, .pt or .safetensors; "
+        "default: the checkpoint's name with .onnx or .pth, for the bundled model in this folder",
     )
 
 

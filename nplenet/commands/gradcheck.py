@@ -1,4 +1,4 @@
-"""Compare every backward with finite differences in float64."""
+"""Check every backward against finite differences in float64."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import argparse
 from ..backend import get_backend
 from ..cases import select
 from ..gradcheck import HEADER, check_case
+from . import BACKEND_HELP
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -14,11 +15,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="an operation such as lenet5 or conv2d, or a case: conv2d/stride (default: all)",
+        help="operation such as conv2d or lenet5, or case such as conv2d/stride (default: all)",
     )
-    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and directions")
-    parser.add_argument("--tolerance", type=float, default=1e-6, help="on the relative error")
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed for weights, inputs and directions (default %(default)s)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-6,
+        help="largest relative error that passes (default %(default)g)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Say what is in a checkpoint: the model, the run, how far it is, what it ran on."""
+"""Show the contents of a checkpoint: model, settings, progress, environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from . import add_checkpoint
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
-    parser.add_argument("--json", action="store_true", help="print all but the tensors as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print everything except the tensors as JSON"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,7 +30,9 @@ def run(options: argparse.Namespace) -> int:
         model = checkpoint.model()
         print(model.summary(input_shape(model)))  # type: ignore[attr-defined]
     except (AttributeError, CheckpointError, ValueError):
-        print(json.dumps(record["model"], indent=2))  # of no known input, or not the library's
+        print(
+            json.dumps(record["model"], indent=2)
+        )  # its input is unknown, or its layers are not the library's
     for name in ("arguments", "environment"):
         if name in record:
             print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in record[name].items()))

@@ -1,4 +1,4 @@
-"""Recognise the digit in photographs or drawings, PNG, JPEG or BMP: as it is, and inverted."""
+"""Recognise the digit in photographs or drawings (PNG, JPEG or BMP), original and inverted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from . import add_checkpoint
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="one digit each, on any ground")
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each image")
+    parser.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="image of one digit, dark on light or light on dark",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per image")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     for path in options.images:
         try:
             image = prepare(read_image(path))
-        except ValueError as error:  # the other images are of use all the same
+        except ValueError as error:  # the other images are still answered
             words = str(error) if path in str(error) else f"{path}: {error}"
             print(f"nplenet predict: {words}", file=sys.stderr)
             status = 2

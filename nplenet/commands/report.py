@@ -1,4 +1,4 @@
-"""Make the report of a training run again: report.html in its folder."""
+"""Write the report of a training run, report.html in its folder, once more."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 
 from ..report import write_report
+from . import DATA_DIR_HELP, NO_DOWNLOAD_HELP
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", metavar="DIR", type=Path, help="what train --output left")
-    add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
-    add("--no-download", action="store_true", help="never fetch MNIST")
+    add("folder", metavar="DIR", type=Path, help="folder of the run, as given to train --output")
+    add("--data-dir", type=Path, metavar="DATA", help=DATA_DIR_HELP)
+    add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Train the enhanced LeNet-5: load, model, loss, optimizer, loop, result."""
+"""Train the enhanced LeNet-5 on MNIST or the bundled digits."""
 
 from __future__ import annotations
 
@@ -7,132 +7,189 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+import warnings
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TextIO
+
+import numpy as np
 
 from .. import augment
-from ..backend import get_backend
-from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, CheckpointFolder, load
-from ..data import DATASETS, DataLoader, load_dataset, train_validation_split
+from ..backend import Backend, get_backend
+from ..checkpoint import Checkpoint, CheckpointFolder, load
+from ..compiled import Step, TextbookStep, compile
+from ..data import (
+    DataLoader,
+    Dataset,
+    DeviceLoader,
+    load_dataset,
+    train_validation_split,
+)
 from ..files import atomic_write
 from ..group import Group
 from ..losses import CrossEntropyLoss
 from ..machine import environment, processor
 from ..models import LeNet5
 from ..mpi import join, launch
-from ..recipe import AUGMENTATIONS, EPOCHS, OPTIMIZERS, SCHEDULES, Settings
+from ..optim import Optimizer
+from ..recipe import (
+    EPOCHS,
+    OPTIMIZERS,
+    RENAMED_AUGMENTATIONS,
+    SCHEDULES,
+    Settings,
+    augmentation,
+)
 from ..seeds import generator
-from ..train import NonFiniteLoss, confusion_table, evaluate, fit
+from ..train import Evaluation, History, NonFiniteLoss, confusion_table, evaluate, fit
+from .train_options import add_options, as_arguments, checkpoint_to_resume, settings_of
 
+__all__ = ["add_options", "run"]
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    def setting(name: str, text: str, **kind: Any) -> None:
-        default = getattr(Settings, name.replace("-", "_"))
-        text += "" if default is None or default is False else f" ({default})"
-        parser.add_argument(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
-
-    add = parser.add_argument
-    add("--backend", choices=("numpy", "cupy"), default="numpy", help="CPU or NVIDIA GPU")
-    add("--ranks", type=positive, metavar="N", help="processes that share the work, by MPI")
-    add("--data-dir", type=Path, help="folder of MNIST's four IDX files, plain or .gz")
-    add("--no-download", action="store_true", help="never fetch MNIST")
-    setting("dataset", "auto: MNIST, else bundled digits", choices=DATASETS)
-    setting(
-        "epochs", "passes over the training images (12 for MNIST, 60 for the digits)", type=positive
-    )
-    setting("batch-size", "images a step", type=positive)
-    setting("lr", "highest learning rate", type=float)
-    setting("optimizer", "update rule", choices=OPTIMIZERS)
-    setting("schedule", "of the learning rate", choices=SCHEDULES)
-    setting("dropout", "probability of silence", type=float)
-    setting("augment", "seed: rotate, invert, grayscale", choices=AUGMENTATIONS)
-    setting("validation", "share of the training images held out for validation", type=float)
-    setting("seed", "of everything random", type=int)
-    setting("limit", "use only the first so many training and test images", type=positive)
-    setting("eager", "run the textbook layers, not the compiled step", action="store_true")
-    setting("tunables", 'of the compiled step, as JSON: {"lanes": 64}', type=json.loads)
-    add(
-        "--output",
-        type=Path,
-        help="folder for the run; an earlier run's checkpoints become previous-...",
-    )
-    add(
-        "--checkpoint-every",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="save so often, and after each epoch (%(default)s)",
-    )
-    add("--checkpoint-steps", type=positive, metavar="STEPS", help="save after so many steps, too")
-    add(
-        "--keep",
-        choices=KEEP,
-        default="last",
-        help="which checkpoints; with best, that one is tested (%(default)s)",
-    )
-    add("--patience", type=positive, metavar="EPOCHS", help="stop when so many are no better")
-    add("--stop-after", type=positive, metavar="EPOCHS", help="end early; --resume goes on")
-    add("--resume", metavar="PATH", help="go on from a checkpoint; auto: from --output's, if any")
-    add("--quiet", action="store_true", help="print the result only")
-
-
-def positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+Labelled = tuple[np.ndarray, np.ndarray]
 
 
 def run(options: argparse.Namespace) -> int:
     group = join()
     if options.ranks not in (None, group.size):
         if group.size > 1:
-            raise ValueError(f"--ranks {options.ranks}, but mpiexec started {group.size}")
+            raise ValueError(
+                f"--ranks {options.ranks} contradicts mpiexec, which started {group.size}"
+            )
         launch(options.ranks, ["train", *as_arguments(options)])
+    old = vars(options).get("augment")
+    if old in RENAMED_AUGMENTATIONS and group.rank == 0:
+        new = RENAMED_AUGMENTATIONS[old]
+        warnings.warn(
+            f"--augment {old} is deprecated: use --augment {new}", FutureWarning, stacklevel=1
+        )
     with group:
         return train(options, group)
 
 
-def as_arguments(options: argparse.Namespace) -> list[str]:
-    """Return the arguments that give ``options``, but for the number of ranks."""
-    found = []
-    for name, value in vars(options).items():
-        if value is None or value is False or name in ("command", "run", "ranks"):
-            continue
-        text = json.dumps(value) if isinstance(value, dict) else str(value)
-        option = f"--{name.replace('_', '-')}"
-        found.append(option if value is True else f"{option}={text}")
-    return found
-
-
 def train(options: argparse.Namespace, group: Group) -> int:
-    """Do the run, alone or as one of the ranks of ``group``, of which rank 0 speaks and writes."""
-    leads = group.rank == 0
-    tell: Callable[..., None] = print if leads else lambda *words, **to: None
-    say: Callable[..., None] = (lambda *words: None) if options.quiet else tell
-    resume = group.broadcast(
-        checkpoint_to_resume(options.resume, options.output) if leads else None
-    )
+    """Train LeNet-5, alone or as one rank of ``group``; rank 0 prints and writes."""
+    console, backend = Console(group.rank, options.quiet), get_backend(options.backend)
+    resume = group.broadcast(checkpoint_to_resume(options) if group.rank == 0 else None)
     settings = settings_of(options, resume)
     output: Path | None = options.output or (resume.path.parent if resume else None)
-    output = output if leads else None
-    if output:
+    if output and group.rank == 0:
         output.mkdir(parents=True, exist_ok=True)  # now, not after the training it would lose
-    group.take_device(get_backend(options.backend))
+    group.take_device(backend)
 
-    # Load. Validation images come out of the training set; the test set is for the end.
-    if not leads:
-        group.gather(None)  # wait until rank 0, which may have to fetch the files, has them
-    data = load_dataset(settings.dataset, options.data_dir, download=not options.no_download)
-    if leads:
-        group.gather(None)
-    if data.notice:
-        tell(data.notice, file=sys.stderr)
+    # Load.
+    data = load_data(options, settings, group)
     epochs = settings.epochs or EPOCHS[data.name]
     settings = replace(settings, dataset=data.name, epochs=epochs)
-    if settings.limit:
-        data = data.limited(settings.limit)
+    loader, validation = batches(data, settings, backend)
+
+    # Model, loss, optimizer.
+    model, loss = LeNet5(dropout=settings.dropout, seed=settings.seed), CrossEntropyLoss()
+    optimizer = OPTIMIZERS[settings.optimizer](model.to(backend).parameters(), settings.lr)
+    schedule = SCHEDULES[settings.schedule](optimizer, settings.lr, epochs * len(loader))
+    step = chosen_step(settings, model, loss, optimizer, group)
+    console.introduce(model, data, loader, epochs, resume)
+
+    # Loop.
+    checkpoints = None if output is None else checkpoint_folder(options, output, settings)
+    try:
+        history = fit(
+            model,
+            loss,
+            optimizer,
+            loader,
+            epochs=min(epochs, options.stop_after or epochs),
+            step=step,
+            schedule=schedule,
+            validation=validation,
+            patience=options.patience,
+            checkpoints=checkpoints,
+            resume=resume,
+            group=group,
+            progress=not options.quiet,
+            on_epoch=console.detail,
+        )
+    except NonFiniteLoss as error:
+        console.print(f"nplenet train: {error}", file=sys.stderr)
+        return 1
+
+    # Result.
+    take_best_epoch(model, checkpoints, group)
+    tested = evaluate(model, data.test_images, data.test_labels, group=group)
+    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
+    group.part_ways()
+    console.conclude(history, epochs, tested, inverted)
+    if output and group.rank == 0:
+        write_history(output, options, settings, group, history, tested, inverted)
+        if history.epochs:
+            write_report(output, options, console)
+    if history.interrupted:
+        return 128 + signal.Signals[history.interrupted]
+    return int(checkpoints is not None and not checkpoints.saved)
+
+
+@dataclass
+class Console:
+    """What a run prints: on rank 0 only, and with --quiet only the result."""
+
+    rank: int
+    quiet: bool
+
+    def print(self, text: object, file: TextIO | None = None) -> None:
+        if self.rank == 0:
+            print(text, file=file)
+
+    def detail(self, text: object) -> None:
+        if not self.quiet:
+            self.print(text)
+
+    def introduce(
+        self,
+        model: LeNet5,
+        data: Dataset,
+        loader: DataLoader | DeviceLoader,
+        epochs: int,
+        resume: Checkpoint | None,
+    ) -> None:
+        if data.notice:
+            self.print(data.notice, file=sys.stderr)
+        self.detail(model.summary((1, *data.train_images.shape[1:])))
+        images, tests = len(loader.images), len(data.test_images)
+        self.detail(
+            f"{data.name}: {images:,} training, {len(data.train_images) - images:,} validation, "
+            f"{tests:,} test images; {epochs} epochs of {len(loader)} steps"
+        )
+        if resume:
+            self.detail(f"resuming from {resume.path}")
+
+    def conclude(
+        self, history: History, epochs: int, tested: Evaluation, inverted: Evaluation
+    ) -> None:
+        done = len(history.epochs)
+        if done < epochs:
+            reason = f"interrupted by {history.interrupted}" if history.interrupted else "stopped"
+            self.print(f"{reason} after {done} complete epochs; results so far:")
+        self.detail(confusion_table(tested.confusion))
+        self.print(
+            f"test accuracy {tested.accuracy:.2%}, on inverted images {inverted.accuracy:.2%}, "
+            f"trained in {history.seconds:.1f} s"
+        )
+
+
+def load_data(options: argparse.Namespace, settings: Settings, group: Group) -> Dataset:
+    """Load the data set; rank 0 first, which may have to download it for all."""
+    if group.rank > 0:
+        group.gather(None)
+    data = load_dataset(settings.dataset, options.data_dir, download=not options.no_download)
+    if group.rank == 0:
+        group.gather(None)
+    return data.limited(settings.limit) if settings.limit else data
+
+
+def batches(
+    data: Dataset, settings: Settings, backend: Backend
+) -> tuple[DataLoader | DeviceLoader, Labelled | None]:
+    """Return the training loader and the validation images, held out of the training images."""
     chosen, held_out = train_validation_split(
         data.train_labels, settings.validation, generator(settings.seed, "split")
     )
@@ -142,141 +199,81 @@ def train(options: argparse.Namespace, group: Group) -> int:
         settings.batch_size,
         shuffle=True,
         rng=generator(settings.seed, "shuffle"),
-        transform=AUGMENTATIONS[settings.augment](),
+        transform=augmentation(settings.augment),
         transform_rng=generator(settings.seed, "augment"),
-    ).to(options.backend)
-
-    # Model, loss, optimizer.
-    model = LeNet5(dropout=settings.dropout, seed=settings.seed).to(options.backend)
-    optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr)
-    schedule = SCHEDULES[settings.schedule](optimizer, settings.lr, epochs * len(loader))
-    say(model.summary((1, *data.train_images.shape[1:])))
-    say(
-        f"{data.name}: {len(chosen):,} training, {len(held_out):,} validation, "
-        f"{len(data.test_labels):,} test images; {epochs} epochs of {len(loader)} steps"
     )
-    if resume:
-        say(f"going on from {resume.path}")
+    if len(held_out) == 0:  # a very small --limit leaves none
+        return loader.to(backend), None
+    return loader.to(backend), (data.train_images[held_out], data.train_labels[held_out])
 
-    # Loop.
-    checkpoints = None
-    if output:
-        checkpoints = CheckpointFolder(
-            output,
-            every_seconds=options.checkpoint_every,
-            every_steps=options.checkpoint_steps,
-            keep=options.keep,
-        )
-    try:
-        history = fit(
-            model,
-            CrossEntropyLoss(),
-            optimizer,
-            loader,
-            epochs=min(epochs, options.stop_after or epochs),
-            schedule=schedule,
-            validation=(data.train_images[held_out], data.train_labels[held_out])
-            if len(held_out)  # a very small --limit leaves none
-            else None,
-            patience=options.patience,
-            checkpoints=checkpoints,
-            resume=resume,
-            arguments=asdict(settings),
-            eager=settings.eager,
-            tunables=settings.tunables,
-            group=group,
-            progress=not options.quiet,
-            on_epoch=say,
-        )
-    except NonFiniteLoss as error:
-        tell(f"nplenet train: {error}", file=sys.stderr)
-        return 1
 
-    # Result.
+def chosen_step(
+    settings: Settings,
+    model: LeNet5,
+    loss: CrossEntropyLoss,
+    optimizer: Optimizer,
+    group: Group,
+) -> Step | None:
+    """Return the step that --eager or --tunables ask for; None leaves the choice to ``fit``."""
+    images = -(-settings.batch_size // group.size)
+    if settings.eager:
+        return TextbookStep(model, loss, optimizer, images, "--eager")
+    if settings.tunables is not None:
+        return compile(model, loss, optimizer, images, tunables=settings.tunables)
+    return None
+
+
+def checkpoint_folder(
+    options: argparse.Namespace, output: Path, settings: Settings
+) -> CheckpointFolder:
+    return CheckpointFolder(
+        output,
+        every_seconds=options.checkpoint_every,
+        every_steps=options.checkpoint_steps,
+        keep=options.keep,
+        arguments=asdict(settings),
+    )
+
+
+def take_best_epoch(model: LeNet5, checkpoints: CheckpointFolder | None, group: Group) -> None:
+    """Load the weights of the best epoch, if it was kept, on all ranks."""
     best = None
-    if checkpoints and options.keep == "best" and checkpoints.best.exists():
+    if group.rank == 0 and checkpoints and checkpoints.keep == "best" and checkpoints.best.exists():
         best = load(checkpoints.best).part("model.")
     if (state := group.broadcast(best)) is not None:
         model.load_state_dict(state)
-    test = evaluate(model, data.test_images, data.test_labels, group=group)
-    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
-    group.part_ways()
-    if len(history.epochs) < epochs:
-        reason = f"interrupted by {history.interrupted}" if history.interrupted else "stopped"
-        tell(f"{reason} after {len(history.epochs)} whole epochs; this is what was reached")
-    say(confusion_table(test.confusion))
-    tell(
-        f"test accuracy {test.accuracy:.2%}, on inverted images {inverted.accuracy:.2%}, "
-        f"trained in {history.seconds:.1f} s"
-    )
-    if output:
-        with atomic_write(output / "history.json") as file:
-            record = {
-                "arguments": asdict(settings)
-                | {
-                    "backend": options.backend,
-                    "ranks": group.size,
-                    "keep": options.keep,
-                    "patience": options.patience,
-                    "stop_after": options.stop_after,
-                },
-                "environment": environment()
-                | {"processor": f"{processor()}, {os.cpu_count()} cores"},
-                **history.as_dict(),
-                "test": vars(test),
-                "inverted_test": vars(inverted),
-            }
-            file.write(json.dumps(record, indent=2).encode())
-        if history.epochs:
-            leave_report(options, output, say)
-    if history.interrupted:
-        return 128 + signal.Signals[history.interrupted]
-    return int(checkpoints is not None and not checkpoints.saved)
 
 
-def leave_report(options: argparse.Namespace, folder: Path, say: Callable[..., None]) -> None:
-    """Write the run's report; without Matplotlib there is a run all the same."""
-    from ..report import write_report
+def write_history(
+    folder: Path,
+    options: argparse.Namespace,
+    settings: Settings,
+    group: Group,
+    history: History,
+    tested: Evaluation,
+    inverted: Evaluation,
+) -> None:
+    """Write ``history.json``."""
+    names = ("keep", "patience", "stop_after")
+    arguments = asdict(settings) | {"backend": options.backend, "ranks": group.size}
+    record = {
+        "arguments": arguments | {name: getattr(options, name) for name in names},
+        "environment": environment() | {"processor": f"{processor()}, {os.cpu_count()} cores"},
+        **history.as_dict(),
+        "test": vars(tested),
+        "inverted_test": vars(inverted),
+    }
+    with atomic_write(folder / "history.json") as file:
+        file.write(json.dumps(record, indent=2).encode())
+
+
+def write_report(folder: Path, options: argparse.Namespace, console: Console) -> None:
+    """Write the run's report; the run succeeds without one where Matplotlib is missing."""
+    from .. import report
 
     try:
-        report = write_report(folder, options.data_dir, download=not options.no_download)
+        path = report.write_report(folder, options.data_dir, download=not options.no_download)
     except ImportError as error:
-        print(f"no report: {error}", file=sys.stderr)
+        console.print(f"no report: {error}", file=sys.stderr)
     else:
-        say(f"report: {report}")
-
-
-def checkpoint_to_resume(resume: str | None, output: Path | None) -> Checkpoint | None:
-    """Return the checkpoint that ``--resume`` names, if there is one."""
-    if resume is None:
-        return None
-    if resume != "auto":
-        return load(resume)
-    if output is None:
-        raise CheckpointError("--resume auto takes the checkpoint in --output: name that folder")
-    try:
-        return load(output / LATEST)
-    except FileNotFoundError:
-        return None
-
-
-def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Settings:
-    """Return the settings given, or those of the run that goes on.
-
-    Of the latter only the number of epochs may be changed, where no schedule was planned on it.
-    """
-    names = {field.name for field in fields(Settings)}
-    given = {name: value for name, value in vars(options).items() if name in names}
-    if resume is None:
-        return Settings(**given)
-    saved = resume.record.get("arguments") or {}
-    if saved.keys() != names:
-        raise CheckpointError(f"{resume.path} is not of a run by the train command")
-    may_change = {"epochs"} if saved["schedule"] == "constant" else set()
-    for name, value in given.items():
-        if value != saved[name] and name not in may_change:
-            raise CheckpointError(
-                f"--{name.replace('_', '-')} {value} differs from the run that goes on, which has "
-                f"{saved[name]}: leave it out"
-            )
-    return Settings(**(saved | given))
+        console.detail(f"report: {path}")

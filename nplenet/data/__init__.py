@@ -1,6 +1,6 @@
-"""Real images in: read and refuse files, find or fetch MNIST, the bundled digits, batches.
+"""Data sets: IDX files, MNIST, the bundled digits; and the batches of an epoch.
 
-All of it lives on the host and is NumPy, but for the batches of a ``DeviceLoader``.
+All arrays are NumPy arrays on the host, except for the batches of a ``DeviceLoader``.
 """
 
 from ..files import atomic_write

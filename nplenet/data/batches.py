@@ -1,4 +1,4 @@
-"""What all loaders share: the order of an epoch, the sizes of its batches, each rank's part.
+"""The base of all loaders: the order of an epoch, the sizes of its batches, each rank's part.
 
 Legend: M images of the data set, N of a batch; C channels, H height, W width.
 """
@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..group import ALONE
 from ..seeds import generator_state, restore_generator
 
 MakeBatch = Callable[[slice, slice], tuple[Any, Any]]
-"""From where a batch lies in the order of its epoch, and where this rank's part of it does, to the
-images and labels of that part."""
+"""Takes the positions of a batch in the order of its epoch, and the positions of this rank's part;
+returns the images and labels of that part."""
 
 
 class Batches:
-    """Images and labels that are gone through batch by batch; one ``for`` loop is one epoch.
+    """An iterable over images and labels, batch by batch; one ``for`` loop is one epoch.
 
     A subclass writes ``epoch``: how a batch is made.
 
@@ -33,11 +34,11 @@ class Batches:
     batch_size : int
         Images per batch, on all ranks together.
     shuffle, drop_last : bool
-        Whether each epoch has a new order, and whether a last batch that is not full is left out.
+        Whether each epoch has a new order, and whether an incomplete last batch is left out.
     rng, transform_rng : numpy.random.Generator or None
-        What draws the order, and what draws for the transforms.
+        Draw the order, and the random numbers of the transforms.
     group : Group
-        Whose ranks each get their part of a batch; ``nplenet.train.fit`` sets it.
+        The ranks that share a batch, a part each; ``nplenet.train.fit`` sets it.
     """
 
     group = ALONE
@@ -57,7 +58,7 @@ class Batches:
         self.rng, self.transform_rng = rng, transform_rng
 
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
-        """Prepare an epoch with its images in this order; return what makes a batch of it."""
+        """Prepare an epoch with its images in this order; return the function for its batches."""
         raise NotImplementedError(f"{type(self).__name__} has no epoch")
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
@@ -86,7 +87,7 @@ class Batches:
         return order[: sum(self.sizes())]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of images and labels, which tells one data set from another."""
+        """Return the SHA-256 of images and labels, which identifies the data set."""
         digest = hashlib.sha256()
         for array in (self.images, self.labels):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -94,28 +95,24 @@ class Batches:
         return digest.hexdigest()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the generators, ready for JSON; to be taken between epochs.
+        """Return the states of the generators, ready for JSON; call it between epochs.
 
-        With the number of batches seen since, it tells which batch comes next: the epoch is begun
-        again from this state, and those batches are passed over.
+        To continue within an epoch, restore the state from its start, begin the epoch again, and
+        skip the batches that are done.
         """
         return {name: generator_state(rng) for name, rng in self._generators().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what ``state_dict`` returned; to be done between epochs.
+        """Restore what ``state_dict`` returned; call it between epochs.
 
         Raises
         ------
         ValueError
-            When it is not of a loader with the same generators; nothing is changed then.
+            When the state is from a loader with other generators; nothing is changed then.
         """
         own = self._generators()
-        if own.keys() != state.keys():
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: got states of "
-                f"{sorted(state) or 'nothing'}, expected those of {sorted(own) or 'nothing'}"
-            )
-        for rng in (copy.deepcopy(own), own):  # the first to see whether all states fit
+        checks.state(state, {}, own, f"{type(self).__name__}.load_state_dict")
+        for rng in (copy.deepcopy(own), own):  # the copy shows whether all states fit
             for name, generator in rng.items():
                 restore_generator(generator, state[name])
 

@@ -26,7 +26,7 @@ class Dataset:
     train_images, test_images : uint8 (N, 1, 32, 32)
     train_labels, test_labels : uint8 (N,)
     notice : str
-        One line that says why it is not MNIST, or nothing.
+        One line that says why the data set is not MNIST, or "".
     """
 
     name: str
@@ -37,7 +37,7 @@ class Dataset:
     notice: str = ""
 
     def limited(self, count: int) -> Dataset:
-        """Return the first ``count`` training and test images, for a quick try."""
+        """Return the first ``count`` training and test images, for a short run."""
         return Dataset(
             self.name,
             self.train_images[:count],
@@ -51,23 +51,23 @@ class Dataset:
 def load_dataset(
     name: str = "auto", root: str | os.PathLike[str] | None = None, download: bool = True
 ) -> Dataset:
-    """Load MNIST, the bundled digits, or the first of the two that can be had.
+    """Load MNIST, the bundled digits, or the first of the two that is available.
 
     Parameters
     ----------
     name : {"auto", "mnist", "digits"}
     root, download
-        Where MNIST lies and whether it may be fetched: see ``load_mnist``.
+        Folder of MNIST, and whether to download it: see ``load_mnist``.
 
     Raises
     ------
     MissingDataError
-        When ``name`` is "mnist" and MNIST can be neither found nor fetched.
+        When ``name`` is "mnist" and MNIST can be neither found nor downloaded.
     DataError
-        When MNIST is there but damaged: that is never passed over in silence.
+        When MNIST is found but damaged: the digits never replace damaged files.
     """
     if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}, expected one of {DATASETS}")
+        raise ValueError(f"load_dataset: name must be one of {DATASETS}, got {name!r}")
     if name == "digits":
         return _digits()
     try:
@@ -76,7 +76,7 @@ def load_dataset(
         if name == "mnist":
             raise
         reason = " ".join(str(error).split())
-        return _digits(f"MNIST is not to be had, so the bundled digits are used: {reason}")
+        return _digits(f"MNIST is not available; using the bundled digits instead: {reason}")
     return Dataset("mnist", pad_images(train[0]), train[1], pad_images(test[0]), test[1])
 
 

@@ -1,4 +1,4 @@
-"""Batches made where the model computes: the data set lies there, and a batch is one launch.
+"""Batches made on the device of the model: the data set is stored there, a batch is one launch.
 
 Legend: M images of the data set, C channels, H height, W width.
 """
@@ -16,21 +16,21 @@ from .batches import Batches, MakeBatch
 class DeviceLoader(Batches):
     """The batches of a ``DataLoader``, gathered and augmented on a device.
 
-    The images are uploaded once, as uint8. What is random is drawn on the host, by the generators
-    of the host's loader in the same order, and uploaded once an epoch: so both loaders give the
-    same images, and within an epoch nothing is copied and nobody waits. Leaving an epoch early
-    leaves the generators as after a whole one; the host's ``loader.state_dict()``, taken before,
-    brings them back.
+    The images are uploaded once, as uint8. Random numbers are drawn on the host, by the generators
+    of the host's loader in the same order, and uploaded once per epoch. So both loaders give the
+    same images, and within an epoch nothing is copied and host and device do not wait for each
+    other. After an epoch left early the generators are where a whole epoch leaves them; restore
+    them with the host's ``loader.state_dict()`` from before the epoch.
 
     Parameters
     ----------
     loader : Batches
         A ``DataLoader`` of uint8 images (M, C, H, W). Its generators are used, not copied:
-        iterating over both draws from the same ones. Its `prefetch` is of no use here.
+        iterating over both draws from the same ones. Its `prefetch` is ignored.
     pipeline : FusedPipeline
         The transform of ``loader``, as ``nplenet.augment.fuse`` returns it.
     backend : Backend
-        Where the batches are made; NumPy will do too.
+        Where the batches are made; it may be NumPy.
 
     Yields
     ------
@@ -49,8 +49,8 @@ class DeviceLoader(Batches):
         images = loader.images
         if images.dtype != np.uint8 or images.ndim != 4:
             raise TypeError(
-                f"DeviceLoader: got images {images.dtype} {images.shape}, expected uint8 "
-                "(M, C, H, W); see nplenet.data.pad_images"
+                f"DeviceLoader: images must be uint8 (M, C, H, W), got {images.dtype} "
+                f"{images.shape}; see nplenet.data.pad_images"
             )
         super().__init__(
             images,

@@ -1,4 +1,4 @@
-"""The bundled digits: real handwriting for a machine that has neither MNIST nor a network.
+"""The bundled digits: real handwriting for a machine without MNIST and without a network.
 
 1,797 digits of 8 x 8 pixels from the UCI repository, some 50 KB in the package; bundled/README.md
 names their source, licence and order. `tools/make_digits.py` wrote them.
@@ -21,7 +21,7 @@ _SLICES = {
 
 
 def load_digits(split: str = "train") -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Read the bundled handwritten digits, enlarged to the size that LeNet-5 takes.
+    """Read the bundled handwritten digits, enlarged to the input size of LeNet-5.
 
     Each 8 x 8 digit is enlarged threefold by bilinear interpolation, in integers and so to the
     same bytes on every machine, and centred on 32 x 32 black pixels.
@@ -42,7 +42,7 @@ def load_digits(split: str = "train") -> tuple[npt.NDArray[np.uint8], npt.NDArra
     Raises
     ------
     ValueError
-        When there is no such split.
+        When ``split`` is not one of these.
 
     References
     ----------

@@ -1,8 +1,8 @@
-"""Fetch a known file from the first of several mirrors that delivers it whole.
+"""Download a known file from the first of several mirrors that delivers it completely.
 
-Nothing here waits for ever or grows without bound: opening, each read and the average speed have
-limits, and so has the size. Only a file whose unpacked bytes have the known SHA-256 appears under
-its name. Imported when there is something to download: these modules load slower than the rest.
+Nothing here waits forever or grows without bound: opening, each read, the average speed and the
+size have limits. Only a file whose unpacked bytes have the known SHA-256 appears under its name.
+Imported only to download: these modules load slower than the rest.
 """
 
 import concurrent.futures
@@ -26,7 +26,7 @@ from .idx import DataError, MissingDataError, describe_start, find_idx, open_unp
 _CHUNK = 1 << 16
 _PAUSE_SECONDS = 0.5  # before the second try at a mirror
 _SLOWEST_BYTES_PER_SECOND = 8 * 1024
-_LOCK_SECONDS = 600  # another process may be downloading for so long
+_LOCK_SECONDS = 600  # how long to wait for another process that is downloading
 _PACKING_BYTES = 1 << 16  # a gzip archive is never larger than its contents by more
 
 
@@ -39,7 +39,7 @@ class KnownFile(NamedTuple):
 
 
 class _TransferError(DataError):
-    """A transfer that failed in a way that may pass, so that a second try makes sense."""
+    """A transfer failed in a way that may be temporary, so that a second try makes sense."""
 
 
 def fetch_missing(
@@ -50,16 +50,16 @@ def fetch_missing(
     timeout: float,
     progress: bool,
 ) -> list[Path]:
-    """Complete a folder: download, as ``name.gz``, those of the files that it lacks.
+    """Complete a folder: download, as ``name.gz``, each of the files that is missing in it.
 
-    One process at a time works on a folder; another waits and then finds the files there.
+    One process at a time works on a folder; others wait and then find the files there.
 
     Parameters
     ----------
     files
-        The files to have. One that lies there already, plain or packed, must be genuine too.
+        The files needed. One that exists already, plain or packed, must be genuine too.
     folder
-        Created if need be.
+        Created if it is missing.
     mirrors
         http or https addresses of folders, tried in this order.
     timeout
@@ -70,13 +70,13 @@ def fetch_missing(
     Returns
     -------
     list of Path
-        Where each file lies.
+        The path of each file.
 
     Raises
     ------
     DataError
         When no mirror delivers a file (it lists each mirror with its reason), when the folder
-        cannot be written, or when a file that lies there is not the genuine one.
+        cannot be written, or when an existing file is not the genuine one.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def _opened(url: str, timeout: float) -> Iterator[Any]:
     one byte at a time, so the opening runs in a thread that can be left behind.
     """
     if not url.startswith(("http://", "https://")):  # urlopen would read local files as well
-        raise DataError("is no http or https address")
+        raise DataError("is not an http or https address")
     answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def work() -> None:

@@ -1,8 +1,8 @@
 """Read and write IDX, the format of MNIST, and refuse damaged files before they cost memory.
 
 An IDX file, every number big-endian: two zero bytes, a byte for the element type, a byte for the
-number of dimensions, each dimension as uint32, then the elements. It often comes packed by gzip.
-idx2numpy parses it; this module makes sure that what idx2numpy is handed is whole and honest.
+number of dimensions, each dimension as uint32, then the elements. It is often packed by gzip.
+idx2numpy parses it; this module makes sure that idx2numpy gets a complete file with a true header.
 """
 
 import gzip
@@ -40,13 +40,13 @@ _REFETCH = "delete the file and fetch it again"
 
 
 class DataError(ValueError):
-    """A data file or a download that cannot be used; the message names it and says what to do."""
+    """A data file or a download cannot be used; the message names it and says what to do."""
 
 
 class MissingDataError(DataError):
-    """A data set is nowhere to be found and could not be fetched.
+    """A data set was not found and could not be downloaded.
 
-    Unlike damage, this is a reason to take another data set.
+    Unlike damage, this is a reason to use another data set.
     """
 
 
@@ -73,7 +73,7 @@ def read_idx(
     shape: Sequence[int | None] | None = None,
     max_bytes: int = 4 * 2**30,
 ) -> npt.NDArray[Any]:
-    """Read an IDX file, plain or packed by gzip (told by its first bytes, not by its name).
+    """Read an IDX file, plain or packed by gzip (detected by its first bytes, not its name).
 
     The header is checked against the file's size, and against `dtype`, `shape` and `max_bytes`,
     before memory is taken for the data; peak memory is the array and a fixed buffer.
@@ -187,7 +187,7 @@ def find_idx(folder: Path, name: str) -> Path | None:
 
 @contextmanager
 def open_unpacked(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file, plain or gzip, to read it unpacked; all that is wrong is a DataError."""
+    """Open a regular file, plain or gzip, to read it unpacked; every failure is a DataError."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
             kind = "a directory" if path.is_dir() else "not a regular file"
@@ -233,7 +233,7 @@ class _WritableSource:
         buffer = np.empty(size, np.uint8)
         view = buffer.data
         filled = 0
-        # In chunks, because gzip's `readinto` unpacks all it is asked for before it copies.
+        # In chunks, because gzip's `readinto` unpacks the whole request before it copies.
         while filled < size:
             count = self._stream.readinto(view[filled : filled + _CHUNK])  # type: ignore[attr-defined]
             if not count:
@@ -249,7 +249,7 @@ def _read_header(stream: BinaryIO, path: Path) -> _Header:
         raise DataError(f"{path}: is empty; {_REFETCH}")
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(
-            f"{path}: is no IDX file: expected it to start with two zero bytes, an element type "
+            f"{path}: is not an IDX file: expected two zero bytes at its start, an element type "
             f"and the number of dimensions, found {describe_start(magic)}; {_REFETCH}"
         )
     code, ndim = magic[2], magic[3]

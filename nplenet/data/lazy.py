@@ -1,4 +1,4 @@
-"""Images that are made when they are asked for, by the thread that needs them.
+"""Images that are made on access, by the thread that needs them.
 
 Legend: M images of the data set, N of a batch, n of a part of it; C channels, H height, W width.
 """
@@ -16,7 +16,7 @@ from ..backend import get_backend
 
 
 class AugmentedImages:
-    """The images of an epoch in their order, augmented as drawn, made a part at a time.
+    """The images of an epoch in their order, augmented as drawn, made part by part.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class AugmentedImages:
         Which images, in which order.
     pipeline : FusedPipeline
     sizes : sequence of int
-        Of the batches, whose sum is N: what is random is drawn as for one batch after the other.
+        The sizes of the batches, whose sum is N: random numbers are drawn batch after batch.
     rng : numpy.random.Generator, optional
 
     Raises

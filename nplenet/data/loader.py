@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..augment import FusedPipeline, before_float, fuse
 from ..backend import Backend, get_backend
 from .batches import Batches, MakeBatch
 from .lazy import AugmentedImages, LazyImages
 from .prefetch import Batch, prefetched
-from .split import checked_labels
 
 if TYPE_CHECKING:
     from .device import DeviceLoader
@@ -45,20 +45,20 @@ class DataLoader(Batches):
         ``transform(images, transform_rng) -> array``, called on each batch; None gives the
         images as they are.
     transform_rng
-        What `transform` gets as its second argument.
+        The second argument of `transform`.
     drop_last
-        Leave out the last batch of an epoch if it is not full.
+        Leave out the last batch of an epoch if it is incomplete.
     prefetch
-        Batches to prepare ahead, in a background thread; 0 prepares each when it is asked for.
-        The batches are the same bit for bit, and an error in `transform` surfaces in the loop
-        that asks for its batch. Leaving a loop early stops the thread, but by then the
-        generators have been used for up to `prefetch` + 1 batches that nobody saw. Until the
-        epoch ends the generators belong to the thread: draw nothing else from them.
+        Batches to prepare ahead, in a background thread; 0 prepares each on access. The batches
+        are the same bit for bit, and an error in `transform` is raised in the loop, at its batch.
+        Leaving a loop early stops the thread, but by then the generators have been used for up to
+        `prefetch` + 1 batches that the loop did not see. Until the epoch ends the generators belong
+        to the thread: draw nothing else from them.
 
     Yields
     ------
     x : numpy.ndarray
-        What `transform` gives, or a copy (batch, C, H, W) of the images.
+        The output of `transform`, or a copy (batch, C, H, W) of the images.
     y : numpy.ndarray
         int64 (batch,).
 
@@ -83,7 +83,7 @@ class DataLoader(Batches):
         drop_last: bool = False,
         prefetch: int = 0,
     ) -> None:
-        labels = checked_labels("DataLoader", labels)
+        labels = checks.labels(labels, "DataLoader: labels")
         if not isinstance(images, np.ndarray) or images.ndim == 0:
             raise TypeError(
                 f"DataLoader: images must be an array, got {type(images).__name__}; "
@@ -94,19 +94,16 @@ class DataLoader(Batches):
                 f"DataLoader: got {len(images)} images but {len(labels)} labels; "
                 "each image needs one label"
             )
-        _check_count("batch_size", batch_size, least=1)
-        _check_count("prefetch", prefetch, least=0)
+        batch_size = checks.count(batch_size, "DataLoader: batch_size")
+        prefetch = checks.count(prefetch, "DataLoader: prefetch", 0)
         if drop_last and batch_size > len(images):
             raise ValueError(
                 f"DataLoader: drop_last leaves no batch, as batch_size is {batch_size} and there "
                 f"are {len(images)} images; use a smaller batch_size"
             )
         for name, generator in (("rng", rng), ("transform_rng", transform_rng)):
-            if generator is not None and not isinstance(generator, np.random.Generator):
-                raise TypeError(
-                    f"DataLoader: {name} must be a numpy.random.Generator, "
-                    f"got {type(generator).__name__}; make one with numpy.random.default_rng(seed)"
-                )
+            if generator is not None:
+                checks.generator(generator, f"DataLoader: {name}")
         if shuffle and rng is None:
             raise ValueError(
                 "DataLoader: shuffle needs a generator; pass rng=numpy.random.default_rng(seed)"
@@ -130,10 +127,10 @@ class DataLoader(Batches):
         return lambda whole, part: (LazyImages(source, part), labels[part])
 
     def to(self, backend: str | Backend) -> DataLoader | DeviceLoader:
-        """Return a loader whose batches lie on ``backend``: this one for NumPy, else a new one.
+        """Return a loader with the same batches on ``backend``: for NumPy this one, otherwise new.
 
-        The batches are the same on both. A `transform` that ``nplenet.augment.fuse`` does not know
-        has no kernel, so this loader stays, for the training loop to upload its batches one by one.
+        A `transform` that ``nplenet.augment.fuse`` does not know has no kernel: then this loader is
+        returned, and the training loop uploads its batches one by one.
         """
         target = get_backend(backend) if isinstance(backend, str) else backend
         pipeline = fuse(self.transform)
@@ -144,13 +141,13 @@ class DataLoader(Batches):
         return DeviceLoader(self, pipeline, target)
 
     def in_bytes(self, dtype: npt.DTypeLike) -> DataLoader:
-        """Return a loader of the same batches, left as bytes where they become floats last.
+        """Return a loader of the same batches as bytes, without the final conversion to floats.
 
-        For a step that turns bytes into floats of ``dtype`` itself, in the copy it makes anyway.
+        For a step that converts bytes to floats of ``dtype`` itself, in the copy it makes anyway.
         Both loaders draw from the same generators. If ``nplenet.augment.fuse`` knows the transform,
-        the images are ``LazyImages``, which nobody prefetches, and what is random is drawn for an
-        epoch at once: to leave it early then leaves the generators as after a whole one. Without a
-        ``ToFloat`` to ``dtype`` at the end of the transform it is this loader.
+        the images are ``LazyImages``, which are not prefetched, and the random numbers of an epoch
+        are drawn at once: an epoch left early leaves the generators as a whole one does. If the
+        transform does not end with a ``ToFloat`` to ``dtype``, this loader is returned.
         """
         transform = before_float(self.transform, dtype)
         if transform is None or self.images.dtype != np.uint8:
@@ -164,9 +161,9 @@ class DataLoader(Batches):
         return twin
 
     def _batch(self, indexes: npt.NDArray[np.int64], part: slice) -> Batch:
-        """Return this rank's part of a batch; all ranks draw for the whole of it.
+        """Return this rank's part of a batch; all ranks draw for the whole batch.
 
-        A transform of unknown kind must be done on the whole.
+        A transform that ``fuse`` does not know is applied to the whole batch.
         """
         pipeline = None if self.group.size == 1 else fuse(self.transform)
         if pipeline is None:
@@ -177,10 +174,3 @@ class DataLoader(Batches):
         draws = pipeline.draw([len(indexes)], self.transform_rng, *self.images.shape[2:])
         x = pipeline.apply(self.images, indexes[part], draws.part(part))
         return x, self.labels[indexes[part]].astype(np.int64)
-
-
-def _check_count(name: str, value: int, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"DataLoader: {name} must be an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"DataLoader: {name} must be at least {least}, got {value}")

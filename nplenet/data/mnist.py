@@ -1,7 +1,7 @@
-"""MNIST: find its files, or fetch them, and hand out arrays that have been checked.
+"""MNIST: find its files, or download them, and return checked arrays.
 
 Files of the user's own are checked for their structure only, so that data sets of the same form
-work too; what is downloaded must be MNIST to the byte.
+work too; a download must be MNIST byte for byte.
 """
 
 import os
@@ -55,13 +55,13 @@ def load_mnist(
     timeout: float = 10.0,
     progress: bool = True,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Read MNIST's images and labels, downloading them once if they are nowhere.
+    """Read MNIST's images and labels, downloading them once if they are not found.
 
-    Looked in, in this order: `root`, the folder that the environment variable ``NPLENET_DATA``
-    names, the user's cache folder; and in ``MNIST/raw`` below each, where torchvision keeps its
-    copy. Files may be plain or end in ``.gz``. The first folder that holds one of the split's two
-    files is the one; if it lacks the other, that one is downloaded into it. If no folder holds
-    either, both are downloaded into the first of the three that is given.
+    The search goes through `root`, the folder in the environment variable ``NPLENET_DATA`` and the
+    user's cache folder, in this order, and through ``MNIST/raw`` below each, where torchvision
+    keeps its copy. Files may be plain or end in ``.gz``. The first folder with one of the split's
+    two files is used; if the other file is missing there, it is downloaded into this folder. If no
+    folder has either, both are downloaded into the first of the three that is given.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def load_mnist(
     download
         Whether missing files may be downloaded.
     mirrors
-        http or https addresses of folders to download from, in order. None takes those in the
-        environment variable ``NPLENET_MIRRORS`` (separated by blanks), else two public ones.
+        http or https addresses of folders to download from, in order. None reads them from the
+        environment variable ``NPLENET_MIRRORS`` (separated by blanks), otherwise two public ones.
     timeout
         Seconds that a mirror may take to begin its answer, and may pause within it.
     progress
@@ -89,11 +89,11 @@ def load_mnist(
     Raises
     ------
     ValueError
-        When there is no such split.
+        When ``split`` is not one of these.
     MissingDataError
-        When the files are missing and cannot be fetched.
+        When the files are missing and cannot be downloaded.
     DataError
-        When they are damaged or do not fit together.
+        When they are damaged or do not belong together.
 
     References
     ----------

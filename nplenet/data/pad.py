@@ -1,15 +1,17 @@
-"""Images of any size on the square that the network takes."""
+"""Pad images of any size to the square input of the network."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import count
+
 
 def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.uint8]:
-    """Centre images on a black square, and give them a channel axis if they lack one.
+    """Centre images on a black square, and add a channel axis if there is none.
 
-    Done once, when a data set is loaded and before it is augmented, so that an inverted image is
+    Pad once, when a data set is loaded and before it is augmented, so that an inverted image is
     inverted up to its border.
 
     Parameters
@@ -40,6 +42,7 @@ def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.
         )
     if images.ndim == 3:
         images = images[:, None]
+    size = count(size, "pad_images: size")
     n, c, h, w = images.shape
     if h > size or w > size:
         raise ValueError(f"pad_images: images of {h} x {w} do not fit into {size} x {size}")

@@ -1,4 +1,4 @@
-"""Batches that a thread prepares ahead."""
+"""A thread that prepares batches ahead."""
 
 from __future__ import annotations
 

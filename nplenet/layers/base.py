@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..backend import Array, Backend, backend_of, get_backend
 
 if TYPE_CHECKING:
@@ -256,20 +257,7 @@ class Layer:
             Naming the missing and unknown keys, or the keys whose shape or kind of dtype differs.
         """
         own = self._state()
-        missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
-        if missing or unknown:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: missing {sorted(missing) or 'nothing'}, "
-                f"unknown {sorted(unknown) or 'nothing'}"
-            )
-        arrays = {k: np.asarray(state[k]) for k in own}
-        wrong = [
-            f"{k} is {arrays[k].dtype} {arrays[k].shape}, expected {v.dtype} {v.shape}"
-            for k, v in own.items()
-            if arrays[k].shape != v.shape or not np.can_cast(arrays[k].dtype, v.dtype, "same_kind")
-        ]
-        if wrong:
-            raise ValueError(f"{type(self).__name__}.load_state_dict: {'; '.join(wrong)}")
+        arrays = checks.state(state, own, (), f"{type(self).__name__}.load_state_dict")
         for key, array in own.items():
             array[...] = self.backend.asarray(arrays[key], dtype=array.dtype)
 

@@ -1,8 +1,8 @@
 """Optimizers: from gradients to better parameters. Arguments and update rules are PyTorch's.
 
 An optimizer packs its parameters into one flat array, so that a step is a dozen passes over one
-long array, block by block in cache, and not a dozen calls for each of many short ones. On a GPU it
-is one kernel.
+long array, block by block in cache, instead of a dozen calls per parameter. On a GPU a step is one
+kernel.
 """
 
 from .adam import Adam, AdamW

@@ -9,9 +9,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..backend import Array
+from ..checks import number
 from .flat import Block, Parameter
-from .optimizer import Optimizer
+from .optimizer import Optimizer, not_negative
 
 
 def adam(
@@ -34,6 +37,8 @@ def adam(
     p = p * shrink,  g = g + weight_decay * p
     m = m + (1 - beta1) * (g - m),  v = beta2 * v + (1 - beta2) * g^2
     p = p - rate * m / (sqrt(v) + eps)
+
+    With s and t no temporary array is made; without, pass None.
     """
     if shrink != 1.0:
         p *= shrink
@@ -45,6 +50,14 @@ def adam(
     root = xp.sqrt(v, out=s)
     root += eps
     p -= xp.multiply(xp.divide(m, root, out=s), rate, out=s)
+
+
+def two_betas(value: Any, name: str) -> tuple[float, float]:
+    """Return beta1 and beta2 as floats."""
+    if np.shape(value) != (2,):
+        raise TypeError(f"{name} must be two numbers, got {value!r}")
+    beta1, beta2 = (number(beta, f"{name}[{i}]", "[0, 1)") for i, beta in enumerate(value))
+    return beta1, beta2
 
 
 class Adam(Optimizer):
@@ -67,11 +80,11 @@ class Adam(Optimizer):
     """
 
     moment_names = ("exp_avg", "exp_avg_sq")
-    converters: ClassVar[dict[str, Callable[[Any], Any]]] = {
-        "lr": float,
-        "betas": lambda betas: tuple(float(beta) for beta in betas),
-        "eps": float,
-        "weight_decay": float,
+    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
+        "lr": not_negative,
+        "betas": two_betas,
+        "eps": not_negative,
+        "weight_decay": not_negative,
     }
     betas: tuple[float, float]
     eps: float
@@ -85,15 +98,6 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        found = super()._checked(values)
-        if len(found["betas"]) != 2 or not all(0.0 <= beta < 1.0 for beta in found["betas"]):
-            raise ValueError(
-                f"{type(self).__name__}: betas must be two numbers, 0 <= beta < 1, got "
-                f"{found['betas']}"
-            )
-        return found
 
     def _update(self, block: Block) -> None:
         self._descend(block, self.weight_decay, 1.0)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..backend import Array, backend_of
+from ..checks import number
 from .flat import Parameter
 
 
@@ -16,8 +17,8 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
         total = sqrt(sum of g^2 over all parameters)
         g = g * min(1, max_norm / (total + 1e-6))
 
-    The rule of ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al., 2013). A total that is not
-    finite makes the gradients so too.
+    The rule of ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al., 2013). If the total is not
+    finite, neither are the gradients afterwards.
 
     Parameters
     ----------
@@ -30,8 +31,7 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
     float64 scalar of the backend
         The total norm before clipping.
     """
-    if not max_norm >= 0.0:
-        raise ValueError(f"clip_gradients: max_norm must be at least 0, got {max_norm!r}")
+    number(max_norm, "clip_gradients: max_norm", "[0, inf]")
     gradients = [p.grad for p in params]
     if not gradients:
         raise ValueError("clip_gradients: the list of parameters is empty")
@@ -55,7 +55,6 @@ def clip_gradient_values(params: Iterable[Parameter], clip_value: float) -> None
     clip_value : float
         >= 0.
     """
-    if not clip_value >= 0.0:
-        raise ValueError(f"clip_gradient_values: clip_value must be at least 0, got {clip_value!r}")
+    number(clip_value, "clip_gradient_values: clip_value", "[0, inf]")
     for p in params:
         backend_of(p.grad).xp.clip(p.grad, -clip_value, clip_value, out=p.grad)

@@ -1,4 +1,4 @@
-"""Parameters packed side by side into one array, and the blocks in which an update goes over it.
+"""Parameters packed side by side into one array, and the blocks in which an update passes over it.
 
 Legend: p parameter, g its gradient, m and v moments (running averages), s and t scratch.
 """
@@ -19,7 +19,7 @@ Smaller ones cost more in calls: Adam on LeNet-5 took 0.10 ms with 32768, 0.35 m
 
 @runtime_checkable
 class Parameter(Protocol):
-    """What an optimizer asks of a parameter: an array, its gradient, a name (see ``layers``)."""
+    """What an optimizer needs of a parameter: an array, its gradient, a name (see ``layers``)."""
 
     data: Array
     grad: Array
@@ -30,9 +30,9 @@ class FlatParameters:
     """Parameters of one dtype, packed side by side into one array.
 
     Each ``parameter.data`` and ``parameter.grad`` becomes a view of its part of the flat arrays, so
-    what a layer adds to a gradient, or a checkpoint loads into a weight in place, is seen here
-    without a copy. What binds a new array to them (``Layer.to``, ``Layer.astype``, a second
-    optimizer) cuts that tie; ``detached`` notices.
+    what a layer adds to a gradient, or a checkpoint loads into a weight in place, is visible here
+    without a copy. Code that binds a new array to them (``Layer.to``, ``Layer.astype``, a second
+    optimizer) detaches them, which ``detached`` detects.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class FlatParameters:
             p.data, p.grad = data, grad
 
     def split(self, flat: Array) -> list[Array]:
-        """Return the part of each parameter in a flat array, as a view of the parameter's shape."""
+        """Return each parameter's part of a flat array, as a view with the parameter's shape."""
         ends = np.cumsum([p.data.size for p in self.parameters]).tolist()
         return [
             flat[end - p.data.size : end].reshape(p.data.shape)
@@ -63,7 +63,7 @@ class FlatParameters:
         ]
 
     def detached(self) -> Parameter | None:
-        """Return the first parameter whose arrays are no longer views of the flat ones, or None."""
+        """Return the first parameter whose arrays are not views of the flat arrays, or None."""
         for p, data, grad in zip(self.parameters, self._data_views, self._grad_views, strict=True):
             if p.data is not data or p.grad is not grad:
                 return p
@@ -71,30 +71,32 @@ class FlatParameters:
 
 
 Block = tuple[Array, ...]
-"""What one update touches: views of equal length of p, g and the moments, and s and t."""
+"""Operands of one update: views of equal length of p, g and the moments, and s and t."""
 
 
 def checked_parameters(owner: str, params: Iterable[Parameter]) -> list[Parameter]:
-    """Return the parameters as a list, once they are known to be fit to be packed."""
+    """Return the parameters as a list; refuse what can't be packed."""
     parameters = list(params)
     if not parameters:
         raise ValueError(f"{owner}: the list of parameters is empty; pass model.parameters()")
     for p in parameters:
         if not isinstance(p, Parameter):
             raise TypeError(
-                f"{owner} takes a list of Parameter, as from model.parameters(), got one of "
-                f"{type(p).__name__}"
+                f"{owner}: params must be a list of Parameter, such as model.parameters(), got one "
+                f"of {type(p).__name__}"
             )
     if len({id(p.data) for p in parameters}) != len(parameters):
-        raise ValueError(f"{owner}: a parameter is there twice, or two share one array")
+        raise ValueError(f"{owner}: a parameter appears twice, or two share one array")
     backends = {backend_of(p.data).name for p in parameters}
     if len(backends) > 1:
-        raise ValueError(f"{owner}: the parameters are on {sorted(backends)}; move all to one")
+        raise ValueError(
+            f"{owner}: the parameters are on {sorted(backends)}; move all to one of them"
+        )
     return parameters
 
 
 def blocks_of(flat: FlatParameters, moments: tuple[Array, ...]) -> list[Block]:
-    """Cut the flat arrays into blocks of cache size that share scratch; not for a GPU's kernel."""
+    """Cut the flat arrays into blocks of cache size that share scratch; a GPU gets one block."""
     arrays = (flat.data, flat.grad, *moments)
     if backend_of(flat.data).name != "numpy":
         return [(*arrays, None, None)]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..backend import Array, backend_of
 from .flat import Block, FlatParameters, Parameter, blocks_of, checked_parameters
+
+not_negative = partial(checks.number, interval="[0, inf)")
 
 
 class Optimizer:
     """Base of all optimizers: packing, blocks, state. A subclass writes ``_update``, its formula.
 
     Make it after the model has its backend and dtype: the parameters' arrays are packed (see
-    ``FlatParameters``), and a step refuses to run once they have been replaced.
+    ``FlatParameters``), and a step raises an error if they have been replaced.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ class Optimizer:
 
     Attributes
     ----------
+    hyper_parameters : dict of str to function
+        By name, the check (see ``nplenet.checks``) that returns its plain value.
     step_count : int
         Steps done.
     flats : list of FlatParameters
@@ -36,14 +41,14 @@ class Optimizer:
     Raises
     ------
     TypeError
-        When ``params`` is not a list of Parameter.
+        When ``params`` is not a list of Parameter, or a hyper-parameter is of a wrong type.
     ValueError
-        When it is empty, an array is there twice, backends are mixed, or a hyper-parameter
-        lies out of range.
+        When the list is empty, an array is in it twice, backends are mixed, or a hyper-parameter
+        is out of range.
     """
 
     moment_names: ClassVar[tuple[str, ...]] = ()
-    converters: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
     lr: float
     weight_decay: float
 
@@ -57,7 +62,7 @@ class Optimizer:
         ]
         self.backend = backend_of(self.flats[0].data)
         names = [p.name for p in parameters]
-        self._names = {  # in the saved state; numbered where layers were put together by hand
+        self._names = {  # in the saved state; numbered where they are not unique
             id(p): p.name if p.name and names.count(p.name) == 1 else f"{i}.{p.name or 'parameter'}"
             for i, p in enumerate(parameters)
         }
@@ -98,57 +103,42 @@ class Optimizer:
             lost = flat.detached()
             if lost is not None:
                 raise ValueError(
-                    f"{type(self).__name__}: {lost} is no longer the array this optimizer updates: "
-                    "the model was moved or converted, or another optimizer took it over; make "
-                    "the optimizer after model.to(...) and model.astype(...)"
+                    f"{type(self).__name__}: {lost} is not the array this optimizer updates any "
+                    "more: the model was moved or converted, or is in another optimizer; make the "
+                    "optimizer after model.to(...) and model.astype(...)"
                 )
 
     # ------------------------------------------------------------------ saving, loading
 
     def state_dict(self) -> dict[str, Any]:
-        """Return copies of all that the next step depends on, but for the parameters.
+        """Return copies of all that the next step depends on, except for the parameters.
 
         Hyper-parameters by their names, ``step``, and each moment as a NumPy array under PyTorch's
-        name for it and the parameter's: ``exp_avg.features.0.weight``.
+        name of the moment and the name of the parameter: ``exp_avg.features.0.weight``.
         """
         state: dict[str, Any] = {"step": self.step_count}
-        for name in self.converters:
+        for name in self.hyper_parameters:
             value = getattr(self, name)
             state[name] = np.array(value) if isinstance(value, tuple) else value
         state.update({k: np.array(backend_of(a).to_numpy(a)) for k, a in self._arrays().items()})
         return state
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Take over what ``state_dict`` returned; nothing is changed unless all of it fits.
+        """Restore what ``state_dict`` returned; nothing is changed unless all of it fits.
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             Naming the missing and unknown keys, the arrays whose shape or kind of dtype differs, or
-            the number out of range.
+            the hyper-parameter of a wrong type or out of range.
         """
         where = f"{type(self).__name__}.load_state_dict"
         own = self._arrays()
-        expected = {"step", *self.converters, *own}
-        missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
-        if missing or unknown:
-            raise ValueError(
-                f"{where}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
-            )
-        arrays = {k: np.asarray(state[k]) for k in own}
-        wrong = [
-            f"{k} is {arrays[k].dtype} {arrays[k].shape}, expected {a.dtype} {a.shape}"
-            for k, a in own.items()
-            if arrays[k].shape != a.shape or not np.can_cast(arrays[k].dtype, a.dtype, "same_kind")
-        ]
-        if wrong:
-            raise ValueError(f"{where}: {'; '.join(wrong)}")
-        hyper_parameters = self._checked({name: state[name] for name in self.converters})
-        step = np.asarray(state["step"])
-        if step.shape != () or step.dtype.kind not in "iu" or step < 0:
-            raise ValueError(f"{where}: step must be an integer of at least 0, got {step!r}")
+        arrays = checks.state(state, own, ("step", *self.hyper_parameters), where)
+        hyper_parameters = self._checked({name: state[name] for name in self.hyper_parameters})
+        step = checks.count(state["step"], f"{where}: step", 0)
         vars(self).update(hyper_parameters)
-        self.step_count = int(step)
+        self.step_count = step
         for key, array in own.items():
             array[...] = backend_of(array).asarray(arrays[key], dtype=array.dtype)
 
@@ -162,19 +152,12 @@ class Optimizer:
         }
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the hyper-parameters as plain numbers, once each is in range."""
-        owner, found = type(self).__name__, {}
-        for name, convert in self.converters.items():
-            try:
-                found[name] = convert(values[name])
-            except (TypeError, ValueError):
-                raise ValueError(f"{owner}: {name} can't be {values[name]!r}") from None
-        for name in found.keys() & {"lr", "weight_decay", "momentum", "eps"}:
-            if not 0.0 <= found[name] < math.inf:
-                raise ValueError(
-                    f"{owner}: {name} must be a number of at least 0, got {found[name]}"
-                )
-        return found
+        """Return the hyper-parameters as plain values, each checked."""
+        owner = type(self).__name__
+        return {
+            name: check(values[name], f"{owner}: {name}")
+            for name, check in self.hyper_parameters.items()
+        }
 
     def __reduce__(self) -> str:
         raise TypeError(  # copied views would no longer share memory with the copied flat array
@@ -183,5 +166,5 @@ class Optimizer:
         )
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={getattr(self, name)}" for name in self.converters)
+        settings = ", ".join(f"{name}={getattr(self, name)}" for name in self.hyper_parameters)
         return f"{type(self).__name__}({settings})"

@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..backend import Array
+from ..checks import number
 from .flat import Block, Parameter
-from .optimizer import Optimizer
+from .optimizer import Optimizer, not_negative
 
 
-# ------------------------------------------------------------------ the update rules
-#
-# They make no temporary array where s and t are given; None will do.
 def sgd(
     xp: Any,
     p: Array,
@@ -29,7 +27,10 @@ def sgd(
     weight_decay: float,
     nesterov: bool,
 ) -> None:
-    """Do a step of ``SGD`` on p and m, in place; ``gain`` is 1 - dampening, 1 at the first step."""
+    """Do a step of ``SGD`` on p and m, in place; ``gain`` is 1 - dampening, 1 at the first step.
+
+    With s and t no temporary array is made; without, pass None.
+    """
     if weight_decay:
         g = xp.add(g, xp.multiply(p, weight_decay, out=t), out=t)
     if momentum:
@@ -59,12 +60,12 @@ class SGD(Optimizer):
     """
 
     moment_names = ("momentum_buffer",)
-    converters: ClassVar[dict[str, Callable[[Any], Any]]] = {
-        "lr": float,
-        "momentum": float,
-        "dampening": float,
-        "weight_decay": float,
-        "nesterov": bool,
+    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
+        "lr": not_negative,
+        "momentum": not_negative,
+        "dampening": number,
+        "weight_decay": not_negative,
+        "nesterov": lambda value, name: bool(value),
     }
     momentum: float
     dampening: float

@@ -163,7 +163,7 @@ def augmentation_preview(
     image : uint8 (C, H, W)
         C is 1 or 3.
     transform : transform(images, rng) -> images
-        Such as ``seed_pipeline()``.
+        Such as ``standard_augmentation()``.
     rng : numpy.random.Generator
     count : int
         The number of augmentations.

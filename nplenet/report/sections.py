@@ -16,7 +16,7 @@ from ..augment import RandomRotation
 from ..checkpoint import load_model
 from ..data import Dataset
 from ..layers import Conv2d, Layer
-from ..recipe import AUGMENTATIONS, input_shape
+from ..recipe import augmentation, input_shape
 from ..train import History, evaluate
 from .html import figure, number, table
 
@@ -200,7 +200,7 @@ def repeating(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, 
     settings = [(name.replace("_", " "), escape(str(arguments[name]))) for name in arguments]
     preview = plots.augmentation_preview(
         data.train_images[0],
-        AUGMENTATIONS[arguments["augment"]](),
+        augmentation(arguments["augment"]),
         np.random.default_rng(SEED),
     )
     return {

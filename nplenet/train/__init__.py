@@ -1,4 +1,4 @@
-"""Training: the loop, its history, how it stops, and how a model is evaluated."""
+"""Training: the loop, its history, stopping, and the evaluation of a model."""
 
 from .epoch import NonFiniteLoss, first_layer_not_finite
 from .evaluation import Evaluation, confusion_table, evaluate, evaluate_with, naming_batch_size

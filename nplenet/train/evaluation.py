@@ -1,4 +1,4 @@
-"""How good a model is on labelled images: loss, accuracy, confusion matrix."""
+"""Loss, accuracy and confusion matrix of a model on labelled images."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Evaluation:
     loss : float
         Mean cross entropy.
     accuracy : float
-        Share of right answers, 0 to 1.
+        Fraction of correct predictions, 0 to 1.
     confusion : list of lists of int
-        ``confusion[label][answer]`` counts images.
+        ``confusion[label][prediction]`` counts images.
     """
 
     loss: float
@@ -55,7 +55,7 @@ def evaluate(
     images : uint8 (N, C, H, W)
     labels : int (N,)
     group : Group
-        Its ranks share the batches and get the same result, that of one alone.
+        Its ranks share the batches; each gets the result that a single process would get.
     """
     was_training = model.training
     model.eval()
@@ -74,18 +74,20 @@ def evaluate_with(
     batch_size: int = 256,
     group: Group = ALONE,
 ) -> Evaluation:
-    """Do what ``evaluate`` does with any function from floats to logits on ``backend``."""
+    """Evaluate any function from floats to logits on ``backend``; see ``evaluate``."""
     batches = -(-len(labels) // batch_size)
     mine = group.part(batches)  # whole batches, so that no sum depends on the number of ranks
-    losses, answers = np.zeros(batches), np.zeros(len(labels), np.int64)
+    losses, predictions = np.zeros(batches), np.zeros(len(labels), np.int64)
     if mine.start < mine.stop or group.size == 1:
         part = slice(mine.start * batch_size, mine.stop * batch_size)
         loader = DataLoader(images[part], labels[part], batch_size, transform=ToFloat())
-        losses[mine], answers[part] = _losses_and_answers(predict, loader.to(backend), backend)
+        losses[mine], predictions[part] = _losses_and_predictions(
+            predict, loader.to(backend), backend
+        )
     group.sum(losses)
-    group.sum(answers)
+    group.sum(predictions)
     confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (labels, answers), 1)
+    np.add.at(confusion, (labels, predictions), 1)
     return Evaluation(
         loss=float(losses.sum()) / len(labels),
         accuracy=float(np.trace(confusion)) / len(labels),
@@ -93,26 +95,26 @@ def evaluate_with(
     )
 
 
-def _losses_and_answers(
+def _losses_and_predictions(
     predict: Callable[[Array], Array], loader: DataLoader | DeviceLoader, backend: Backend
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum of the losses of each batch (batches,) and the answers (N,)."""
+    """Return the summed loss of each batch (batches,) and the predictions (N,)."""
     loss_function = CrossEntropyLoss(reduction="sum")
     losses = backend.xp.zeros(len(loader))
-    answers = backend.xp.zeros(len(loader.labels), np.int64)
+    predictions = backend.xp.zeros(len(loader.labels), np.int64)
     with naming_batch_size(loader, "evaluation"):
         for i, (floats, targets) in enumerate(loader):
             logits = predict(backend.asarray(floats))
             losses[i] = loss_function(logits, backend.asarray(targets))
             start = i * loader.batch_size
-            answers[start : start + len(targets)] = logits.argmax(axis=1)
+            predictions[start : start + len(targets)] = logits.argmax(axis=1)
     loss_function.check()
-    return backend.to_numpy(losses), backend.to_numpy(answers)
+    return backend.to_numpy(losses), backend.to_numpy(predictions)
 
 
 @contextmanager
 def naming_batch_size(loader: DataLoader | DeviceLoader, where: str) -> Iterator[None]:
-    """Add to a MemoryError, NumPy's or CuPy's, what can be done about it."""
+    """Add the batch size and a remedy to a MemoryError, NumPy's or CuPy's."""
     try:
         yield
     except MemoryError as error:
@@ -123,7 +125,7 @@ def naming_batch_size(loader: DataLoader | DeviceLoader, where: str) -> Iterator
 
 
 def confusion_table(confusion: list[list[int]]) -> str:
-    """Return a confusion matrix as text: a row a label, a column an answer, dots for zeros."""
+    """Return a confusion matrix as text: one row per label, one column per prediction."""
     classes = range(len(confusion))
     width = max(len(str(count)) for row in confusion for count in row) + 1
     head = "label".ljust(7) + "".join(f"{k:>{width}}" for k in classes) + "   recall"

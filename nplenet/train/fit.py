@@ -1,12 +1,13 @@
 """The training loop: epochs, validation, and when to stop.
 
 One loop for all backends. A GPU works on its own while the host runs ahead, until the host asks for
-a number; so the losses and hits of the steps stay on the backend, and are read now and then.
+a number; so the metrics of the steps stay on the backend, and are fetched now and then.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from hashlib import sha256
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import Checkpoint, CheckpointFolder, Epoch, Progress, Run
+from ..checks import count
 from ..compiled import Step, TextbookStep, compile
 from ..data import DataLoader, DeviceLoader
 from ..group import ALONE, Group, sharing
@@ -27,7 +29,15 @@ from ..seeds import generator_state
 from .epoch import train_epoch
 from .evaluation import evaluate_with
 from .history import History
-from .stop import stop_on_signals
+from .stop import Stop, stop_on_signals
+
+Validation = tuple[np.ndarray, np.ndarray]
+
+DEPRECATED = {
+    "eager": "step=TextbookStep(...)",
+    "tunables": "step=nplenet.compile(..., tunables=...)",
+    "arguments": "CheckpointFolder(..., arguments=...)",
+}
 
 
 @one_blas_thread()
@@ -38,50 +48,46 @@ def fit(
     loader: DataLoader | DeviceLoader,
     *,
     epochs: int,
+    step: Step | None = None,
     schedule: Schedule | None = None,
-    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    validation: Validation | None = None,
     patience: int | None = None,
     checkpoints: CheckpointFolder | None = None,
     resume: Checkpoint | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    eager: bool = False,
-    tunables: Mapping[str, int] | None = None,
     group: Group = ALONE,
     progress: bool = True,
     on_epoch: Callable[[Epoch], None] | None = None,
+    **deprecated: Any,
 ) -> History:
     """Train ``model`` until it has had ``epochs`` passes over ``loader``.
 
-    The first Ctrl-C or SIGTERM stops after the step at hand, saves it and returns what was reached;
+    The first Ctrl-C or SIGTERM finishes the current step, saves it and returns the history so far;
     the second one interrupts at once.
 
     Parameters
     ----------
     loader : DataLoader or DeviceLoader
-        ``loader.to(model.backend)`` spares the upload of each batch.
+        ``loader.to(model.backend)`` saves the upload of each batch.
+    step : Step, optional
+        Of ``nplenet.compile``, or a ``TextbookStep``; made of the same model, loss and optimizer.
+        Left out, the model is compiled, with the tunables of ``resume`` if there are any.
     schedule : Schedule, optional
         Stepped after each training step.
     validation : (images, labels), optional
         Evaluated after each epoch.
     patience : int, optional
-        Stop after so many epochs without a better validation accuracy (or as good a one with a
-        lower loss).
+        Stop after N epochs without a better validation accuracy (or an equal one with a lower
+        loss).
     checkpoints : CheckpointFolder, optional
         Where the run is saved. Without ``resume`` an earlier run in it is put aside.
     resume : Checkpoint, optional
-        Go on from there: with the same arguments the weights become the same, bit for bit, as
-        without the break. What is not in it, ``model`` and all that, is made as for the first time.
-    arguments : mapping, optional
-        What made the run, JSON-able; saved with it.
-    eager : bool
-        Run the textbook layers, not the compiled step (see ``nplenet.compile``).
-    tunables : mapping, optional
-        Of the compiled step: the same ones give the same bits. Those of ``resume`` if left out, and
-        else the machine's own.
+        Continue the run in it: with the same arguments and tunables the weights become the same,
+        bit for bit, as without the break. A checkpoint holds state only: build model, optimizer
+        and loader exactly as for a fresh run.
     group : Group
         The ranks that share the work, as ``nplenet.mpi.join()`` returns it: each calls ``fit``
-        with the same arguments. The results do not depend on their number, but for rounding.
-        ``checkpoints``, ``progress`` and ``on_epoch`` are rank 0's alone.
+        with the same arguments. The results do not depend on their number, except for rounding.
+        ``checkpoints``, ``progress`` and ``on_epoch`` act on rank 0 only.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
@@ -90,77 +96,119 @@ def fit(
     Raises
     ------
     NonFiniteLoss
-        Naming the epoch, the step and the first layer whose output is not finite. A GPU has gone
-        on by then, and the layer is that of a later step, which the message names;
-        ``model.backend.reading_interval = 0`` has each step looked at, and waited for.
+        Naming the epoch, the step and the first layer whose output is not finite. A GPU may be
+        some steps further by then, and the layer is found with the weights of that later step,
+        which the message names; ``model.backend.reading_interval = 0`` checks each step, and waits
+        for it.
     MemoryError
         Naming the batch size, when the memory of the backend is used up.
     CheckpointError
         When ``resume`` is of another run, or another run is using the folder.
     ValueError
-        When the ranks differ in data, arguments, weights or versions.
+        When ``step`` was made of other parts, or the ranks differ in data, arguments, weights or
+        versions.
     """
-    needs_validation = patience is not None or (checkpoints and checkpoints.keep == "best")
-    if needs_validation and validation is None:
-        raise ValueError("patience and keeping the best epoch need validation images")
-    if group.rank > 0:
-        checkpoints, progress, on_epoch = None, False, None
-    if tunables is None and resume is not None:
-        tunables = resume.record.get("tunables")
-    images = -(-loader.batch_size // group.size)
-    step: Step
-    if eager:
-        step = TextbookStep(model, loss, optimizer, images, "asked for")
-    elif group.rank == 0:
-        step = compile(model, loss, optimizer, images, tunables=tunables)
-        group.broadcast(step.tunables)
-    else:
-        step = compile(model, loss, optimizer, images, tunables=group.broadcast({}))
-    run = Run(model, optimizer, schedule, loader, arguments or {}, step.tunables)
+    count(epochs, "fit: epochs", 0)
+    if patience is not None:
+        count(patience, "fit: patience")
+    if validation is None and (
+        patience is not None or (checkpoints and checkpoints.keep == "best")
+    ):
+        raise ValueError("fit: patience and keep='best' need validation images")
+    old = _deprecated_arguments(deprecated)
+    arguments = old.pop("arguments", checkpoints.arguments if checkpoints else {})
+    if step is None:
+        step = _make_step(model, loss, optimizer, loader.batch_size, resume, group, **old)
+    elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
+        raise ValueError("fit: step was made of another model, loss or optimizer")
+    run = Run(model, optimizer, schedule, loader, arguments, step.tunables)
     so_far = Progress() if resume is None else run.restore(resume)
     if group.size > 1:
-        group.compare(_facts(run, validation, epochs=epochs, patience=patience, eager=eager))
-    history = History(so_far.epochs, tunables=step.tunables)
+        group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
+    if group.rank > 0:
+        checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds
-    layers = (layer for _, layer in model.modules())
-    shared = sharing(group, step, run.loader, *layers)
+    shared = sharing(group, step, loader, *(layer for _, layer in model.modules()))
     with checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None and resume is None:
             checkpoints.begin_anew()
-        while len(history.epochs) < epochs and not _exhausted(history.epochs, patience):
-            model.train()
-            if so_far.step == 0:
-                so_far.loader = run.loader.state_dict()
-            figures = train_epoch(run, step, so_far, stop, checkpoints, progress, begin)
-            if stop.signal and so_far.step < len(loader):
+        while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):
+            epoch = _epoch(run, step, so_far, validation, stop, checkpoints, progress, begin)
+            if epoch is None:
                 break
-            if group.size > 1:
-                group.compare({"the state of the model": _digest(model)})
-            if validation is not None:
-                result = evaluate_with(step.predict, model.backend, *validation, group=group)
-                figures |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
-            epoch = Epoch(**figures)
-            history.epochs.append(epoch)
-            so_far = Progress(
-                epochs=history.epochs,
-                loader=run.loader.state_dict(),
-                seconds=time.perf_counter() - begin,
-            )
-            if checkpoints is not None:
-                checkpoints.save_epoch(run, so_far, _best(history.epochs) == epoch)
             if on_epoch is not None:
                 on_epoch(epoch)
             stop.agree(group)
-            if stop.signal:
-                break
-    history.interrupted = stop.signal
-    history.seconds = time.perf_counter() - begin
-    return history
+    seconds = time.perf_counter() - begin
+    return History(so_far.epochs, stop.signal, seconds, dict(step.tunables))
 
 
-def _facts(
-    run: Run, validation: tuple[np.ndarray, np.ndarray] | None, **arguments: Any
-) -> dict[str, Any]:
+def _epoch(
+    run: Run,
+    step: Step,
+    so_far: Progress,
+    validation: Validation | None,
+    stop: Stop,
+    checkpoints: CheckpointFolder | None,
+    progress: bool,
+    begin: float,
+) -> Epoch | None:
+    """Train, validate and save the rest of an epoch; None if a signal stopped it within."""
+    model, loader, group = run.model, run.loader, step.group
+    model.train()
+    if so_far.step == 0:
+        so_far.loader = loader.state_dict()
+    metrics = train_epoch(run, step, so_far, stop, checkpoints, progress, begin)
+    if stop.signal and so_far.step < len(loader):
+        return None
+    if group.size > 1:
+        group.compare({"the state of the model": _digest(model)})
+    if validation is not None:
+        result = evaluate_with(step.predict, model.backend, *validation, group=group)
+        metrics |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
+    epoch = Epoch(**metrics)
+    so_far.finish(epoch, loader.state_dict(), time.perf_counter() - begin)
+    if checkpoints is not None:
+        checkpoints.save_epoch(run, so_far, _best(so_far.epochs) == epoch)
+    return epoch
+
+
+def _make_step(
+    model: Layer,
+    loss: CrossEntropyLoss,
+    optimizer: Optimizer,
+    batch_size: int,
+    resume: Checkpoint | None,
+    group: Group,
+    eager: bool = False,
+    tunables: Mapping[str, int] | None = None,
+) -> Step:
+    """Compile the model with the tunables of a checkpoint, if any; on all ranks with rank 0's."""
+    images = -(-batch_size // group.size)
+    if eager:
+        return TextbookStep(model, loss, optimizer, images, "eager=True")
+    if group.rank > 0:
+        return compile(model, loss, optimizer, images, tunables=group.broadcast({}))
+    if tunables is None and resume is not None:
+        tunables = resume.record.get("tunables")
+    step = compile(model, loss, optimizer, images, tunables=tunables)
+    group.broadcast(step.tunables)
+    return step
+
+
+def _deprecated_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    for name in given:
+        if name not in DEPRECATED:
+            raise TypeError(f"fit() got an unexpected keyword argument {name!r}")
+        warnings.warn(
+            f"fit: the argument {name} is deprecated: use {DEPRECATED[name]}",
+            DeprecationWarning,
+            stacklevel=4,  # past fit and its decorator
+        )
+    return given
+
+
+def _facts(run: Run, step: Step, validation: Validation | None, **arguments: Any) -> dict[str, Any]:
     """Return what must be the same on all ranks."""
     held_out = None if validation is None else DataLoader(*validation, 1).fingerprint()
     generators = {k: generator_state(rng) for k, rng in run.model.generators().items()}
@@ -169,6 +217,7 @@ def _facts(
         **{f"the argument {name}": value for name, value in arguments.items()},
         **{f"the argument {name}": value for name, value in run.arguments.items()},
         "the batch size": run.loader.batch_size,
+        "the step": (type(step).__name__, step.tunables),
         "the SHA-256 of the training images": run.loader.fingerprint(),
         "the SHA-256 of the validation images": held_out,
         "the SHA-256 of the model's state": _digest(run.model),
@@ -188,9 +237,8 @@ def _best(epochs: list[Epoch]) -> Epoch:
     return max(epochs, key=lambda e: (e.validation_accuracy or 0.0, -(e.validation_loss or 0.0)))
 
 
-def _exhausted(epochs: list[Epoch], patience: int | None) -> bool:
-    return (
-        patience is not None
-        and bool(epochs)
-        and (epochs[-1].epoch - _best(epochs).epoch >= patience)
-    )
+def _exhausted(so_far: Progress, patience: int | None) -> bool:
+    """Say whether the last ``patience`` epochs brought no better validation result."""
+    if patience is None or not so_far.epochs:
+        return False
+    return so_far.epochs[-1].epoch - _best(so_far.epochs).epoch >= patience

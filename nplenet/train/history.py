@@ -1,4 +1,4 @@
-"""What a run reached, epoch by epoch."""
+"""The metrics of a run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class History:
     ----------
     epochs : list of Epoch
     interrupted : str
-        The name of the signal that ended it, or nothing.
+        The name of the signal that ended it, or "".
     seconds : float
-        Spent in all sittings.
+        Spent in all sessions.
     tunables : dict
         Of the compiled step; empty where the textbook layers ran.
     """

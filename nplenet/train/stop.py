@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step at hand is finished first."""
+"""Ctrl-C and SIGTERM: the current step is finished first."""
 
 from __future__ import annotations
 
@@ -12,28 +12,36 @@ from ..group import Group
 
 
 class Stop:
-    """The name of the signal that asked for an end, once all ranks know of it, or nothing."""
+    """Whether a signal ends the run.
+
+    Attributes
+    ----------
+    signal : str
+        Its name, once all ranks know of it, or "".
+    received : int
+        Its number, where this process received one, or 0.
+    """
 
     signal = ""
-    asked = 0  # the number of the signal that this process got
+    received = 0
 
     def agree(self, group: Group, *flags: bool) -> list[int]:
-        """Tell all ranks of a signal; and return for each flag whether a rank has set it."""
-        number, *agreed = group.largest(self.asked, *flags)
+        """Share a signal with all ranks; return for each flag whether any rank has set it."""
+        number, *agreed = group.largest(self.received, *flags)
         self.signal = signal.Signals(number).name if number else ""
         return agreed
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Take note of the first Ctrl-C or SIGTERM, so that no update is left half done."""
+    """Record the first Ctrl-C or SIGTERM, so that no update is left half done."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
 
     def request_stop(signum: int, frame: Any) -> None:
-        stop.asked = signum
+        stop.received = signum
         restore()
 
     def restore() -> None:

@@ -17,7 +17,7 @@ from nplenet.augment import (
     augment_batch,
     fuse,
     rotation_coefficients,
-    seed_pipeline,
+    standard_augmentation,
 )
 from nplenet.backend import Backend
 
@@ -96,7 +96,7 @@ def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     "transform",
-    [seed_pipeline(), ToFloat(), Compose([RandomRotation(90, fill=9), ToFloat(np.float64)]),
+    [standard_augmentation(), ToFloat(), Compose([RandomRotation(90, fill=9), ToFloat(np.float64)]),
      Compose([RandomInvert(0.3), ToFloat()])],
 )  # fmt: skip
 def test_an_epoch_on_the_device_equals_the_host_pipeline_batch_by_batch(
@@ -148,7 +148,7 @@ def test_an_array_of_another_dtype_is_refused_by_name(
 
 @pytest.mark.usefixtures("simulated")
 def test_a_batch_is_one_launch_and_copies_nothing(cuda: Backend) -> None:
-    pipeline = fuse(seed_pipeline())
+    pipeline = fuse(standard_augmentation())
     assert pipeline is not None
     images, indexes = (
         cuda.asarray(data_set(64, (1, 32, 32))),

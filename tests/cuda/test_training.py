@@ -12,7 +12,7 @@ import gpusim
 import numpy as np
 import pytest
 
-from nplenet.augment import ToFloat, seed_pipeline
+from nplenet.augment import ToFloat, standard_augmentation
 from nplenet.backend import Array, Backend, get_backend
 from nplenet.data import DataLoader, DeviceLoader, load_digits, pad_images
 from nplenet.losses import CrossEntropyLoss
@@ -64,7 +64,7 @@ def loader_for(backend: Backend, count: int = 640) -> DataLoader | DeviceLoader:
         32,
         shuffle=True,
         rng=generator(0, "shuffle"),
-        transform=seed_pipeline(),
+        transform=standard_augmentation(),
         transform_rng=generator(0, "augment"),
     ).to(backend)
 

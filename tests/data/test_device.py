@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat, fuse, seed_pipeline
+from nplenet.augment import (
+    Compose,
+    RandomInvert,
+    RandomRotation,
+    ToFloat,
+    fuse,
+    standard_augmentation,
+)
 from nplenet.backend import Backend
 from nplenet.data import DataLoader, DeviceLoader
 from nplenet.seeds import generator
@@ -37,7 +44,12 @@ def device_loader(backend: Backend, transform: Any, **options: Any) -> DeviceLoa
 @pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"shuffle": True, "drop_last": True}])
 @pytest.mark.parametrize(
     "transform",
-    [seed_pipeline(), Compose([RandomRotation(40, fill=9), ToFloat()]), RandomInvert(), ToFloat()],
+    [
+        standard_augmentation(),
+        Compose([RandomRotation(40, fill=9), ToFloat()]),
+        RandomInvert(),
+        ToFloat(),
+    ],
     ids=["seed", "rotation", "inversion", "float"],
 )
 def test_two_epochs_equal_those_of_the_host(
@@ -74,7 +86,7 @@ def test_images_must_be_a_batch_of_bytes(backend: Backend, images: Any) -> None:
     loader = DataLoader(images, LABELS, 4, transform=ToFloat())
     pipeline = fuse(ToFloat())
     assert pipeline is not None
-    with pytest.raises(TypeError, match=r"DeviceLoader: got images .*, expected uint8 \(M, C, H"):
+    with pytest.raises(TypeError, match=r"DeviceLoader: images must be uint8 \(M, C, H, W\), got"):
         DeviceLoader(loader, pipeline, backend)
 
 

@@ -305,13 +305,13 @@ def test_a_seed_decides_the_split():
 @pytest.mark.parametrize(
     ("labels", "validation", "rng", "error", "message"),
     [
-        (CLASSES, 87, np.random.default_rng(0), ValueError, "cannot hold out 87 of 87"),
-        (CLASSES, -1, np.random.default_rng(0), ValueError, "cannot hold out -1"),
-        (CLASSES, 1.0, np.random.default_rng(0), ValueError, "between 0 and 1, got 1.0"),
-        (CLASSES, float("nan"), np.random.default_rng(0), ValueError, "between 0 and 1"),
+        (CLASSES, 87, np.random.default_rng(0), ValueError, "an int from 0 to 86, got 87"),
+        (CLASSES, -1, np.random.default_rng(0), ValueError, "an int from 0 to 86, got -1"),
+        (CLASSES, 1.0, np.random.default_rng(0), ValueError, r"a number in \(0, 1\), got 1.0"),
+        (CLASSES, float("nan"), np.random.default_rng(0), ValueError, r"a number in \(0, 1\)"),
         (CLASSES, True, np.random.default_rng(0), TypeError, "validation must be an int"),
         (CLASSES, "9", np.random.default_rng(0), TypeError, "validation must be an int"),
-        (CLASSES, 9, 0, TypeError, "rng must be a numpy.random.Generator, got int"),
+        (CLASSES, 9, 0, TypeError, "rng must be a numpy.random.Generator, got 0"),
         (CLASSES / 2, 9, np.random.default_rng(0), TypeError, "labels must be integers"),
         (CLASSES[:0], 0, np.random.default_rng(0), ValueError, "N >= 1"),
     ],

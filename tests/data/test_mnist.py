@@ -442,7 +442,7 @@ def test_a_mirror_that_is_down_gives_way_to_the_next(tmp_path, mirrors):
 
 @pytest.mark.parametrize("address", ["file:///etc/", "ftp://127.0.0.1/", "nonsense"])
 def test_only_http_addresses_are_mirrors(tmp_path, address):
-    with pytest.raises(DataError, match="no http or https address"):
+    with pytest.raises(DataError, match="not an http or https address"):
         load_mnist(tmp_path, mirrors=[address])
 
 

@@ -30,7 +30,7 @@ from nplenet.layers import (
     Sigmoid,
     Tanh,
 )
-from nplenet.models import LeNet5
+from nplenet.models import LeNet5, LeNet5For28x28
 
 EXPORTED = [row for row in ROWS if "onnx" in row.rungs]
 LAYERS = {row.kind for row in EXPORTED if not issubclass(row.kind, Sequential)}
@@ -63,7 +63,7 @@ def every_layer(rng: np.random.Generator) -> Sequential:
 CASES = [
     *(case for row in EXPORTED for case in row.cases),
     Case("every-layer", every_layer, (2, 2, 12, 11)),
-    Case("lenet5/notebook", lambda rng: LeNet5.notebook(seed=3), (2, 1, 28, 28)),
+    Case("lenet5/notebook", lambda rng: LeNet5For28x28(seed=3), (2, 1, 28, 28)),
     Case("conv2d/padding-beyond-the-kernel", lambda rng: Conv2d(1, 2, 1, padding=2), (2, 1, 3, 3)),
     Case("flatten/one-number", lambda rng: Flatten(), (2,)),
 ]

@@ -21,12 +21,12 @@ from nplenet.backend import Backend
 from nplenet.data import DataError
 from nplenet.interop import pytorch
 from nplenet.layers import BatchNorm1d, Dense, Layer, Sequential
-from nplenet.models import LeNet5
+from nplenet.models import LeNet5, LeNet5For28x28
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "interop"
 CHECKPOINT = GOLDEN / "checkpoint.pth"
-MODELS: dict[str, Callable[..., Sequential]] = {"lenet5": LeNet5, "notebook": LeNet5.notebook}
+MODELS: dict[str, Callable[..., Sequential]] = {"lenet5": LeNet5, "notebook": LeNet5For28x28}
 SUFFIXES = (".pth", ".pt", ".safetensors")
 MOST_EXTRA_MEMORY = 100e6  # beyond the file's size
 

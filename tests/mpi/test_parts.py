@@ -11,7 +11,7 @@ import pytest
 from nplenet.__main__ import main
 from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat, fuse, invert
 from nplenet.backend import get_backend
-from nplenet.commands import train
+from nplenet.commands import train_options
 from nplenet.data import DataLoader, DeviceLoader
 from nplenet.group import Group
 from nplenet.layers.dropout import keep_mask
@@ -105,7 +105,7 @@ def test_who_lacks_mpi_is_told_what_to_install(
 
 def test_the_arguments_for_the_ranks_say_the_same_again() -> None:
     parser = argparse.ArgumentParser()
-    train.add_options(parser)
+    train_options.add_options(parser)
     given = [
         "--lr",
         "0.5",
@@ -120,5 +120,5 @@ def test_the_arguments_for_the_ranks_say_the_same_again() -> None:
         "5",
     ]
     options = parser.parse_args([*given, "--tunables", '{"lanes": 64}'])
-    again = parser.parse_args(train.as_arguments(options))
+    again = parser.parse_args(train_options.as_arguments(options))
     assert vars(again) == vars(options) | {"ranks": None}

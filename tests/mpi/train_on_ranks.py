@@ -19,6 +19,7 @@ import numpy as np
 
 from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat
 from nplenet.checkpoint import LATEST, CheckpointFolder, load
+from nplenet.compiled import Step, TextbookStep, compile
 from nplenet.data import DataLoader, load_digits, pad_images
 from nplenet.group import Group
 from nplenet.losses import CrossEntropyLoss
@@ -109,19 +110,29 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
     fault = settings["fault"] if group.rank == int(settings["rank"]) else ""
     latest = folder / LATEST
     checkpoint = group.broadcast(load(latest) if group.rank == 0 and latest.exists() else None)
+    loss = CrossEntropyLoss()
+    per_rank = -(-loader.batch_size // group.size)
+    step: Step
+    if settings["eager"]:
+        step = TextbookStep(model, loss, optimizer, per_rank, "chosen")
+    else:
+        threads = {"threads": int(settings["threads"])}
+        step = compile(model, loss, optimizer, per_rank, tunables=threads)
     history = fit(
         model,
-        CrossEntropyLoss(),
+        loss,
         optimizer,
         loader,
+        step=step,
         epochs=int(settings["until"]) or int(settings["epochs"]),
         schedule=Faulty(optimizer, fault),
         validation=(images[:100], labels[:100]),
-        checkpoints=CheckpointFolder(folder, every_steps=1),
+        checkpoints=CheckpointFolder(
+            folder,
+            every_steps=1,
+            arguments={"mood": "good" if differs != "arguments" else "bad"},
+        ),
         resume=checkpoint,
-        arguments={"mood": "good" if differs != "arguments" else "bad"},
-        eager=bool(settings["eager"]),
-        tunables=None if settings["eager"] else {"threads": int(settings["threads"])},
         progress=False,
         group=group,
     )

@@ -1,0 +1,171 @@
+"""The options of ``train``, and the settings of a run that they and its checkpoint give."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, load
+from ..data import DATASETS
+from ..recipe import AUGMENTATIONS, OPTIMIZERS, RENAMED_AUGMENTATIONS, SCHEDULES, Settings
+from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    def setting(name: str, text: str, **kind: Any) -> None:
+        default = getattr(Settings, name.replace("-", "_"))
+        text += "" if default is None or default is False else f" (default {default})"
+        parser.add_argument(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
+
+    add = parser.add_argument
+    add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
+    add("--ranks", type=positive, metavar="N", help="train on N processes with MPI")
+    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
+    add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
+    setting("dataset", "auto is MNIST if available, otherwise the bundled digits", choices=DATASETS)
+    setting(
+        "epochs",
+        "passes over the training images (default 12 for MNIST, 60 for the digits)",
+        type=positive,
+        metavar="N",
+    )
+    setting("batch-size", "images per training step", type=positive, metavar="N")
+    setting("lr", "peak learning rate", type=float)
+    setting("optimizer", "update rule", choices=OPTIMIZERS)
+    setting("schedule", "learning rate schedule", choices=SCHEDULES)
+    setting("dropout", "dropout probability", type=float, metavar="P")
+    setting(
+        "augment",
+        "augmentation; standard is rotation, inversion and grayscale",
+        choices=(*AUGMENTATIONS, *RENAMED_AUGMENTATIONS),
+        metavar="{" + ",".join(AUGMENTATIONS) + "}",
+    )
+    setting(
+        "validation",
+        "fraction of the training images held out for validation",
+        type=float,
+        metavar="FRACTION",
+    )
+    setting("seed", "random seed for weights, shuffling, dropout, augmentation and split", type=int)
+    setting("limit", "use only the first N training and N test images", type=positive, metavar="N")
+    setting("eager", "run the textbook layers instead of the compiled step", action="store_true")
+    setting(
+        "tunables",
+        'tunables of the compiled step as JSON, such as {"lanes": 64} (default: tuned on this '
+        "machine)",
+        type=json.loads,
+        metavar="JSON",
+    )
+    add_output_options(add)
+
+
+def add_output_options(add: Callable[..., Any]) -> None:
+    """Add the options for what is written and when the run ends."""
+    add(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for checkpoints, history and report; checkpoints of an earlier run in it are "
+        "renamed to previous-...",
+    )
+    add(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="save every SECONDS within an epoch (default %(default)g), and after each epoch",
+    )
+    add("--checkpoint-steps", type=positive, metavar="N", help="also save every N steps")
+    add(
+        "--keep",
+        choices=KEEP,
+        default="last",
+        help="checkpoints to keep; with best, the best epoch is tested (default %(default)s)",
+    )
+    add(
+        "--patience",
+        type=positive,
+        metavar="N",
+        help="stop after N epochs without a better validation accuracy",
+    )
+    add(
+        "--stop-after",
+        type=positive,
+        metavar="N",
+        help="stop after N epochs of the schedule; continue with --resume",
+    )
+    add(
+        "--resume",
+        metavar="PATH",
+        help="continue from a checkpoint; auto takes the one in --output, if it exists",
+    )
+    add("--quiet", action="store_true", help="print the result only")
+
+
+def positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def as_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the command line of ``options``, except for the number of ranks."""
+    found = []
+    for name, value in vars(options).items():
+        if value is None or value is False or name in ("command", "run", "ranks"):
+            continue
+        text = json.dumps(value) if isinstance(value, dict) else str(value)
+        option = f"--{name.replace('_', '-')}"
+        found.append(option if value is True else f"{option}={text}")
+    return found
+
+
+def checkpoint_to_resume(options: argparse.Namespace) -> Checkpoint | None:
+    """Return the checkpoint that ``--resume`` names, if it exists."""
+    if options.resume is None:
+        return None
+    if options.resume != "auto":
+        return load(options.resume)
+    if options.output is None:
+        raise CheckpointError("--resume auto needs --output: the folder to resume from")
+    try:
+        return load(options.output / LATEST)
+    except FileNotFoundError:
+        return None
+
+
+def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Settings:
+    """Return the settings given, or the saved run's when it resumes.
+
+    A resumed run may change its number of epochs only, and only if no schedule depends on it.
+    """
+    names = {field.name for field in fields(Settings)}
+    given = current_names({k: value for k, value in vars(options).items() if k in names})
+    if resume is None:
+        return Settings(**given)
+    saved = current_names(resume.record.get("arguments") or {})
+    if saved.keys() != names:
+        raise CheckpointError(f"{resume.path} is not from a run by the train command")
+    may_change = {"epochs"} if saved["schedule"] == "constant" else set()
+    for name, value in given.items():
+        if value != saved[name] and name not in may_change:
+            option = f"--{name.replace('_', '-')}"
+            raise CheckpointError(
+                f"cannot resume with {option} {value}: the saved run used {saved[name]}; "
+                f"omit {option}"
+            )
+    return Settings(**(saved | given))
+
+
+def current_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with an augmentation of an older version under its name of today."""
+    name = settings.get("augment")
+    return (
+        settings | {"augment": RENAMED_AUGMENTATIONS[name]}
+        if name in RENAMED_AUGMENTATIONS
+        else settings
+    )
