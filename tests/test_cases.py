@@ -197,7 +197,7 @@ def test_a_command_refuses_it_in_one_line(
 ) -> None:
     if "onnx" in command:
         pytest.importorskip("onnx", reason="needs the package onnx")
-    save_model(tmp_path / "model.safetensors", model)
+    save_model(model, tmp_path / "model.safetensors")
     output = tmp_path / ("model.onnx" if "onnx" in command else "page.html")
     name, *options = command
     assert main([name, str(tmp_path / "model.safetensors"), *options, "--output", str(output)]) == 2
