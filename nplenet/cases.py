@@ -1,6 +1,6 @@
 """The one table: one row per layer, loss or model, with its cases and its rungs.
 
-Gradient checks, tests and benchmarks iterate over ``ROWS``; a layer without a row fails the
+Gradient checks and tests iterate over ``ROWS``; a layer of the library without a row fails the
 test-suite. A case's input is small, because a finite difference costs one forward per number.
 
 A rung is another form of the same mathematics, such as a CUDA kernel or an ONNX operator. Its code
@@ -55,7 +55,7 @@ WITHOUT: dict[str, str] = {
     "cuda": "on a GPU the textbook layers run",
     "onnx": "the export refuses a model with such a layer, in a sentence that names the layer",
     "page": "`nplenet draw` refuses a model with such a layer, in a sentence that names the layer",
-    "golden": "only the gradient check proves it",
+    "golden": "it is checked against finite differences only",
 }
 """What happens for a row without the rung."""
 

@@ -31,10 +31,12 @@ export function describeStep(step, shape) {
       `Each unit sees all ${shape[0]} values before it: ` +
       "it sums them up, each times a weight of its own.",
     Dropout:
-      `In training, ${percent(step.p)} of the values are silenced at random, ` +
-      "so that none is relied on alone. Here all pass unchanged.",
-    ReLU: "What is negative becomes zero; all else passes.",
-    LeakyReLU: `What is negative is multiplied by ${Number(step.negative_slope)}; all else passes.`,
+      `In training, ${percent(step.p)} of the values are dropped at random, ` +
+      "so that the network relies on no single one. Here all pass unchanged.",
+    ReLU: "Negative values become zero; positive values pass.",
+    LeakyReLU:
+      `Negative values are multiplied by ${Number(step.negative_slope)}; ` +
+      "positive values pass.",
     Sigmoid: "Each value is squeezed between 0 and 1.",
     Tanh: "Each value is squeezed between −1 and 1.",
     Softmax: "Each output becomes a probability: its exponential, as a share of the sum of all.",
@@ -235,7 +237,7 @@ function explainDropout(step, x, index, value) {
   return {
     html:
       formula(mi("y"), EQUALS, mi("x"), EQUALS, total(value)) +
-      note(`In training: 0 with probability ${step.p}, else x / (1 − ${step.p}).`),
+      note(`In training: 0 with probability ${step.p}, otherwise x / (1 − ${step.p}).`),
     summary: `It passes unchanged: ${number(value)}.`,
     sources: [[index]],
   };

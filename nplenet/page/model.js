@@ -47,7 +47,7 @@ const FORWARD = {
   MaxPool2d: maxPool,
   Flatten: (step, x) => ({ shape: [x.data.length], data: x.data }),
   Dense: multiply,
-  Dropout: (step, x) => x, // silences units in training only
+  Dropout: (step, x) => x, // drops units in training only
   ReLU: (step, x) => each(x, (v) => Math.max(v, 0)),
   LeakyReLU: (step, x) => each(x, (v) => (v > 0 ? v : step.negative_slope * v)),
   Sigmoid: (step, x) => each(x, (v) => 0.5 * (1 + Math.tanh(0.5 * v))),
