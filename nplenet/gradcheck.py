@@ -1,18 +1,18 @@
 """Finite differences against every backward: ``dx`` must be the derivative of ``y``.
 
-For a random upstream gradient dy, L = sum(dy * y) is a number, and ``backward`` claims to know its
-gradient. Moving a tensor t (the input or a parameter) by a small h along a direction v shows it:
+For a random upstream gradient dy, L = sum(dy * y) is a number, and ``backward`` returns its
+gradient. Moving a tensor t (the input or a parameter) by a small h along a direction v checks it:
 
     (L(t + h v) - L(t - h v)) / 2h  =  sum(gradient * v)
 
 Small tensors are tried element by element (v has a single 1), large ones along random directions,
-which a single wrong element spoils too.
+in which a single wrong element shows too.
 
-Kinks. Where a ReLU or a maximum switches between t - hv and t + hv there is no derivative to
-compare with. With steps h and h/2, a smooth L has equal central differences, and its second
-differences (L(t + hv) - 2 L(t) + L(t - hv)) / h are in the ratio 2 : 1. A switch breaks the first
-rule if it lies off t and the second if it lies on t; no switch is missed that would matter. Such an
-element is left out, such a direction is drawn again.
+Kinks. Where a ReLU or a maximum switches between t - hv and t + hv the derivative does not exist.
+With steps h and h/2, a smooth L has equal central differences, and its second differences
+(L(t + hv) - 2 L(t) + L(t - hv)) / h are in the ratio 2 : 1. A switch breaks the first rule if it
+lies off t and the second if it lies on t, so every switch that matters is found. An element at a
+switch is left out; a direction across one is drawn again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ HEADER = ROW.format("layer", "tensor", "compared", "kinks", "relative error", "v
 
 @dataclass(frozen=True)
 class TensorCheck:
-    """What was found for one tensor.
+    """The result for one tensor.
 
     Attributes
     ----------
@@ -55,13 +55,13 @@ class TensorCheck:
     max_relative_error : float
         See ``check_layer``; NaN where a gradient or an output is not finite.
     compared, wanted, kinks : int
-        How many derivatives were compared, how many should have been, how many were left out or
+        Numbers of derivatives that were compared, that should have been, and that were left out or
         drawn again because a kink was near.
     unit : str
         ``elements`` or ``directions``.
     tolerance : float
     fault : str
-        What else is wrong, such as a gradient of the wrong shape; empty if nothing is.
+        Another fault, such as a gradient of the wrong shape, or "".
     """
 
     layer: str
@@ -113,7 +113,7 @@ class TensorCheck:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a gradient check: one ``TensorCheck`` a tensor. ``str`` gives a table."""
+    """The result of a gradient check: one ``TensorCheck`` per tensor. ``str`` gives a table."""
 
     checks: tuple[TensorCheck, ...]
 
@@ -137,8 +137,8 @@ def check_layer(
     """Compare ``layer.backward`` with finite differences of ``layer.forward``.
 
     Everything happens in float64 on a copy: the layer, its gradients, running statistics and random
-    generators stay as they are. Generators are wound back before each forward, so that dropout
-    keeps its mask. Training or evaluation mode is the layer's own.
+    generators are unchanged. Generators are restored before each forward, so that dropout keeps its
+    mask. The mode, training or evaluation, is the layer's.
 
     The relative error of a tensor, with its derivatives a from backward and n from differences, is
 
@@ -147,8 +147,8 @@ def check_layer(
     over all elements or directions tried: an element is measured by the tensor's largest.
     Differences cannot resolve less than rounding = 16 eps |dy * y| / h, with |.| the root of the
     sum of squares, eps = 2.2e-16 and in the factor 16 a margin of 4 over what LeNet5 shows; so
-    where the true gradient is zero (a bias before a batch norm) this much is no error. h is 1e-6
-    times the tensor's largest absolute value, or 1e-9 if that is below 1e-3.
+    where the true gradient is zero (a bias before a batch norm) this much is not an error. h is
+    1e-6 times the tensor's largest absolute value, or 1e-9 if that is below 1e-3.
 
     Beyond that, a second forward and backward must give the same ``dx`` and twice the parameters'
     gradients, because those accumulate.
@@ -161,7 +161,7 @@ def check_layer(
         An input of the layer, on any backend.
     tolerance : float
     seed : int or None
-        Of the upstream gradient and the directions.
+        Random seed for the upstream gradient and the directions.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def check_layer(
         When ``x`` is empty, forward changes it, or two forwards on the same input differ.
     """
     if not isinstance(layer, Layer):
-        raise TypeError(f"check_layer: got {layer!r}, expected a layer (not its class)")
+        raise TypeError(f"check_layer: layer must be a layer, not a class, got {layer!r}")
     twin = _float64_copy(layer)
     x = _float64_array(x, twin.backend, "check_layer: x")
     before = np.array(twin.backend.to_numpy(x))
@@ -214,20 +214,11 @@ def check_layer(
     checks = []
     for name, tensor in tensors.items():
         path, _, short = name.rpartition(".")
-        kind = kinds[f"{path}." if path else ""]
-        checks.append(
-            _check_tensor(
-                f"{path} {kind}".strip(),
-                short,
-                first[name],
-                _Differences(forward, tensor, twin.backend, dy),
-                tolerance,
-                rng,
-                _repetition_fault(
-                    first[name], second[name], 1 if name == "x" else 2, 1e-9 * largest
-                ),
-            )
-        )
+        owner = f"{path} {kinds[f'{path}.' if path else '']}".strip()
+        differences = _Differences(forward, tensor, twin.backend, dy)
+        factor = 1 if name == "x" else 2  # gradients of parameters accumulate
+        fault = _repetition_fault(first[name], second[name], factor, 1e-9 * largest)
+        checks.append(_check_tensor(owner, short, first[name], differences, tolerance, rng, fault))
     return Report(tuple(checks))
 
 
@@ -249,7 +240,7 @@ def check_loss(
     targets : integer array (N,), on the backend of ``logits``
     tolerance : float
     seed : int or None
-        Of the directions that are tried where ``logits`` is large.
+        Random seed for the directions, which are needed if ``logits`` is large.
     """
     twin, backend = copy.deepcopy(loss), backend_of(logits)
     logits = _float64_array(logits, backend, "check_loss: logits")
@@ -268,7 +259,7 @@ def check_loss(
 def check_case(
     case: Case, *, backend: str = "numpy", tolerance: float = TOLERANCE, seed: int = 0
 ) -> Report:
-    """Check a case of the table of operations; the parameters are those of ``check_layer``."""
+    """Check a case of the table of operations; for the parameters see ``check_layer``."""
     subject, x = case.build(seed, backend=backend), case.input(seed, backend=backend)
     if isinstance(subject, Layer):
         return check_layer(subject, x, tolerance=tolerance, seed=seed)
@@ -284,7 +275,7 @@ def _check_tensor(
     rng: np.random.Generator,
     fault: str = "",
 ) -> TensorCheck:
-    """Return the row of one tensor; a gradient of the wrong shape is not compared at all."""
+    """Return the row of one tensor; a gradient of the wrong shape is not compared."""
     unit = "elements" if differences.tensor.size <= SMALL_TENSOR else "directions"
     if gradient.shape != differences.tensor.shape:
         fault = f"gradient of shape {gradient.shape} for {differences.tensor.shape}"
@@ -308,7 +299,7 @@ class _Differences:
     def check(
         self, gradient: Floats, tolerance: float, rng: np.random.Generator
     ) -> tuple[float, int, int, int]:
-        """Return the relative error, and how many were compared, wanted and near a kink."""
+        """Return the relative error, and the numbers compared, wanted and near a kink."""
         start = np.array(self.backend.to_numpy(self.tensor))
         y = self.forward()
         h = STEP * max(float(np.abs(start).max()), 1e-3)
@@ -382,7 +373,7 @@ def _float64_array(x: Array, backend: Backend, name: str) -> Array:
 
 
 def _rewinder(layer: Layer) -> Callable[[], None]:
-    """Return a function that winds the generators of ``layer`` back to where they are now."""
+    """Return a function that restores the present state of the generators of ``layer``."""
     values = [value for _, module in layer.modules() for value in vars(module).values()]
     states = [
         (value.bit_generator, value.bit_generator.state)

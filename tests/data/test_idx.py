@@ -138,9 +138,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"\0\0", "is no IDX file"),
-        (idx_bytes((2,), b"ab", start=b"\0\1"), "is no IDX file"),
-        (b"PK\3\4 a zip archive", "is no IDX file.*50 4b 03 04"),
+        (b"\0\0", "is not an IDX file"),
+        (idx_bytes((2,), b"ab", start=b"\0\1"), "is not an IDX file"),
+        (b"PK\3\4 a zip archive", "is not an IDX file.*50 4b 03 04"),
         (b"<!DOCTYPE html><html>Not found</html>", "HTML or XML page"),
         (b"\n <html>Not found</html>", "HTML or XML page"),
         (idx_bytes((2,), b"ab", code=0x0A), "unknown element type 0x0a"),
