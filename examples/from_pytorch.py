@@ -34,7 +34,7 @@ if __name__ == "__main__":
     for label, row in zip(labels[:5], probabilities, strict=True):
         print(f"a digit {label} is taken for {row.argmax()} with probability {row.max():.1%}")
 
-    # And back: bit for bit what was read, for torch.load(weights_only=True).
+    # And back, bit for bit, for torch.load(weights_only=True).
     pytorch.save(model, "copy.pth")
     again = pytorch.load_state_dict("copy.pth")
     assert all(np.array_equal(again[name], array) for name, array in model.state_dict().items())

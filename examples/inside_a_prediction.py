@@ -1,4 +1,4 @@
-"""The numbers inside one prediction: follow one digit through every layer, and redo some by hand.
+"""The numbers inside one prediction: follow a digit through every layer, compute some by hand.
 
 python examples/inside_a_prediction.py [--number 3]
 """
@@ -49,20 +49,19 @@ def main(argv=None):
     print(f"  + {bias:.4f} = {by_hand:.5f}, the layer says ", end="")
     print(f"{float(outputs['features.1'][0, 2, 10, 12]):.5f}")
 
-    print(
-        "\nWhat speaks for the answer: the hidden units with the largest product of value, weight"
-    )
+    print("\nEvidence for the prediction: the hidden units with the largest value times weight")
     hidden, last = outputs["classifier.6"][0], model.classifier[7]
-    answer = int(x[0].argmax())
-    products = hidden * last.weight.data[answer]
+    predicted = int(x[0].argmax())
+    products = hidden * last.weight.data[predicted]
     for unit in np.argsort(-np.abs(products))[:5]:
         print(
-            f"  unit {unit:2}: {hidden[unit]:6.3f} * {last.weight.data[answer, unit]:+.3f}", end=""
+            f"  unit {unit:2}: {hidden[unit]:6.3f} * {last.weight.data[predicted, unit]:+.3f}",
+            end="",
         )
         print(f" = {products[unit]:+.3f}")
-    print(f"  all 84 and the bias give the logit {x[0, answer]:.3f}")
-    for digit, share in enumerate(softmax(x)[0]):
-        print(f"  {digit}: {share:7.2%} {'#' * round(40 * float(share))}")
+    print(f"  all 84 and the bias give the logit {x[0, predicted]:.3f}")
+    for digit, probability in enumerate(softmax(x)[0]):
+        print(f"  {digit}: {probability:7.2%} {'#' * round(40 * float(probability))}")
 
 
 if __name__ == "__main__":

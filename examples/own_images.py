@@ -1,10 +1,10 @@
-"""Train LeNet-5 on images of one's own.
+"""Train LeNet-5 on your own images.
 
 python examples/own_images.py FOLDER [--output model.safetensors]
 
-FOLDER holds a folder for each class with its images in it (any format that Pillow reads), or two
-IDX files, ``images.idx`` and ``labels.idx``. Images become grey and 32x32. A tenth of them is held
-out to see how good the model is; it is saved with ``save_model``.
+FOLDER holds one folder of images per class (any format that Pillow reads), or two IDX files,
+``images.idx`` and ``labels.idx``. Images become grey and 32x32. A tenth of them is held out to
+evaluate the model, which is saved with ``save_model``.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def load_folder(folder):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--output", type=Path, help="where to save the model")
+    parser.add_argument("--output", type=Path, help="file to save the model to")
     parser.add_argument("--epochs", type=int, default=30)
     options = parser.parse_args(argv)
 
@@ -74,10 +74,10 @@ def main(argv=None):
     )
     result = evaluate(model, images[held_out], labels[held_out], classes=len(names))
     print(confusion_table(result.confusion))
-    print(f"accuracy on the images held out: {result.accuracy:.2%}")
+    print(f"accuracy on the held-out images: {result.accuracy:.2%}")
     if options.output:
         save_model(model, options.output)
-        print(f"saved {options.output}; nplenet info {options.output} says what is in it")
+        print(f"saved {options.output}; nplenet info {options.output} shows its contents")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A layer of one's own: forward, backward, and the proof that the backward is right.
+"""Write your own layer: forward, backward, and a gradient check.
 
 python examples/own_layer.py
 """

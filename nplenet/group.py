@@ -1,9 +1,9 @@
-"""The ranks that share the work, as layers and loaders see them; one process alone is a group too.
+"""The ranks that share the work, as layers and loaders see them; a single process is a group too.
 
 The processes of a group are called ranks. All make the same random choices and hold the same
-weights. A batch is cut into contiguous parts, one a rank; batch norm sums over all of them, the
-gradients are summed before the update, and so the result is that of one process with the whole
-batch, to rounding. ``mpi`` makes groups of several ranks.
+weights. A batch is cut into contiguous parts, one per rank. Batch norm sums over all parts, and
+gradients are summed over the ranks before the update, so the result equals the result of a single
+process with the whole batch, up to rounding. ``mpi`` makes groups of several ranks.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ T = TypeVar("T")
 
 
 class Group:
-    """The processes that train together; this one is alone.
+    """The processes that train together; this base class is a group of one.
 
     Attributes
     ----------
     rank, size : int
-        Which of them this one is, 0 ... size - 1, and how many there are.
+        The number of this process, 0 ... size - 1, and the number of processes.
     start : int
-        Which image of the batch at hand is the first of this rank's part.
+        Index of the first image of this rank's part in the current batch.
     """
 
     rank, size, start = 0, 1, 0
 
     def part(self, count: int) -> slice:
-        """Return this rank's part of ``count`` things; the parts differ by one at most."""
+        """Return this rank's part of ``count`` items; the parts differ by one at most."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def begin(self, images: int) -> None:
-        """Begin a step, in which this rank has so many images; sets ``start``."""
+        """Begin a step with N ``images`` on this rank; sets ``start``."""
 
     def total(self, images: int) -> int:
-        """Return how many images all ranks have in the step at hand, where this one has some."""
+        """Return the number of images of the current step on all ranks; this one has ``images``."""
         return images
 
     def sum(self, array: Array) -> Array:
-        """Return the sum of all ranks' arrays, written into ``array``: the same bits on each."""
+        """Return the sum of all ranks' arrays, written into ``array``; the same bits on each."""
         return array
 
     def largest(self, *values: int) -> list[int]:
-        """Return the largest of all ranks' numbers, for each of ``values``."""
+        """Return, for each of ``values``, the largest over all ranks."""
         return list(values)
 
     def broadcast(self, value: T) -> T:
@@ -58,12 +58,12 @@ class Group:
         return [value]
 
     def compare(self, facts: Mapping[str, Any]) -> None:
-        """Refuse facts that are not the same on all ranks.
+        """Refuse facts that differ between ranks.
 
         Raises
         ------
         ValueError
-            On all ranks, naming what differs, and a rank.
+            On all ranks, naming the fact that differs, and a rank where it does.
         """
         first, *others = self.gather(dict(facts))
         for rank, other in enumerate(others, start=1):
@@ -75,16 +75,16 @@ class Group:
                     )
 
     def take_device(self, backend: Backend) -> None:
-        """Have each rank of this machine use a GPU of its own, where there are several."""
+        """Assign a GPU of its own to each rank of this machine, if there are several."""
 
     def part_ways(self) -> None:
-        """Say that this rank will need the others no more."""
+        """Declare that this rank needs no further sums with the others."""
 
     def __enter__(self) -> Group:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """End all ranks if this one leaves by an exception."""
+        """Stop all ranks if this one fails with an exception."""
 
 
 ALONE = Group()
@@ -92,9 +92,9 @@ ALONE = Group()
 
 @contextmanager
 def sharing(group: Group, *owners: Any) -> Iterator[None]:
-    """Have a step, a loader and layers share each batch with the other ranks of a group.
+    """Let a step, a loader and layers share each batch with the other ranks of a group.
 
-    Owners without an attribute ``group`` have nothing to do with other images than their own.
+    ``owners`` without an attribute ``group`` treat each image by itself and need no other rank.
     """
     coupled = [owner for owner in owners if hasattr(owner, "group")]
     for owner in coupled:

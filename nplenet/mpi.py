@@ -1,6 +1,7 @@
 """Groups of several processes: MPI carries the sums, NCCL those between GPUs.
 
-MPI is used through mpi4py, which is imported only where there is more than one rank.
+MPI is used through mpi4py, which is imported only for more than one rank. If one rank fails, all
+stop.
 """
 
 from __future__ import annotations
@@ -25,33 +26,29 @@ from .group import ALONE, Group, T
 
 INSTALL = "install it with `pip install 'nplenet[mpi]'`"
 
-
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-"""Where a process started by mpiexec or srun finds how many there are."""
+"""Environment variables in which mpiexec and srun give the number of processes."""
 
-
-TICK = 0.5  # seconds between two looks of the watchdog
-
+TICK = 0.5  # seconds between two checks of the watchdog
 
 SECONDS = 20.0
-"""What a rank may take between two sums. One that hangs says so itself if it can; the others wait a
-little longer, and then end the run."""
+"""The longest time of a rank between two sums. A rank that hangs reports itself if it can; the
+others wait a little longer, and then stop the run."""
 
-
-STAGGER = 8  # ranks that would tell the same error each wait one tick longer than the one before
+STAGGER = 8  # ranks delay the report of an error by their number of ticks, at most this many
 
 
 class MpiGroup(Group):
-    """The ranks of an MPI communicator, each kept on cores of its own.
+    """The ranks of an MPI communicator, each bound to cores of its own.
 
-    As a context manager it ends all ranks when one leaves by an exception. From the first training
-    step on a watchdog ends them too when one does not come back.
+    As a context manager it stops all ranks if one fails with an exception. From the first training
+    step on a watchdog also stops all if one hangs.
 
     Parameters
     ----------
     communicator : mpi4py.MPI.Comm
     seconds : float
-        How long a rank may compute, save or do anything else between two sums.
+        The longest time between two sums, to compute, save or do anything else.
     """
 
     def __init__(self, communicator: Any, seconds: float = SECONDS) -> None:
@@ -63,7 +60,7 @@ class MpiGroup(Group):
         self.seconds = seconds
         self._in_place, self._max = MPI.IN_PLACE, MPI.MAX
         self._counts = np.zeros(self.size, np.int64)
-        self._counting: Any = None  # a request of MPI on its way
+        self._counting: Any = None  # a pending request of MPI
         self._lock = threading.Lock()
         self._start = self._total = 0
         self._nccl: Any = None
@@ -74,7 +71,7 @@ class MpiGroup(Group):
     # ------------------------------------------------------------------ a step
 
     def begin(self, images: int) -> None:
-        """Tell the others how many images this rank has; their numbers are waited for when asked.
+        """Send the number of this rank's images; the other numbers are awaited at first use.
 
         Meanwhile the first layers are computed.
         """
@@ -84,7 +81,7 @@ class MpiGroup(Group):
         self._counting = self.communicator.Iallgather(self._in_place, self._counts)
 
     def _finish_counting(self) -> None:
-        """Wait for the numbers; several threads of a step may ask at the same time."""
+        """Wait for the numbers; several threads of a step may call this at the same time."""
         with self._lock:
             if self._counting is None:
                 return
@@ -148,25 +145,25 @@ class MpiGroup(Group):
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.part_ways()
         if kind is not None:
-            # An error that all ranks have is told by the first, which ends the others meanwhile.
+            # If all ranks have the same error, rank 0 reports it and stops the others meanwhile.
             time.sleep(TICK * min(self.rank, STAGGER))
             atexit.register(self._abort, 130 if kind is KeyboardInterrupt else 2)
 
     def _abort(self, status: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        time.sleep(TICK / 4)  # for mpiexec to pass on what was said before it ends everything
+        time.sleep(TICK / 4)  # for mpiexec to forward the output before it stops everything
         self.communicator.Abort(status)
 
     @contextmanager
     def _in_mpi(self) -> Iterator[None]:
-        """Tell the watchdog when this rank waits for others, and that it has come back."""
+        """Mark for the watchdog when this rank waits for others, and restart its clock."""
         self._spent, self._waiting = 0.0, True
         yield
         self._spent, self._waiting = 0.0, False
 
     def _watch(self) -> None:
-        """Count the time since the last sign of life, but not that in which the process stood."""
+        """Count the time since the last sum, without any time in which the process was stopped."""
         stagger = TICK * min(self.rank, STAGGER)
         while not self._left.wait(TICK):
             self._spent += TICK
@@ -175,17 +172,17 @@ class MpiGroup(Group):
                 self._give_up()
 
     def _give_up(self) -> NoReturn:
-        """End this process, whatever its main thread does; mpiexec then ends the others."""
+        """Stop this process, whatever its main thread does; mpiexec then stops the others."""
         if self._waiting:
             text = (
                 f"rank {self.rank} has waited {self._spent:.0f} s for the others: one of them "
-                "hangs, or its machine is gone"
+                "hangs, or its machine is down"
             )
         else:
             frame = sys._current_frames()[threading.main_thread().ident or 0]
             text = (
-                f"rank {self.rank} has not come back to the others for {self._spent:.0f} s; "
-                f"it is here:\n{''.join(traceback.format_stack(frame))}"
+                f"rank {self.rank} has not reached the next sum for {self._spent:.0f} s; "
+                f"it hangs here:\n{''.join(traceback.format_stack(frame))}"
             )
         print(f"nplenet: {text}", file=sys.stderr, flush=True)
         # Abort reaches ranks on other machines, unless it waits for the main thread itself.
@@ -195,7 +192,7 @@ class MpiGroup(Group):
 
 
 class Nccl:
-    """Sums between GPUs without a way through the host. Not verified: it needs two GPUs."""
+    """Sums between GPUs that bypass the host. Not verified: it needs two GPUs."""
 
     def __init__(self, cuda: Any, group: Group) -> None:
         nccl = cuda.nccl
@@ -206,7 +203,7 @@ class Nccl:
         self._communicator = nccl.NcclCommunicator(group.size, name, group.rank)
 
     def sum(self, array: Array) -> Array:
-        """Do what ``Group.sum`` does, on a contiguous array on this rank's GPU."""
+        """Sum as ``Group.sum`` does; ``array`` is contiguous, on this rank's GPU."""
         place, kind = array.data.ptr, self._types[array.dtype.name]
         stream = self._stream().ptr
         self._communicator.allReduce(place, place, array.size, kind, self._sum, stream)
@@ -214,9 +211,9 @@ class Nccl:
 
 
 def _take_cores(here: Any) -> None:
-    """Keep a rank on its share of the cores, or it may come to lie on one with another.
+    """Bind a rank to its share of the cores; otherwise two may run on the same core.
 
-    Not where mpiexec has given them out. Ranks that are more than the cores share one with others.
+    Not if mpiexec has already bound it. If there are more ranks than cores, ranks share a core.
     """
     if sys.platform != "linux":
         return
@@ -226,9 +223,11 @@ def _take_cores(here: Any) -> None:
         os.sched_setaffinity(0, cores[first : max(last, first + 1)])
 
 
-# ------------------------------------------------------------------ how a group comes about
+# ------------------------------------------------------------------ joining and starting a group
+
+
 def join() -> Group:
-    """Return the group in which mpiexec or srun started this process; alone if neither did.
+    """Return the group in which mpiexec or srun started this process; otherwise a group of one.
 
     Raises
     ------
@@ -242,8 +241,8 @@ def join() -> Group:
         from mpi4py import MPI
     except ImportError as error:
         raise BackendError(
-            f"this is one of {started} processes that mpiexec started, and they can't talk without "
-            f"MPI ({error}); {INSTALL}"
+            f"mpiexec started {started} processes, which need mpi4py to communicate ({error}); "
+            f"{INSTALL}"
         ) from error
     if started != MPI.COMM_WORLD.size:
         raise BackendError(
@@ -255,7 +254,7 @@ def join() -> Group:
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> NoReturn:
-    """Become mpiexec, which runs ``python -m nplenet`` with these arguments in so many processes.
+    """Become mpiexec, which runs ``python -m nplenet`` with these arguments in N ``ranks``.
 
     Raises
     ------

@@ -1,10 +1,10 @@
-"""Recognise a photograph or drawing of a digit: bring it into MNIST's form, ask a model.
+"""Recognise a photograph or drawing of a digit: bring it into MNIST's form, run a model.
 
-MNIST's digits were scans in black and white, scaled to fit 20x20, their centre of mass put in the
+MNIST's digits were scans in black and white, scaled to fit 20x20, with their centre of mass in the
 middle of 28x28 (LeCun et al., 1998, section III.A). ``prepare`` does the same to any image:
 
 1. ``_at_most``: shrink it to 512 pixels at most.
-2. ``_ink``: find the paper, which side of it is ink, and where the two part.
+2. ``_ink``: find the paper, whether ink is darker or lighter, and the threshold between both.
 3. ``_digit``: leave out specks and whatever reaches the edge of the image; crop.
 4. ``_as_mnist``: scale, thicken thin strokes, centre.
 
@@ -31,13 +31,13 @@ __all__ = ["Recognition", "picture", "prepare", "read_image", "recognize"]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating[Any]]
 
-LARGEST_SIDE = 512  # of the image that is analysed; a digit 1/20 as high still has 25 rows
-PAPER_GRID = 32  # the paper is fitted to so many by so many averages, in which thin strokes fade
+LARGEST_SIDE = 512  # pixels of the analysed image; a digit 1/20 as high still has 25 rows
+PAPER_GRID = 32  # the paper is fitted to 32x32 averages, in which thin strokes fade
 PAPER_NOISE = 10  # shades of 255 by which the paper may be off its surface
 FAINTEST_INK = 0.08  # of the paper's brightness. Noise alone came to 0.05
-SMALLEST_SIDE = 8  # pixels; what is smaller is a speck and not a digit
+SMALLEST_SIDE = 8  # pixels; a smaller part is a speck, not a digit
 SCALE = 4  # pixels to one of MNIST's, so that strokes and centre are right to a quarter of one
-THINNEST_STROKE = 2.0  # of MNIST's pixels; over four fifths of its digits have thicker strokes
+THINNEST_STROKE = 2.0  # pixels of MNIST; over four fifths of its digits have thicker strokes
 NARROW = 0.45  # width / height; of MNIST's digits hardly any but ones are narrower
 RAMP = " .:-=+*#%@"
 
@@ -48,7 +48,7 @@ RAMP = " .:-=+*#%@"
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Read a PNG, JPEG or BMP file as shades of grey, upright as its EXIF data say.
 
-    Of 16 bits the upper 8 are kept. What is transparent becomes white, or black around light ink.
+    Of 16 bits the upper 8 are kept. Transparent pixels become white, or black around light ink.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     Raises
     ------
     DataError
-        When the file is missing, no such image, damaged, or so large that Pillow suspects a
+        When the file is missing, another kind of file, damaged, or so large that Pillow suspects a
         decompression bomb (89 million pixels).
     ImportError
         When Pillow is not installed.
@@ -77,11 +77,11 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
                 return _grey(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise DataError(
-            f"{os.fspath(path)}: expected a PNG, JPEG or BMP image, there is no such file"
+            f"{os.fspath(path)}: expected a PNG, JPEG or BMP image, found no file"
         ) from error
-    except Exception as error:  # on damage Pillow's decoders raise whatever they stumble over
+    except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
         raise DataError(
-            f"{os.fspath(path)}: expected a PNG, JPEG or BMP image that is whole, got "
+            f"{os.fspath(path)}: expected an undamaged PNG, JPEG or BMP image, got "
             f"{type(error).__name__}: {error}"
         ) from error
 
@@ -128,7 +128,7 @@ def prepare(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     Raises
     ------
     TypeError
-        When the image is no uint8 array.
+        When the image is not a uint8 array.
     ValueError
         When it has another rank, no pixels, or no ink.
     ImportError
@@ -156,28 +156,28 @@ def _resize(image: npt.NDArray[Any], height: int, width: int) -> Floats:
 
 
 def _ink(grey: Floats) -> Mask:
-    """Return where the ink is: what differs from the paper, by Otsu's threshold.
+    """Return where the ink is: pixels that differ from the paper, by Otsu's threshold.
 
-    Light multiplies: where it is half as bright, both paper and ink are. So ink is measured as the
-    share of the paper's brightness that it takes away. Light ink is made dark first.
+    Light multiplies: under half the light, paper and ink are both half as bright. So ink is
+    measured as the fraction of the paper's brightness that it removes. Light ink is inverted first.
     """
     paper = _paper(grey)
-    if ((grey - paper) ** 3).sum() > 0:  # what differs most from the paper is lighter than it
+    if ((grey - paper) ** 3).sum() > 0:  # light ink on dark paper
         grey, paper = 255 - grey, 255 - paper
     darkness = np.clip((paper - grey) / np.maximum(paper, 1), 0, 1)
     ink = darkness > _threshold(darkness)
     if not ink.any() or darkness[ink].mean() < FAINTEST_INK:
         raise ValueError(
-            "no digit in the image: there is no ink that stands out from the paper; "
+            "no digit in the image: no ink stands out from the paper; "
             "write with a darker pen or take the picture in better light"
         )
     return ink
 
 
 def _paper(grey: Floats) -> Floats:
-    """Return the brightness that the paper has or would have in every pixel, (H, W).
+    """Return the brightness of the paper, also beneath the ink, in every pixel: (H, W).
 
-    That is a surface fitted by reweighted least squares (Holland & Welsch, 1977), linear at first,
+    It is a surface fitted by reweighted least squares (Holland & Welsch, 1977), linear at first,
     then quadratic in x and in y. Ink is far from it and so weighs next to nothing (Cauchy's
     weights); and the rim of the image, where the paper is rarely covered, weighs ten times as much
     as the inside. A surface quadratic from the start would bend into a thick digit that nearly
@@ -217,8 +217,8 @@ def _threshold(values: Floats) -> float:
 def _digit(ink: Mask) -> Mask:
     """Return the ink that belongs to the digit, cropped.
 
-    What reaches the edge of the image (a shadow, the table, a ruled line) is left out if inside
-    there is something large enough to be the digit; so is what has less than a twentieth of the
+    Parts that reach the edge of the image (a shadow, the table, a ruled line) are left out if a
+    part inside is large enough to be the digit; so are parts with less than a twentieth of the
     pixels of the largest part.
     """
     height, width = ink.shape
@@ -251,14 +251,14 @@ def _longer_side(part: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> int
 def _parts(ink: Mask) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     """Return the rows and columns of each connected part; pixels connect by sides and corners."""
     width = ink.shape[1] + 2
-    left = bytearray(np.pad(ink, 1).tobytes())  # the ink that is in no part yet
+    left = bytearray(np.pad(ink, 1).tobytes())  # the ink not yet in a part
     neighbours = (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1)
     parts = []
     seed = -1
     while (seed := left.find(1, seed + 1)) >= 0:
         left[seed] = 0
         part = [seed]
-        for pixel in part:  # which grows while we walk along it
+        for pixel in part:  # which grows during the loop
             for step in neighbours:
                 if left[pixel + step]:
                     left[pixel + step] = 0
@@ -269,12 +269,12 @@ def _parts(ink: Mask) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
 
 
 def _as_mnist(digit: Mask) -> npt.NDArray[np.uint8]:
-    """Return a cropped digit as MNIST has it, uint8 (28, 28).
+    """Return a cropped digit in MNIST's form, uint8 (28, 28).
 
-    Two things go beyond MNIST's own recipe, because pens and typefaces differ more than the pens of
-    its writers did. Thin strokes are made as thick as MNIST's are: of digits drawn with a very thin
-    pen 96 % are read right instead of 40 %. And a digit narrower than almost all of MNIST's but the
-    1 is widened by up to 1.3: of a condensed typeface 87 % are read right instead of 44 %, at the
+    Two steps go beyond MNIST's own recipe, because pens and typefaces differ more than the pens of
+    MNIST's writers. Thin strokes are thickened to MNIST's: of digits drawn with a very thin pen
+    96 % are recognised instead of 40 %. And a digit narrower than almost all of MNIST's except the
+    1 is widened by up to 1.3: of a condensed typeface 87 % are recognised instead of 44 %, at the
     cost of 2 % of the drawn digits, mostly 1 taken for 7.
     """
     height, width = digit.shape
@@ -326,16 +326,16 @@ def _grown(image: Floats, radius: float) -> Floats:
     return grown
 
 
-# --- the answer -----------------------------------------------------------------------------------
+# --- the prediction -------------------------------------------------------------------------------
 
 
 class Recognition(NamedTuple):
-    """What a model takes an image for.
+    """The prediction of a model for an image.
 
     Attributes
     ----------
     probabilities, inverted : float (classes,)
-        Of each class, for the image and for its inverse, black on white.
+        Probability of each class, for the image and for the inverted image, black on white.
     """
 
     probabilities: npt.NDArray[np.floating[Any]]
@@ -343,7 +343,7 @@ class Recognition(NamedTuple):
 
 
 def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
-    """Ask a model, in eval mode, for the class of an image and of its inverse.
+    """Run a model, in eval mode, on an image and on the inverted image.
 
     Parameters
     ----------
@@ -363,7 +363,7 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
 
 
 def picture(image: npt.NDArray[np.uint8]) -> str:
-    """Draw an image in characters, the brighter the denser, two rows of pixels to a line.
+    """Draw an image in characters, denser for brighter pixels, two rows of pixels per line.
 
     Parameters
     ----------

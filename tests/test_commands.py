@@ -316,6 +316,6 @@ def test_a_damaged_checkpoint_is_one_line_of_warning(tmp_path: Path) -> None:
     done = nplenet("info", path)
     assert done.returncode == 0
     assert done.stderr.startswith(f"nplenet info: {path} is damaged")
-    assert done.stderr.endswith("bak instead\n")
+    assert done.stderr.endswith(f"reading its backup {path}.bak instead\n")
     assert done.stderr.count("\n") == 1
     assert f"{path}.bak" in done.stdout

@@ -50,7 +50,7 @@ def test_training_on_images_of_ones_own(tmp_path: Path, form: str) -> None:
             pillow.fromarray(image).save(folder / f"{number}.png")
     out = tmp_path.parent / f"{form}.safetensors"
     text = example("own_images.py", tmp_path, "--epochs", 8, "--output", out, cwd=tmp_path)
-    assert float(text.split("held out: ")[1].split("%")[0]) > 80
+    assert float(text.split("held-out images: ")[1].split("%")[0]) > 80
     assert load_model(out)(np.zeros((1, 1, 32, 32), np.float32)).shape == (1, 3)
 
 

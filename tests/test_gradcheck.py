@@ -573,5 +573,5 @@ def test_a_backward_that_returns_nothing_is_told_so() -> None:
 
 
 def test_a_class_in_place_of_a_layer_is_refused() -> None:
-    with pytest.raises(TypeError, match="expected a layer"):
+    with pytest.raises(TypeError, match="layer must be a layer"):
         check_layer(Flatten, np.ones((2, 3)))  # type: ignore[arg-type]

@@ -16,13 +16,13 @@ from ..checks import count
 from .pixels import check_images
 
 LARGEST_SIDE = 4096
-"""Longest image side that is rotated. Pillow leaves its fixed-point rule a little above 16384; this
-limit keeps clear of that, keeps flat pixel numbers inside int32 and the work space small."""
+"""Longest supported image side. Pillow leaves its fixed-point rule a little above 16384; this limit
+stays below, and keeps flat pixel numbers inside int32 and the scratch memory small."""
 
 
 CHUNK_PIXELS = 1 << 16
-"""Pixels (border included) rotated at a time: some 40 images of 32x32, whose 2 MB of work space
-stay near the core. A quarter of it is some 10 % slower, twice as many gain nothing (Zen 4)."""
+"""Pixels (border included) rotated at a time: some 40 images of 32x32, whose 2 MB of scratch memory
+stay in L2 cache. A quarter of it is some 10 % slower, twice as many gain nothing (Zen 4)."""
 
 
 def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
@@ -91,13 +91,13 @@ def rotation_coefficients(angles: npt.ArrayLike, height: int, width: int) -> npt
     """
     angles = np.asarray(angles, dtype=np.float64)
     if angles.ndim != 1:
-        raise ValueError(f"rotation_coefficients got angles of shape {angles.shape}, expected (N,)")
+        raise ValueError(f"rotation_coefficients: angles must have shape (N,), got {angles.shape}")
     if not np.isfinite(angles).all():
         bad = int(np.flatnonzero(~np.isfinite(angles))[0])
-        raise ValueError(f"angle {bad} of {len(angles)} is {angles[bad]}, expected a finite number")
+        raise ValueError(f"rotate: angle {bad} of {len(angles)} must be finite, got {angles[bad]}")
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
         raise ValueError(
-            f"cannot rotate images of {height}x{width}: sides of 1 to {LARGEST_SIDE} are supported"
+            f"rotate: images must have sides of 1 to {LARGEST_SIDE}, got {height}x{width}"
         )
     radians = -np.radians(angles % 360.0)
     cos, sin = np.cos(radians), np.sin(radians)

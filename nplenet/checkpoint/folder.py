@@ -36,7 +36,7 @@ class CheckpointFolder:
         "best" also keeps ``best.safetensors``, the epoch with the highest validation accuracy;
         "all" also keeps every epoch, as ``epoch-001.safetensors`` and so on.
     arguments : mapping, optional
-        What made the run, ready for JSON; saved with it, for whoever resumes it.
+        What made the run, ready for JSON; saved with it, to build the same run when it resumes.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ def check_numbers(owner: str, values: list[Any]) -> None:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The metrics of one epoch; those of training are means over its steps, with dropout."""
+    """The metrics of one epoch; training metrics are means over its steps, with dropout."""
 
     epoch: int
     lr: float

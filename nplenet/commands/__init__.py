@@ -39,3 +39,10 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         help=".safetensors file written by training; or default, the LeNet-5 trained on MNIST that "
         "is bundled with nplenet",
     )
+
+
+def positive(text: str) -> int:
+    """Return the value of an option that is an integer of at least 1."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value

@@ -11,7 +11,7 @@ from .. import augment
 from ..checkpoint import load
 from ..data import DATASETS, load_dataset
 from ..train import confusion_table, evaluate
-from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint
+from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint, positive
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=DATASETS,
         help="data set to test on (default: the one of the training run, otherwise auto)",
     )
-    add("--limit", type=int, metavar="N", help="test only the first N images")
+    add("--limit", type=positive, metavar="N", help="test only the first N images")
     add("--json", action="store_true", help="print one JSON object")
 
 

@@ -34,14 +34,14 @@ def run(options: argparse.Namespace) -> int:
             status = 2
             continue
         found = recognize(model, image)
-        answers = {"image": path, "digit": int(found.probabilities.argmax())}
+        prediction = {"image": path, "digit": int(found.probabilities.argmax())}
         if options.json:
             rows = {name: row.astype(float).tolist() for name, row in found._asdict().items()}
-            print(json.dumps(answers | rows))
+            print(json.dumps(prediction | rows))
             continue
         print(picture(image))
         print("digit     " + "".join(f"{k:>8}" for k in range(len(found.probabilities))))
         for name, row in zip(("image", "inverse"), found, strict=True):
             print(f"{name:<10}" + "".join(f"{p:8.2%}" for p in row))
-        print(f"{path}: {answers['digit']}")
+        print(f"{path}: {prediction['digit']}")
     return status

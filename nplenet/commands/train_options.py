@@ -12,7 +12,7 @@ from typing import Any
 from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, load
 from ..data import DATASETS
 from ..recipe import AUGMENTATIONS, OPTIMIZERS, RENAMED_AUGMENTATIONS, SCHEDULES, Settings
-from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP
+from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, positive
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -104,12 +104,6 @@ def add_output_options(add: Callable[..., Any]) -> None:
         help="continue from a checkpoint; auto takes the one in --output, if it exists",
     )
     add("--quiet", action="store_true", help="print the result only")
-
-
-def positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 def as_arguments(options: argparse.Namespace) -> list[str]:

@@ -103,8 +103,8 @@ class Optimizer:
             lost = flat.detached()
             if lost is not None:
                 raise ValueError(
-                    f"{type(self).__name__}: {lost} is not the array this optimizer updates any "
-                    "more: the model was moved or converted, or is in another optimizer; make the "
+                    f"{type(self).__name__}: {lost} is no longer the array this optimizer updates: "
+                    "the model was moved or converted, or given to another optimizer; make the "
                     "optimizer after model.to(...) and model.astype(...)"
                 )
 

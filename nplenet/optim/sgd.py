@@ -54,7 +54,7 @@ class SGD(Optimizer):
     ----------
     params : list of Parameter
     lr, momentum, dampening, weight_decay : float
-        All >= 0 but for dampening, which may be any number.
+        All >= 0, except for dampening, which may be any number.
     nesterov : bool
         Needs momentum > 0 and dampening = 0.
     """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import checks
 from ..augment import ToFloat
 from ..backend import Array, Backend
 from ..data import DataLoader, DeviceLoader
@@ -75,6 +76,9 @@ def evaluate_with(
     group: Group = ALONE,
 ) -> Evaluation:
     """Evaluate any function from floats to logits on ``backend``; see ``evaluate``."""
+    labels = checks.labels(labels, "evaluate: labels")
+    classes = checks.count(classes, "evaluate: classes")
+    batch_size = checks.count(batch_size, "evaluate: batch_size")
     batches = -(-len(labels) // batch_size)
     mine = group.part(batches)  # whole batches, so that no sum depends on the number of ranks
     losses, predictions = np.zeros(batches), np.zeros(len(labels), np.int64)

@@ -240,7 +240,7 @@ def test_a_loss_found_not_finite_later_names_its_step_and_when_that_was(cuda: Ba
             model.features[4].weight.data[0, 0] = np.nan
 
     loader, optimizer = Watched(loader_for(cuda, 160), poison), SGD(model.parameters())
-    message = r"nan in epoch 1, step 3 \(noticed at step 5, .*\): .* layer features\.0 \(Conv2d"
+    message = r"nan in epoch 1, step 3 \(detected at step 5; .*\): .* layer features\.0 \(Conv2d"
     with pytest.raises(NonFiniteLoss, match=message):
         fit(model, CrossEntropyLoss(), optimizer, loader, epochs=1, progress=False)
 

@@ -165,7 +165,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(
     [
         ("raises", "RuntimeError: this rank has had enough"),
         ("dies", "KILLED BY SIGNAL: 9"),
-        ("hangs", "rank 1 has not come back to the others"),
+        ("hangs", "rank 1 has not reached the next sum"),
         ("stops", "rank 0 has waited"),
     ],
 )
