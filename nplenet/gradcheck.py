@@ -176,7 +176,7 @@ def check_layer(
         When ``x`` is empty, forward changes it, or two forwards on the same input differ.
     """
     if not isinstance(layer, Layer):
-        raise TypeError(f"check_layer: got {layer!r}, expected a layer (not its class)")
+        raise TypeError(f"check_layer: layer must be a layer, not a class, got {layer!r}")
     twin = _Twin(layer, x)
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(twin.checked_forward().shape)
