@@ -22,7 +22,7 @@ import numpy as np
 
 from nplenet.compiled import CompiledStep, compile
 from nplenet.compiled.cpu.chunks import Chunk
-from nplenet.compiled.cpu.program import Programs, calls_at_barrier, calls_of
+from nplenet.compiled.cpu.prepared import Prepared
 from nplenet.compiled.operation import Value
 from nplenet.compiled.plan import Plan
 from nplenet.losses import CrossEntropyLoss
@@ -56,27 +56,28 @@ def bandwidth(size: int) -> float:
     return 2 * size / best_seconds(lambda: np.copyto(b, a), 200)
 
 
-def parts_of(programs: Programs, images: int) -> list[tuple[str, list[Any]]]:
+def parts_of(prepared: Prepared, images: int) -> list[tuple[str, list[Any]]]:
     """Return the name and the calls of each work for each chunk, in the order of the step."""
     sequence: list[tuple[str, list[Any]]] = []
-    program = programs.of(images)
+    program = prepared.of(images)
     sequence.append(("prepare weights", program.begin))
-    for each in programs.plan.passes:
-        chunks = programs.chunks(images, bool(each.kind))
+    for each in prepared.plan.passes:
+        chunks = prepared.chunks(images, bool(each.kind))
         for chunk in chunks:
-            sequence += [(str(work), calls_of(work, chunk)) for work in each.works]
+            sequence += [(str(work), work.operation.calls(work.part, chunk)) for work in each.works]
         if each.barrier:
-            sequence.append((f"{each.barrier} joined", calls_at_barrier(each.barrier, chunks)))
+            barrier, part = each.barrier
+            sequence.append((f"{each.barrier} joined", barrier.calls_at_barrier(part, chunks)))
     sequence.append(("set gradients", program.end))
     return sequence
 
 
-def bytes_of(programs: Programs) -> dict[str, float]:
+def bytes_of(prepared: Prepared) -> dict[str, float]:
     """Return the bytes per image of the arrays that each work asks for."""
     found: dict[str, float] = {}
-    size = programs.batch_size
-    for each in programs.plan.passes:
-        real = programs.chunks(size, bool(each.kind))[0]
+    size = prepared.batch_size
+    for each in prepared.plan.passes:
+        real = prepared.chunks(size, bool(each.kind))[0]
         for work in each.works:
             asked: set[Value] = set()
 
@@ -86,7 +87,7 @@ def bytes_of(programs: Programs) -> dict[str, float]:
                 asked.add(value)
                 return real[value]
 
-            calls_of(work, Chunk(0, 0, real.lanes, size, 0, True, note))
+            work.operation.calls(work.part, Chunk(0, 0, real.lanes, size, 0, True, note))
             total = sum(value.nbytes(real.lanes) for value in asked if value.per_image)
             found[str(work)] = found.get(str(work), 0) + total / real.lanes
     return found
@@ -140,7 +141,7 @@ def main() -> None:
         tunables=tunables,
     )
     assert isinstance(step, CompiledStep)
-    programs = step.prepare((1, 32, 32))
+    prepared = step.prepare((1, 32, 32))
     rng = np.random.default_rng(0)
     x, y = rng.random((images, 1, 32, 32), np.float32), rng.integers(0, 10, images)
     whole = min(best_seconds(lambda: step(x, y), 5), best_seconds(lambda: step(x, y), 20))
@@ -150,12 +151,12 @@ def main() -> None:
     print(f"{near / 1e9:.0f} GB/s in the second-level cache, {far / 1e9:.0f} GB/s in main memory\n")
 
     before = np.setbufsize(step.tunables["buffer_size"])
-    seconds = timed(parts_of(programs, images), arguments.rounds)
+    seconds = timed(parts_of(prepared, images), arguments.rounds)
     np.setbufsize(before)
-    program = programs.of(images)
+    program = prepared.of(images)
     seconds["load the images"] = best_seconds(lambda: program.load(x, 0), 30)
     seconds["Adam"] = best_seconds(optimizer.step, 30)
-    flops, moved = flops_of(programs.plan), bytes_of(programs)
+    flops, moved = flops_of(prepared.plan), bytes_of(prepared)
     print(f"{'part':<50} {'kFLOP':>7} {'kB':>6} {'floor us':>9} {'us':>6} {'reached':>8}")
     totals = np.zeros(4)
     for name, taken in seconds.items():

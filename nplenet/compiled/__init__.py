@@ -1,20 +1,17 @@
 """The fast step: a whole model planned once, then run without a layer in sight.
 
-A batch passes through these files in this order:
+    compile    cpu/choose says whether the model can be compiled; if not, step has the textbook
+               layers. cpu/tuning finds the tunables by timing the step in cpu/trial
+    plan       once: cpu/step.prepare -> cpu/prepared -> plan (operation, passes, placement), with
+               the answers of cpu/executor; cpu/choose says which layers become which operation of
+               cpu/lanes. Then cpu/arena allocates the memory
+    bind       once per number of images: cpu/prepared.of. cpu/chunks cuts the batch, the operations
+               return NumPy calls, cpu/program holds them
+    run        each step: cpu/step.gradients -> cpu/numerics, cpu/workers -> Program.work: load the
+               images, make the calls of each stage. Then the sums over ranks, and the optimizer
 
-    __init__      compile: a compiled step, or the textbook layers and why
-    operation     a layer, and the values it reads and writes
-    passes        what lies between two barriers
-    placement     which value lies where, and when
-    plan          the three together; an executor runs it
-    step          what every step can do; the textbook layers as a step
-    cpu/          the executor on NumPy:
-      choose        which layers become which operation in lanes (``lanes/`` mirrors ``layers/``)
-      chunks        how a batch is cut, and which worker has which chunk
-      arena         one block of memory for all arrays
-      program       the calls for a number of images: load, stages, barriers
-      step          CompiledStep: plan once, then run
-      workers, numerics, tuning, trial, trace    threads, BLAS, choices and how they are timed
+operation, passes, placement and plan hold no array, no call and no thread: another executor can run
+the same plan. ``NPLENET_TRACE=1`` prints the passes of each step with their times (cpu/trace).
 """
 
 from __future__ import annotations
@@ -52,14 +49,15 @@ def compile(
         layers, behind the same interface; ``step.describe()`` then says why.
     loss : CrossEntropyLoss
     optimizer : Optimizer
-        Made of the model's parameters.
+        Of the model's parameters.
     batch_size : int
         Largest number of images per step.
     tunables : mapping of str to int, optional
-        Some of ``Tunables``, the others at their defaults. None: those found on this machine, in a
-        second of measurements the first time.
+        Some of ``Tunables``, the others at their defaults. If None, they are measured once on
+        this machine, in about a second, and cached.
     input_shape : (C, H, W), optional
-        Of an image. Without it, the first step allocates the memory.
+        The shape of one image, to plan now rather than in the first step. The textbook layers need
+        none.
 
     Returns
     -------

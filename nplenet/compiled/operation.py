@@ -26,7 +26,7 @@ class Buffer:
     features : bool
         Whether it holds features (N, F) or a number per image, rather than images (N, C, H, W).
     scratch : bool
-        Whether its contents are of no use after the part of an operation that wrote them.
+        Whether it is used only within a single ``Work`` (see ``passes``).
     """
 
     def __init__(self, features: bool, scratch: bool) -> None:
@@ -34,7 +34,7 @@ class Buffer:
 
 
 class Value:
-    """An array of the batch, or of each part of the batch that an executor works on.
+    """An array for each part of the batch that an executor works on.
 
     Attributes
     ----------
@@ -44,7 +44,10 @@ class Value:
     per_image : bool
         Whether each image has one. Otherwise there is one for all images of a part.
     disposable : bool
-        Whether the next operation may overwrite it with its output: no backward reads it.
+        Whether an operation that works in place may overwrite it with its output: the operation
+        that wrote it does not read it again.
+    buffer : Buffer
+        Its memory: its own, unless another value's is given; ``scratch`` is for its own.
     """
 
     def __init__(
@@ -72,18 +75,21 @@ class Value:
 
 
 class Operation(Generic[L]):
-    """A layer, or a few that are done as one.
+    """A layer, or a few fused layers.
+
+    ``__init__`` calls ``make_output``: a subclass whose output depends on an attribute of its own
+    sets that first.
 
     Attributes
     ----------
     layer : Layer
-        The first one, whose arguments, parameters and gradients are used.
+        The first of the fused layers; a subclass holds the others.
     x, y : Value
     dy, dx : Value
         Of a training plan; ``dx`` is None where it is not needed.
     barrier : bool
-        Whether the layer couples the images of a batch, as batch norm does. Then it has a part in
-        the pass that makes ``x``, and in the pass that makes ``dy``; see ``passes``.
+        Whether the layer couples the images of a batch, as batch norm does. Its statistics then end
+        the pass that makes ``x``, and its sums of the gradient the pass that makes ``dy``.
     """
 
     barrier = False
@@ -127,12 +133,13 @@ class LossOperation:
     Attributes
     ----------
     name : str
-    logits, dlogits : Value
+    x, dx : Value
+        The logits and their gradient.
     """
 
     name: str
-    logits: Value
-    dlogits: Value
+    x: Value
+    dx: Value
 
     def values(self) -> list[Value]:
         """Return all values of the operation, those for its own use among them."""

@@ -9,18 +9,19 @@ Batch norm is the *barrier*: its statistics end a pass, its normalisation begins
 backward the same way. The loss of an image needs no other image, so forward turns into backward
 within one pass. LeNet-5:
 
-    pass 1   Conv2d, sums of x
+    pass 1   Conv2d, BatchNorm2d sums of x
     ================================================== barrier: mean and variance of the batch
-    pass 2   BatchNorm2d, ReLU, AvgPool2d, Conv2d, sums of x
+    pass 2   BatchNorm2d, ReLU, AvgPool2d, Conv2d, BatchNorm2d sums of x
     ================================================== barrier
     pass 3   BatchNorm2d, ReLU, AvgPool2d, Flatten, Dense, ReLU, ... Dense, loss;
-             backward: Dense, ... ReLU, Dense, Flatten, AvgPool2d, ReLU, sums of dy
-    ================================================== barrier: the two means in dx of batch norm
-    pass 4   backward: BatchNorm2d, Conv2d, AvgPool2d, ReLU, sums of dy
+             backward: Dense, ... ReLU, Dense, Flatten, AvgPool2d, ReLU, BatchNorm2d sums of dy
+    ================================================== barrier: mean of dy and of dy * xhat
+    pass 4   backward: BatchNorm2d, Conv2d, AvgPool2d, ReLU, BatchNorm2d sums of dy
     ================================================== barrier
     pass 5   backward: BatchNorm2d, Conv2d
 
-An executor may cut finer: where ``kind`` of the values changes, a new pass begins.
+An executor may cut finer: where ``kind`` of the values changes, a new pass begins. The executor on
+NumPy also cuts where images become features, so ``describe`` shows 7 passes for LeNet-5.
 """
 
 from __future__ import annotations
@@ -50,16 +51,17 @@ class Part(Enum):
 
 
 class Work(NamedTuple):
-    """One part of one operation."""
+    """One part of one operation.
 
-    operation: AnyOperation | LossOperation
+    Attributes
+    ----------
+    operation : Operation or LossOperation
+        Of the executor's own class. The kind of its ``x`` decides the pass.
+    part : Part
+    """
+
+    operation: Any
     part: Part
-
-    @property
-    def input(self) -> Value:
-        """The value by whose kind the work belongs to one pass or another."""
-        owner = self.operation
-        return owner.logits if isinstance(owner, LossOperation) else owner.x
 
     def __str__(self) -> str:
         return f"{self.operation.name} {self.part.value}"
@@ -107,7 +109,7 @@ def training_passes(
     add(passes, kind, Work(loss, Part.LOSS))
     trained = [i for i, operation in enumerate(operations) if operation.trained]
     first = trained[0] if trained else len(operations)
-    dy = loss.dlogits
+    dy = loss.dx
     for i in reversed(range(first, len(operations))):
         operation = operations[i]
         operation.take_gradient(dy, wanted=i > first)
@@ -121,7 +123,7 @@ def training_passes(
 
 def add(passes: list[Pass], kind: Kind, work: Work, barrier: bool = False) -> None:
     """Add work to the last pass, or to a new one where the last one has ended."""
-    own = kind(work.input)
+    own = kind(work.operation.x)
     if not passes or passes[-1].barrier is not None or passes[-1].kind != own:
         passes.append(Pass(own))
     passes[-1].works.append(work)
@@ -130,7 +132,7 @@ def add(passes: list[Pass], kind: Kind, work: Work, barrier: bool = False) -> No
 
 
 def between_barriers(passes: Sequence[Pass]) -> list[list[Pass]]:
-    """Return the passes in lists, each of which but the last ends at a barrier."""
+    """Group the passes: every group except the last ends with a barrier."""
     found: list[list[Pass]] = [[]]
     for each in passes:
         found[-1].append(each)

@@ -1,20 +1,27 @@
 """Which value lies where, and from when until when it is in use.
 
-A buffer whose contents outlive the pass that wrote them is *kept*: every part of the batch has one
-of its own, and the executor places these. All others are only in use within a pass, so the parts of
-the batch that follow each other share them, and two of them may overlap unless both are in use at
-the same moment:
+A buffer whose contents outlive the pass that wrote them is *kept*: there is one copy for each part
+of the batch, placed by the executor. All others are only in use within a pass, so the parts of the
+batch that follow each other share them, and two of them may overlap unless both are in use at the
+same moment. A pass of the backward of LeNet-5 on NumPy, for a chunk of 32 images (across: the works
+of the pass in order; up: the address; smaller buffers are left out):
 
-    bytes      pass 1                  pass 2
-    3072   .-----------.           .---------.
-           |  x frame  |           | taps    |-------.
-    2048   |-----------|-------.   |         | dtaps |
-           |   taps    |   y   |   |---------|-------|        a shared buffer lies at the lowest
-    1024   |-----------'       |   |  row products   |        offset where it overlaps no other
-       0   '-------------------'   '-----------------'        that is in use at the same moment
+    kB      backward of BatchNorm2d   backward of Conv2d
+    1485                            .--------------------.
+                                    |     dy_columns     |
+    1280   .---------------------------------------------.
+           |     dx of BatchNorm2d, which is dy of Conv2d|
+    1075   '---------------------------------------------'
+                                    |       dtaps        |
+     538                            |--------------------|
+     307   .-----------.            |                    |
+           |row scratch|            |        taps        |
+     205   |-----------|            |                    |
+           |   image   |            |                    |
+       0   '-----------'            '--------------------'
 
-On a GPU, kept means global memory and shared means the shared memory of a block; on a CPU both are
-parts of one arena.
+On a GPU, kept would mean global memory and shared the shared memory of a block, whose limit its
+executor has to check; on a CPU both are parts of one arena.
 """
 
 from __future__ import annotations
@@ -64,15 +71,18 @@ class Lifetimes:
 
     def place(self) -> Placement:
         """Return a place for each buffer: large ones first, each as low as it can lie."""
-        busy = {buffer: occupied(found, buffer.scratch) for buffer, found in self._moments.items()}
-        kept = [
-            buffer
-            for buffer, moments in busy.items()
+        kept = {
+            buffer: None
+            for buffer, moments in self._moments.items()
             if not buffer.scratch and len({number for number, _ in moments}) > 1
-        ]
+        }
+        busy = {
+            buffer: occupied(moments, buffer.scratch)
+            for buffer, moments in self._moments.items()
+            if buffer not in kept
+        }
         offsets: dict[Buffer, int] = {}
-        shared_ones = [buffer for buffer in busy if buffer not in kept]
-        for buffer in sorted(shared_ones, key=lambda buffer: -self._sizes[buffer]):
+        for buffer in sorted(busy, key=lambda buffer: -self._sizes[buffer]):
             rivals = [other for other in offsets if busy[other] & busy[buffer]]
             taken = [(offsets[other], self._sizes[other]) for other in rivals]
             offsets[buffer] = first_gap(self._sizes[buffer], taken)
@@ -81,8 +91,8 @@ class Lifetimes:
 
 
 def occupied(uses: Sequence[Moment], scratch: bool) -> set[Moment]:
-    """Return when a buffer is taken: at its uses and, unless it is scratch, also between them."""
-    if scratch or len({number for number, _ in uses}) > 1:
+    """Return when a buffer of one pass is in use: unless it is scratch, also between its uses."""
+    if scratch:
         return set(uses)
     (number, first), (_, last) = min(uses), max(uses)
     return {(number, place) for place in range(first, last + 1)}

@@ -1,19 +1,22 @@
 """The plan of a step: its operations, its passes, and which value lies where.
 
-Both executors run one: ``cpu`` binds it to NumPy calls, and another executor turns each pass into
-whatever it runs. A plan is made once for a model and a shape of images. This is the whole order:
+An executor runs a plan: ``cpu`` binds it to NumPy calls; on a GPU each pass would become a launch.
+A plan is made once for a model and a shape of images, and holds what both have in common:
 
-    layers --- executor.operation --->  operations   (a few layers may be done as one)
-               passes              ---> passes       (cut at the barriers, and by executor.kind)
-               executor.uses       ---> lifetimes
-               placement           ---> placement
+    layers      --> executor.operation, executor.loss  --> operations   (some layers are fused)
+    operations  --> passes, cut by executor.kind       --> passes       (see passes.py)
+    passes      --> executor.uses, executor.room       --> lifetimes    (see placement.py)
+    lifetimes   --> Lifetimes.place                    --> placement
+
+What an executor does once per step, before the first pass (bring weights into order, draw a key)
+and after the last pass (add the gradients of its parts), is its own business and not in the plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..layers import Dropout, Layer
 from ..losses import CrossEntropyLoss
@@ -25,24 +28,25 @@ from .placement import Lifetimes, Placement
 class Executor(Protocol):
     """What a plan asks of the executor that will run it."""
 
-    def operation(
-        self, layers: Sequence[Layer], x: Value, training: bool
-    ) -> tuple[AnyOperation, int]:
+    def operation(self, layers: Sequence[Layer], x: Any, training: bool) -> tuple[Any, int]:
         """Return the operation of the first layer, or of the first few, and how many they are.
 
         ``training`` is False for a plan of inference, whatever the layers' own flags say.
         """
 
-    def loss(self, loss: CrossEntropyLoss, logits: Value) -> LossOperation:
+    def loss(self, loss: CrossEntropyLoss, logits: Any) -> LossOperation:
         """Return the operation of the loss."""
 
     def kind(self, value: Value) -> Hashable:
-        """Return what may not change within a pass; None where only barriers end one."""
+        """Return how the batch is cut for this value; where it changes, a new pass begins.
+
+        Always None: only barriers end a pass.
+        """
 
     def uses(self, work: Work, at_barrier: bool) -> Iterable[Value]:
         """Return the values in use during this work, or in joining its sums at the barrier."""
 
-    def room(self, value: Value) -> int:
+    def room(self, value: Any) -> int:
         """Return the bytes of a value for one part of the batch."""
 
 
@@ -78,28 +82,41 @@ class Plan:
     def describe(self, copies: Callable[[Buffer], int]) -> list[str]:
         """Return a line per pass, and a table of the operations with their work and memory.
 
-        ``copies`` says how many copies of a kept buffer there are.
+        ``copies`` says how many copies of a kept buffer there are. Scratch overlaps, so its sum is
+        more than the memory it takes.
         """
         lines = [f"pass {number}: {each}" for number, each in enumerate(self.passes, 1)]
         lines.append(
-            f"{'operation':<32} {'output':<14} {'MFLOP/image':>11} {'kept':>8} {'shared':>8}"
+            f"{'operation':<32} {'output':<14} {'MFLOP/image':>11} {'kept':>8} {'scratch':>8}"
         )
         counted: set[Buffer] = set()
         for operation in self.operations:
-            own = {value.buffer for value in operation.values()} & self.placement.sizes.keys()
-            kept = shared = 0
-            for buffer in own - counted:
-                size = self.placement.sizes[buffer]
-                if buffer in self.placement.offsets:
-                    shared += size
-                else:
-                    kept += size * copies(buffer)
-            counted |= own
+            kept, scratch = self._memory(operation, counted, copies)
             lines.append(
                 f"{operation.name:<32} {operation.y.shape!s:<14} "
-                f"{self.megaflops(operation):>11.3f} {kept / 1e3:>5.0f} kB {shared / 1e3:>5.0f} kB"
+                f"{self.megaflops(operation):>11.3f} {kept / 1e3:>5.0f} kB {scratch / 1e3:>5.0f} kB"
+            )
+        if self.loss is not None:
+            kept, scratch = self._memory(self.loss, counted, copies)
+            lines.append(
+                f"{self.loss.name:<32} {'()':<14} {0.0:>11.3f} {kept / 1e3:>5.0f} kB "
+                f"{scratch / 1e3:>5.0f} kB"
             )
         return lines
+
+    def _memory(
+        self,
+        operation: AnyOperation | LossOperation,
+        counted: set[Buffer],
+        copies: Callable[[Buffer], int],
+    ) -> tuple[int, int]:
+        """Return the bytes of kept and of shared buffers, without those in ``counted``."""
+        own = {value.buffer for value in operation.values()} & self.placement.sizes.keys()
+        sizes, offsets = self.placement.sizes, self.placement.offsets
+        kept = sum(sizes[b] * copies(b) for b in own - counted if b not in offsets)
+        shared = sum(sizes[b] for b in own - counted if b in offsets)
+        counted |= own
+        return kept, shared
 
 
 def make_plan(

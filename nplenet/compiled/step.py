@@ -28,7 +28,7 @@ class Step(ABC):
     tunables : dict of str to int
         See ``Tunables``; empty where nothing was compiled.
     group : Group
-        Whose ranks share each batch; see ``nplenet.group.sharing``.
+        The ranks that share each batch; see ``nplenet.group.sharing``.
     """
 
     compiled: bool
@@ -78,7 +78,8 @@ class Step(ABC):
     def _sum_over_ranks(self, loss: Any, images: int) -> Any:
         """Sum the gradients of all ranks, in one piece, and return this rank's part of the loss.
 
-        Until here, loss and gradients are sums over the images: a mean needs their number first.
+        On several ranks, loss and gradients are sums over images until here: a mean needs their
+        number first.
         """
         if self.group.size == 1:
             return loss

@@ -151,19 +151,19 @@ class PlainLoss(LossOperation):
     name = "CrossEntropyLoss"
 
     def __init__(self, loss: CrossEntropyLoss, logits: Value) -> None:
-        self.logits, self.dlogits = logits, Value(logits.shape, logits.dtype)
+        self.x, self.dx = logits, Value(logits.shape, logits.dtype)
         self.loss = CrossEntropyLoss("sum", loss.label_smoothing)
         self.targets = np.zeros(N, np.int64)
         self.value = self.correct = 0.0
 
     def uses(self, part: Part) -> list[Value | None]:
-        return [self.logits, self.dlogits]
+        return [self.x, self.dx]
 
     def run(self, part: Part, block: Block) -> None:
         own = slice(block.index * N // PARTS, (block.index + 1) * N // PARTS)
-        self.value += float(self.loss(block[self.logits], self.targets[own])) / N
-        self.correct += float((block[self.logits].argmax(axis=1) == self.targets[own]).sum())
-        block[self.dlogits][...] = self.loss.backward() / N
+        self.value += float(self.loss(block[self.x], self.targets[own])) / N
+        self.correct += float((block[self.x].argmax(axis=1) == self.targets[own]).sum())
+        block[self.dx][...] = self.loss.backward() / N
 
 
 class PlainExecutor:

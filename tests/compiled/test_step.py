@@ -87,8 +87,8 @@ def test_dropout_makes_only_its_random_words() -> None:
 
 
 def test_the_arena_holds_a_batch_in_less_than_64_kb_an_image() -> None:
-    programs = lenet_step(batch_size=256, tunables={}).prepare((1, 32, 32))
-    assert programs.arena.size / 256 < 64e3
+    prepared = lenet_step(batch_size=256, tunables={}).prepare((1, 32, 32))
+    assert prepared.arena.size / 256 < 64e3
 
 
 def test_blas_threads_and_ufunc_buffer_are_as_before() -> None:
@@ -439,3 +439,28 @@ def test_the_measurement_itself_finds_tunables(cache: Path) -> None:
         "transpose",
     }
     assert lenet_step(tunables=tunables).tunables == tunables
+
+
+# ------------------------------------------------------------------------------ trace
+
+
+def test_a_trace_prints_each_pass_of_each_worker_and_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = lenet_step(batch_size=200, tunables={"threads": 2})
+    x, y = np.concatenate([X] * 5), np.concatenate([Y] * 5)
+    expected = plain(x, y)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("NPLENET_TRACE", "1")
+    step = lenet_step(batch_size=200, tunables={"threads": 2})
+    assert step(x, y) == expected
+    head, *lines = capsys.readouterr().err.splitlines()
+    assert head.startswith("step of 200 images: ")
+    for number in range(1, 8):
+        marked = [line for line in lines if f" pass {number}: " in line]
+        assert sorted(line.split(" ms  ")[1][:8] for line in marked) == ["worker 0", "worker 1"]
+    step(x[:64], y[:64])  # so few that one worker does the dense layers at the barrier before
+    text = capsys.readouterr().err
+    assert "at barrier  pass 4: Dense forward" in text
+    step.predict(x)
+    assert "Conv2d + BatchNorm2d + ReLU + AvgPool2d forward" in capsys.readouterr().err

@@ -37,8 +37,8 @@ def helpers() -> list[threading.Thread]:
 def test_with_few_images_one_thread_does_the_features_at_the_barrier_and_the_first_has_more() -> (
     None
 ):
-    programs = lenet_step(2, lanes=64).prepare((1, 32, 32))
-    few, many = programs.of(64), programs.of(200)
+    prepared = lenet_step(2, lanes=64).prepare((1, 32, 32))
+    few, many = prepared.of(64), prepared.of(200)
     assert (few.workers, many.workers) == (2, 2)
     assert len(few.stages) == len(many.stages) - 1
     assert len(few.stages[1].once) > len(many.stages[1].once) + 50

@@ -42,7 +42,10 @@ class Arena:
         self._block = block[-block.ctypes.data % ALIGNMENT :][: self.size]
 
     def array(self, value: Value, chunk: Chunk) -> np.ndarray:
-        """Return the array of a value for a chunk; of features, the columns of its images."""
+        """Return the array of a value for a chunk.
+
+        For a chunk of images and a value in the wider chunks of features, its own columns.
+        """
         assert isinstance(value, LaneValue)
         whole = self.cutting.division(chunk.batch).lanes_of(value.features)
         index = chunk.start // whole

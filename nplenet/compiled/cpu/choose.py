@@ -68,10 +68,7 @@ def training_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tupl
         case [Conv2d() as conv, BatchNorm2d(training=True), ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
                 return Conv2dLanes(conv, x, limits, tile_for(conv, pool)), 1
-    layer = layers[0]
-    if isinstance(layer, NORMS) and not layer.training:
-        return FrozenBatchNormLanes(layer, x, limits), 1
-    return LANES[type(layer)](layer, x, limits), 1
+    return single_lane(layers[0], x, limits, layers[0].training), 1
 
 
 def inference_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tuple[AnyLane, int]:
@@ -86,10 +83,15 @@ def inference_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tup
             return FoldedConv2dLanes(conv, norm, x, limits), 2
         case [Dense() as dense, BatchNorm1d() as dense_norm]:
             return FoldedDenseLanes(dense, dense_norm, x, limits), 2
-    layer = layers[0]
-    if isinstance(layer, NORMS):
-        return FrozenBatchNormLanes(layer, x, limits), 1
-    return LANES[type(layer)](layer, x, limits), 1
+    return single_lane(layers[0], x, limits, training=False), 1
+
+
+def single_lane(layer: Layer, x: LaneValue, limits: Limits, training: bool) -> AnyLane:
+    """Return the operation of one layer."""
+    if isinstance(layer, NORMS) and not training:
+        return FrozenBatchNormLanes(layer, x, limits)
+    operation: AnyLane = LANES[type(layer)](layer, x, limits)
+    return operation
 
 
 def tile_for(conv: Conv2d, pool: AvgPool2d) -> Pair:

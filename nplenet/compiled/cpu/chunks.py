@@ -1,12 +1,13 @@
 """How a batch is cut into chunks, and which worker has which of them.
 
-256 images, 2 workers, chunks of 32 images and of 64 for features (in fact worker 0 has a few more):
+256 images, 2 workers, chunks of 32 images and of 64 for features:
 
     images     |  0 |  1 |  2 |  3 |  4 |  5 |  6 |  7 |
     features   |    0    |    1    |    2    |    3    |
-    worker     |---------- 0 ------|-------- 1 --------|
+    worker     |-------- 0 --------|-------- 1 --------|
 
-Where features are few, one worker does all of them while the others wait at a barrier.
+Where features are few, one worker does all work between the two barriers around the dense layers,
+while the others wait.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from ..operation import Buffer, Value
 from .tuning import MinImages, Tunables
 
-HEAD_START = 4  # more images for worker 0, which works already while the others wake up
+HEAD_START = 4  # more images for worker 0 of two with one chunk each: the other wakes up late
 
 Call = Callable[[], object]
 Calls = list[Call]
@@ -34,7 +35,7 @@ class Chunk:
     index, start, lanes : int
         Its number, its first image, its number of images.
     worker, first : int, bool
-        Which worker has it, and whether it is the first of that worker's chunks.
+        Its worker, and whether it is that worker's first chunk (see ``Total``).
     batch : int
         Number of images in the whole batch.
     """
@@ -72,7 +73,8 @@ class Division:
     lanes, feature_lanes : int
         Images in a chunk of images, and in a chunk of features, which is a multiple of it.
     one_worker_for_features : bool
-        Whether one of the workers has all chunks of features, because they are few.
+        Whether one of the workers does all that lies between two barriers around the features,
+        because these are few.
     """
 
     workers: int
@@ -87,8 +89,8 @@ class Division:
 def divide(images: int, threads: int, capacity: Division, min_images: MinImages) -> Division:
     """Return how to cut a batch: no worker idle, nothing larger than in ``capacity``.
 
-    Whether features are few does not depend on ``capacity``, so that a smaller batch has no more
-    chunks of them than the largest.
+    Whether features are few must not depend on ``capacity``: otherwise a smaller batch could have
+    more chunks of them than the arena holds.
     """
     wanted = min(threads, max(1, images // min_images.per_thread))
     single = wanted > 1 and images < wanted * min_images.per_thread_for_features
@@ -121,8 +123,8 @@ class Cutting:
     def __init__(self, batch_size: int, tunables: Tunables, min_images: MinImages) -> None:
         self.batch_size, self.min_images = batch_size, min_images
         self.threads = tunables.threads
-        bound = Division(self.threads, tunables.lanes, tunables.feature_lanes, False)
-        self.capacity = divide(batch_size, self.threads, bound, min_images)
+        largest = Division(self.threads, tunables.lanes, tunables.feature_lanes, False)
+        self.capacity = divide(batch_size, self.threads, largest, min_images)
 
     def division(self, images: int) -> Division:
         """Return how to cut a batch of ``images``."""
@@ -137,9 +139,8 @@ class Cutting:
     ) -> list[Chunk]:
         """Return the chunks of a batch; ``array_of`` says what ``chunk[value]`` is.
 
-        A worker has neighbouring chunks of features, as many as the others or one less, and the
-        chunks of the same images; or the first one has all features, and each its part of the
-        images.
+        Each worker has neighbouring chunks, of images and of features for the same images; with
+        ``one_worker_for_features`` worker 0 has all chunks of features.
         """
         cut = self.division(images)
         lanes, single = cut.lanes_of(features), cut.one_worker_for_features

@@ -12,8 +12,8 @@ from threadpoolctl import ThreadpoolController
 class Numerics:
     """NumPy's settings during a step; they are as before afterwards.
 
-    The products are too small to share: with two BLAS threads, which wait for each other, a step
-    took as long, and 2.4 times as long where other processes kept the machine busy.
+    The products are too small to share: two BLAS threads gave the same time on an idle machine, and
+    2.4 times the time on a busy one.
     """
 
     def __init__(self, buffer_size: int) -> None:

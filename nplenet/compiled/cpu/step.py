@@ -1,7 +1,6 @@
 """The compiled step on NumPy: a list of calls on memory set aside beforehand.
 
-Planning and running are two doors. ``prepare`` makes the plan for a shape of images, once;
-``gradients`` runs it.
+``prepare`` plans, once for a shape of images; ``gradients`` runs the plan.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from ...optim import Optimizer
 from ..plan import Plan
 from ..step import Step, image_shape
 from .numerics import Numerics
-from .program import Programs, execute
+from .prepared import Prepared
+from .program import execute
 from .tuning import Tunables
 from .workers import Barrier, Workers
 
@@ -55,10 +55,10 @@ class CompiledStep(Step):
         self._other_parameters = any(
             id(p) not in own for flat in optimizer.flats for p in flat.parameters
         )
-        self._with_modes = [o for o in self._layers if isinstance(o, DEPENDS_ON_TRAINING)]
-        self._training: Programs | None = None
-        self._modes: tuple[bool, ...] = ()
-        self._inference: Programs | None = None
+        self._mode_layers = [o for o in self._layers if isinstance(o, DEPENDS_ON_TRAINING)]
+        self._training: Prepared | None = None
+        self._planned_for: tuple[bool, ...] = ()
+        self._inference: Prepared | None = None
         self._workers = Workers()
         self._numerics = Numerics(tunables.buffer_size)
 
@@ -69,36 +69,40 @@ class CompiledStep(Step):
         """The plan of a training step, for the shape of images seen last."""
         return None if self._training is None else self._training.plan
 
-    def prepare(self, image_shape: Sequence[int]) -> Programs:
+    def prepare(self, shape: Sequence[int]) -> Prepared:
         """Allocate for images (C, H, W) now; otherwise the first step does it.
 
         The plan at hand is kept, unless the shape or the mode of a layer has changed.
         """
         self._check_bound()
-        modes = (self.group.size > 1, *(layer.training for layer in self._with_modes))
-        shape = tuple(image_shape)
-        if self._training is None or (self._training.image_shape, self._modes) != (shape, modes):
+        now = (self.group.size > 1, *(layer.training for layer in self._mode_layers))
+        shape = tuple(shape)
+        if self._training is None or (self._training.image_shape, self._planned_for) != (
+            shape,
+            now,
+        ):
             self._training = None  # its memory is free before the next is taken
             loss = self.loss
             if self.group.size > 1:  # a mean over all ranks needs all sums first
                 loss = CrossEntropyLoss("sum", self.loss.label_smoothing)
-            self._training = self._programs(shape, self.batch_size, loss)
-            self._modes = modes
+            self._training = self._plan(shape, self.batch_size, loss)
+            self._planned_for = now
         return self._training
 
-    def _prepare_inference(self, image_shape: tuple[int, ...]) -> Programs:
-        """Return the programs of inference, with room for one chunk of features per thread."""
+    def _prepare_inference(self, image_shape: tuple[int, ...]) -> Prepared:
+        """Return the prepared of inference, with room for one chunk of features per thread."""
         self._check_bound()
         if self._inference is None or self._inference.image_shape != image_shape:
+            self._inference = None  # as above
             tunables = self._tunables
             size = tunables.threads * max(tunables.feature_lanes, tunables.lanes)
-            self._inference = self._programs(image_shape, size, None)
+            self._inference = self._plan(image_shape, size, None)
         return self._inference
 
-    def _programs(
+    def _plan(
         self, shape: tuple[int, ...], batch_size: int, loss: CrossEntropyLoss | None
-    ) -> Programs:
-        return Programs(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
+    ) -> Prepared:
+        return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
 
     def _check_bound(self) -> None:
         for parameter, data, grad in self._parameters:
@@ -118,13 +122,13 @@ class CompiledStep(Step):
     # ------------------------------------------------------------------ running
 
     def gradients(self, x: Array, y: Array) -> Any:
-        programs, images = self.prepare(image_shape(x)), len(x)
+        prepared, images = self.prepare(image_shape(x)), len(x)
         self.group.begin(images)
         self._check_count(images)
-        program = programs.of(images)
+        program = prepared.of(images)
         if images:
-            programs.loss.take_targets(y, images)
-        if self._other_parameters:
+            prepared.loss.take_targets(y, images)
+        if self._other_parameters:  # the calls set the gradients of the model's own
             self.optimizer.zero_grad()
         with self._numerics.applied():
             execute(program.begin)
@@ -132,7 +136,7 @@ class CompiledStep(Step):
             execute(program.end)
         if images == 0:  # a rank without a part of this batch, whose calls changed nothing
             self.optimizer.zero_grad()
-        value, self.correct = programs.loss.result(images)
+        value, self.correct = prepared.loss.result(images)
         return self._sum_over_ranks(value, images)
 
     def _check_count(self, images: int) -> None:
@@ -144,30 +148,28 @@ class CompiledStep(Step):
             )
 
     def predict(self, x: Array) -> np.ndarray:
-        programs = self._prepare_inference(image_shape(x))
-        size = programs.batch_size
-        logits = np.empty((len(x), *programs.plan.y.shape), self.dtype)
+        prepared = self._prepare_inference(image_shape(x))
+        size = prepared.batch_size
+        logits = np.empty((len(x), *prepared.plan.y.shape), self.dtype)
         parts = [
-            (programs.of(len(x[i : i + size])), x[i : i + size], logits[i : i + size])
+            (prepared.of(len(x[i : i + size])), x[i : i + size], logits[i : i + size])
             for i in range(0, len(x), size)
         ]
 
         def infer(worker: int, barrier: Barrier) -> None:
             for program, images, out in parts:
-                # No image depends on another, but the last part is cut into other chunks, which may
-                # lie where another worker still has the part before.
+                # Images are independent, but the last part may be smaller and cut differently: its
+                # chunks can occupy memory that another worker still uses for the part before.
                 if program is not parts[0][0]:
                     barrier.wait(worker, [])
                 if worker < program.workers:
-                    program.load(images, worker)
-                    for stage in program.stages:
-                        execute(stage.calls[worker])
+                    program.work(images, worker, barrier)
                     program.unload(out, worker)
 
-        with self._numerics.applied():
-            for program, _, _ in parts[:1]:
-                execute(program.begin)
-            self._workers.run(max((p.workers for p, _, _ in parts), default=1), infer)
-            for program, _, _ in parts[:1]:
-                execute(program.end)
+        if parts:
+            first = parts[0][0]
+            with self._numerics.applied():
+                execute(first.begin)
+                self._workers.run(max(program.workers for program, _, _ in parts), infer)
+                execute(first.end)
         return logits

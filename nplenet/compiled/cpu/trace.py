@@ -14,6 +14,7 @@ from functools import partial
 from .chunks import Calls
 
 VARIABLE = "NPLENET_TRACE"
+AT_BARRIER = -1  # in place of a worker: whichever arrives last
 
 
 class Trace:
@@ -27,7 +28,7 @@ class Trace:
 
     @classmethod
     def of_environment(cls) -> Trace:
-        """Return a trace that is on if the environment variable is set to more than 0."""
+        """Return a trace that is on unless the environment variable is unset, empty or 0."""
         return cls(os.environ.get(VARIABLE, "0") not in ("", "0"))
 
     def begin(self, images: int) -> Calls:
@@ -52,9 +53,11 @@ class Trace:
     def _print(self) -> None:
         total = time.perf_counter() - self._begin
         before: dict[int, float] = {}
+        latest = self._begin
         lines = [f"step of {self._images} images: {1e3 * total:.3f} ms"]
         for moment, worker, name in self._marks:
-            seconds = moment - before.get(worker, self._begin)
-            before[worker] = moment
-            lines.append(f"{1e3 * seconds:9.3f} ms  worker {worker}  {name}")
+            seconds = moment - before.get(worker, latest if worker < 0 else self._begin)
+            before[worker] = latest = moment
+            who = f"worker {worker}" if worker >= 0 else "at barrier"
+            lines.append(f"{1e3 * seconds:9.3f} ms  {who:<10}  {name}")
         print("\n".join(lines), file=sys.stderr)

@@ -30,7 +30,7 @@ CANDIDATES = {
     "buffer_size": (1024, 512, 8192),
 }
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # as OpenBLAS names its kernels
-MIN_GAIN = 0.97  # of the best time so far; a smaller gain is noise
+MAX_TIME_RATIO = 0.97  # of the best time so far; a smaller saving is noise
 
 
 class MinImages(NamedTuple):
@@ -60,8 +60,8 @@ class Tunables:
     feature_lanes : int
         Images in a chunk of features, behind ``Flatten``; rounded down to a multiple of ``lanes``.
     gemm_limit : int
-        Largest number of multiply-adds in a single matrix product of a convolution. OpenBLAS runs a
-        product of up to 10^6 without packing its operands into another order first.
+        Largest number of multiply-adds in one product of the forward of a convolution. OpenBLAS
+        runs a product of up to 10^6 without packing its operands into another order first.
     transpose : 0 or 1
         Whether a convolution brings its operands into the order that suits OpenBLAS's kernels for
         AVX-512; see ``Conv2dLanes.weight_gradient``. Not tuned: inferred from the OpenBLAS kernel
@@ -139,7 +139,7 @@ def search(measure: Callable[[Tunables], float]) -> Tunables:
             if candidate == best or candidate.threads > usable_cores():
                 continue
             seconds = measure(candidate)
-            if seconds < MIN_GAIN * shortest:
+            if seconds < MAX_TIME_RATIO * shortest:
                 best, shortest = candidate, seconds
     return best
 

@@ -1,13 +1,11 @@
 """Threads that share a step: each works on chunks of its own, and all wait at the barriers.
 
 NumPy releases Python's lock while it computes, so the threads run side by side. Between two calls
-each needs the lock, and a thread that finds it taken sleeps, which costs some 70 us. So one thread
-does what is done once for all chunks, while the others wait. A thread that was asleep begins late:
-so the calling thread, which was not, has a few more images.
+each needs the lock, and a thread that finds it taken sleeps, which costs some 70 us. Short calls
+that are made once for all chunks are therefore made by one thread, while the others wait:
 
-    worker 0   ----chunk 0----chunk 1----|      wait       |----chunk 0---- ...
-    worker 1     ----chunk 2----chunk 3--------|once for all|----chunk 2---- ...
-                                         the last to arrive makes the calls ``once``
+    worker 0   --chunk 0--chunk 1--|.......waits........|--chunk 0-- ...
+    worker 1      --chunk 2--chunk 3----|-once for all--|--chunk 2-- ...      the last to arrive
 
 (BLAS threads were tried instead for small batches. They wait in a loop, not asleep, and a step of
 64 images took 3.4 ms with them, as with two of these threads. But they pass all arrays from core to

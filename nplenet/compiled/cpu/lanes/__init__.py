@@ -1,1 +1,1 @@
-"""The layers in lanes, one file per layer as in ``nplenet/layers``."""
+"""The layers in lanes, one file per layer; ``fused`` and ``fold`` are several layers in one."""

@@ -1,4 +1,4 @@
-"""Element-wise nonlinearities in lanes, in place where backward does not need the input."""
+"""Element-wise nonlinearities in lanes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ import numpy as np
 
 from ....layers import LeakyReLU, ReLU, Sigmoid, Tanh
 from ..chunks import Array, Calls, Chunk
-from .lane import InPlace, L, Lane, LaneValue, Limits, bind, integers, rows
+from .lane import L, Lane, LaneValue, Limits, bind, integers, rows
 
 
-class _ByOutput(InPlace[L]):
-    """An activation whose backward reads its output."""
+class _InPlace(Lane[L]):
+    """An activation whose backward reads its output, not its input.
 
-    reads_output = True
+    The gradient lies where ``dy`` did; the output where the input did, if that is disposable.
+    """
 
     def __init__(self, layer: L, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.factor = self.scratch(x.shape)
 
+    def make_output(self, shape: tuple[int, ...]) -> LaneValue:
+        buffer = self.x.buffer if self.x.disposable else None
+        return LaneValue(shape, self.x.dtype, buffer=buffer)
 
-class ReLULanes(_ByOutput[ReLU]):
+    def make_gradient(self) -> LaneValue:
+        return self.dy
+
+
+class ReLULanes(_InPlace[ReLU]):
     """y = max(x, 0), and dx = dy where y > 0.
 
     The zeros are a row, not a number: NumPy's maximum of an array and a number takes twice as long
@@ -71,7 +79,7 @@ class LeakyReLULanes(Lane[LeakyReLU]):
         ]
 
 
-class SigmoidLanes(_ByOutput[Sigmoid]):
+class SigmoidLanes(_InPlace[Sigmoid]):
     """y = (1 + tanh(x / 2)) / 2, and dx = dy * y * (1 - y)."""
 
     def forward(self, chunk: Chunk) -> Calls:
@@ -93,7 +101,7 @@ class SigmoidLanes(_ByOutput[Sigmoid]):
         ]
 
 
-class TanhLanes(_ByOutput[Tanh]):
+class TanhLanes(_InPlace[Tanh]):
     """y = tanh(x), and dx = dy * (1 - y * y)."""
 
     def forward(self, chunk: Chunk) -> Calls:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ....layers import BatchNorm1d, BatchNorm2d
 from ..chunks import Array, Calls, Chunk, count_images
-from .lane import Lane, LaneValue, Limits, bind, bound, rows
+from .lane import Lane, LaneValue, Limits, as_numpy, bind, rows
 
 MIN_GAIN_OVER_BIAS = 1e-12  # below it a gain has no center: bias / gain would overflow
 MAX_MEAN_SQUARE_OVER_VARIANCE = 64.0  # up to it E[x^2] - E[x]^2 is accurate
@@ -47,7 +47,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         image_rows = prod(x.stored[1:-1] or x.shape[1:])
         self.moments = np.empty((2, limits.chunks, channels, image_rows), x.dtype)
         self.parts = np.empty((2, limits.chunks, channels), x.dtype)
-        self.sums, self.squares = self.parts  # in backward: the sums of dy and of dy * (x - mean)
+        self.sums, self.products = self.parts  # in backward: the sums of dy and of dy * (x - mean)
         self.numbers = prod(x.shape[1:])  # of a channel in an image
         self.centered = self.scratch(x.shape)
         self.mean, self.inverse_std = np.empty((2, channels))
@@ -110,7 +110,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         for i, (x, centered) in enumerate(pairs):
             np.subtract(x, near, out=centered)
             np.add.reduce(centered, axis=1, out=self.sums[i])
-            np.vecdot(centered, centered, out=self.squares[i])
+            np.vecdot(centered, centered, out=self.products[i])
         rest, mean_square = self.layer.group.sum(totals(self.parts, len(pairs))) / m
         return near[:, 0] + rest, mean_square - rest * rest
 
@@ -119,7 +119,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
 
         The shift is zero except where the weight is zero: there no center gives the bias.
         """
-        weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
+        weight, bias = as_numpy(self.layer.weight.data), as_numpy(self.layer.bias.data)
         gain = weight * self.inverse_std
         usable = ~(np.abs(gain) <= MIN_GAIN_OVER_BIAS * np.abs(bias))  # NaN is, and shows
         center = self.mean - np.divide(bias, gain, out=np.zeros_like(gain), where=usable)
@@ -147,7 +147,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         ones = np.ones(x.shape[1], x.dtype)
         return [
             bind(np.subtract, x, self.rounded_mean, out=centered),
-            bind(np.vecdot, dy, centered, out=self.squares[chunk.index]),
+            bind(np.vecdot, dy, centered, out=self.products[chunk.index]),
             bind(np.matmul, dy, ones, out=self.sums[chunk.index]),
         ]
 
@@ -166,7 +166,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         self.gradient_sums[0], self.gradient_sums[1] = sum_dy, sum_dy_xhat
         m = layer.group.total(images) * self.numbers
         mean_dy, mean_dy_xhat = layer.group.sum(self.gradient_sums) / m
-        scale = bound(layer.weight.data) * self.inverse_std
+        scale = as_numpy(layer.weight.data) * self.inverse_std
         self.dy_gain[:, 0] = scale
         np.negative(scale, out=scale)
         np.multiply(scale, mean_dy, out=self.dx_shift[:, 0], casting="same_kind")

@@ -17,8 +17,8 @@ from ....checks import Pair
 from ....layers import Conv2d
 from ....window import Window
 from ..chunks import Array, Calls, Chunk
-from .lane import Lane, LaneValue, Limits, Total, bind, bound, rows
-from .pooling import added
+from .lane import Lane, LaneValue, Limits, Total, as_numpy, bind, rows
+from .sums import sum_calls
 
 MIN_CHANNELS_TO_TRANSPOSE = 16  # output channels from which transposing dy gains more than it costs
 
@@ -31,21 +31,24 @@ class Conv2dLanes(Lane[Conv2d]):
     which is contiguous, (K, P): the windows of all rows are a view with overlapping parts. For
     KH = 3 and stride 1:
 
-        taps  row 0  | kw 0: P numbers | kw 1 | kw 2 |  .
-              row 1  | kw 0            | kw 1 | kw 2 |  |  .
-              row 2  | kw 0            | kw 1 | kw 2 |  '  |     window of output row 0: rows 0 to 2
-              row 3  | kw 0            | kw 1 | kw 2 |     '     window of output row 1: rows 1 to 3
+                one block: C*P numbers
+        row 0  | kw 0 | kw 1 | kw 2 |  .
+        row 1  | kw 0 | kw 1 | kw 2 |  |  .
+        row 2  | kw 0 | kw 1 | kw 2 |  '  |    window of output row 0: rows 0 to 2
+        row 3  | kw 0 | kw 1 | kw 2 |     '    window of output row 1: rows 1 to 3
 
     So K is ordered (kh, kw, c), and the kernel is brought into that order once per step.
 
-    Each product is small enough (F*K*P <= ``limits.gemm``) for OpenBLAS to run it without packing
-    its operands first; where a row is not, it is cut.
+    Each product of the forward is small enough (F*K*P <= ``limits.gemm``) for OpenBLAS to run it
+    without packing its operands first; where a row is not, it is cut as far as it can be.
 
     With few output channels the products are thin, and BLAS is slow. Then one product makes a
-    ``tile`` of outputs, the window of the pooling that follows. The outputs of a tile are channels
-    of a larger convolution, with as many times the channels, and a stride larger by the size of the
-    tile. Its kernel holds the weights once per output, shifted by SH and SW; the rest is zero.
+    ``tile`` of outputs, the window of the pooling that follows. A tile of TH x TW outputs is TH*TW
+    channels of a larger convolution: F*TH*TW filters, with the stride SH*TH and SW*TW. Its kernel
+    holds the weights once per output, shifted by SH and SW; the rest is zero.
     For a 3x3 kernel w and tiles of 2x2 these are four filters of 4x4:
+
+        (0, 0)     (0, 1)     (1, 0)     (1, 1)     output of the tile
 
         w w w .    . w w w    . . . .    . . . .
         w w w .    . w w w    w w w .    . w w w
@@ -74,16 +77,16 @@ class Conv2dLanes(Lane[Conv2d]):
         self.read_rows = (oh - 1) * sh + kh  # of the frame; what lies below is never read
         self.frame = self.scratch((c, *frame))
         self.taps = self.scratch((self.read_rows, kw, c, ow))
-        self.out = self.y  # what the products write, if more is done with it in this operation
+        self.out = self.y  # of the products; an operation that does more replaces y
         self.kernel = np.zeros((f, kh, kw, c), x.dtype)
         self.bias = None if layer.bias is None else np.empty((self.y.shape[0], 1), x.dtype)
         self.dkernel = Total(np.empty((self.k, f), x.dtype), limits)
-        self.dbias = None if layer.bias is None else Total(bound(layer.bias.grad), limits)
+        self.dbias = None if layer.bias is None else Total(as_numpy(layer.bias.grad), limits)
         self.row_products = self.scratch((oh, self.k, f), per_image=False)
         self.dkernel_part = self.scratch((self.k, f), per_image=False)
         self.bias_part = self.scratch(self.y.shape[:1], per_image=False)
         self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, P, F)
-        self.dkernel_rows = np.zeros((c, kw, kh, f), x.dtype)  # KH by ``phases``
+        self.kernel_by_phase = np.zeros((c, kw, kh, f), x.dtype)  # rows by h % SH, the last first
         self.dy_rows = self.scratch((oh, f, ow))
         self.dtaps = self.scratch((self.read_rows, c, kw, ow))
         self.dframe = self.scratch((c, *frame))
@@ -93,7 +96,7 @@ class Conv2dLanes(Lane[Conv2d]):
 
     def load(self) -> None:
         """Bring the weights into the orders in which the products take them."""
-        weight = bound(self.layer.weight.data)
+        weight = as_numpy(self.layer.weight.data)
         for part in self.weights_in(self.kernel.transpose(0, 3, 1, 2)):
             part[...] = weight
         if self.bias is not None and self.layer.bias is not None:
@@ -101,7 +104,7 @@ class Conv2dLanes(Lane[Conv2d]):
         if self.dx is not None:
             kernel, sh = self.kernel.transpose(3, 2, 1, 0), self.window.stride[0]
             for phase, own in self.phases():
-                self.dkernel_rows[:, :, own] = kernel[:, :, phase::sh][:, :, ::-1]
+                self.kernel_by_phase[:, :, own] = kernel[:, :, phase::sh][:, :, ::-1]
 
     def weights_in(self, kernel: Array) -> list[Array]:
         """Return where in a kernel (F, C, KH, KW) the layer's weights are, once for each output."""
@@ -114,7 +117,7 @@ class Conv2dLanes(Lane[Conv2d]):
         f, kh, kw, c = self.kernel.shape
         dkernel = self.dkernel.array.reshape(kh, kw, c, f).transpose(3, 2, 0, 1)
         parts = self.weights_in(dkernel)
-        return [*super().end(chunks), *added(parts, bound(self.layer.weight.grad))]
+        return [*super().end(chunks), *sum_calls(parts, as_numpy(self.layer.weight.grad))]
 
     # ------------------------------------------------------------------ forward
 
@@ -166,10 +169,12 @@ class Conv2dLanes(Lane[Conv2d]):
     def weight_gradient(self, chunk: Chunk) -> Calls:
         """dkernel = sum over oh of windows[oh] (K, P) @ dy[oh]^T (P, F).
 
-        The taps are cheaper to copy again than to keep. Which order of the operands is the fastest
-        depends on the BLAS and on F. With AVX-512 dy is transposed first where it has many
-        channels: with 16 the product takes 0.6 of the time then. Without, transposing gains
-        nothing, and where there are few the product with both exchanged takes 0.9 of the time.
+        The taps are cheaper to copy again than to keep. The fastest order of the operands depends
+        on the BLAS and on F:
+
+            AVX-512, many channels      dy is transposed first: 0.6 of the time with 16 channels
+            otherwise, few channels     dkernel^T = dy @ windows^T: 0.9 of the time
+            else                        as written above
         """
         f, oh, ow = self.out_shape
         calls, windows = self.windows(chunk)
@@ -189,9 +194,9 @@ class Conv2dLanes(Lane[Conv2d]):
         return calls + self.dkernel.add(chunk, chunk[self.dkernel_part], total)
 
     def phases(self) -> Iterator[tuple[int, slice]]:
-        """Yield each h % SH, and where in ``dkernel_rows`` are the rows of the kernel that reach h.
+        """Yield each h % SH, and which rows of ``kernel_by_phase`` reach such an h.
 
-        Those are every SHth row of the kernel, the last first.
+        These are every SHth row of the kernel, the last first.
         """
         begin = 0
         for phase in range(self.window.stride[0]):
@@ -205,8 +210,14 @@ class Conv2dLanes(Lane[Conv2d]):
         The sum is one product: the rows of dy that row h needs are neighbours, and for all h of a
         phase they are a view with overlapping parts of a copy of dy by rows. The rows next to a
         border need fewer rows of dy, so they have products of their own, each together with the row
-        at the other border. With rows of zeros around dy one call would do, with 1.4 times the
-        work for the second convolution of LeNet-5, and 1.3 times the time.
+        at the other border. For KH = 3, OH = 4, SH = 1, one product per letter:
+
+            h              0    1    2    3    4    5
+            rows of dy     0   0-1  0-2  1-3  2-3   3
+            product        A    B    C    C    B    A
+
+        With rows of zeros around dy one call would do, with 1.4 times the work for the second
+        convolution of LeNet-5, and 1.3 times the time.
         """
         f, oh, ow = self.out_shape
         kw, sh = self.window.size[1], self.window.stride[0]
@@ -217,17 +228,17 @@ class Conv2dLanes(Lane[Conv2d]):
         dy_rows = dy_rows.reshape(oh, f, p)
         for phase, own in self.phases():
             dtaps = chunk[self.dtaps].reshape(self.read_rows, c * kw, p)[phase::sh]
-            kernel = self.dkernel_rows[:, :, own].reshape(c * kw, -1, f).transpose(1, 0, 2)
-            many = len(kernel)
-            if not many:  # between the windows
+            kernel = self.kernel_by_phase[:, :, own].reshape(c * kw, -1, f).transpose(1, 0, 2)
+            kernel_rows = len(kernel)
+            if not kernel_rows:  # between the windows
                 calls.append(partial(dtaps.fill, 0))
-            longest = min(many, oh)
-            for needed in range(1, longest + 1):
-                # The rows h that need these rows of dy: one at each border, or all in the middle.
-                count = 2 if needed < longest else abs(oh - many) + 1
-                taps = spread(kernel, many - needed, 0, needed, count).transpose(0, 2, 1, 3)
-                window = spread(dy_rows, 0, oh - needed, needed, count)
-                (out,) = spread(dtaps, needed - 1, oh + many - 1 - needed, 1, count).swapaxes(0, 1)
+            longest = min(kernel_rows, oh)
+            for size in range(1, longest + 1):  # rows of dy in a product
+                count = 2 if size < longest else abs(oh - kernel_rows) + 1
+                last = oh + kernel_rows - 1 - size
+                taps = spread(kernel, kernel_rows - size, 0, size, count).transpose(0, 2, 1, 3)
+                window = spread(dy_rows, 0, oh - size, size, count)
+                (out,) = spread(dtaps, size - 1, last, 1, count).swapaxes(0, 1)
                 taps, window = taps.reshape(count, c * kw, -1), window.reshape(count, -1, p)
                 calls.append(bind(np.matmul, taps, window, out=out))
         return calls

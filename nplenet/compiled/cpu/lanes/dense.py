@@ -8,7 +8,7 @@ import numpy as np
 
 from ....layers import Dense
 from ..chunks import Calls, Chunk
-from .lane import Lane, LaneValue, Limits, Total, bind, bound
+from .lane import Lane, LaneValue, Limits, Total, as_numpy, bind
 
 
 class DenseLanes(Lane[Dense]):
@@ -16,10 +16,10 @@ class DenseLanes(Lane[Dense]):
 
     def __init__(self, layer: Dense, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
-        self.weight = bound(layer.weight.data)
-        self.bias = None if layer.bias is None else bound(layer.bias.data)[:, None]
-        self.dweight = Total(bound(layer.weight.grad), limits)
-        self.dbias = None if layer.bias is None else Total(bound(layer.bias.grad), limits)
+        self.weight = as_numpy(layer.weight.data)
+        self.bias = None if layer.bias is None else as_numpy(layer.bias.data)[:, None]
+        self.dweight = Total(as_numpy(layer.weight.grad), limits)
+        self.dbias = None if layer.bias is None else Total(as_numpy(layer.bias.grad), limits)
         self.part = self.scratch(layer.weight.data.shape, per_image=False)
         self.bias_part = self.scratch((layer.out_features,), per_image=False)
 

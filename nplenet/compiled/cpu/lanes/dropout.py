@@ -15,8 +15,8 @@ from .lane import Lane, LaneValue, Limits, bind
 class DropoutLanes(Lane[Dropout]):
     """y = x * mask, dx = dy * mask; one key for the mask of the whole batch, as in the textbook.
 
-    Each chunk makes its part of the mask. The random words are the only array that a step makes:
-    NumPy's generators cannot fill an array that exists.
+    Each chunk makes its part of the mask. NumPy's generators cannot fill an array that exists, so a
+    step makes an array of random words per chunk, and their mask.
     """
 
     def __init__(self, layer: Dropout, x: LaneValue, limits: Limits) -> None:

@@ -4,8 +4,8 @@ In ``eval`` batch norm is gain * x + offset for each channel, so behind a linear
 
     gain * (weight @ x + bias) + offset = (gain * weight) @ x + (gain * bias + offset)
 
-and costs nothing. The weights are folded anew whenever one of the arrays has changed, so they are
-never out of date.
+and costs nothing. The weights are folded before each ``predict`` (those of a convolution only if an
+array has changed), so they are never out of date.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..chunks import Array, Calls, Chunk
 from .batchnorm import MAX_MEAN_SQUARE_OVER_VARIANCE
 from .conv import Conv2dLanes
 from .dense import DenseLanes
-from .lane import LaneValue, Limits, Watch, bind, bound, rows
-from .pooling import sum_of_equal, tile_sums
+from .lane import LaneValue, Limits, Watch, as_numpy, bind, rows
+from .sums import sum_of_equal, tile_sums
 
 BatchNorm = BatchNorm1d | BatchNorm2d
 
@@ -31,7 +31,7 @@ BatchNorm = BatchNorm1d | BatchNorm2d
 class FoldedConv2dLanes(Conv2dLanes):
     """A convolution and the batch norm behind it."""
 
-    scale = 1.0  # of all it computes
+    scale = 1.0  # factor of kernel and bias
 
     def __init__(
         self, layer: Conv2d, norm: BatchNorm, x: LaneValue, limits: Limits, tile: Pair = (1, 1)
@@ -40,6 +40,10 @@ class FoldedConv2dLanes(Conv2dLanes):
         self.norm = norm
         self.watch = Watch(*self.state())
         self.bias = self.bias_column = np.empty((layer.out_channels, 1), x.dtype)
+
+    @property
+    def name(self) -> str:
+        return f"{super().name} + {type(self.norm).__name__}"
 
     def state(self) -> list[Any]:
         """Return the arrays that decide what it computes."""
@@ -54,14 +58,14 @@ class FoldedConv2dLanes(Conv2dLanes):
     def fold(self) -> None:
         """Make the kernel and the bias."""
         gain, bias = folded(self.layer, self.norm)
-        weight = bound(self.layer.weight.data) * (self.scale * gain)[:, None, None, None]
+        weight = as_numpy(self.layer.weight.data) * (self.scale * gain)[:, None, None, None]
         for part in self.weights_in(self.kernel.transpose(0, 3, 1, 2)):
             part[...] = weight
         self.bias_column[:, 0] = self.scale * bias
 
 
 class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
-    """The same with the ReLU and the average pooling that follow.
+    """Convolution, batch norm, ReLU and average pooling.
 
     With z = conv(x) / S, S pixels in a window, and b the bias folded from the batch norm, / S too,
 
@@ -85,19 +89,19 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
         z = self.out
         self.y = LaneValue(pool.output_shape((1, *z.shape))[1:], x.dtype)
         f, oh, _ = self.y.shape
-        self.half = self.scratch((f, oh, z.shape[2])) if tile == (1, 1) else None
+        self.row_scratch = self.scratch((f, oh, z.shape[2])) if tile == (1, 1) else None
         self.low, self.shift = np.empty((2, f, 1), x.dtype)
         self.high = np.full((f, 1), np.inf, x.dtype)
         self.distant = False
 
     @property
     def name(self) -> str:
-        return "Conv2d + BatchNorm2d + ReLU + AvgPool2d"
+        return f"{super().name} + ReLU + AvgPool2d"
 
     def fold(self) -> None:
         super().fold()
         np.negative(self.bias_column, out=self.low)
-        spread = np.abs(self.scale * bound(self.norm.weight.data)) * np.sqrt(
+        spread = np.abs(self.scale * as_numpy(self.norm.weight.data)) * np.sqrt(
             MAX_MEAN_SQUARE_OVER_VARIANCE
         )
         self.distant = bool(np.count_nonzero(np.abs(self.bias_column[:, 0]) > spread))
@@ -112,12 +116,12 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
             *super().forward(chunk),
             partial(z.clip, self.low, self.high, out=z),
             partial(self.subtract_low, z),
-            *tile_sums(chunk, self.out, self.half, self.y),
+            *tile_sums(chunk, self.out, self.row_scratch, self.y),
             bind(np.add, y, self.shift, out=y),
         ]
 
     def subtract_low(self, clipped: Array) -> None:
-        """Subtract before the sums what is so large that it would drown them."""
+        """Subtract -b before the sums where it is so much larger than z that they would lose z."""
         if self.distant:
             clipped -= self.low
 
@@ -131,17 +135,21 @@ class FoldedDenseLanes(DenseLanes):
         self.weight = np.empty_like(self.weight)
         self.bias = self.bias_column = np.empty((layer.out_features, 1), x.dtype)
 
+    @property
+    def name(self) -> str:
+        return f"{super().name} + {type(self.norm).__name__}"
+
     def begin(self) -> Calls:
         return [self.load]
 
     def load(self) -> None:
         gain, bias = folded(self.layer, self.norm)
-        self.weight[...] = bound(self.layer.weight.data) * gain[:, None]
+        self.weight[...] = as_numpy(self.layer.weight.data) * gain[:, None]
         self.bias_column[:, 0] = bias
 
 
 def folded(layer: Conv2d | Dense, norm: BatchNorm) -> tuple[Array, Array]:
     """Return the gain of each channel and its new bias, float64 (C,)."""
-    gain = bound(norm.weight.data) / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
-    bias = 0.0 if layer.bias is None else bound(layer.bias.data)
+    gain = as_numpy(norm.weight.data) / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
+    bias = 0.0 if layer.bias is None else as_numpy(layer.bias.data)
     return gain, gain * (bias - norm.running_mean) + norm.bias.data

@@ -1,8 +1,9 @@
 """Batch norm, ReLU and average pooling in one: fewer passes over the large arrays.
 
 One after the other these three take four passes over arrays of the size of x forward and twelve
-backward; here it is three and five, one of each over bytes. It pays where the windows tile the
-image, as in LeNet-5: a step of 256 images took 51 us per image without it, 41 us with it.
+backward; here it is five, of which three are over bytes, and five, of which one reads bytes. It
+pays where the windows tile the image, as in LeNet-5: a step of 256 images took 51 us per image
+without it, 41 us with it.
 
 Legend: KH KW size of the pooling window, S = KH*KW; C channels, OH OW pooled size, n lanes.
 """
@@ -17,8 +18,8 @@ import numpy as np
 from ....layers import AvgPool2d, BatchNorm2d
 from ..chunks import Array, Call, Calls, Chunk, count_images
 from .batchnorm import MIN_GAIN_OVER_BIAS, BatchNormLanes, totals
-from .lane import LaneValue, Limits, bind, bound, integers, rows
-from .pooling import sum_of_equal, tile_sums, tiles
+from .lane import LaneValue, Limits, as_numpy, bind, integers, rows
+from .sums import is_tiling, sum_of_equal, tile_sums
 
 MAX_WINDOW_PIXELS = 127  # they are counted in signed bytes
 MIN_WEIGHT_OVER_BIAS = 0.125  # below it the difference in sum_dy_xhat cancels
@@ -26,7 +27,7 @@ MIN_WEIGHT_OVER_BIAS = 0.125  # below it the difference in sum_dy_xhat cancels
 
 def can_be_fused(pool: AvgPool2d, height: int, width: int) -> bool:
     """Say whether a pooling can be done together with the batch norm and ReLU before it."""
-    return tiles(pool.window, height, width) and prod(pool.window.size) <= MAX_WINDOW_PIXELS
+    return is_tiling(pool.window, height, width) and prod(pool.window.size) <= MAX_WINDOW_PIXELS
 
 
 class BatchNormReLUAvgPoolLanes(BatchNormLanes):
@@ -54,14 +55,14 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         c, _, w = x.shape
         oh = self.y.shape[1]
         self.size = prod(pool.window.size)
-        self.full = self.scratch(x.shape, tile=x.tile)
+        self.image_scratch = self.scratch(x.shape, tile=x.tile)
         self.active = LaneValue(x.shape, np.int8, tile=x.tile)
-        self.half = self.half_count = None
+        self.row_scratch = self.row_count_scratch = None
         if x.tile == (1, 1):
-            self.half = self.scratch((c, oh, w))
-            self.half_count = self.scratch((c, oh, w), np.int8)
+            self.row_scratch = self.scratch((c, oh, w))
+            self.row_count_scratch = self.scratch((c, oh, w), np.int8)
         self.count = LaneValue(self.y.shape, np.int8)
-        self.quarter = self.scratch(self.y.shape)
+        self.pooled_scratch = self.scratch(self.y.shape)
         self.low, self.high = np.empty((2, c, 1), x.dtype)
 
     @property
@@ -74,7 +75,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     # ------------------------------------------------------------------ forward
 
     def make_columns(self) -> None:
-        weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
+        weight, bias = as_numpy(self.layer.weight.data), as_numpy(self.layer.bias.data)
         gain = weight * self.inverse_std
         gains, biases = gain.tolist(), bias.tolist()
         flat = [
@@ -97,17 +98,17 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         if any(flat):
             self.center[flat], self.gain[flat] = 0, 0
             self.shift[flat, 0] = np.maximum(bias[flat], 0)
-            self.low[flat, 0] = self.high[flat, 0] = bias[flat] > 0  # off center, so active
+            self.low[flat, 0] = self.high[flat, 0] = bias[flat] > 0  # off the center 0: active
 
     def clipped(self, chunk: Chunk) -> Calls:
-        x, full = rows(chunk[self.x]), rows(chunk[self.full])
+        x, full = rows(chunk[self.x]), rows(chunk[self.image_scratch])
         return [partial(x.clip, self.low, self.high, out=full)]
 
     def pooled(self, chunk: Chunk) -> Calls:
         y = rows(chunk[self.y])
         return [
-            partial(self.subtract_center, rows(chunk[self.full])),
-            *tile_sums(chunk, self.full, self.half, self.y),
+            partial(self.subtract_center, rows(chunk[self.image_scratch])),
+            *tile_sums(chunk, self.image_scratch, self.row_scratch, self.y),
             bind(np.multiply, y, self.gain, out=y),
             bind(np.add, y, self.shift, out=y),
         ]
@@ -118,23 +119,23 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
             clipped -= self.center
 
     def forward(self, chunk: Chunk) -> Calls:
-        full, active = rows(chunk[self.full]), rows(chunk[self.active])
+        full, active = rows(chunk[self.image_scratch]), rows(chunk[self.active])
         return [
             *self.clipped(chunk),
             bind(np.not_equal, full, self.center, out=active.view(bool)),
             *self.pooled(chunk),
-            *tile_sums(chunk, self.active, self.half_count, self.count),
+            *tile_sums(chunk, self.active, self.row_count_scratch, self.count),
             bind(np.negative, active, out=active),  # 0 and -1: as integers, masks for floats
         ]
 
     # ------------------------------------------------------------------ backward
 
     def sums_of_gradient(self, chunk: Chunk) -> Calls:
-        dy, y, quarter = (rows(chunk[v]) for v in (self.dy, self.y, self.quarter))
+        dy, y, quarter = (rows(chunk[v]) for v in (self.dy, self.y, self.pooled_scratch))
         return [
             partial(np.copyto, quarter, rows(chunk[self.count])),
             bind(np.vecdot, dy, quarter, out=self.sums[chunk.index]),
-            bind(np.vecdot, dy, y, out=self.squares[chunk.index]),
+            bind(np.vecdot, dy, y, out=self.products[chunk.index]),
         ]
 
     def after_sums(self, chunks: list[Chunk]) -> Calls:
@@ -143,17 +144,19 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
 
     def exact_sum(self, chunk: Chunk) -> Calls:
         """Return the calls that sum dy times the pooled x - mean, without a division by weight."""
-        x, full, quarter = (rows(chunk[v]) for v in (self.x, self.full, self.quarter))
+        x, full, quarter = (
+            rows(chunk[v]) for v in (self.x, self.image_scratch, self.pooled_scratch)
+        )
         return [
             bind(np.subtract, x, self.rounded_mean, out=full),
             bind(np.multiply, full, rows(chunk[self.active]), out=full),
-            *tile_sums(chunk, self.full, self.half, self.quarter),
-            bind(np.vecdot, rows(chunk[self.dy]), quarter, out=self.squares[chunk.index]),
+            *tile_sums(chunk, self.image_scratch, self.row_scratch, self.pooled_scratch),
+            bind(np.vecdot, rows(chunk[self.dy]), quarter, out=self.products[chunk.index]),
         ]
 
     def combine(self, exact: list[Call], chunks: int, images: int) -> None:
         """Write the parameters' gradients and make the columns of backward."""
-        weight, bias = bound(self.layer.weight.data), bound(self.layer.bias.data)
+        weight, bias = as_numpy(self.layer.weight.data), as_numpy(self.layer.bias.data)
         sum_dy, sum_dy_y = totals(self.parts, chunks)
         sum_dy /= self.size
         both = zip(weight.tolist(), bias.tolist(), strict=True)
@@ -176,7 +179,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         """
         if self.dx is None:
             return []
-        x, dx, dy, full = (rows(chunk[v]) for v in (self.x, self.dx, self.dy, self.full))
+        x, dx, dy, full = (rows(chunk[v]) for v in (self.x, self.dx, self.dy, self.image_scratch))
         return [
             bind(np.multiply, dy, self.dy_gain, out=dy),
             partial(np.copyto, integers(full), rows(chunk[self.active])),
@@ -192,12 +195,12 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         The rows of dy, and where each tap lies in one piece dy as it is, are long enough to be
         repeated by broadcasting.
         """
-        dy, mask = integers(chunk[self.dy]), integers(chunk[self.full])
-        if self.half is None:
+        dy, mask = integers(chunk[self.dy]), integers(chunk[self.image_scratch])
+        if self.row_scratch is None:
             return [bind(np.bitwise_and, mask, dy[:, None], out=mask)]
         c, oh, ow, n = dy.shape
         kh, kw = self.pool.window.size
-        half = integers(chunk[self.half])
+        half = integers(chunk[self.row_scratch])
         spread = half.reshape(c, oh, ow, kw, n)
         by_row, whole_rows = mask.reshape(c, oh, kh, -1), half.reshape(c, oh, 1, -1)
         return [

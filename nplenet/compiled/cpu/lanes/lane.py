@@ -3,12 +3,11 @@
 The batch is cut into chunks of n images, and the image is the *innermost* axis: an array that the
 textbook layers hold as (N, C, H, W) is (C, H, W, n) here, and n is called the number of lanes.
 
-    textbook  (N, C, H, W)           lanes  (C, H, W, n)
+    textbook (N, C, H, W)                   lanes (C, H, W, n)
 
-    image 0:  p0 p1 p2 ... pHW       pixel 0:  i0 i1 i2 ... in     <- one contiguous row
-    image 1:  p0 p1 p2 ... pHW       pixel 1:  i0 i1 i2 ... in
-    ...                              ...
-    image n:  p0 p1 p2 ... pHW       pixel HW: i0 i1 i2 ... in
+    image 0    | pixel 0 | pixel 1 | ...    pixel 0    | image 0 | image 1 | ...    <- contiguous
+    image 1    | pixel 0 | pixel 1 | ...    pixel 1    | image 0 | image 1 | ...
+    ...                                     ...
 
 A shift in H or W is then a shift of contiguous memory, a channel is one contiguous block, a dense
 layer is weight @ x, and no layer transposes its images.
@@ -19,7 +18,7 @@ Features (N, F) take little memory, so their chunks have more images and the cal
 Each call is bound once to the views that it reads and writes (``functools.partial``); an operation
 returns its list of calls for one chunk.
 
-Legend: n lanes (images in a chunk), C channels, F output channels, H W size, L numbers per channel.
+Legend: n lanes (images in a chunk), C channels, F output channels, H W size, L = H*W.
 """
 
 from __future__ import annotations
@@ -91,14 +90,14 @@ class LaneValue(Value):
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds the work on one chunk.
+    """The largest batch, and the tunables that operations need.
 
     Attributes
     ----------
     images, chunks, workers : int
         Largest number of images and of chunks in a batch, and of threads that work on them.
     gemm : int
-        Largest number of multiply-adds in a single matrix product of a convolution.
+        Largest number of multiply-adds in one product of the forward of a convolution.
     transpose : int
         See ``Tunables``.
     """
@@ -111,9 +110,9 @@ class Limits:
 
 
 class Lane(Operation[L]):
-    """A layer in lanes: subclasses mirror ``nplenet/layers`` and say only what is done differently.
+    """A layer in lanes: a subclass returns the NumPy calls of one layer, or of a few fused layers.
 
-    One that is a barrier also has ``statistics`` and ``sums_of_gradient``; the calls of
+    An operation that is a barrier also has ``statistics`` and ``sums_of_gradient``; the calls of
     ``after_statistics`` and ``after_sums`` follow when all chunks are through.
     """
 
@@ -140,7 +139,7 @@ class Lane(Operation[L]):
         per_image: bool = True,
         tile: Pair = (1, 1),
     ) -> LaneValue:
-        """Return a value for use within one call list; its dtype is that of x by default."""
+        """Return a value for use within one ``Work``; its dtype is that of x by default."""
         return LaneValue(shape, dtype or self.x.dtype, per_image=per_image, scratch=True, tile=tile)
 
     def calls(self, part: Part, chunk: Chunk) -> Calls:
@@ -194,24 +193,11 @@ class Lane(Operation[L]):
         return [value for value in vars(self).values() if isinstance(value, Total)]
 
 
-class InPlace(Lane[L]):
-    """An elementwise operation: its output and gradient lie where its input and ``dy`` did."""
-
-    reads_output = False  # in backward
-
-    def make_output(self, shape: tuple[int, ...]) -> LaneValue:
-        buffer = self.x.buffer if self.x.disposable else None
-        return LaneValue(shape, self.x.dtype, disposable=not self.reads_output, buffer=buffer)
-
-    def make_gradient(self) -> LaneValue:
-        return self.dy
-
-
 def bind(ufunc: np.ufunc, *inputs: Any, out: Array) -> Call:
     """Return the call ``ufunc(*inputs, out=out)``, with ``out`` by position.
 
     NumPy reads it twice as fast by position: 0.26 us per call, not 0.54, and a step has hundreds of
-    calls. (Not for ``maximum`` and ``minimum``, which take it by name only.)
+    calls. (Not for ``maximum`` and ``minimum``: there a positional ``out`` is deprecated.)
     """
     return partial(ufunc, *inputs, out)
 
@@ -244,7 +230,10 @@ class Total:
         self._sums = [array, *(np.empty_like(array) for _ in range(limits.workers - 1))]
 
     def add(self, chunk: Chunk, part: Array, compute: Callable[..., object]) -> Calls:
-        """Return the calls that add what ``compute(out=...)`` computes; ``part`` is scratch."""
+        """Return the calls that add what ``compute(out=...)`` computes; ``part`` is scratch.
+
+        The caller takes it from the chunk, also where it is not needed: so the dry run sees it.
+        """
         own = self._sums[chunk.worker]
         if chunk.first:
             return [partial(compute, out=own)]
@@ -266,7 +255,7 @@ def integers(array: Array) -> Array:
     return array.view({4: np.int32, 8: np.int64}[array.dtype.itemsize])
 
 
-def bound(array: Any) -> Array:
+def as_numpy(array: Any) -> Array:
     """Return the array of a parameter or buffer; a compiled step runs on NumPy only."""
     assert isinstance(array, np.ndarray)
     return array

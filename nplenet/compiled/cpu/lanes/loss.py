@@ -27,7 +27,7 @@ class CrossEntropyLanes(LossOperation):
     name = "CrossEntropyLoss"
 
     def __init__(self, loss: CrossEntropyLoss, logits: LaneValue, batch_size: int) -> None:
-        self.loss, self.logits = loss, logits
+        self.loss, self.x = loss, logits
         if len(logits.shape) != 1:
             raise ValueError(
                 "CrossEntropyLoss: expected logits (N, K), but the model's output is (N, "
@@ -38,28 +38,22 @@ class CrossEntropyLanes(LossOperation):
         self.targets = np.zeros(batch_size, np.int64)
         self.losses = np.zeros(batch_size, logits.dtype)
         self.correct = np.zeros(batch_size, bool)
-        self.dlogits = LaneValue(logits.shape, logits.dtype)
+        self.dx = LaneValue(logits.shape, logits.dtype)
         self.shifted, self.wanted = (LaneValue(logits.shape, logits.dtype) for _ in range(2))
         self.is_target = LaneValue(logits.shape, bool)
         self.peak, self.total = (LaneValue((), logits.dtype) for _ in range(2))
         self.prediction = LaneValue((), np.intp)
 
-    def calls(self, part: Part, chunk: Chunk) -> Calls:
-        """Return the calls for one chunk: ``forward_and_backward``."""
-        return self.forward_and_backward(chunk)
-
     def scale(self, images: int) -> float:
         """Return the factor of the sum of the losses, and of its gradient."""
         return 1.0 / images if self.loss.reduction == "mean" else 1.0
 
-    def forward_and_backward(self, chunk: Chunk) -> Calls:
-        """loss = log(sum of exp(z)) - sum of t * z and dz = exp(z) / sum of exp(z) - t, z shifted.
+    def calls(self, part: Part, chunk: Chunk) -> Calls:
+        """Return the calls for one chunk. With z shifted by its maximum, t one-hot or smoothed:
 
-        t is one-hot, or smoothed.
+        loss = log(sum of exp(z)) - sum of t * z        dz = exp(z) / sum of exp(z) - t
         """
-        z, dz, shifted, t = (
-            chunk[v] for v in (self.logits, self.dlogits, self.shifted, self.wanted)
-        )
+        z, dz, shifted, t = (chunk[v] for v in (self.x, self.dx, self.shifted, self.wanted))
         is_target, peak, total = (chunk[v] for v in (self.is_target, self.peak, self.total))
         prediction = chunk[self.prediction]
         targets, losses = self.targets[chunk.images], self.losses[chunk.images]

@@ -7,17 +7,15 @@ each pixel belongs to one window: backward writes each once and needs no zeros t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial, reduce
-from math import prod
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
-from ....checks import Pair
 from ....layers import AvgPool2d, MaxPool2d
-from ....window import Window
 from ..chunks import Array, Calls, Chunk
-from .lane import Lane, LaneValue, Limits, bind, rows
+from .lane import Lane, LaneValue, Limits, bind
+from .sums import is_tiling, sum_calls, tile_sums
 
 Pool = TypeVar("Pool", bound=AvgPool2d | MaxPool2d)
 
@@ -33,7 +31,7 @@ class _PoolLanes(Lane[Pool]):
         self.framed = frame != (self.height, self.width)
         self.frame = self.scratch((x.shape[0], *frame))
         self.dframe = self.scratch((x.shape[0], *frame))
-        self.tiled = tiles(window, self.height, self.width)
+        self.tiled = is_tiling(window, self.height, self.width)
 
     def taps(self, frame: Array) -> Iterator[Array]:
         """Yield for each tap, row by row, the view (C, OH, OW, n) of what it reads."""
@@ -70,7 +68,7 @@ class AvgPool2dLanes(_PoolLanes[AvgPool2d]):
 
     def __init__(self, layer: AvgPool2d, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
-        self.half = self.scratch((x.shape[0], self.y.shape[1], self.width))
+        self.row_scratch = self.scratch((x.shape[0], self.y.shape[1], self.width))
 
     def divisor(self, dtype: np.dtype) -> Array | np.generic:
         """Return how many pixels a window averages: a number where all agree, else (OH, OW, 1)."""
@@ -84,9 +82,9 @@ class AvgPool2dLanes(_PoolLanes[AvgPool2d]):
         y = chunk[self.y]
         divide = bind(np.divide, y, self.divisor(y.dtype), out=y)
         if self.tiled:
-            return [*tile_sums(chunk, self.x, self.half, self.y), divide]
+            return [*tile_sums(chunk, self.x, self.row_scratch, self.y), divide]
         calls, frame = self.padded(chunk, 0.0)
-        return [*calls, *added(list(self.taps(frame)), y), divide]
+        return [*calls, *sum_calls(list(self.taps(frame)), y), divide]
 
     def backward(self, chunk: Chunk) -> Calls:
         dy = chunk[self.dy]
@@ -96,63 +94,6 @@ class AvgPool2dLanes(_PoolLanes[AvgPool2d]):
             one = partial(np.copyto, tap, dy) if self.tiled else bind(np.add, tap, dy, out=tap)
             calls.append(one)
         return calls + after
-
-
-def tiles(window: Window, height: int, width: int) -> bool:
-    """Say whether the windows tile an image: no gaps, no overlap, no padding, nothing left over."""
-    out = window.output_size(height, width)
-    covered = tuple(o * k for o, k in zip(out, window.size, strict=True))
-    plain = window.stride == window.size and window.dilation == (1, 1)
-    return plain and window.padding == (0, 0) and covered == (height, width)
-
-
-def tile_sums(chunk: Chunk, image: LaneValue, half: LaneValue | None, pooled: LaneValue) -> Calls:
-    """Return the calls that sum over windows that tile the image: first whole rows, then columns.
-
-    The rows are long, so this takes 1.5 us for the 4704 numbers of an image in windows of 2x2, less
-    than adding the taps. Where each tap lies in one piece (see ``LaneValue.tile``) adding the taps
-    takes 0.6 us.
-
-    Parameters
-    ----------
-    image, pooled : LaneValue (C, H, W) and (C, OH, OW)
-    half : LaneValue (C, OH, W)
-        Scratch; None where taps lie in one piece.
-    """
-    full, out = chunk[image], chunk[pooled]
-    c, oh, ow, n = out.shape
-    if half is None:
-        by_tap, total = full.reshape(c, -1, oh * ow * n), rows(out)
-        if total.shape[1] == 1:  # np.add.reduce would add the taps in another order
-            return added([by_tap[:, i] for i in range(by_tap.shape[1])], total)
-        return [partial(np.add.reduce, by_tap, axis=1, dtype=out.dtype, out=total)]
-    by_row = full.reshape(c, oh, -1, full.shape[2] * n)
-    by_column = chunk[half].reshape(c, oh, ow, -1, n)
-    row_sums = chunk[half].reshape(c, oh, -1)
-    return [
-        *added([by_row[:, :, i] for i in range(by_row.shape[2])], row_sums),
-        *added([by_column[:, :, :, i] for i in range(by_column.shape[3])], out),
-    ]
-
-
-def sum_of_equal(numbers: Array, window: Window, tile: Pair) -> Array:
-    """Return the sums of windows whose pixels are all the same, as ``tile_sums`` rounds them.
-
-    ``tile`` is that of the images; see ``LaneValue``.
-    """
-    kh, kw = window.size if tile == (1, 1) else (1, prod(tile))
-    return reduce(np.add, [reduce(np.add, [numbers] * kh)] * kw)
-
-
-def added(parts: list[Array], out: Array) -> Calls:
-    """Return the calls that write the sum of arrays to ``out``."""
-    if len(parts) == 1:
-        return [partial(np.copyto, out, parts[0])]
-    first, second, *others = parts
-    return [
-        bind(np.add, first, second, out=out),
-        *(bind(np.add, out, part, out=out) for part in others),
-    ]
 
 
 class MaxPool2dLanes(_PoolLanes[MaxPool2d]):
