@@ -101,7 +101,7 @@ class LeNet5(Sequential):
 
 
 class LeNet5For28x28(Sequential):
-    """The enhanced LeNet-5 for MNIST's images as they are, of 28x28; one chain of 17 layers.
+    """The enhanced LeNet-5 for 28x28 images, such as MNIST's without padding; a single chain.
 
     Differences from ``LeNet5``: the first convolution pads its image to 32x32; batch norm follows
     each pool and each hidden dense layer; convolutions have a bias; the dropout probability is 0.5.

@@ -133,6 +133,15 @@ def test_resume_auto_starts_where_there_is_nothing_to_go_on_with(tmp_path: Path)
     assert len(load(tmp_path / "new" / LATEST).record["progress"]["epochs"]) == 1
 
 
+@pytest.mark.parametrize("text", ["lanes", "[1]", '{"lanes": 1.5}', '{"lanes": true}'])
+def test_tunables_that_are_not_a_json_object_of_integers_are_refused(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train("--epochs", 1, "--tunables", text)
+    assert f"must be a JSON object of integers, got {text!r}" in capsys.readouterr().err
+
+
 def test_resume_auto_without_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--resume", "auto") == 2
     assert "--output" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Check everything a backend needs, and say what to type where something is missing."""
+"""Check everything a run needs on a backend, and show how to install what is missing."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "tunables",
         'tunables of the compiled step as JSON, such as {"lanes": 64} (default: tuned on this '
         "machine)",
-        type=json.loads,
+        type=integers,
         metavar="JSON",
     )
     add_output_options(add)
@@ -104,6 +104,17 @@ def add_output_options(add: Callable[..., Any]) -> None:
         help="continue from a checkpoint; auto takes the one in --output, if it exists",
     )
     add("--quiet", action="store_true", help="print the result only")
+
+
+def integers(text: str) -> dict[str, int]:
+    """Return the value of an option that is a JSON object of integers."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not all(type(number) is int for number in value.values()):
+        raise argparse.ArgumentTypeError(f"must be a JSON object of integers, got {text!r}")
+    return value
 
 
 def as_arguments(options: argparse.Namespace) -> list[str]:

@@ -106,6 +106,14 @@ def test_ranks_train_the_same_network_with_the_textbook_layers(
     assert largest_error(result(ranks, tmp_path, eager=1, **UNEVEN), alone) < 1e-12
 
 
+def test_ranks_use_the_tunables_that_rank_0_has_found(
+    alone: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    found = result(2, tmp_path, threads="", **UNEVEN)  # ranks whose steps differ are refused
+    assert largest_error(found, alone) < 1e-12
+    assert load(tmp_path / LATEST).record["tunables"]
+
+
 def test_ranks_of_two_threads_train_the_same_network(tmp_path: Path) -> None:
     enough = {"images": 600, "batch": 256}  # for each thread of each rank
     folders = [tmp_path / "one", tmp_path / "two"]
@@ -192,6 +200,7 @@ def test_a_rank_that_fails_ends_the_run(fault: str, words: str, tmp_path: Path) 
     [
         ("data", "the SHA-256 of the training images"),
         ("weights", "the SHA-256 of the model's state"),
+        ("tunables", "the step is ('CompiledStep', {'lanes': 16"),
         ("arguments", "the argument mood is bad on rank 2, good on rank 0"),
         ("versions", "the version of numpy is 1.0 on rank 2"),
     ],

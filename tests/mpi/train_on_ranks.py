@@ -39,7 +39,7 @@ SETTINGS = {
     "dtype": "float64",
     "backend": "numpy",
     "eager": "",
-    "threads": "1",  # of the compiled step
+    "threads": "1",  # of the compiled step; empty leaves its tunables to fit
     "fault": "",
     "rule": "Adam",
     "rank": "1",  # which has the fault
@@ -112,12 +112,14 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
     checkpoint = group.broadcast(load(latest) if group.rank == 0 and latest.exists() else None)
     loss = CrossEntropyLoss()
     per_rank = -(-loader.batch_size // group.size)
-    step: Step
+    step: Step | None = None
     if settings["eager"]:
         step = TextbookStep(model, loss, optimizer, per_rank, "chosen")
-    else:
-        threads = {"threads": int(settings["threads"])}
-        step = compile(model, loss, optimizer, per_rank, tunables=threads)
+    elif settings["threads"]:
+        tunables = {"threads": int(settings["threads"])}
+        if differs == "tunables":
+            tunables["lanes"] = 16
+        step = compile(model, loss, optimizer, per_rank, tunables=tunables)
     history = fit(
         model,
         loss,
