@@ -42,7 +42,7 @@ def opened(browser: Any, file: Path, **options: Any) -> Iterator[Any]:
     """Open a file; it may ask for no other one, and write no error or warning to the console."""
     context = browser.new_context(offline=True, **options)
     page = context.new_page()
-    page.set_default_timeout(10_000)  # milliseconds
+    page.set_default_timeout(30_000)  # milliseconds, also on a busy machine
     complaints: list[str] = []
     requests: list[str] = []
     page.on("pageerror", lambda error: complaints.append(f"{error.name}: {error.message}"))

@@ -50,6 +50,14 @@ def test_blas_is_named_with_its_threads(monkeypatch: pytest.MonkeyPatch) -> None
     assert findings()["BLAS"].value == "openblas 0.3, 7 threads (training uses 1)"
 
 
+@pytest.mark.skipif(
+    "openblas" not in np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"],
+    reason="this NumPy has another BLAS than OpenBLAS",
+)
+def test_the_openblas_of_numpy_is_found() -> None:
+    assert findings()["BLAS"].value.startswith("openblas")
+
+
 def test_missing_mnist_comes_with_a_line_that_python_can_run() -> None:
     finding = findings()["MNIST"]
     assert finding.value.startswith("not found")

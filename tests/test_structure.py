@@ -28,10 +28,10 @@ PACKAGES_LOADED = {"nplenet", "idx2numpy", "safetensors", "threadpoolctl"}
 PACKAGES_LOADED |= {"six"}  # by idx2numpy
 PACKAGES_LOADED |= {"numpy", "cython_runtime"}  # numpy.random
 PYTHON_LOADED = """
-annotationlib ast base64 binascii bisect compression copy dataclasses dis errno fnmatch glob grp
-gzip hashlib heapq hmac importlib importlib.machinery importlib.util inspect ipaddress json
-json.decoder json.encoder json.scanner linecache ntpath opcode pathlib pwd queue random secrets
-threading token tokenize urllib urllib.parse zlib
+annotationlib ast base64 binascii bisect bz2 compression copy ctypes.util dataclasses dis errno
+fnmatch glob grp gzip hashlib heapq hmac importlib importlib.machinery importlib.util inspect
+ipaddress json json.decoder json.encoder json.scanner linecache lzma ntpath opcode pathlib pwd queue
+random secrets shutil tempfile threading token tokenize urllib urllib.parse zlib
 """
 
 # Each module and folder of nplenet, and those that it imports: exactly these. A row may name only

@@ -524,6 +524,20 @@ def test_a_lock_held_for_too_long_is_reported(tmp_path, monkeypatch, mirrors):
         load_mnist(tmp_path, mirrors=[mirrors.url("good")])
 
 
+def test_a_lock_that_is_a_symbolic_link_leaves_what_it_points_to(tmp_path, mirrors):
+    target = tmp_path / "precious"
+    target.write_text("kept")
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    try:
+        (folder / ".nplenet.lock").symlink_to(target)
+    except OSError:
+        pytest.skip("this system does not let us make symbolic links")
+    with pytest.raises(DataError, match="cannot be written"):
+        load_mnist(folder, mirrors=[mirrors.url("good")])
+    assert target.read_text() == "kept"
+
+
 # --- cost ---
 
 
