@@ -113,13 +113,13 @@ class Layer:
         """
         if not self.backend.owns(x):
             raise TypeError(
-                f"{self} computes on the {self.backend.name} backend but got {_describe(x)}; "
-                f"move the data with get_backend({self.backend.name!r}).asarray(x), "
-                "or the layer with .to(...)"
+                f"{self._label}: computes on the {self.backend.name} backend but got "
+                f"{_describe(x)}; move the data with "
+                f"get_backend({self.backend.name!r}).asarray(x), or the layer with .to(...)"
             )
         if x.dtype.name not in FLOATS:
             raise TypeError(
-                f"{self} takes float32 or float64, got {_describe(x)}; "
+                f"{self._label}: takes float32 or float64, got {_describe(x)}; "
                 "turn images into floats with nplenet.augment.ToFloat"
             )
         self.check_shape(x.shape)
@@ -128,12 +128,16 @@ class Layer:
         """Refuse the shape of an input that does not fit ``ranks`` and ``channels``."""
         if self.ranks and len(shape) not in self.ranks:
             axes = " or ".join(map(str, self.ranks))
-            raise ValueError(f"{self} takes an input of {axes} axes, got one of shape {shape}")
+            raise ValueError(
+                f"{self._label}: takes an input of {axes} axes, got one of shape {shape}"
+            )
         if not shape:
-            raise ValueError(f"{self} takes an input with a batch axis, got a single number")
+            raise ValueError(
+                f"{self._label}: takes an input with a batch axis, got a single number"
+            )
         if self.channels is not None and shape[1] != self.channels:
             raise ValueError(
-                f"{self} takes {self.channels} channels or features on axis 1, "
+                f"{self._label}: takes {self.channels} channels or features on axis 1, "
                 f"got an input of shape {shape}"
             )
 
@@ -146,17 +150,18 @@ class Layer:
         """Return what ``remember`` kept, once ``dy`` is known to fit the last output."""
         if self._saved is None:
             raise ValueError(
-                f"{self}: backward needs a forward before it, one for each backward (which returns "
-                "self.remember(y, ...))"
+                f"{self._label}: backward called without a matching forward: call forward once "
+                "before each backward"
             )
         if not self.backend.owns(dy):
             raise TypeError(
-                f"{self} computes on the {self.backend.name} backend but its dy is {_describe(dy)}"
+                f"{self._label}: computes on the {self.backend.name} backend but its dy is "
+                f"{_describe(dy)}"
             )
         shape, *values = self._saved
         if dy.shape != shape:
             raise ValueError(
-                f"{self}: dy must have the output's shape {shape}, got {_describe(dy)}"
+                f"{self._label}: dy must have the output's shape {shape}, got {_describe(dy)}"
             )
         self._saved = None
         return tuple(values)
@@ -221,7 +226,7 @@ class Layer:
         """Convert all parameters and float buffers to float32 or float64, in place."""
         name = np.dtype(dtype).name
         if name not in FLOATS:
-            raise ValueError(f"{self} computes in float32 or float64, not in {name}")
+            raise ValueError(f"{self._label}: computes in float32 or float64, not in {name}")
         self._convert(lambda a: a.astype(name) if a.dtype.kind == "f" else a)
         return self
 
@@ -290,6 +295,11 @@ class Layer:
         For ``repr``; and the library's layers are made again from them when a model is loaded.
         """
         return {}
+
+    @property
+    def _label(self) -> str:
+        """How an error names this layer: its class and arguments."""
+        return repr(self)
 
     def __repr__(self) -> str:
         sizes = ("_channels", "_features")
