@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -44,13 +45,18 @@ class Backend:
         """Yield slices that cut a batch of ``n`` images into parts that suit the device."""
         yield slice(0, n)
 
-    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run ``function(xp, *arguments)``, or the kernel that this backend has in its place.
+    def primitive(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Return ``function(xp, *arguments)``, computed by this backend's kernel if it has one.
 
-        The functions stand beside the layers they belong to, are written with ``xp`` alone, and are
-        what a kernel of the same name must equal.
+        The functions stand beside their layers and are written with ``xp`` alone. A kernel must
+        give what the function gives.
         """
         return function(self.xp, *arguments)
+
+    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call ``primitive``, whose old name this is."""
+        warnings.warn("Backend.run is deprecated: use primitive", DeprecationWarning, stacklevel=2)
+        return self.primitive(function, *arguments)
 
 
 class BackendError(RuntimeError):

@@ -16,7 +16,7 @@ import numpy as np
 from .base import Backend
 
 THREADS = 256
-MOST_BLOCKS = 65535  # the kernels loop over what is left
+MAX_BLOCKS = 65535  # the kernels loop over what is left
 
 C_TYPES: dict[str, type[np.generic]] = {
     "float": np.float32,
@@ -119,7 +119,7 @@ class Launcher(Backend):
 
     def launch_each(self, file: str, kernel: str, count: int, *arguments: Any) -> None:
         """Launch a kernel whose threads take one of ``count`` elements each, in a loop."""
-        self.launch(file, kernel, min(-(-count // THREADS), MOST_BLOCKS), *arguments)
+        self.launch(file, kernel, min(-(-count // THREADS), MAX_BLOCKS), *arguments)
 
     def _template_type(
         self, kernel: str, parameters: Sequence[KernelParameter], arguments: Sequence[Any]
@@ -161,8 +161,6 @@ class Launcher(Backend):
             code=kernel_source(file), options=("-std=c++17",), name_expressions=names or None
         )
         return module.get_function(expression)
-
-    # ------------------------------------------------------------------ examining
 
 
 def _number(kernel: str, p: KernelParameter, value: Any, t: str) -> np.generic:

@@ -156,8 +156,8 @@ class Conv2d(Layer):
         weight = self.weight.data.reshape(f, -1)  # (F, K)
         y = self.backend.xp.empty((n, f, oh * ow), np.result_type(x.dtype, weight.dtype))
         for part in self._parts(x, y):
-            cols = self.backend.run(im2col, x[part], self.window)
-            self.backend.run(product, weight, cols, y[part])
+            cols = self.backend.primitive(im2col, x[part], self.window)
+            self.backend.primitive(product, weight, cols, y[part])
         if self.bias is not None:
             y += self.bias.data[:, None]
         return self.remember(y.reshape(shape), x)
@@ -170,13 +170,13 @@ class Conv2d(Layer):
         dx = self.backend.xp.empty(x.shape, dy.dtype) if self.input_gradient else None
         for part in self._parts(x, dy):
             # The columns are cheaper to make again than to keep.
-            cols = self.backend.run(im2col, x[part], self.window)
-            self.backend.run(add_weight_gradient, self.weight.grad, cols, dy[part])
+            cols = self.backend.primitive(im2col, x[part], self.window)
+            self.backend.primitive(add_weight_gradient, self.weight.grad, cols, dy[part])
             if dx is not None:
-                dcols = self.backend.run(product, weight.T, dy[part])
-                self.backend.run(col2im, dcols, dx[part], self.window)
+                dcols = self.backend.primitive(product, weight.T, dy[part])
+                self.backend.primitive(col2im, dcols, dx[part], self.window)
         if self.bias is not None:
-            self.backend.run(add_sums, self.bias.grad, dy)
+            self.backend.primitive(add_sums, self.bias.grad, dy)
         return dx
 
     def _parts(self, x: Array, y: Array) -> Iterator[slice]:

@@ -121,12 +121,8 @@ class Dropout(Layer):
             return self.remember(x, None)
         key = int(self.rng.integers(2**64, dtype=np.uint64))
         scale = 1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0
-        numbers = (key, round(self.p * 2**32), scale)
-        if self.group.size == 1:
-            y, mask = self.backend.run(dropout, x, *numbers)
-        else:  # the kernel begins at word 0
-            first = self.group.start * math.prod(x.shape[1:])
-            y, mask = dropout(self.backend.xp, x, *numbers, first)
+        first = self.group.start * math.prod(x.shape[1:])  # after the words of the ranks before
+        y, mask = self.backend.primitive(dropout, x, key, round(self.p * 2**32), scale, first)
         return self.remember(y, mask)
 
     def backward(self, dy: Array) -> Array:

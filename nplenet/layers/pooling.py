@@ -162,12 +162,12 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        y = self.backend.run(average_pool, x, self.window, self.count_include_pad)
+        y = self.backend.primitive(average_pool, x, self.window, self.count_include_pad)
         return self.remember(y, x.shape)
 
     def backward(self, dy: Array) -> Array:
         (x_shape,) = self.recall(dy)
-        return self.backend.run(
+        return self.backend.primitive(
             average_pool_backward, dy, x_shape, self.window, self.count_include_pad
         )
 
@@ -210,12 +210,12 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        y, winner = self.backend.run(max_pool, x, self.window)
+        y, winner = self.backend.primitive(max_pool, x, self.window)
         return self.remember(y, x.shape, winner)
 
     def backward(self, dy: Array) -> Array:
         x_shape, winner = self.recall(dy)
-        return self.backend.run(max_pool_backward, dy, winner, x_shape, self.window)
+        return self.backend.primitive(max_pool_backward, dy, winner, x_shape, self.window)
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"dilation": self.window.dilation}

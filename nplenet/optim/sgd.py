@@ -100,4 +100,4 @@ class SGD(Optimizer):
     def _update(self, block: Block) -> None:
         gain = 1.0 if self.step_count == 1 else 1.0 - self.dampening
         numbers = (float(self.lr), self.momentum, gain, self.weight_decay, self.nesterov)
-        self.backend.run(sgd, *block, *numbers)
+        self.backend.primitive(sgd, *block, *numbers)

@@ -30,7 +30,7 @@ def test_loss_gradient_and_hits_equal_numpy(
     twin = cross_entropy(np, logits, targets, smoothing, scale, fault, 1)
     device_fault = cuda.asarray(fault)
     arguments = (cuda.asarray(logits), cuda.asarray(targets), smoothing, scale, device_fault, 1)
-    loss, dlogits, hits = map(cuda.to_numpy, cuda.run(cross_entropy, *arguments))
+    loss, dlogits, hits = map(cuda.to_numpy, cuda.primitive(cross_entropy, *arguments))
     assert (loss.shape, loss.dtype) == ((), dtype)
     assert np.isfinite(loss)
     assert np.isfinite(dlogits).all()
@@ -53,7 +53,7 @@ def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> 
 
     def results() -> list[bytes]:
         fault = cuda.xp.zeros(3, np.int64)
-        made = cuda.run(cross_entropy, logits, targets, 0.1, 1 / 777, fault, 1)
+        made = cuda.primitive(cross_entropy, logits, targets, 0.1, 1 / 777, fault, 1)
         return [cuda.to_numpy(array).tobytes() for array in made]
 
     expected = results()
@@ -82,7 +82,7 @@ def test_the_kernel_notes_the_fault_that_numpy_notes(
     targets[sample] = label
     expected, noted = np.zeros(3, np.int64), cuda.xp.zeros(3, np.int64)
     cross_entropy(np, logits, targets, 0.0, 1.0, expected, 8)
-    cuda.run(cross_entropy, cuda.asarray(logits), cuda.asarray(targets), 0.0, 1.0, noted, 8)
+    cuda.primitive(cross_entropy, cuda.asarray(logits), cuda.asarray(targets), 0.0, 1.0, noted, 8)
     assert cuda.to_numpy(noted).tolist() == expected.tolist() == [8, sample, label]
 
 
