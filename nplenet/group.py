@@ -1,8 +1,8 @@
 """The ranks that share the work, as layers and loaders see them; one process alone is a group too.
 
 The processes of a group are called ranks. All make the same random choices and hold the same
-weights. A batch is cut into contiguous parts, one a rank; batch norm sums over all of them, the
-gradients are summed before the update, and so the result is that of one process with the whole
+weights. A batch is cut into contiguous parts, one per rank; batch norm sums over all parts, and the
+gradients are summed before the update. So the result is the same as with one process and the whole
 batch, to rounding. ``mpi`` makes groups of several ranks.
 """
 
@@ -23,22 +23,22 @@ class Group:
     Attributes
     ----------
     rank, size : int
-        Which of them this one is, 0 ... size - 1, and how many there are.
+        The number of this process, 0 ... size - 1, and the number of processes.
     start : int
-        Which image of the batch at hand is the first of this rank's part.
+        The index in the current batch of the first image of this rank's part.
     """
 
     rank, size, start = 0, 1, 0
 
     def part(self, count: int) -> slice:
-        """Return this rank's part of ``count`` things; the parts differ by one at most."""
+        """Return this rank's part of ``count`` things; part sizes differ by one at most."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def begin(self, images: int) -> None:
-        """Begin a step, in which this rank has so many images; sets ``start``."""
+        """Begin a step with ``images`` images on this rank; sets ``start``."""
 
     def total(self, images: int) -> int:
-        """Return how many images all ranks have in the step at hand, where this one has some."""
+        """Return the number of images on all ranks in the current step; this one has ``images``."""
         return images
 
     def sum(self, array: Array) -> Array:
@@ -67,7 +67,7 @@ class Group:
         Raises
         ------
         ValueError
-            On all ranks, naming what differs, and a rank.
+            On all ranks, naming the fact and a rank on which it differs.
         """
         first, *others = self.gather(dict(facts))
         for rank, other in enumerate(others, start=1):
@@ -79,10 +79,10 @@ class Group:
                     )
 
     def take_device(self, backend: Backend) -> None:
-        """Have each rank of this machine use a GPU of its own, where there are several."""
+        """Give each rank of this machine a GPU of its own, where there are several."""
 
     def part_ways(self) -> None:
-        """Say that this rank will need the others no more."""
+        """Leave the group: this rank will not wait for the others again."""
 
     def __enter__(self) -> Group:
         return self
@@ -98,7 +98,7 @@ ALONE = Group()
 def sharing(group: Group, *owners: Any) -> Iterator[None]:
     """Have a step, a loader and layers share each batch with the other ranks of a group.
 
-    Owners without an attribute ``group`` have nothing to do with other images than their own.
+    Owners without an attribute ``group`` treat each image by itself and are left alone.
     """
     coupled = [owner for owner in owners if hasattr(owner, "group")]
     for owner in coupled:

@@ -38,9 +38,10 @@ PARTS: dict[str, str] = {
     "augment": "backend",
     "group": "backend",
     "losses": "backend",
-    "optim": "backend",
+    "parameter": "backend",
+    "optim": "backend parameter",
     "data": "augment backend files group seeds",
-    "layers": "backend checks group window",
+    "layers": "backend checks group parameter window",
     "mpi": "backend group",
     "schedules": "optim",
     "architecture": "layers",
@@ -173,7 +174,7 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "optim": {
         "flat": "",
-        "clip": "flat",
+        "clip": "",
         "optimizer": "flat",
         "adam": "flat optimizer",
         "sgd": "flat optimizer",
@@ -308,6 +309,11 @@ def test_layers_never_ask_which_backend_they_run_on() -> None:
     for file in (PACKAGE / "layers").glob("*.py"):
         text = file.read_text(encoding="utf-8")
         assert "cupy" not in text.replace('layer.to("cupy")', ""), file.name
+
+
+def test_layers_never_ask_how_many_ranks_there_are() -> None:
+    for file in (PACKAGE / "layers").glob("*.py"):
+        assert "group.size" not in file.read_text(encoding="utf-8"), file.name
 
 
 def test_importing_nplenet_imports_nothing_slow_or_optional() -> None:

@@ -20,7 +20,7 @@ class Backend:
 
     name: str
     xp: Any
-    reading_interval = 0.0  # seconds between two looks at a running figure; a look is free here
+    reading_interval = 0.0  # seconds between two reads of a running loss; here a read is free
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
         return self  # a copy of a layer shares its backend
@@ -38,7 +38,7 @@ class Backend:
         raise NotImplementedError
 
     def describe(self) -> dict[str, str]:
-        """Return what the doctor says about the array library and its device, by name."""
+        """Return facts about the array library and its device, by name."""
         raise NotImplementedError
 
     def parts(self, n: int, bytes_per_image: int) -> Iterator[slice]:
@@ -60,4 +60,4 @@ class Backend:
 
 
 class BackendError(RuntimeError):
-    """The backend asked for cannot be used on this machine; the message says why and what to do."""
+    """The backend cannot be used on this machine; the message says why and what to do."""

@@ -27,7 +27,7 @@ class CupyBackend(Launcher):
     """
 
     name = "cupy"
-    reading_interval = 0.25  # each look waits until the device has done all it was given
+    reading_interval = 0.25  # each read waits until the device has finished
 
     def __init__(self) -> None:
         self.xp = _import_cupy()

@@ -1,7 +1,7 @@
-"""The kernels, each bound by name to the function that it replaces on a GPU.
+"""The kernels, each bound to the full name of the function that it replaces on a GPU.
 
-The functions stand beside their layers, which this folder may not import; so they are named here,
-by module and name, and a test holds that each name is such a function.
+The functions stand beside their layers, which this folder may not import. So each is named by its
+module and name, and a test holds that every name here is a function.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .launch import THREADS, Launcher
 
 Kernel = Callable[..., Any]
 KERNELS: dict[str, Kernel] = {}
-"""From the full name of a function to what runs in its place, with the backend instead of xp."""
+"""From the full name of a function to its replacement, which takes the backend instead of xp."""
 
 
 def replaces(name: str) -> Callable[[Kernel], Kernel]:
@@ -64,7 +64,7 @@ def col2im(gpu: Launcher, cols: Array, x: Array, window: Window) -> None:
 @replaces("nplenet.layers.conv.add_weight_gradient")
 def add_weight_gradient(gpu: Launcher, dweight: Array, cols: Array, dy: Array) -> None:
     parts = gpu.xp.empty((dy.shape[0], dy.shape[1], cols.shape[1]), dtype=dweight.dtype)
-    multiply(gpu, dy, cols.transpose(0, 2, 1), parts)  # (N, F, K), one product an image
+    multiply(gpu, dy, cols.transpose(0, 2, 1), parts)  # (N, F, K), one product per image
     _add_sums(gpu, dweight, parts.reshape(len(parts), dweight.size))
 
 

@@ -141,7 +141,7 @@ class TextbookStep(Step):
             self.hits = 0
             return 0.0, logits
         value = self.loss(logits, y)
-        dlogits, self.hits = self.loss.backward(), self.loss.hits
+        dlogits, self.hits = self.loss.backward(), self.loss.correct
         if self.group.size == 1 or self.loss.reduction == "sum":
             return value, dlogits
         return value * len(y), dlogits * len(y)

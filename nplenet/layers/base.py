@@ -14,7 +14,7 @@ needs with ``remember``, and takes it back with ``recall``:
 
 Names: ``dy`` is the gradient of the loss with respect to the output ``y``, ``dx`` to the input
 ``x``. Arrays are kept, not copied: leave what forward took and returned unchanged until backward.
-Gradients of parameters accumulate (``+=``) until ``zero_grad``; those of activations are
+Gradients of parameters accumulate (``+=``) until ``zero_grad``; gradients of activations are
 assigned.
 """
 
@@ -26,38 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backend import Array, Backend, backend_of, get_backend
+from ..backend import Array, Backend, get_backend
+from ..parameter import FLOATS, Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-FLOATS = ("float32", "float64")
-
-
-class Parameter:
-    """An array that is learned, and its gradient.
-
-    Attributes
-    ----------
-    data, grad : array
-        Of one shape and dtype, on one backend.
-    name : str
-        Its path in the model, such as ``features.0.weight``; set by ``Layer.parameters``.
-    """
-
-    def __init__(self, data: Array, name: str = "") -> None:
-        if data.dtype.name not in FLOATS:
-            raise TypeError(f"a Parameter holds float32 or float64, got {data.dtype}")
-        self.data = data
-        self.grad = backend_of(data).xp.zeros_like(data)
-        self.name = name
-
-    def zero_grad(self) -> None:
-        """Set the gradient to zero, in place."""
-        self.grad[...] = 0
-
-    def __repr__(self) -> str:
-        return f"Parameter({self.name or 'unnamed'}, {tuple(self.data.shape)}, {self.data.dtype})"
 
 
 class Layer:
@@ -73,7 +46,7 @@ class Layer:
         True after ``train()``, False after ``eval()``; batch norm and dropout look at it.
     input_gradient : bool
         Whether ``backward`` computes ``dx``. The training loop clears it on the first layer, whose
-        input is data: its ``dx`` would be a fifth of the work of a step, for nobody.
+        input is data: its ``dx`` would be a fifth of the work of a step, and is not used.
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     """
@@ -98,7 +71,7 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Array) -> Array:
-        """Add to the parameters' gradients and return ``dx``; once for each ``forward``."""
+        """Add to the parameters' gradients and return ``dx``; once per ``forward``."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def check(self, x: Array) -> None:

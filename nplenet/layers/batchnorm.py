@@ -20,7 +20,8 @@ import numpy.typing as npt
 from ..backend import Array
 from ..checks import count
 from ..group import ALONE
-from .base import Layer, Parameter
+from ..parameter import Parameter
+from .base import Layer
 
 
 def batch_norm_sums(xp: Any, x: Array, num_batches_tracked: Array) -> Array:

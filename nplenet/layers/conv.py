@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from ..backend import Array
 from ..checks import Pair, count, pair
+from ..parameter import Parameter
 from ..window import Window
-from .base import Layer, Parameter
+from .base import Layer
 from .initialization import initial_bias, initial_weight
 from .products import add_sums, product
 
 
 def im2col(xp: Any, x: Array, window: Window) -> Array:
-    """Lay the windows of ``x`` side by side, one a column.
+    """Lay the windows of ``x`` side by side, one per column.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ class Conv2d(Layer):
         return dx
 
     def _parts(self, x: Array, y: Array) -> Iterator[slice]:
-        """Cut the batch so that a part's columns, K*P numbers an image, stay in the cache."""
+        """Cut the batch so that a part's columns, K*P numbers per image, stay in the cache."""
         k = self.weight.data.size // self.out_channels
         return self.backend.parts(x.shape[0], k * y.shape[2] * x.dtype.itemsize)
 

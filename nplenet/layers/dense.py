@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from ..backend import Array
 from ..checks import count
-from .base import Layer, Parameter
+from ..parameter import Parameter
+from .base import Layer
 from .initialization import initial_bias, initial_weight
 from .products import add_product, add_sums
 

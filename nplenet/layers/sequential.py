@@ -69,7 +69,7 @@ class Sequential(Layer):
 
     @property
     def input_gradient(self) -> bool:
-        """Whether ``backward`` computes ``dx``: a question to the first layer of the chain."""
+        """Whether ``backward`` computes ``dx``, which the first layer of the chain decides."""
         return all(layer.input_gradient for layer in list(self.layers.values())[:1])
 
     @input_gradient.setter
@@ -179,7 +179,7 @@ def is_chain(layer: Layer) -> bool:
 def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     """Yield (path, layer) in the order in which a nest of Sequentials runs them.
 
-    A subclass with a forward or backward of its own is no chain any more, but a layer.
+    A subclass with a forward or backward of its own counts as a layer, not as a chain.
     """
     if not is_chain(model):
         yield path or type(model).__name__, model

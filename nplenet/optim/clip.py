@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..backend import Array, backend_of
-from .flat import Parameter
+from ..parameter import Parameter
 
 
 def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array, backend_of
-from .flat import Block, FlatParameters, Parameter, blocks_of, checked_parameters
+from ..parameter import Parameter
+from .flat import Block, FlatParameters, blocks_of, checked_parameters
 
 
 class Optimizer:

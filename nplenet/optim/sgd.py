@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..backend import Array
-from .flat import Block, Parameter
+from ..parameter import Parameter
+from .flat import Block
 from .optimizer import Optimizer
 
 
