@@ -105,7 +105,7 @@ def _add_sums(gpu: Launcher, total: Array, a: Array) -> None:
 def batch_norm_sums(gpu: Launcher, x: Array, num_batches_tracked: Array) -> Array:
     x = gpu.xp.ascontiguousarray(x)
     sums = gpu.xp.empty((_channel_parts(x), x.shape[1]), np.float64)
-    _launch_batch_norm(gpu, "batch_norm_sums", x, sums, num_batches_tracked, like=x)
+    _launch_batch_norm(gpu, "batch_norm_sums", x, len(sums), x, sums, num_batches_tracked)
     return sums
 
 
@@ -113,7 +113,8 @@ def batch_norm_sums(gpu: Launcher, x: Array, num_batches_tracked: Array) -> Arra
 def batch_norm_center(gpu: Launcher, x: Array, sums: Array, m: int) -> tuple[Array, Array]:
     x = gpu.xp.ascontiguousarray(x)
     centered, squares = gpu.xp.empty_like(x), gpu.xp.empty_like(sums)
-    _launch_batch_norm(gpu, "batch_norm_center", x, sums, centered, squares, m, like=x)
+    arrays = (x, sums, centered, squares)
+    _launch_batch_norm(gpu, "batch_norm_center", x, len(sums), *arrays, m)
     return centered, squares
 
 
@@ -136,7 +137,8 @@ def batch_norm_training(
     state = (weight, bias, running_mean, running_var, num_batches_tracked)
     arrays = (centered, sums, squares, *state, y, inverse_std)
     momenta = (0.0 if momentum is None else momentum, int(momentum is None))
-    _launch_batch_norm(gpu, "batch_norm_training", *arrays, m, *momenta, eps, like=centered)
+    numbers = (m, *momenta, eps)
+    _launch_batch_norm(gpu, "batch_norm_training", centered, len(sums), *arrays, *numbers)
     return y, inverse_std
 
 
@@ -154,7 +156,7 @@ def batch_norm_inference(
     y, centered = gpu.xp.empty_like(x), gpu.xp.empty_like(x)
     inverse_std = gpu.xp.empty(x.shape[1], np.float64)
     arrays = (x, weight, bias, running_mean, running_var, y, centered, inverse_std)
-    _launch_batch_norm(gpu, "batch_norm_inference", *arrays, eps, like=x)
+    _launch_batch_norm(gpu, "batch_norm_inference", x, _channel_parts(x), *arrays, eps)
     return y, centered, inverse_std
 
 
@@ -164,7 +166,8 @@ def batch_norm_gradient_sums(
 ) -> Array:
     dy = gpu.xp.ascontiguousarray(dy)
     sums = gpu.xp.empty((_channel_parts(dy), 2, dy.shape[1]), np.float64)
-    _launch_batch_norm(gpu, "batch_norm_gradient_sums", dy, centered, inverse_std, sums, like=dy)
+    arrays = (dy, centered, inverse_std, sums)
+    _launch_batch_norm(gpu, "batch_norm_gradient_sums", dy, len(sums), *arrays)
     return sums
 
 
@@ -184,14 +187,14 @@ def batch_norm_backward(
     dy = gpu.xp.ascontiguousarray(dy)
     dx = gpu.xp.empty_like(dy)
     arrays = (dy, centered, inverse_std, weight, sums, total, dweight, dbias, dx)
-    _launch_batch_norm(gpu, "batch_norm_backward", *arrays, m, like=dy)
+    _launch_batch_norm(gpu, "batch_norm_backward", dy, len(sums), *arrays, m)
     return dx
 
 
-def _launch_batch_norm(gpu: Launcher, kernel: str, *arguments: Any, like: Array) -> None:
-    """Launch a kernel with one block for each part of a channel of ``like`` (N, C, L)."""
-    (n, c, length), parts = like.shape, _channel_parts(like)
-    gpu.launch("batch_norm", kernel, parts * c, *arguments, c, length, n * length, parts)
+def _launch_batch_norm(gpu: Launcher, kernel: str, like: Array, parts: int, *args: Any) -> None:
+    """Launch a kernel with one block per part of a channel of ``like`` (N, C, L)."""
+    n, c, length = like.shape
+    gpu.launch("batch_norm", kernel, parts * c, *args, c, length, n * length, parts)
 
 
 def _channel_parts(x: Array) -> int:
