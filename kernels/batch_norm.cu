@@ -7,30 +7,34 @@
 //   dx = weight * inverse_std * (dy - sum(dy) / M - xhat * sum(dy * xhat) / M)
 //   in inference mean and var are constants, and dx = weight * inverse_std * dy
 //
-//   x, y, centered, dy, dx                      (N, C, L), M = N * L numbers a channel
+//   x, y, centered, dy, dx                      (N, C, L)
 //   weight, bias, running_*, dweight, dbias     (C,)
 //   inverse_std                                 (C,) float64
-//   partial                                     (C, splits, 2) float64
+//   sums (of x), squares (of x - mean)          (parts, C) float64
+//   sums (of dy and dy * xhat), total           (parts, 2, C) float64
+//   M                                           numbers per channel on all ranks; here there are m = N * L
 //
-// Threads: a channel's M numbers are cut into `splits` even parts, one a block: block c*splits + s takes
-// part s of channel c. Training and backward take two launches: the first leaves two sums a block in
-// partial, in the second each block adds up its channel's (in the same order, so all agree on every
-// bit) and writes its part of the result. Sums are trees in shared memory, in float64: a fixed order, no
-// atomics, and no loss of the deviation beside a large mean. Neighbouring threads take neighbouring l:
-// coalesced, but for L = 1, where they read C numbers apart. blockDim.x is 256.
-// NumPy twins: batch_norm_training, batch_norm_inference, batch_norm_backward in
-// nplenet/layers/batchnorm.py.
+// Threads: a channel's m numbers are cut into `parts` even parts, one per block: block c*parts + p takes part
+// p of channel c. A kernel that sums leaves one sum per block; the next kernel begins by adding up those of
+// its channel, in the same order in every block, so that all agree on every bit. Between the two kernels the
+// sums of several ranks are added. So training is three launches (sums, center, training), backward two.
+// Sums are trees in shared memory, in float64: a fixed order, no atomics, and, as the squares are those of
+// x - mean, no loss of the deviation beside a large mean. Neighbouring threads take neighbouring l:
+// coalesced, except for L = 1, where they read C numbers apart. blockDim.x is 256.
+// NumPy twins: batch_norm_sums, batch_norm_center, batch_norm_training, batch_norm_inference,
+// batch_norm_gradient_sums, batch_norm_backward in nplenet/layers/batchnorm.py.
 
 struct Sums {
     double first, second;
 };
 
 // Return the sums over the block's threads, to all of them; only the first `count` bring a number
-// that is not zero. May be called once in a kernel.
+// that is not zero.
 __device__ Sums block_sums(double first, double second, int count)
 {
     __shared__ double firsts[256], seconds[256];
     const int t = threadIdx.x;
+    __syncthreads();  // all have read the result of the last call
     firsts[t] = first;
     seconds[t] = second;
     __syncthreads();
@@ -46,84 +50,88 @@ __device__ Sums block_sums(double first, double second, int count)
     return {firsts[0], seconds[0]};
 }
 
-// Return sum((x - mean)^2) of m numbers from the sums of x - shift and of (x - shift)^2. With one of
-// the numbers (or the mean of a part) for shift, the second is at most m times the result: cancellation
-// costs log2(m) of the 53 bits, however far the mean lies from 0, and numbers that are equal give 0.
-__device__ __forceinline__ double squared_deviations(Sums shifted, int m)
+// Return the sums over all parts, to all threads, of two numbers that lie `step` apart from part to part.
+__device__ Sums sums_over_parts(const double* first, const double* second, int step, int parts)
 {
-    const double squares = shifted.second - shifted.first * shifted.first / m;
-    return squares < 0.0 ? 0.0 : squares;
-}
-
-// Return where part `split` of a channel's M numbers begins; that of the next part is its end.
-__device__ __forceinline__ unsigned int part_begin(int split, int M, int splits)
-{
-    return (unsigned int)((long long)M * split / splits);
-}
-
-// Return the place in (N, C, L) of number m of channel c.
-__device__ __forceinline__ long long place(unsigned int m, int c, int C, int L)
-{
-    return ((long long)(m / L) * C + c) * L + m % L;
-}
-
-// First launch of training: mean and sum of squared deviations of each part.
-template <typename T>
-__global__ void batch_norm_moments(const T* __restrict__ x, double* __restrict__ partial,
-                                   long long* __restrict__ num_batches_tracked, int C, int L, int M, int splits)
-{
-    const int c = blockIdx.x / splits, split = blockIdx.x % splits;
-    const unsigned int begin = part_begin(split, M, splits), end = part_begin(split + 1, M, splits);
-    const double shift = x[place(begin, c, C, L)];
-    double sum = 0.0, squares = 0.0;
-    for (unsigned int m = begin + threadIdx.x; m < end; m += blockDim.x) {
-        const double value = (double)x[place(m, c, C, L)] - shift;
-        sum += value;
-        squares += value * value;
+    double a = 0.0, b = 0.0;
+    for (int p = threadIdx.x; p < parts; p += blockDim.x) {
+        a += first[(long long)p * step];
+        b += second[(long long)p * step];
     }
-    const Sums sums = block_sums(sum, squares, end - begin);
+    return block_sums(a, b, parts);
+}
+
+// Return where part p of a channel's m numbers begins; the next part begins at its end.
+__device__ __forceinline__ unsigned int part_begin(int p, int m, int parts)
+{
+    return (unsigned int)((long long)m * p / parts);
+}
+
+// Return the place in (N, C, L) of number i of channel c.
+__device__ __forceinline__ long long place(unsigned int i, int c, int C, int L)
+{
+    return ((long long)(i / L) * C + c) * L + i % L;
+}
+
+// Training, first launch: the sum of x; the batch is counted.
+template <typename T>
+__global__ void batch_norm_sums(const T* __restrict__ x, double* __restrict__ sums,
+                                long long* __restrict__ num_batches_tracked, int C, int L, int m, int parts)
+{
+    const int c = blockIdx.x / parts, p = blockIdx.x % parts;
+    const unsigned int begin = part_begin(p, m, parts), end = part_begin(p + 1, m, parts);
+    double sum = 0.0;
+    for (unsigned int i = begin + threadIdx.x; i < end; i += blockDim.x) sum += x[place(i, c, C, L)];
+    sum = block_sums(sum, 0.0, end - begin).first;
     if (threadIdx.x != 0) return;
-    partial[2 * blockIdx.x] = shift + sums.first / (end - begin);
-    partial[2 * blockIdx.x + 1] = squared_deviations(sums, end - begin);
-    if (blockIdx.x == 0) *num_batches_tracked += 1;  // here, because the second launch reads it
+    sums[(long long)p * C + c] = sum;
+    if (blockIdx.x == 0) *num_batches_tracked += 1;
 }
 
-// Second launch of training. The parts, of m_s numbers each, are joined by Chan, Golub & LeVeque (1979):
-// mean = sum(m_s mean_s) / M, squares = sum(squares_s + m_s (mean_s - mean)^2).
+// Training, second launch: x - mean, and the sum of its squares.
 template <typename T>
-__global__ void batch_norm_training(const T* __restrict__ x, const double* __restrict__ partial,
-                                    const T* __restrict__ weight, const T* __restrict__ bias,
-                                    T* __restrict__ running_mean, T* __restrict__ running_var,
-                                    const long long* __restrict__ num_batches_tracked, T* __restrict__ y,
-                                    T* __restrict__ centered, double* __restrict__ inverse_std, double momentum,
-                                    int average_all, double eps, int C, int L, int M, int splits)
+__global__ void batch_norm_center(const T* __restrict__ x, const double* __restrict__ sums,
+                                  T* __restrict__ centered, double* __restrict__ squares, double M, int C, int L,
+                                  int m, int parts)
 {
-    const int c = blockIdx.x / splits, split = blockIdx.x % splits;
-    const double* parts = partial + 2ll * c * splits;
-    const double first_mean = parts[0];
-    double sum = 0.0, joined = 0.0;
-    for (int s = threadIdx.x; s < splits; s += blockDim.x) {
-        const double m_s = part_begin(s + 1, M, splits) - part_begin(s, M, splits);
-        const double distance = parts[2 * s] - first_mean;
-        sum += m_s * distance;
-        joined += parts[2 * s + 1] + m_s * distance * distance;
+    const int c = blockIdx.x / parts, p = blockIdx.x % parts;
+    const double mean = sums_over_parts(sums + c, sums + c, C, parts).first / M;
+    const T center = T(mean);
+    const unsigned int begin = part_begin(p, m, parts), end = part_begin(p + 1, m, parts);
+    double square = 0.0;
+    for (unsigned int i = begin + threadIdx.x; i < end; i += blockDim.x) {
+        const long long at = place(i, c, C, L);
+        const double deviation = (double)x[at] - mean;
+        square += deviation * deviation;
+        centered[at] = x[at] - center;
     }
-    const Sums sums = block_sums(sum, joined, splits);
-    const double mean = first_mean + sums.first / M, squares = squared_deviations(sums, M);
-    const double inverse = 1.0 / sqrt(squares / M + eps);
-    if (split == 0 && threadIdx.x == 0) {
-        const double share = average_all ? 1.0 / *num_batches_tracked : momentum;
+    square = block_sums(square, 0.0, end - begin).first;
+    if (threadIdx.x == 0) squares[(long long)p * C + c] = square;
+}
+
+// Training, third launch: y; the statistics are tracked.
+template <typename T>
+__global__ void batch_norm_training(const T* __restrict__ centered, const double* __restrict__ sums,
+                                    const double* __restrict__ squares, const T* __restrict__ weight,
+                                    const T* __restrict__ bias, T* __restrict__ running_mean,
+                                    T* __restrict__ running_var, const long long* __restrict__ num_batches_tracked,
+                                    T* __restrict__ y, double* __restrict__ inverse_std, double M, double momentum,
+                                    int average_all, double eps, int C, int L, int m, int parts)
+{
+    const int c = blockIdx.x / parts, p = blockIdx.x % parts;
+    const Sums all = sums_over_parts(sums + c, squares + c, C, parts);
+    const double inverse = 1.0 / sqrt(all.second / M + eps);
+    if (p == 0 && threadIdx.x == 0) {
+        const double fraction = average_all ? 1.0 / *num_batches_tracked : momentum;
         inverse_std[c] = inverse;
-        running_mean[c] = T(running_mean[c] + share * (mean - running_mean[c]));
-        running_var[c] = T(running_var[c] + share * (squares / (M - 1) - running_var[c]));
+        running_mean[c] = T(running_mean[c] + fraction * (all.first / M - running_mean[c]));
+        running_var[c] = T(running_var[c] + fraction * (all.second / (M - 1) - running_var[c]));
     }
-    const T center = T(mean), scale = T(weight[c] * inverse), shift = bias[c];
-    const unsigned int end = part_begin(split + 1, M, splits);
-    for (unsigned int m = part_begin(split, M, splits) + threadIdx.x; m < end; m += blockDim.x) {
-        const long long i = place(m, c, C, L);
-        const T value = x[i] - center;
-        centered[i] = value;
-        y[i] = value * scale + shift;
+    const T scale = T(weight[c] * inverse), shift = bias[c];
+    const unsigned int end = part_begin(p + 1, m, parts);
+    for (unsigned int i = part_begin(p, m, parts) + threadIdx.x; i < end; i += blockDim.x) {
+        const long long at = place(i, c, C, L);
+        y[at] = centered[at] * scale + shift;
     }
 }
 
@@ -131,67 +139,69 @@ template <typename T>
 __global__ void batch_norm_inference(const T* __restrict__ x, const T* __restrict__ weight,
                                      const T* __restrict__ bias, const T* __restrict__ running_mean,
                                      const T* __restrict__ running_var, T* __restrict__ y, T* __restrict__ centered,
-                                     double* __restrict__ inverse_std, double eps, int C, int L, int M, int splits)
+                                     double* __restrict__ inverse_std, double eps, int C, int L, int m, int parts)
 {
-    const int c = blockIdx.x / splits, split = blockIdx.x % splits;
+    const int c = blockIdx.x / parts, p = blockIdx.x % parts;
     const double inverse = 1.0 / sqrt((double)running_var[c] + eps);
-    if (split == 0 && threadIdx.x == 0) inverse_std[c] = inverse;
+    if (p == 0 && threadIdx.x == 0) inverse_std[c] = inverse;
     const T center = running_mean[c], scale = T(weight[c] * inverse), shift = bias[c];
-    const unsigned int end = part_begin(split + 1, M, splits);
-    for (unsigned int m = part_begin(split, M, splits) + threadIdx.x; m < end; m += blockDim.x) {
-        const long long i = place(m, c, C, L);
-        const T value = x[i] - center;
-        centered[i] = value;
-        y[i] = value * scale + shift;
+    const unsigned int end = part_begin(p + 1, m, parts);
+    for (unsigned int i = part_begin(p, m, parts) + threadIdx.x; i < end; i += blockDim.x) {
+        const long long at = place(i, c, C, L);
+        const T value = x[at] - center;
+        centered[at] = value;
+        y[at] = value * scale + shift;
     }
 }
 
-// First launch of backward: sum(dy) and sum(dy * centered) of each part.
+// Backward, first launch: sum(dy) and sum(dy * xhat).
 template <typename T>
-__global__ void batch_norm_products(const T* __restrict__ dy, const T* __restrict__ centered,
-                                    double* __restrict__ partial, int C, int L, int M, int splits)
+__global__ void batch_norm_gradient_sums(const T* __restrict__ dy, const T* __restrict__ centered,
+                                         const double* __restrict__ inverse_std, double* __restrict__ sums, int C,
+                                         int L, int m, int parts)
 {
-    const int c = blockIdx.x / splits, split = blockIdx.x % splits;
-    const unsigned int begin = part_begin(split, M, splits), end = part_begin(split + 1, M, splits);
+    const int c = blockIdx.x / parts, p = blockIdx.x % parts;
+    const unsigned int begin = part_begin(p, m, parts), end = part_begin(p + 1, m, parts);
     double sum = 0.0, product = 0.0;
-    for (unsigned int m = begin + threadIdx.x; m < end; m += blockDim.x) {
-        const long long i = place(m, c, C, L);
-        sum += (double)dy[i];
-        product += (double)dy[i] * (double)centered[i];
+    for (unsigned int i = begin + threadIdx.x; i < end; i += blockDim.x) {
+        const long long at = place(i, c, C, L);
+        sum += (double)dy[at];
+        product += (double)dy[at] * (double)centered[at];
     }
-    const Sums sums = block_sums(sum, product, end - begin);
+    const Sums found = block_sums(sum, product, end - begin);
     if (threadIdx.x != 0) return;
-    partial[2 * blockIdx.x] = sums.first;
-    partial[2 * blockIdx.x + 1] = sums.second;
+    sums[2ll * p * C + c] = found.first;
+    sums[(2ll * p + 1) * C + c] = found.second * inverse_std[c];
 }
 
-// Second launch of backward.
+// Backward, second launch: dx from the sums of all ranks, `total` (null in inference); dweight and dbias
+// get the sums of this rank.
 template <typename T>
 __global__ void batch_norm_backward(const T* __restrict__ dy, const T* __restrict__ centered,
-                                    const double* __restrict__ partial, const double* __restrict__ inverse_std,
-                                    const T* __restrict__ weight, T* __restrict__ dweight, T* __restrict__ dbias,
-                                    T* __restrict__ dx, int batch_statistics, int C, int L, int M, int splits)
+                                    const double* __restrict__ inverse_std, const T* __restrict__ weight,
+                                    const double* sums, const double* total, T* __restrict__ dweight,
+                                    T* __restrict__ dbias, T* __restrict__ dx, double M, int C, int L, int m,
+                                    int parts)
 {
-    const int c = blockIdx.x / splits, split = blockIdx.x % splits;
-    const double* parts = partial + 2ll * c * splits;
-    double sum = 0.0, product = 0.0;
-    for (int s = threadIdx.x; s < splits; s += blockDim.x) {
-        sum += parts[2 * s];
-        product += parts[2 * s + 1];
-    }
-    const Sums sums = block_sums(sum, product, splits);
-    const double sum_dy = sums.first, sum_dy_xhat = inverse_std[c] * sums.second;
-    if (split == 0 && threadIdx.x == 0) {
-        dbias[c] = T(dbias[c] + sum_dy);
-        dweight[c] = T(dweight[c] + sum_dy_xhat);
+    const int c = blockIdx.x / parts, p = blockIdx.x % parts;
+    if (p == 0) {
+        const Sums own = sums_over_parts(sums + c, sums + C + c, 2 * C, parts);
+        if (threadIdx.x == 0) {
+            dbias[c] = T(dbias[c] + own.first);
+            dweight[c] = T(dweight[c] + own.second);
+        }
     }
     const double factor = weight[c] * inverse_std[c];
     const T scale = T(factor);
-    const T slope = batch_statistics ? T(factor * inverse_std[c] * sum_dy_xhat / M) : T(0);
-    const T shift = batch_statistics ? T(factor * sum_dy / M) : T(0);
-    const unsigned int end = part_begin(split + 1, M, splits);
-    for (unsigned int m = part_begin(split, M, splits) + threadIdx.x; m < end; m += blockDim.x) {
-        const long long i = place(m, c, C, L);
-        dx[i] = dy[i] * scale - slope * centered[i] - shift;
+    T slope = T(0), shift = T(0);
+    if (total) {
+        const Sums all = sums_over_parts(total + c, total + C + c, 2 * C, parts);
+        slope = T(factor * inverse_std[c] * all.second / M);
+        shift = T(factor * all.first / M);
+    }
+    const unsigned int end = part_begin(p + 1, m, parts);
+    for (unsigned int i = part_begin(p, m, parts) + threadIdx.x; i < end; i += blockDim.x) {
+        const long long at = place(i, c, C, L);
+        dx[at] = dy[at] * scale - slope * centered[at] - shift;
     }
 }

@@ -1,12 +1,12 @@
-// cross_entropy: loss, its gradient and the number of right answers, from the logits, in one launch.
+// cross_entropy: loss, its gradient and the number of correct predictions, from the logits, in one launch.
 //
 //   p[n, k]       = exp(z[n, k]) / sum over j of exp(z[n, j])
-//   t[n, k]       = on * [k = targets[n]] + share      (1 - smoothing and smoothing / K, from the host)
+//   t[n, k]       = on * [k = targets[n]] + uniform    (1 - smoothing and smoothing / K, from the host)
 //   loss          = scale * sum over n, k of -t[n, k] * log p[n, k]
 //   dlogits[n, k] = scale * (p[n, k] - t[n, k])
-//   hits          = number of n whose first largest logit is that of targets[n]
+//   correct       = number of n whose first largest logit is at targets[n]
 //
-//   logits, dlogits (N, K), targets (N), loss (1), hits (1)
+//   logits, dlogits (N, K), targets (N), loss (1), correct (1)
 //   fault (3): number of the forward, sample, label; written once, for the first label outside
 //   0 ... K-1, since a kernel can't raise an error. Such a row has NaN for loss and gradient.
 //
@@ -18,8 +18,8 @@
 template <typename T>
 __global__ void __launch_bounds__(256, 1)
     cross_entropy(const T* __restrict__ logits, const long long* __restrict__ targets,
-                  T* __restrict__ dlogits, T* __restrict__ loss, long long* __restrict__ hits,
-                  long long* __restrict__ fault, int N, int K, T on, T share, double scale,
+                  T* __restrict__ dlogits, T* __restrict__ loss, long long* __restrict__ correct,
+                  long long* __restrict__ fault, int N, int K, T on, T uniform, double scale,
                   long long forward)
 {
     __shared__ double losses[256];
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(256, 1)
     const T unit = T(scale);
     const int thread = threadIdx.x;
     double loss_sum = 0.0;
-    int hit_count = 0, first_fault = N;
+    int correct_count = 0, first_fault = N;
     for (int n = thread; n < N; n += blockDim.x) {
         const T* z = logits + (long long)n * K;
         T* dz = dlogits + (long long)n * K;
@@ -37,11 +37,11 @@ __global__ void __launch_bounds__(256, 1)
         if (!known && first_fault == N) first_fault = n;
 
         T top = z[0];  // taken off all logits, so that exp does not overflow
-        int answer = 0;
+        int prediction = 0;
         for (int k = 1; k < K; ++k) {
             if (z[k] > top) {
                 top = z[k];
-                answer = k;
+                prediction = k;
             }
         }
         T total = T(0);
@@ -50,16 +50,16 @@ __global__ void __launch_bounds__(256, 1)
         T row = T(0);
         for (int k = 0; k < K; ++k) {
             const T log_p = z[k] - top - log_total;
-            const T t = (k == target ? on : T(0)) + share;
+            const T t = (k == target ? on : T(0)) + uniform;
             row -= t * log_p;
             dz[k] = known ? (exp(log_p) - t) * unit : T(nan(""));
         }
         loss_sum += known ? double(row) : nan("");
-        hit_count += answer == target;
+        correct_count += prediction == target;
     }
 
     losses[thread] = loss_sum;
-    right[thread] = hit_count;
+    right[thread] = correct_count;
     wrong_label[thread] = first_fault;
     for (int half = blockDim.x / 2; half > 0; half /= 2) {
         __syncthreads();
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(256, 1)
     }
     if (thread > 0) return;
     loss[0] = T(losses[0] * scale);
-    hits[0] = right[0];
+    correct[0] = right[0];
     if (wrong_label[0] < N && fault[0] == 0) {
         fault[0] = forward;
         fault[1] = wrong_label[0];

@@ -1,17 +1,19 @@
-// dropout: silence each value with probability p, scale the others by 1 / (1 - p).
+// dropout: zero each value with probability p, scale the others by 1 / (1 - p).
 //
 //   y[i] = x[i] * mask[i]        mask[i] = 0 if word[i] < threshold, else scale
 //
 //   threshold = p * 2^32, scale = 1 / (1 - p), both from the host
-//   word[i] = half i % 8 (the low half of a word first) of what Philox4x64-10 makes of counter 1 + i / 8
+//   word[i] = half j % 8 (the low half of a word first) of what Philox4x64-10 makes of counter 1 + j / 8,
+//   j = first + i: the words before `first` belong to the images of other ranks
 //   x, y, mask  (n)
 //
 // Philox (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3") has no state: any thread
 // makes the words of any counter, so the mask depends on the key alone, not on the order of the threads.
 //
-// Threads: a block takes 8 * 256 elements at a time, in a grid-stride loop. Each thread makes the words of
-// one counter, which decide 8 neighbouring elements; they pass through shared memory, so that neighbouring
-// threads read and write neighbouring numbers. blockDim.x is 256.
+// Threads: a block takes 8 * 256 words at a time, in a grid-stride loop that begins with the whole counter
+// in which `first` lies. Each thread makes the words of one counter, which decide 8 neighbouring elements;
+// they pass through shared memory, so that neighbouring threads read and write neighbouring numbers.
+// blockDim.x is 256.
 // NumPy twin: dropout in nplenet/layers/dropout.py.
 
 // Make four random words of (counter, 0, 0, 0) and the key (k0, 0): ten rounds (section 3.3).
@@ -36,19 +38,21 @@ __device__ void philox4x64_10(unsigned long long counter, unsigned long long k0,
 
 template <typename T>
 __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, T* __restrict__ mask, long long n,
-                        unsigned long long key, unsigned long long threshold, T scale)
+                        long long first, unsigned long long key, unsigned long long threshold, T scale)
 {
     __shared__ unsigned long long words[4 * 256];
-    const long long span = 8 * 256;
+    const long long span = 8 * 256, skipped = first % 8;
     const int t = threadIdx.x;
-    for (long long first = span * blockIdx.x; first < n; first += span * gridDim.x) {
-        philox4x64_10(1 + first / 8 + t, key, words + 4 * t);
+    for (long long begin = span * blockIdx.x; begin < skipped + n; begin += span * gridDim.x) {
+        philox4x64_10(1 + (first + begin) / 8 + t, key, words + 4 * t);
         __syncthreads();
-        for (int e = t; e < span && first + e < n; e += 256) {
+        for (int e = t; e < span; e += 256) {
+            const long long i = begin + e - skipped;
+            if (i < 0 || i >= n) continue;
             const unsigned int word = (unsigned int)(words[e / 2] >> (e % 2 * 32));
             const T m = word < threshold ? T(0) : scale;
-            mask[first + e] = m;
-            y[first + e] = x[first + e] * m;
+            mask[i] = m;
+            y[i] = x[i] * m;
         }
         __syncthreads();
     }

@@ -45,6 +45,10 @@ class Group:
         """Return the sum of all ranks' arrays, written into ``array``; the same bits on each."""
         return array
 
+    def summed(self, array: Array) -> Array:
+        """Return the sum of all ranks' arrays, and leave ``array`` as it is."""
+        return array if self.size == 1 else self.sum(array.copy())
+
     def largest(self, *values: int) -> list[int]:
         """Return, for each of ``values``, the largest over all ranks."""
         return list(values)

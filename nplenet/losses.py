@@ -5,6 +5,7 @@ Legend: N images, K classes; ``logits`` (N, K) floats, ``targets`` (N,) integer 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -37,19 +38,20 @@ def cross_entropy(
     fault: Array,
     forward: int,
 ) -> tuple[Array, Array, Array]:
-    """Return the loss, its gradient and the number of right answers; see ``CrossEntropyLoss``.
+    """Return the loss, its gradient and the number of correct predictions.
 
-    A sample whose label lies outside 0..K-1 gets NaN for its loss and gradient, and the first one
-    is noted in ``fault``: a GPU can't raise an error, and asking it at each step would stop it.
+    The formulas stand in ``CrossEntropyLoss``. A sample whose label lies outside 0..K-1 gets NaN
+    for its loss and gradient, and the first such sample is noted in ``fault``: a GPU can't raise an
+    error, and to ask it at each step would mean to wait for it.
 
     Parameters
     ----------
     logits : float array (N, K)
     targets : integer array (N,)
     smoothing, scale : float
-        Share of the uniform distribution in the targets; factor of loss and gradient.
+        Fraction of the uniform distribution in the targets; factor of loss and gradient.
     fault : int64 array (3,)
-        Zeros, or a fault noted before, which is kept; becomes ``forward``, sample, label.
+        Zeros, or an earlier fault, which is kept; becomes ``forward``, sample, label.
     forward : int
         Number of this call, at least 1.
 
@@ -57,7 +59,7 @@ def cross_entropy(
     -------
     loss : array () of the dtype of ``logits``
     dlogits : array (N, K)
-    hits : integer array ()
+    correct : integer array ()
     """
     k, dtype = logits.shape[1], logits.dtype.type
     right = xp.arange(k) == targets[:, None]  # (N, K), one-hot
@@ -87,8 +89,8 @@ class CrossEntropyLoss:
         dlogits = softmax(z) - t        (divided by N for the mean)
 
     A label outside 0..K-1 is an error. NumPy raises it in ``forward``. A GPU notes it, the loss
-    becomes NaN, and the next ``check`` raises it: the training loop calls that where it waits for
-    the device anyhow.
+    becomes NaN, and the next ``check`` raises it: the training loop calls ``check`` where it waits
+    for the device anyhow.
 
     Parameters
     ----------
@@ -98,12 +100,12 @@ class CrossEntropyLoss:
 
     Attributes
     ----------
-    hits : integer array ()
-        Of the samples of the last forward, those whose largest logit is that of their label; on
-        their backend.
+    correct : integer array ()
+        How many samples of the last forward have their largest logit at their label; on the
+        backend of the logits.
     """
 
-    hits: Array
+    correct: Array
 
     def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
         if reduction not in ("mean", "sum"):
@@ -140,18 +142,29 @@ class CrossEntropyLoss:
         self._forwards += 1
         scale = 1.0 / len(logits) if self.reduction == "mean" else 1.0
         arguments = (logits, targets, self.label_smoothing, scale, self._fault, self._forwards)
-        loss, self._dlogits, self.hits = backend.run(cross_entropy, *arguments)
+        loss, self._dlogits, self.correct = backend.primitive(cross_entropy, *arguments)
         self._classes = logits.shape[1]
         if backend.reading_interval == 0.0:  # a look costs no wait
             self.check()
         return loss
 
     def backward(self) -> Array:
-        """Return dlogits (N, K) of the last forward; once for each forward."""
+        """Return dlogits (N, K) of the last forward; once per forward."""
         if self._dlogits is None:
-            raise ValueError("CrossEntropyLoss: backward needs a forward before it, one for each")
+            raise ValueError(
+                "CrossEntropyLoss: backward called without a matching forward: call forward once "
+                "before each backward"
+            )
         dlogits, self._dlogits = self._dlogits, None
         return dlogits
+
+    @property
+    def hits(self) -> Array:
+        """The old name of ``correct``."""
+        warnings.warn(
+            "CrossEntropyLoss.hits is deprecated: use correct", DeprecationWarning, stacklevel=2
+        )
+        return self.correct
 
     def check(self) -> None:
         """Raise the error of the first label out of range since the last check; waits for a GPU.

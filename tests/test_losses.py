@@ -130,7 +130,7 @@ def test_numpy_refuses_a_label_out_of_range_at_once() -> None:
     loss = CrossEntropyLoss()
     with pytest.raises(ValueError, match="label 4 of sample 0"):
         loss(LOGITS, np.full(6, 4))
-    with pytest.raises(ValueError, match="backward needs a forward"):
+    with pytest.raises(ValueError, match="call forward once before each backward"):
         loss.backward()
 
 
@@ -142,12 +142,21 @@ def test_a_loss_goes_on_after_a_refused_label(backend: Backend) -> None:
     assert value == pytest.approx(np.mean(by_formula(LOGITS, TARGETS, 0.0)), rel=1e-13)
 
 
-def test_hits_count_the_right_answers_of_the_last_batch(backend: Backend) -> None:
+def test_correct_counts_the_correct_predictions_of_the_last_batch(backend: Backend) -> None:
     loss = CrossEntropyLoss()
     for targets in (LOGITS.argmax(axis=1), TARGETS):
         loss(backend.asarray(LOGITS), backend.asarray(targets))
-        assert loss.hits.shape == ()
-        assert int(loss.hits) == int((LOGITS.argmax(axis=1) == targets).sum())
+        assert loss.correct.shape == ()
+        assert int(loss.correct) == int((LOGITS.argmax(axis=1) == targets).sum())
+
+
+def test_the_old_name_of_correct_still_works_and_warns() -> None:
+    loss = CrossEntropyLoss()
+    loss(LOGITS, TARGETS)
+    with pytest.warns(
+        DeprecationWarning, match=r"CrossEntropyLoss\.hits is deprecated: use correct"
+    ):
+        assert loss.hits is loss.correct
 
 
 @pytest.mark.parametrize("dtype", [np.float64, bool])
@@ -190,7 +199,9 @@ def test_logits_of_another_kind_are_refused() -> None:
 
 
 def test_backward_before_forward_is_refused() -> None:
-    with pytest.raises(ValueError, match="CrossEntropyLoss: backward needs a forward before it"):
+    with pytest.raises(
+        ValueError, match="CrossEntropyLoss: backward called without a matching forward"
+    ):
         CrossEntropyLoss().backward()
 
 
@@ -198,7 +209,7 @@ def test_a_second_backward_for_one_forward_is_refused() -> None:
     loss = CrossEntropyLoss()
     loss(LOGITS, TARGETS)
     loss.backward()
-    with pytest.raises(ValueError, match="one for each"):
+    with pytest.raises(ValueError, match="call forward once before each backward"):
         loss.backward()
 
 

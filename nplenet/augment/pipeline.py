@@ -150,8 +150,8 @@ class FusedPipeline:
         float array (N, C, H, W)
         """
         fill = 0 if self.rotation is None else self.rotation.fill
-        run = backend_of(images).run
-        return run(augment_batch, images, indexes, *draws, fill, self.to_float.dtype)
+        primitive = backend_of(images).primitive
+        return primitive(augment_batch, images, indexes, *draws, fill, self.to_float.dtype)
 
 
 def fuse(transform: Transform | None) -> FusedPipeline | None:

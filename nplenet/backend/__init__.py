@@ -1,8 +1,8 @@
 """The swappable array backend: what a layer may ask of an array library.
 
 A layer calls ``backend.xp`` (NumPy's functions, or CuPy's under the same names). The few inner
-loops worth a hand-written kernel are functions of arrays, called through ``backend.run``: they are
-the oracle, they run on either library, and a backend takes over only what it does faster.
+loops worth a hand-written kernel are functions of arrays, called through ``backend.primitive``.
+They are the oracle and run on either library; a backend replaces only what it does faster.
 """
 
 from ..deprecated import moved

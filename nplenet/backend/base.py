@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ class Backend:
 
     name: str
     xp: Any
-    reading_interval = 0.0  # seconds between two looks at a running figure; a look is free here
+    reading_interval = 0.0  # seconds between two reads of a running loss; here a read is free
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
         return self  # a copy of a layer shares its backend
@@ -37,21 +38,26 @@ class Backend:
         raise NotImplementedError
 
     def describe(self) -> dict[str, str]:
-        """Return what the doctor says about the array library and its device, by name."""
+        """Return facts about the array library and its device, by name."""
         raise NotImplementedError
 
     def parts(self, n: int, bytes_per_image: int) -> Iterator[slice]:
         """Yield slices that cut a batch of ``n`` images into parts that suit the device."""
         yield slice(0, n)
 
-    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run ``function(xp, *arguments)``, or the kernel that this backend has in its place.
+    def primitive(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Return ``function(xp, *arguments)``, computed by this backend's kernel if it has one.
 
-        The functions stand beside the layers they belong to, are written with ``xp`` alone, and are
-        what a kernel of the same name must equal.
+        The functions stand beside their layers and are written with ``xp`` alone. A kernel must
+        give what the function gives.
         """
         return function(self.xp, *arguments)
 
+    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call ``primitive``, whose old name this is."""
+        warnings.warn("Backend.run is deprecated: use primitive", DeprecationWarning, stacklevel=2)
+        return self.primitive(function, *arguments)
+
 
 class BackendError(RuntimeError):
-    """The backend asked for cannot be used on this machine; the message says why and what to do."""
+    """The backend cannot be used on this machine; the message says why and what to do."""

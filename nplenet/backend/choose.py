@@ -21,14 +21,14 @@ def get_backend(name: str) -> Backend:
     Raises
     ------
     ValueError
-        For another name.
+        For an unknown name.
     BackendError
         When CuPy is not installed, finds no driver or finds no device.
     """
     if name == "numpy":
         return NumpyBackend()
     if name == "cupy":
-        from .cupy_backend import CupyBackend  # imports cupy, so only when it is asked for
+        from .cupy_backend import CupyBackend  # imports cupy, which is slow and optional
 
         return CupyBackend()
     raise ValueError(f"unknown backend {name!r}, expected 'numpy' or 'cupy'")

@@ -1,4 +1,4 @@
-"""Launching CUDA kernels: no argument reaches one unless it fits the kernel's C signature."""
+"""Launching CUDA kernels: every argument is checked against the kernel's C signature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from .base import Backend
 
 THREADS = 256
-MOST_BLOCKS = 65535  # the kernels loop over what is left
+MAX_BLOCKS = 65535  # a grid's limit in some dimensions; a kernel loops over further elements
 
 C_TYPES: dict[str, type[np.generic]] = {
     "float": np.float32,
@@ -51,7 +51,7 @@ def signatures(source: str) -> dict[str, tuple[bool, list[KernelParameter]]]:
     Raises
     ------
     TypeError
-        For a parameter of a type that no argument is known for.
+        For a parameter whose type is not in ``C_TYPES``.
     """
     found = {}
     for template, name, text in _KERNEL.findall(_COMMENT.sub(" ", source)):
@@ -82,14 +82,14 @@ class Launcher(Backend):
         """Launch a kernel once every argument fits its C signature.
 
         CuPy itself passes a Python int as 64 bits, a float as a double and any array as a bare
-        pointer, and what does not fit is read as garbage; so nothing is passed unchecked.
+        pointer, and the kernel reads garbage where these do not fit.
 
         Parameters
         ----------
         file, kernel : str
-            ``kernels/<file>.cu`` and the name in it. A template takes its type from the arrays.
+            ``kernels/<file>.cu`` and the kernel's name. A template takes its type from the arrays.
         grid : int or tuple of int
-            Blocks; with a 0 in it nothing is launched (CuPy would launch one block).
+            Numbers of blocks; if one is 0, nothing is launched (CuPy would launch one block).
         *arguments
             Arrays of this backend, None for a null pointer, and numbers.
 
@@ -119,7 +119,7 @@ class Launcher(Backend):
 
     def launch_each(self, file: str, kernel: str, count: int, *arguments: Any) -> None:
         """Launch a kernel whose threads take one of ``count`` elements each, in a loop."""
-        self.launch(file, kernel, min(-(-count // THREADS), MOST_BLOCKS), *arguments)
+        self.launch(file, kernel, min(-(-count // THREADS), MAX_BLOCKS), *arguments)
 
     def _template_type(
         self, kernel: str, parameters: Sequence[KernelParameter], arguments: Sequence[Any]
@@ -131,7 +131,7 @@ class Launcher(Backend):
                         f"kernel {kernel}: {p.name} is {value.dtype}, expected float32 or float64"
                     )
                 return C_NAMES[value.dtype]
-        raise TypeError(f"kernel {kernel}: no array says which float type is meant")
+        raise TypeError(f"kernel {kernel}: no array argument gives the template its type")
 
     def _array(self, kernel: str, p: KernelParameter, array: Any, t: str) -> Any:
         expected = np.dtype(C_TYPES[t if p.c_type == "T" else p.c_type])
@@ -161,8 +161,6 @@ class Launcher(Backend):
             code=kernel_source(file), options=("-std=c++17",), name_expressions=names or None
         )
         return module.get_function(expression)
-
-    # ------------------------------------------------------------------ examining
 
 
 def _number(kernel: str, p: KernelParameter, value: Any, t: str) -> np.generic:

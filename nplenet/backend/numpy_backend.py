@@ -20,7 +20,7 @@ class NumpyBackend(Backend):
     def __init__(self) -> None:
         # Freeing one large block tells the C library (glibc: mallopt(3), M_MMAP_THRESHOLD) to
         # keep freed blocks up to that size for the next arrays. Otherwise each temporary comes as
-        # fresh pages from the system: 12.4 ms instead of 8.0 ms a step of 64 images. The block is
+        # fresh pages from the system: 12.4 ms instead of 8.0 ms per step of 64 images. The block is
         # never touched, so it costs no memory.
         np.empty(31 << 20, np.uint8)
 

@@ -139,7 +139,7 @@ class TextbookStep(Step):
             self.correct = 0
             return 0.0, logits
         value = self.loss(logits, y)
-        dlogits, self.correct = self.loss.backward(), self.loss.hits
+        dlogits, self.correct = self.loss.backward(), self.loss.correct
         if self.group.size == 1 or self.loss.reduction == "sum":
             return value, dlogits
         return value * len(y), dlogits * len(y)

@@ -1,11 +1,12 @@
-"""The textbook layers: one idea a file, forward and backward written out.
+"""The textbook layers: one idea per file, forward and backward written out.
 
 Legend used in all of them: N images in the batch, C input channels, F output channels (filters),
 H W input size, KH KW kernel size, OH OW output size. Arrays are (N, C, H, W).
 """
 
+from ..parameter import Parameter
 from .activation import LeakyReLU, ReLU, Sigmoid, Tanh
-from .base import Layer, Parameter
+from .base import Layer
 from .batchnorm import BatchNorm1d, BatchNorm2d
 from .conv import Conv2d
 from .dense import Dense

@@ -43,7 +43,7 @@ class ReLU(Layer):
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.recall(dy)
-        return self.backend.run(relu_backward, dy, y)
+        return self.backend.primitive(relu_backward, dy, y)
 
 
 class LeakyReLU(Layer):
@@ -55,11 +55,11 @@ class LeakyReLU(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        return self.remember(self.backend.run(leaky_relu, x, self.negative_slope), x)
+        return self.remember(self.backend.primitive(leaky_relu, x, self.negative_slope), x)
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.recall(dy)
-        return self.backend.run(leaky_relu_backward, dy, x, self.negative_slope)
+        return self.backend.primitive(leaky_relu_backward, dy, x, self.negative_slope)
 
     def arguments(self) -> dict[str, Any]:
         return {"negative_slope": self.negative_slope}
@@ -70,12 +70,12 @@ class Sigmoid(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        y = self.backend.run(sigmoid, x)
+        y = self.backend.primitive(sigmoid, x)
         return self.remember(y, y)
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.recall(dy)
-        return self.backend.run(sigmoid_backward, dy, y)
+        return self.backend.primitive(sigmoid_backward, dy, y)
 
 
 class Tanh(Layer):
@@ -88,4 +88,4 @@ class Tanh(Layer):
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.recall(dy)
-        return self.backend.run(tanh_backward, dy, y)
+        return self.backend.primitive(tanh_backward, dy, y)

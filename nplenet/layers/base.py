@@ -14,7 +14,7 @@ needs with ``remember``, and takes it back with ``recall``:
 
 Names: ``dy`` is the gradient of the loss with respect to the output ``y``, ``dx`` to the input
 ``x``. Arrays are kept, not copied: leave what forward took and returned unchanged until backward.
-Gradients of parameters accumulate (``+=``) until ``zero_grad``; those of activations are
+Gradients of parameters accumulate (``+=``) until ``zero_grad``; gradients of activations are
 assigned.
 """
 
@@ -27,38 +27,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
-from ..backend import Array, Backend, backend_of, get_backend
+from ..backend import Array, Backend, get_backend
+from ..parameter import FLOATS, Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-FLOATS = ("float32", "float64")
-
-
-class Parameter:
-    """An array that is learned, and its gradient.
-
-    Attributes
-    ----------
-    data, grad : array
-        Of one shape and dtype, on one backend.
-    name : str
-        Its path in the model, such as ``features.0.weight``; set by ``Layer.parameters``.
-    """
-
-    def __init__(self, data: Array, name: str = "") -> None:
-        if data.dtype.name not in FLOATS:
-            raise TypeError(f"a Parameter holds float32 or float64, got {data.dtype}")
-        self.data = data
-        self.grad = backend_of(data).xp.zeros_like(data)
-        self.name = name
-
-    def zero_grad(self) -> None:
-        """Set the gradient to zero, in place."""
-        self.grad[...] = 0
-
-    def __repr__(self) -> str:
-        return f"Parameter({self.name or 'unnamed'}, {tuple(self.data.shape)}, {self.data.dtype})"
 
 
 class Layer:
@@ -74,7 +47,7 @@ class Layer:
         True after ``train()``, False after ``eval()``; batch norm and dropout look at it.
     input_gradient : bool
         Whether ``backward`` computes ``dx``. The training loop clears it on the first layer, whose
-        input is data: its ``dx`` would be a fifth of the work of a step, for nobody.
+        input is data: its ``dx`` would be a fifth of the work of a step, and is not used.
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     """
@@ -99,7 +72,7 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Array) -> Array:
-        """Add to the parameters' gradients and return ``dx``; once for each ``forward``."""
+        """Add to the parameters' gradients and return ``dx``; once per ``forward``."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def check(self, x: Array) -> None:
@@ -114,13 +87,13 @@ class Layer:
         """
         if not self.backend.owns(x):
             raise TypeError(
-                f"{self} computes on the {self.backend.name} backend but got {_describe(x)}; "
-                f"move the data with get_backend({self.backend.name!r}).asarray(x), "
-                "or the layer with .to(...)"
+                f"{self._label}: computes on the {self.backend.name} backend but got "
+                f"{_describe(x)}; move the data with "
+                f"get_backend({self.backend.name!r}).asarray(x), or the layer with .to(...)"
             )
         if x.dtype.name not in FLOATS:
             raise TypeError(
-                f"{self} takes float32 or float64, got {_describe(x)}; "
+                f"{self._label}: takes float32 or float64, got {_describe(x)}; "
                 "turn images into floats with nplenet.augment.ToFloat"
             )
         self.check_shape(x.shape)
@@ -129,12 +102,16 @@ class Layer:
         """Refuse the shape of an input that does not fit ``ranks`` and ``channels``."""
         if self.ranks and len(shape) not in self.ranks:
             axes = " or ".join(map(str, self.ranks))
-            raise ValueError(f"{self} takes an input of {axes} axes, got one of shape {shape}")
+            raise ValueError(
+                f"{self._label}: takes an input of {axes} axes, got one of shape {shape}"
+            )
         if not shape:
-            raise ValueError(f"{self} takes an input with a batch axis, got a single number")
+            raise ValueError(
+                f"{self._label}: takes an input with a batch axis, got a single number"
+            )
         if self.channels is not None and shape[1] != self.channels:
             raise ValueError(
-                f"{self} takes {self.channels} channels or features on axis 1, "
+                f"{self._label}: takes {self.channels} channels or features on axis 1, "
                 f"got an input of shape {shape}"
             )
 
@@ -147,17 +124,18 @@ class Layer:
         """Return what ``remember`` kept, once ``dy`` is known to fit the last output."""
         if self._saved is None:
             raise ValueError(
-                f"{self}: backward needs a forward before it, one for each backward (which returns "
-                "self.remember(y, ...))"
+                f"{self._label}: backward called without a matching forward: call forward once "
+                "before each backward"
             )
         if not self.backend.owns(dy):
             raise TypeError(
-                f"{self} computes on the {self.backend.name} backend but its dy is {_describe(dy)}"
+                f"{self._label}: computes on the {self.backend.name} backend but its dy is "
+                f"{_describe(dy)}"
             )
         shape, *values = self._saved
         if dy.shape != shape:
             raise ValueError(
-                f"{self}: dy must have the output's shape {shape}, got {_describe(dy)}"
+                f"{self._label}: dy must have the output's shape {shape}, got {_describe(dy)}"
             )
         self._saved = None
         return tuple(values)
@@ -222,7 +200,7 @@ class Layer:
         """Convert all parameters and float buffers to float32 or float64, in place."""
         name = np.dtype(dtype).name
         if name not in FLOATS:
-            raise ValueError(f"{self} computes in float32 or float64, not in {name}")
+            raise ValueError(f"{self._label}: computes in float32 or float64, not in {name}")
         self._convert(lambda a: a.astype(name) if a.dtype.kind == "f" else a)
         return self
 
@@ -278,6 +256,11 @@ class Layer:
         For ``repr``; and the library's layers are made again from them when a model is loaded.
         """
         return {}
+
+    @property
+    def _label(self) -> str:
+        """How an error names this layer: its class and arguments."""
+        return repr(self)
 
     def __repr__(self) -> str:
         sizes = ("_channels", "_features")

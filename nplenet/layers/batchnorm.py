@@ -1,9 +1,17 @@
-"""Batch normalisation: mean 0 and variance 1 for each channel, then a learned scale and shift."""
+"""Batch normalisation: mean 0 and variance 1 for each channel, then a learned scale and shift.
+
+Two sums couple the images of a batch in forward, two in backward. On several ranks, each with its
+part of the batch, they go over all ranks. So the functions are cut at the sums: the layer passes
+what one returns through ``group.sum`` to the next.
+
+Legend: x, centered, y, dy, dx (N, C, L); weight, bias, inverse_std and running statistics (C,);
+m numbers per channel, over all ranks. Sums are float64 with an axis of parts in front, over which
+the next function adds them up: one part here, on a GPU one per block of threads.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,13 +19,33 @@ import numpy.typing as npt
 
 from ..backend import Array
 from ..checks import count
-from ..group import ALONE, Group
-from .base import Layer, Parameter
+from ..group import ALONE
+from ..parameter import Parameter
+from .base import Layer
+
+
+def batch_norm_sums(xp: Any, x: Array, num_batches_tracked: Array) -> Array:
+    """Return sum(x), (parts, C); and count the batch, in place."""
+    num_batches_tracked += 1
+    return _channel_sum(x)[None]
+
+
+def batch_norm_center(xp: Any, x: Array, sums: Array, m: int) -> tuple[Array, Array]:
+    """Return x - mean, and the sum of its squares, (parts, C).
+
+    Two passes over x: exact for |mean| >> deviation.
+    """
+    mean = sums.sum(axis=0) / m
+    centered = x - _column(mean.astype(x.dtype))
+    return centered, _channel_dot(xp, centered, centered)[None]
 
 
 def batch_norm_training(
     xp: Any,
-    x: Array,
+    centered: Array,
+    sums: Array,
+    squares: Array,
+    m: int,
     weight: Array,
     bias: Array,
     running_mean: Array,
@@ -25,39 +53,14 @@ def batch_norm_training(
     num_batches_tracked: Array,
     momentum: float | None,
     eps: float,
-    group: Group = ALONE,
-) -> tuple[Array, Array, Array]:
-    """Normalise with the statistics of the batch, and track those in place.
-
-    Parameters
-    ----------
-    x : array (N, C, L)
-    weight, bias, running_mean, running_var : array (C,)
-    num_batches_tracked : int64 array ()
-    momentum : float or None
-    eps : float
-    group : Group
-        Over whose ranks the statistics go, with a part of the batch on each; see ``group``.
-
-    Returns
-    -------
-    y : array (N, C, L)
-    centered : array (N, C, L)
-        x - mean.
-    inverse_std : float64 array (C,)
-        1 / sqrt(var + eps).
-    """
-    m = group.total(x.shape[0]) * x.shape[2]
-    mean = group.sum(_channel_sum(x)) / m
-    centered = x - _column(mean.astype(x.dtype))
-    # Two passes: exact for |mean| >> deviation.
-    var = group.sum(_channel_dot(xp, centered, centered)) / m
-    num_batches_tracked += 1
-    share = 1.0 / num_batches_tracked if momentum is None else momentum
-    running_mean += share * (mean - running_mean)
-    running_var += share * (var * (m / (m - 1)) - running_var)
+) -> tuple[Array, Array]:
+    """Return y and inverse_std = 1 / sqrt(var + eps), (C,); and track mean and var, in place."""
+    mean, var = sums.sum(axis=0) / m, squares.sum(axis=0) / m
+    fraction = 1.0 / num_batches_tracked if momentum is None else momentum
+    running_mean += fraction * (mean - running_mean)
+    running_var += fraction * (var * (m / (m - 1)) - running_var)
     inverse_std = 1.0 / xp.sqrt(var + eps)
-    return _scale_and_shift(centered, inverse_std, weight, bias), centered, inverse_std
+    return _scale_and_shift(centered, inverse_std, weight, bias), inverse_std
 
 
 def batch_norm_inference(
@@ -69,10 +72,18 @@ def batch_norm_inference(
     running_var: Array,
     eps: float,
 ) -> tuple[Array, Array, Array]:
-    """Normalise with the running statistics; arrays as in ``batch_norm_training``."""
+    """Return y, centered and inverse_std by the running statistics."""
     centered = x - _column(running_mean)
     inverse_std = 1.0 / xp.sqrt(running_var.astype(np.float64) + eps)
     return _scale_and_shift(centered, inverse_std, weight, bias), centered, inverse_std
+
+
+def batch_norm_gradient_sums(xp: Any, dy: Array, centered: Array, inverse_std: Array) -> Array:
+    """Return sum(dy) and sum(dy * xhat), (parts, 2, C)."""
+    sums = xp.empty((1, 2, dy.shape[1]))
+    sums[0, 0] = _channel_sum(dy)
+    sums[0, 1] = inverse_std * _channel_dot(xp, dy, centered)
+    return sums
 
 
 def batch_norm_backward(
@@ -81,26 +92,26 @@ def batch_norm_backward(
     centered: Array,
     inverse_std: Array,
     weight: Array,
+    sums: Array,
+    total: Array | None,
+    m: int,
     dweight: Array,
     dbias: Array,
-    batch_statistics: bool,
-    group: Group = ALONE,
 ) -> Array:
-    """Add to ``dweight`` and ``dbias`` (C,) in place and return dx; dy and dx are (N, C, L).
+    """Return dx; and add to dweight and dbias, in place.
 
-    The former get the sums of this rank; dx needs those of all ranks of ``group``.
+    These get the sums of this rank, dx needs those of all ranks: ``total``, which is None where the
+    running statistics were used, since they depend on no x.
     """
-    sum_dy = _channel_sum(dy)
-    sum_dy_xhat = inverse_std * _channel_dot(xp, dy, centered)
+    sum_dy, sum_dy_xhat = sums.sum(axis=0)
     dbias += sum_dy
     dweight += sum_dy_xhat
     scale = weight * inverse_std
     dx = dy * _column(scale.astype(dy.dtype))
-    if batch_statistics:
-        m = group.total(dy.shape[0]) * dy.shape[2]
-        slope = scale * inverse_std * group.sum(sum_dy_xhat) / m
-        dx -= _column(slope.astype(dy.dtype)) * centered
-        dx -= _column((scale * group.sum(sum_dy) / m).astype(dy.dtype))
+    if total is not None:
+        sum_dy, sum_dy_xhat = total.sum(axis=0)
+        dx -= _column((scale * inverse_std * sum_dy_xhat / m).astype(dy.dtype)) * centered
+        dx -= _column((scale * sum_dy / m).astype(dy.dtype))
     return dx
 
 
@@ -144,7 +155,7 @@ class _BatchNorm(Layer):
     with the unbiased variance sum((x - mean)^2) / (M - 1), as PyTorch tracks it. ``momentum=None``
     averages over all batches alike.
 
-    In training on several ranks (``group``) the sums go over the parts of the batch on all of them.
+    In training on several ranks (``group``) M counts the values on all ranks.
 
     Parameters
     ----------
@@ -181,30 +192,33 @@ class _BatchNorm(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        length = math.prod(x.shape[2:])
-        if self.training and self.group.total(x.shape[0]) * length < 2:
-            raise ValueError(f"{self} needs more than one value a channel to train, got {x.shape}")
-        values = x.reshape(*x.shape[:2], length)  # (N, C, L)
-        inputs = (values, self.weight.data, self.bias.data, self.running_mean, self.running_var)
-        if self.training:
-            tracking = (self.num_batches_tracked, self.momentum)
-            found = self._run(batch_norm_training, *inputs, *tracking, self.eps)
-        else:
-            found = self.backend.run(batch_norm_inference, *inputs, self.eps)
-        y, centered, inverse_std = found
-        return self.remember(y.reshape(x.shape), centered, inverse_std, self.training)
+        values = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, L)
+        run, group, tracked = self.backend.primitive, self.group, self.num_batches_tracked
+        arrays = (self.weight.data, self.bias.data, self.running_mean, self.running_var)
+        if not self.training:
+            y, centered, inverse_std = run(batch_norm_inference, values, *arrays, self.eps)
+            return self.remember(y.reshape(x.shape), centered, inverse_std, 0)
+        m = group.total(x.shape[0]) * values.shape[2]
+        if m < 2:
+            raise ValueError(
+                f"{self._label}: needs more than one value per channel to train, got {x.shape}"
+            )
+        sums = group.sum(run(batch_norm_sums, values, tracked))
+        centered, squares = run(batch_norm_center, values, sums, m)
+        squares = group.sum(squares)
+        state = (*arrays, tracked, self.momentum, self.eps)
+        y, inverse_std = run(batch_norm_training, centered, sums, squares, m, *state)
+        return self.remember(y.reshape(x.shape), centered, inverse_std, m)
 
     def backward(self, dy: Array) -> Array:
-        centered, inverse_std, batch_statistics = self.recall(dy)
-        arrays = (centered, inverse_std, self.weight.data, self.weight.grad, self.bias.grad)
-        dx = self._run(batch_norm_backward, dy.reshape(centered.shape), *arrays, batch_statistics)
+        centered, inverse_std, m = self.recall(dy)  # m is 0 in inference
+        run, values = self.backend.primitive, dy.reshape(centered.shape)
+        sums = run(batch_norm_gradient_sums, values, centered, inverse_std)
+        total = self.group.summed(sums) if m > 0 else None
+        arrays = (centered, inverse_std, self.weight.data)
+        gradients = (self.weight.grad, self.bias.grad)
+        dx = run(batch_norm_backward, values, *arrays, sums, total, m, *gradients)
         return dx.reshape(dy.shape)
-
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function or, on a single rank, its kernel, which would not wait for others."""
-        if self.group.size == 1:
-            return self.backend.run(function, *arguments)
-        return function(self.backend.xp, *arguments, self.group)
 
     def arguments(self) -> dict[str, Any]:
         return {"num_features": self.num_features, "eps": self.eps, "momentum": self.momentum}

@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from ..backend import Array
 from ..checks import Pair, count, pair
+from ..parameter import Parameter
 from ..window import Window
-from .base import Layer, Parameter
+from .base import Layer
 from .initialization import initial_bias, initial_weight
 from .products import add_sums, product
 
 
 def im2col(xp: Any, x: Array, window: Window) -> Array:
-    """Lay the windows of ``x`` side by side, one a column.
+    """Lay the windows of ``x`` side by side, one per column.
 
     Parameters
     ----------
@@ -156,8 +157,8 @@ class Conv2d(Layer):
         weight = self.weight.data.reshape(f, -1)  # (F, K)
         y = self.backend.xp.empty((n, f, oh * ow), np.result_type(x.dtype, weight.dtype))
         for part in self._parts(x, y):
-            cols = self.backend.run(im2col, x[part], self.window)
-            self.backend.run(product, weight, cols, y[part])
+            cols = self.backend.primitive(im2col, x[part], self.window)
+            self.backend.primitive(product, weight, cols, y[part])
         if self.bias is not None:
             y += self.bias.data[:, None]
         return self.remember(y.reshape(shape), x)
@@ -170,17 +171,17 @@ class Conv2d(Layer):
         dx = self.backend.xp.empty(x.shape, dy.dtype) if self.input_gradient else None
         for part in self._parts(x, dy):
             # The columns are cheaper to make again than to keep.
-            cols = self.backend.run(im2col, x[part], self.window)
-            self.backend.run(add_weight_gradient, self.weight.grad, cols, dy[part])
+            cols = self.backend.primitive(im2col, x[part], self.window)
+            self.backend.primitive(add_weight_gradient, self.weight.grad, cols, dy[part])
             if dx is not None:
-                dcols = self.backend.run(product, weight.T, dy[part])
-                self.backend.run(col2im, dcols, dx[part], self.window)
+                dcols = self.backend.primitive(product, weight.T, dy[part])
+                self.backend.primitive(col2im, dcols, dx[part], self.window)
         if self.bias is not None:
-            self.backend.run(add_sums, self.bias.grad, dy)
+            self.backend.primitive(add_sums, self.bias.grad, dy)
         return dx
 
     def _parts(self, x: Array, y: Array) -> Iterator[slice]:
-        """Cut the batch so that a part's columns, K*P numbers an image, stay in the cache."""
+        """Cut the batch so that a part's columns, K*P numbers per image, stay in the cache."""
         k = self.weight.data.size // self.out_channels
         return self.backend.parts(x.shape[0], k * y.shape[2] * x.dtype.itemsize)
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from ..backend import Array
 from ..checks import count
-from .base import Layer, Parameter
+from ..parameter import Parameter
+from .base import Layer
 from .initialization import initial_bias, initial_weight
 from .products import add_product, add_sums
 
@@ -67,9 +68,9 @@ class Dense(Layer):
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.recall(dy)
-        self.backend.run(add_product, self.weight.grad, dy.T, x)
+        self.backend.primitive(add_product, self.weight.grad, dy.T, x)
         if self.bias is not None:
-            self.backend.run(add_sums, self.bias.grad, dy)
+            self.backend.primitive(add_sums, self.bias.grad, dy)
         return dy @ self.weight.data if self.input_gradient else None
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Dropout: random silence in training, so that no unit can rely on a single other one."""
+"""Dropout: zeros at random places in training, so that no unit relies on a single other one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..backend import Array
 from ..group import ALONE
 from .base import Layer
 
-UNUSED = [0, 0, 0, 0]  # what Philox would give first, were it not all used
+UNUSED = [0, 0, 0, 0]  # Philox's buffer, which ``buffer_pos`` marks as used up
 
 
 def keep_mask(
@@ -21,7 +21,7 @@ def keep_mask(
 
     NumPy's Philox4x64-10 encrypts the counters 1, 2, 3, ... with the key; each gives four random
     words of 64 bits, and each of these two of 32, the low half first (the byte order of every
-    machine with a CUDA device). Value i is silenced if word ``first`` + i is below the threshold.
+    machine with a CUDA device). Value i is dropped if word ``first`` + i is below the threshold.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ def keep_mask(
         0 ... 2^64 - 1.
     n : int
     threshold : int
-        0 ... 2^32: of 2^32 values, so many are silenced on average.
+        0 ... 2^32: how many of 2^32 values are dropped on average.
     first : int
-        How many words to pass over: those of the part of a batch that others have.
+        How many words to pass over: the words of the images that lower ranks have.
     philox : numpy.random.Philox, optional
-        Used in place of a new one, which takes 14 us to make.
+        Reused; a new one takes 14 us to make.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def keep_mask(
     """
     philox = philox or np.random.Philox(0)
     counter, rest = divmod(first, 8)
-    state: Any = {  # lists will do for its arrays, and take a third of the time
+    state: Any = {  # lists do for its arrays, and take a third of the time
         "bit_generator": "Philox",
         "state": {"counter": words_of(counter, 4), "key": words_of(key, 2)},
         "buffer": UNUSED,
@@ -65,7 +65,7 @@ def dropout(
 ) -> tuple[Array, Array]:
     """Return x times a mask of 0 and ``scale``; and the mask.
 
-    The same key gives the same mask, whatever the backend and the dtype.
+    The same key gives the same mask on any backend and in any dtype.
 
     Parameters
     ----------
@@ -92,16 +92,16 @@ class Dropout(Layer):
     (Srivastava et al., 2014, section 10).
 
     The masks come from Philox, a generator without a state: it encrypts the counters 1, 2, 3, ...
-    with a key, and what comes out is as good as random (Salmon et al., 2011, "Parallel random
+    with a key, and the results are as good as random (Salmon et al., 2011, "Parallel random
     numbers: as easy as 1, 2, 3", section 3.3). Each forward draws one number, the key of its mask.
-    So the threads of a GPU make their parts of it in any order, both backends see the same masks,
-    and the state of ``rng`` is all that a checkpoint need keep; and several ranks (``group``), with
-    a part of the batch each, use one key and each its part of the mask.
+    So the threads of a GPU make their parts of a mask in any order, both backends see the same
+    masks, and a checkpoint keeps nothing but the state of ``rng``. Several ranks (``group``) use
+    the same key, and each makes the part of the mask that its images need.
 
     Parameters
     ----------
     p : float
-        Probability of silence, 0 <= p <= 1.
+        Dropout probability, 0 <= p <= 1.
     rng : numpy.random.Generator, optional
         Draws the keys; fresh entropy when left out. A part of a run's state.
     """
@@ -121,12 +121,8 @@ class Dropout(Layer):
             return self.remember(x, None)
         key = int(self.rng.integers(2**64, dtype=np.uint64))
         scale = 1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0
-        numbers = (key, round(self.p * 2**32), scale)
-        if self.group.size == 1:
-            y, mask = self.backend.run(dropout, x, *numbers)
-        else:  # the kernel begins at word 0
-            first = self.group.start * math.prod(x.shape[1:])
-            y, mask = dropout(self.backend.xp, x, *numbers, first)
+        first = self.group.start * math.prod(x.shape[1:])  # after the words of the ranks before
+        y, mask = self.backend.primitive(dropout, x, key, round(self.p * 2**32), scale, first)
         return self.remember(y, mask)
 
     def backward(self, dy: Array) -> Array:

@@ -1,4 +1,4 @@
-"""From feature maps to one vector an image."""
+"""From feature maps to one vector per image."""
 
 from __future__ import annotations
 

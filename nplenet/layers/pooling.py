@@ -27,19 +27,19 @@ def average_pool(xp: Any, x: Array, window: Window, count_include_pad: bool) -> 
 def average_pool_backward(
     xp: Any, dy: Array, x_shape: Sequence[int], window: Window, count_include_pad: bool
 ) -> Array:
-    """Give each pixel of a window its share of dy (N, C, OH, OW); result of shape ``x_shape``."""
+    """Spread dy (N, C, OH, OW) evenly over the pixels of each window; result of ``x_shape``."""
     n, c, h, w = x_shape
-    share = dy / _divisor(xp, h, w, window, count_include_pad, dy.dtype)
+    dpixel = dy / _divisor(xp, h, w, window, count_include_pad, dy.dtype)
     dpadded = xp.zeros((n, c, *window.padded_size(h, w)), dtype=dy.dtype)
     for view in window.taps(dpadded, dy.shape[2:]):
-        view += share
+        view += dpixel
     return window.unpad(dpadded, h, w)
 
 
 def _divisor(
     xp: Any, h: int, w: int, window: Window, count_include_pad: bool, dtype: Any
 ) -> Array | float:
-    """Return how many pixels each window averages: a number where all agree, else (OH, OW)."""
+    """Return how many pixels each window averages: one number if all agree, otherwise (OH, OW)."""
     rows = window.coverage(h, 0, count_include_pad)
     columns = window.coverage(w, 1, count_include_pad)
     if len(set(rows)) == len(set(columns)) == 1:
@@ -162,12 +162,12 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        y = self.backend.run(average_pool, x, self.window, self.count_include_pad)
+        y = self.backend.primitive(average_pool, x, self.window, self.count_include_pad)
         return self.remember(y, x.shape)
 
     def backward(self, dy: Array) -> Array:
         (x_shape,) = self.recall(dy)
-        return self.backend.run(
+        return self.backend.primitive(
             average_pool_backward, dy, x_shape, self.window, self.count_include_pad
         )
 
@@ -210,12 +210,12 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        y, winner = self.backend.run(max_pool, x, self.window)
+        y, winner = self.backend.primitive(max_pool, x, self.window)
         return self.remember(y, x.shape, winner)
 
     def backward(self, dy: Array) -> Array:
         x_shape, winner = self.recall(dy)
-        return self.backend.run(max_pool_backward, dy, winner, x_shape, self.window)
+        return self.backend.primitive(max_pool_backward, dy, winner, x_shape, self.window)
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"dilation": self.window.dilation}

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from ..backend import Array
 from .base import Layer
 
+Shape = tuple[int, ...]
+LOCATED = (TypeError, ValueError, NotImplementedError)
+"""The errors of a layer to which a network adds where the layer stands."""
+
 
 class Sequential(Layer):
     """Run layers one after another; backward runs them in reverse.
@@ -46,18 +50,26 @@ class Sequential(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        for layer in self.layers.values():
-            x = layer.forward(x)
+        for name, layer in self.layers.items():
+            try:
+                x = layer.forward(x)
+            except LOCATED as error:
+                locate(error, name, layer)
+                raise
         return x
 
     def backward(self, dy: Array) -> Array:
-        for layer in reversed(self.layers.values()):
-            dy = layer.backward(dy)
+        for name, layer in reversed(self.layers.items()):
+            try:
+                dy = layer.backward(dy)
+            except LOCATED as error:
+                locate(error, name, layer)
+                raise
         return dy
 
     @property
     def input_gradient(self) -> bool:
-        """Whether ``backward`` computes ``dx``: a question to the first layer of the chain."""
+        """Whether ``backward`` computes ``dx``, which the first layer of the chain decides."""
         return all(layer.input_gradient for layer in list(self.layers.values())[:1])
 
     @input_gradient.setter
@@ -82,16 +94,24 @@ class Sequential(Layer):
         raise AttributeError(f"{type(self).__name__} has no attribute or layer {name!r}")
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        for layer in self.layers.values():
-            input_shape = layer.output_shape(input_shape)
-        return input_shape
+        shape = input_shape
+        for _, _, _, output in self._shapes(input_shape):
+            shape = output
+        return shape
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
-        total = 0
-        for layer in self.layers.values():
-            total += layer.multiply_adds(input_shape)
-            input_shape = layer.output_shape(input_shape)
-        return total
+        return sum(layer.multiply_adds(shape) for _, layer, shape, _ in self._shapes(input_shape))
+
+    def _shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape, Shape]]:
+        """Yield the name of each layer, the layer, and the shapes of its input and output."""
+        for name, layer in self.layers.items():
+            try:
+                output = layer.output_shape(shape)
+            except LOCATED as error:
+                locate(error, name, layer)
+                raise
+            yield name, layer, shape, output
+            shape = output
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
         """Return a table of each layer's output shape, parameters and multiply-adds.
@@ -122,20 +142,24 @@ class Sequential(Layer):
 
     def _summary_rows(self, path: str, shape: tuple[int, ...]) -> list[tuple[str, str, str, str]]:
         rows = []
-        for name, layer in self.layers.items():
+        for name, layer, before, after in self._shapes(shape):
             if isinstance(layer, Sequential):
-                rows += layer._summary_rows(f"{path}{name}.", shape)
+                rows += layer._summary_rows(f"{path}{name}.", before)
             else:
                 rows.append(
                     (
                         f"{path}{name} {type(layer).__name__}",
-                        str(layer.output_shape(shape)),
+                        str(after),
                         f"{sum(p.data.size for p in layer.parameters()):,}",
-                        f"{layer.multiply_adds(shape):,}",
+                        f"{layer.multiply_adds(before):,}",
                     )
                 )
-            shape = layer.output_shape(shape)
         return rows
+
+    @property
+    def _label(self) -> str:
+        """How an error names this network: its class, since its layers would fill the screen."""
+        return type(self).__name__
 
     def __repr__(self) -> str:
         inner = "\n".join(f"{name}: {layer!r}" for name, layer in self.layers.items())
@@ -155,10 +179,27 @@ def is_chain(layer: Layer) -> bool:
 def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     """Yield (path, layer) in the order in which a nest of Sequentials runs them.
 
-    A subclass with a forward or backward of its own is no chain any more, but a layer.
+    A subclass with a forward or backward of its own counts as a layer, not as a chain.
     """
     if not is_chain(model):
         yield path or type(model).__name__, model
         return
     for name, child in model.children().items():
         yield from leaves(child, f"{path}.{name}" if path else name)
+
+
+def locate(error: Exception, name: str, layer: Layer) -> None:
+    """Put into the message of an error, raised by the layer ``name`` of a network, where it stands.
+
+    Dense(400, 120, bias=True): takes 400 ...
+    1 (Dense(400, 120, bias=True)): takes 400 ...                 from the network it is in
+    classifier.1 (Dense(400, 120, bias=True)): takes 400 ...      from the network around that
+    """
+    if len(error.args) != 1 or not isinstance(error.args[0], str):
+        return  # its message is made of other things
+    text = error.args[0]
+    if getattr(error, "located", False):
+        error.args = (f"{name}.{text}",)
+        return
+    error.args = (f"{name} ({layer._label}): {text.removeprefix(f'{layer._label}: ')}",)
+    error.located = True  # type: ignore[attr-defined]

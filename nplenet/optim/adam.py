@@ -13,7 +13,8 @@ import numpy as np
 
 from ..backend import Array
 from ..checks import number
-from .flat import Block, Parameter
+from ..parameter import Parameter
+from .flat import Block
 from .optimizer import Optimizer, not_negative
 
 
@@ -112,7 +113,7 @@ class Adam(Optimizer):
         correction = math.sqrt(1.0 - beta2**self.step_count)
         rate = float(self.lr) * correction / (1.0 - beta1**self.step_count)
         numbers = (rate, beta1, beta2, self.eps * correction, weight_decay, shrink)
-        self.backend.run(adam, *block, *numbers)
+        self.backend.primitive(adam, *block, *numbers)
 
 
 class AdamW(Adam):

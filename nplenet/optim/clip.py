@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import Array, backend_of
 from ..checks import number
-from .flat import Parameter
+from ..parameter import Parameter
 
 
 def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:

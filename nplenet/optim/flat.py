@@ -6,24 +6,15 @@ Legend: p parameter, g its gradient, m and v moments (running averages), s and t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from ..backend import Array, backend_of
+from ..parameter import Parameter
 
 BLOCK = 32768
 """Elements a block on the CPU: p, g, m, v, s and t of float32 take 768 KiB, which stays in L2.
 Smaller ones cost more in calls: Adam on LeNet-5 took 0.10 ms with 32768, 0.35 ms with 2048."""
-
-
-@runtime_checkable
-class Parameter(Protocol):
-    """What an optimizer needs of a parameter: an array, its gradient, a name (see ``layers``)."""
-
-    data: Array
-    grad: Array
-    name: str
 
 
 class FlatParameters:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from .. import checks
 from ..backend import Array, backend_of
-from .flat import Block, FlatParameters, Parameter, blocks_of, checked_parameters
+from ..parameter import Parameter
+from .flat import Block, FlatParameters, blocks_of, checked_parameters
 
 not_negative = partial(checks.number, interval="[0, inf)")
 

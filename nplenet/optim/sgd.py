@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from ..backend import Array
 from ..checks import number
-from .flat import Block, Parameter
+from ..parameter import Parameter
+from .flat import Block
 from .optimizer import Optimizer, not_negative
 
 
@@ -101,4 +102,4 @@ class SGD(Optimizer):
     def _update(self, block: Block) -> None:
         gain = 1.0 if self.step_count == 1 else 1.0 - self.dampening
         numbers = (float(self.lr), self.momentum, gain, self.weight_decay, self.nesterov)
-        self.backend.run(sgd, *block, *numbers)
+        self.backend.primitive(sgd, *block, *numbers)

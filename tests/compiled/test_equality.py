@@ -76,7 +76,7 @@ class Twins:
         found = self.step(x, y)
         assert found.dtype == value.dtype
         self.assert_close("loss", found, value)
-        assert int(self.step.correct) == int(self.loss.hits)
+        assert int(self.step.correct) == int(self.loss.correct)
         for p, q in zip(self.compiled.parameters(), self.textbook.parameters(), strict=True):
             self.assert_close(f"gradient of {q.name}", p.grad, q.grad)
 

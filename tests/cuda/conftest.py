@@ -10,17 +10,26 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend, get_backend
+from nplenet.backend.kernels import kernel_for
 
 ORDERS = ("forward", "reverse", "random:7")  # of threads; a real device takes its own
 # A hundred roundings of 6e-8 or 1.1e-16, beside the largest number of the array.
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
 
 
-def outcome(backend: Backend, function: Callable[..., Any], arguments: Any) -> list[np.ndarray]:
-    """Return all arrays that a function returned or was given, as NumPy arrays."""
+def outcome(
+    backend: Backend, function: Callable[..., Any], arguments: Any, parts: int | None
+) -> list[np.ndarray]:
+    """Return all arrays that a function returned or was given, as NumPy arrays.
+
+    That of index ``parts`` among the results comes in parts along axis 0, as many as the backend
+    likes; they are added up.
+    """
     given = [backend.asarray(a.copy()) if isinstance(a, np.ndarray) else a for a in arguments]
-    result = backend.run(function, *given)
-    results = result if isinstance(result, tuple) else (result,)
+    result = backend.primitive(function, *given)
+    results = list(result) if isinstance(result, tuple) else [result]
+    if parts is not None:
+        results[parts] = results[parts].sum(axis=0)
     return [np.array(backend.to_numpy(a)) for a in (*results, *given) if backend.owns(a)]
 
 
@@ -42,15 +51,15 @@ def assert_equals_twin(cuda: Backend) -> Callable[..., None]:
     It takes the twin and its arguments, and compares what is returned and what is changed in place.
     """
 
-    def check(function: Callable[..., Any], *arguments: Any) -> None:
-        assert hasattr(cuda, f"run_{function.__name__}"), "there is no kernel to test"
-        expected = outcome(get_backend("numpy"), function, arguments)
+    def check(function: Callable[..., Any], *arguments: Any, parts: int | None = None) -> None:
+        assert kernel_for(function) is not None, "there is no kernel to test"
+        expected = outcome(get_backend("numpy"), function, arguments, parts)
         floats = (a for a in arguments if isinstance(a, np.ndarray) and a.dtype in TOLERANCE)
         tolerance = TOLERANCE[next(floats).dtype]  # of what went in: sums of float32 may be float64
         bits = []
         for order in ORDERS:
             with gpusim.thread_order(order):
-                found = outcome(cuda, function, arguments)
+                found = outcome(cuda, function, arguments, parts)
             assert len(found) == len(expected)
             for a, b in zip(found, expected, strict=True):
                 assert_equal(a, b, tolerance)

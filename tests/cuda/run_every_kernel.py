@@ -60,6 +60,6 @@ for channels in (1, 3):
     coins = cuda.asarray(np.arange(5) % 2, np.uint8)
     indexes = cuda.asarray([6, 0, 3, 3, 1], np.int32)
     drawn = (cuda.asarray(coefficients), coins, coins, 0)
-    cuda.run(augment_batch, cuda.asarray(images), indexes, *drawn, np.float32)
+    cuda.primitive(augment_batch, cuda.asarray(images), indexes, *drawn, np.float32)
 
 print(*sorted(ran))

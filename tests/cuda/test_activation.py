@@ -77,4 +77,4 @@ def test_an_activation_is_one_launch_each_way(
 def test_an_upstream_gradient_of_another_dtype_is_refused(cuda: Backend) -> None:
     y, dy = cuda.asarray(np.ones(3, np.float32)), cuda.asarray(np.ones(3))
     with pytest.raises(TypeError, match="kernel relu_backward: y is float32, expected float64"):
-        cuda.run(relu_backward, dy, y)
+        cuda.primitive(relu_backward, dy, y)

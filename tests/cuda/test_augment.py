@@ -47,7 +47,9 @@ def both(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what kernel and twin make of the same draws."""
     on_device = draws.to(cuda)
-    made = cuda.run(augment_batch, cuda.asarray(images), cuda.asarray(indexes), *on_device, *rest)
+    made = cuda.primitive(
+        augment_batch, cuda.asarray(images), cuda.asarray(indexes), *on_device, *rest
+    )
     return cuda.to_numpy(made), augment_batch(np, images, indexes, *draws, *rest)
 
 
@@ -87,9 +89,9 @@ def test_all_256_values_are_divided_as_numpy_divides(cuda: Backend) -> None:
 def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> None:
     images, indexes = cuda.asarray(data_set(20, (3, 9, 9))), cuda.asarray(np.arange(20, dtype="i4"))
     draws = random_draws(20, 9, 9, np.random.default_rng(0)).to(cuda)
-    expected = cuda.run(augment_batch, images, indexes, *draws, 0, np.float32)
+    expected = cuda.primitive(augment_batch, images, indexes, *draws, 0, np.float32)
     with gpusim.thread_order(order):
-        actual = cuda.run(augment_batch, images, indexes, *draws, 0, np.float32)
+        actual = cuda.primitive(augment_batch, images, indexes, *draws, 0, np.float32)
     assert cuda.to_numpy(actual).tobytes() == cuda.to_numpy(expected).tobytes()
 
 
@@ -121,14 +123,14 @@ def test_draws_for_another_number_of_images_are_refused(cuda: Backend) -> None:
     images, indexes = cuda.asarray(data_set(5, (1, 4, 4))), cuda.asarray(np.arange(5, dtype="i4"))
     draws = random_draws(4, 4, 4, np.random.default_rng(0)).to(cuda)
     with pytest.raises(ValueError, match=r"coefficients has shape \(4, 6\), expected \(5, 6\)"):
-        cuda.run(augment_batch, images, indexes, *draws, 0, np.float32)
+        cuda.primitive(augment_batch, images, indexes, *draws, 0, np.float32)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4, 4), (0, 4, 4), (4, 4)])
 def test_images_of_another_shape_are_refused(cuda: Backend, shape: tuple[int, ...]) -> None:
     images, indexes = cuda.asarray(data_set(5, shape)), cuda.asarray(np.arange(5, dtype="i4"))
     with pytest.raises(ValueError, match=r"images have shape .* expected \(M, C, H, W\), C 1 or 3"):
-        cuda.run(augment_batch, images, indexes, None, None, None, 0, np.float32)
+        cuda.primitive(augment_batch, images, indexes, None, None, None, 0, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_an_array_of_another_dtype_is_refused_by_name(
     arrays[name] = arrays[name].astype(change)
     on_device = [cuda.asarray(array) for array in arrays.values()]
     with pytest.raises(TypeError, match=f"{name} is {np.dtype(change)}, expected"):
-        cuda.run(augment_batch, *on_device, 0, np.float32)
+        cuda.primitive(augment_batch, *on_device, 0, np.float32)
 
 
 @pytest.mark.usefixtures("simulated")

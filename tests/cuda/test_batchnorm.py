@@ -11,15 +11,19 @@ from nplenet.backend import Backend
 from nplenet.layers import BatchNorm1d, BatchNorm2d
 from nplenet.layers.batchnorm import (
     batch_norm_backward,
+    batch_norm_center,
+    batch_norm_gradient_sums,
     batch_norm_inference,
+    batch_norm_sums,
     batch_norm_training,
 )
 
 Check = Callable[..., None]
 Count = Callable[[Callable[[], object]], tuple[int, int]]
 
-# (N, C, L): the least there may be, features, primes, and channels of more than one part (2048).
-SHAPES = [(2, 1, 1), (1, 3, 2), (17, 5, 1), (3, 2, 7), (5, 3, 1031), (4100, 2, 1)]
+# (N, C, L): the least there may be, features, primes, no image on this rank, parts of more numbers
+# than threads; and 64, 8 and 1 parts per channel.
+SHAPES = [(2, 1, 1), (17, 5, 1), (3, 2, 7), (0, 3, 5), (17, 3, 1031), (3, 65, 5), (3, 513, 2)]
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -34,15 +38,39 @@ def channels(c: int, dtype: type) -> tuple[np.ndarray, ...]:
     return weight, bias, mean, np.abs(var) + dtype(0.1)
 
 
+def in_parts(*shape: int, seed: int) -> np.ndarray:
+    """Return random positive sums in five parts; the kernels make 1 to 64."""
+    return np.random.default_rng(seed).uniform(0.1, 0.4, (5, *shape))
+
+
+@every_dtype
+@every_shape
+def test_sums_equal_their_twin_and_the_batch_is_counted(
+    shape: tuple[int, ...], dtype: type, assert_equals_twin: Check
+) -> None:
+    assert_equals_twin(batch_norm_sums, normal(shape, dtype), np.array(3), parts=0)
+
+
+@every_dtype
+@every_shape
+def test_centering_equals_its_twin(
+    shape: tuple[int, ...], dtype: type, assert_equals_twin: Check
+) -> None:
+    sums = in_parts(shape[1], seed=2)
+    assert_equals_twin(batch_norm_center, normal(shape, dtype), sums, 7, parts=1)
+
+
 @every_dtype
 @every_shape
 @pytest.mark.parametrize("momentum", [0.1, 1.0, None])
 def test_training_equals_its_twin(
     shape: tuple[int, ...], momentum: float | None, dtype: type, assert_equals_twin: Check
 ) -> None:
-    tracked = np.array(3)
-    arrays = (normal(shape, dtype), *channels(shape[1], dtype), tracked)
-    assert_equals_twin(batch_norm_training, *arrays, momentum, 1e-5)
+    statistics = (in_parts(shape[1], seed=2), in_parts(shape[1], seed=3), 7)
+    state = (*channels(shape[1], dtype), np.array(3))
+    assert_equals_twin(
+        batch_norm_training, normal(shape, dtype), *statistics, *state, momentum, 1e-5
+    )
 
 
 @every_dtype
@@ -56,6 +84,16 @@ def test_inference_equals_its_twin(
 
 @every_dtype
 @every_shape
+def test_gradient_sums_equal_their_twin(
+    shape: tuple[int, ...], dtype: type, assert_equals_twin: Check
+) -> None:
+    dy, centered = normal(shape, dtype), normal(shape, dtype, seed=2)
+    inverse_std = np.linspace(0.5, 2.0, shape[1])
+    assert_equals_twin(batch_norm_gradient_sums, dy, centered, inverse_std, parts=0)
+
+
+@every_dtype
+@every_shape
 @pytest.mark.parametrize("batch_statistics", [True, False])
 def test_backward_equals_its_twin(
     shape: tuple[int, ...], batch_statistics: bool, dtype: type, assert_equals_twin: Check
@@ -63,9 +101,10 @@ def test_backward_equals_its_twin(
     dy, centered = normal(shape, dtype), normal(shape, dtype, seed=2)
     weight, dweight, dbias, _ = channels(shape[1], dtype)
     inverse_std = np.linspace(0.5, 2.0, shape[1])
-    assert_equals_twin(
-        batch_norm_backward, dy, centered, inverse_std, weight, dweight, dbias, batch_statistics
-    )
+    sums = in_parts(2, shape[1], seed=3)
+    total = in_parts(2, shape[1], seed=4) if batch_statistics else None
+    arrays = (dy, centered, inverse_std, weight, sums, total, 7, dweight, dbias)
+    assert_equals_twin(batch_norm_backward, *arrays)
 
 
 @pytest.mark.parametrize("mean", [1e3, 1e4, -1e6])
@@ -90,12 +129,12 @@ def test_a_constant_channel_has_no_variance_at_all(value: float, cuda: Backend) 
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_training_is_two_launches_each_way_and_waits_for_nothing(
+def test_training_is_three_launches_forward_two_backward_and_waits_for_nothing(
     momentum: float | None, cuda: Backend, launches_of: Count
 ) -> None:
     layer = BatchNorm2d(3, momentum=momentum).to(cuda)
     x = cuda.asarray(normal((4, 3, 8, 8), np.float32))
-    assert launches_of(lambda: layer.backward(layer(x))) == (4, 0)
+    assert launches_of(lambda: layer.backward(layer(x))) == (5, 0)
 
 
 def test_inference_is_one_launch(cuda: Backend, launches_of: Count) -> None:

@@ -21,7 +21,7 @@ def batch(n: int, k: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_loss_gradient_and_hits_equal_numpy(
+def test_loss_gradient_and_correct_equal_numpy(
     cuda: Backend, shape: tuple[int, int], dtype: type, tolerance: float, smoothing: float
 ) -> None:
     logits, targets = batch(*shape, dtype)
@@ -30,21 +30,21 @@ def test_loss_gradient_and_hits_equal_numpy(
     twin = cross_entropy(np, logits, targets, smoothing, scale, fault, 1)
     device_fault = cuda.asarray(fault)
     arguments = (cuda.asarray(logits), cuda.asarray(targets), smoothing, scale, device_fault, 1)
-    loss, dlogits, hits = map(cuda.to_numpy, cuda.run(cross_entropy, *arguments))
+    loss, dlogits, correct = map(cuda.to_numpy, cuda.primitive(cross_entropy, *arguments))
     assert (loss.shape, loss.dtype) == ((), dtype)
     assert np.isfinite(loss)
     assert np.isfinite(dlogits).all()
     # exp and log of the device, and sums over K in another order: a few ulps of the largest term
     np.testing.assert_allclose(loss, twin[0], rtol=tolerance)
     np.testing.assert_allclose(dlogits, twin[1], rtol=0, atol=tolerance * scale, strict=True)
-    assert hits == twin[2]
+    assert correct == twin[2]
     assert not cuda.to_numpy(device_fault).any()
 
 
 def test_equal_logits_count_as_an_answer_for_the_first(cuda: Backend) -> None:
     loss = CrossEntropyLoss()
     loss(cuda.asarray(np.zeros((4, 3))), cuda.asarray([0, 1, 2, 0]))
-    assert int(loss.hits) == 2
+    assert int(loss.correct) == 2
 
 
 @pytest.mark.parametrize("order", ["reverse", "random:5"])
@@ -53,7 +53,7 @@ def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> 
 
     def results() -> list[bytes]:
         fault = cuda.xp.zeros(3, np.int64)
-        made = cuda.run(cross_entropy, logits, targets, 0.1, 1 / 777, fault, 1)
+        made = cuda.primitive(cross_entropy, logits, targets, 0.1, 1 / 777, fault, 1)
         return [cuda.to_numpy(array).tobytes() for array in made]
 
     expected = results()
@@ -82,7 +82,7 @@ def test_the_kernel_notes_the_fault_that_numpy_notes(
     targets[sample] = label
     expected, noted = np.zeros(3, np.int64), cuda.xp.zeros(3, np.int64)
     cross_entropy(np, logits, targets, 0.0, 1.0, expected, 8)
-    cuda.run(cross_entropy, cuda.asarray(logits), cuda.asarray(targets), 0.0, 1.0, noted, 8)
+    cuda.primitive(cross_entropy, cuda.asarray(logits), cuda.asarray(targets), 0.0, 1.0, noted, 8)
     assert cuda.to_numpy(noted).tolist() == expected.tolist() == [8, sample, label]
 
 
@@ -115,7 +115,7 @@ def test_one_loss_serves_both_backends_in_turn(cuda: Backend) -> None:
 
 
 @pytest.mark.usefixtures("simulated")
-def test_loss_gradient_and_hits_are_one_launch(cuda: Backend) -> None:
+def test_loss_gradient_and_correct_are_one_launch(cuda: Backend) -> None:
     loss, (logits, targets) = CrossEntropyLoss(), map(cuda.asarray, batch(64, 10, np.float32))
     loss(logits, targets)
     with gpusim.counting() as count:

@@ -44,7 +44,7 @@ def test_a_sum_of_large_numbers_keeps_the_small_ones(cuda: Backend) -> None:
     a = np.full((4097, 2), 0.1, np.float32)
     a[0] = 1e8
     total = cuda.asarray(np.full(2, -1e8, np.float32))
-    cuda.run(add_sums, total, cuda.asarray(a))
+    cuda.primitive(add_sums, total, cuda.asarray(a))
     expected = np.float32(np.float64(np.float32(0.1)) * 4096)
     assert cuda.to_numpy(total).tolist() == [expected] * 2
 
@@ -68,4 +68,4 @@ def test_a_gradient_of_another_shape_in_memory_is_refused(cuda: Backend) -> None
 def test_a_gradient_on_the_host_is_refused(cuda: Backend) -> None:
     a = cuda.asarray(np.ones((4, 3)))
     with pytest.raises(TypeError, match="kernel add_sums: total must be a CuPy array, got ndarray"):
-        cuda.run(add_sums, np.zeros(3), a)
+        cuda.primitive(add_sums, np.zeros(3), a)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gpusim
 import numpy as np
 import pytest
@@ -25,15 +27,26 @@ def test_values_and_mask_equal_numpy_bit_for_bit(
         key = int(rng.integers(2**64, dtype=np.uint64))
         numbers = (key, round(p * 2**32), 1 / (1 - p) if p < 1 else 0.0)
         for ours, twin in zip(
-            cuda.run(dropout, cuda.asarray(x), *numbers), dropout(np, x, *numbers), strict=True
+            cuda.primitive(dropout, cuda.asarray(x), *numbers),
+            dropout(np, x, *numbers),
+            strict=True,
         ):
             np.testing.assert_array_equal(cuda.to_numpy(ours), twin, strict=True)
+
+
+@pytest.mark.parametrize("first", [1, 7, 8, 9, 2047, 2048 * 3 + 5, 2**33 + 3])
+@pytest.mark.parametrize("n", [1, 7, 8, 2048, 2049, 5000])
+def test_a_mask_begins_at_any_word(
+    first: int, n: int, assert_equals_twin: Callable[..., None]
+) -> None:
+    x = np.random.default_rng(n).standard_normal(n)
+    assert_equals_twin(dropout, x, 2**63 + 5, 2**31, 2.0, first)
 
 
 def test_every_size_up_to_100_has_the_masks_of_numpy(cuda: Backend) -> None:
     for n in range(1, 101):
         x = np.ones(n, np.float32)
-        _, mask = cuda.run(dropout, cuda.asarray(x), n, 2**31, 2.0)
+        _, mask = cuda.primitive(dropout, cuda.asarray(x), n, 2**31, 2.0)
         expected = dropout(np, x, n, 2**31, 2.0)[1]
         np.testing.assert_array_equal(cuda.to_numpy(mask), expected, strict=True)
 
@@ -41,16 +54,16 @@ def test_every_size_up_to_100_has_the_masks_of_numpy(cuda: Backend) -> None:
 @pytest.mark.parametrize("key", [0, 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1])
 def test_any_key_of_64_bits_gives_the_masks_of_numpy(cuda: Backend, key: int) -> None:
     x = np.ones(5000, np.float32)
-    y, _ = cuda.run(dropout, cuda.asarray(x), key, 2**31, 2.0)
+    y, _ = cuda.primitive(dropout, cuda.asarray(x), key, 2**31, 2.0)
     np.testing.assert_array_equal(cuda.to_numpy(y), dropout(np, x, key, 2**31, 2.0)[0], strict=True)
 
 
 @pytest.mark.parametrize("order", ["reverse", "random:5"])
 def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> None:
     x = cuda.asarray(np.random.default_rng(0).standard_normal(3001))
-    expected, _ = cuda.run(dropout, x, 99, 2**31, 2.0)
+    expected, _ = cuda.primitive(dropout, x, 99, 2**31, 2.0)
     with gpusim.thread_order(order):
-        actual, _ = cuda.run(dropout, x, 99, 2**31, 2.0)
+        actual, _ = cuda.primitive(dropout, x, 99, 2**31, 2.0)
     assert cuda.to_numpy(actual).tobytes() == cuda.to_numpy(expected).tobytes()
 
 
@@ -59,14 +72,14 @@ def test_a_single_block_of_threads_makes_a_large_mask_in_a_loop(cuda: Backend, o
     x = np.random.default_rng(0).standard_normal(3 * 2048 + 5)
     y, mask = cuda.xp.zeros(x.shape), cuda.xp.zeros(x.shape)
     with gpusim.thread_order(order):
-        cuda.launch("dropout", "dropout", 1, cuda.asarray(x), y, mask, x.size, 99, 2**31, 2.0)
-    for ours, twin in zip((y, mask), dropout(np, x, 99, 2**31, 2.0), strict=True):
+        cuda.launch("dropout", "dropout", 1, cuda.asarray(x), y, mask, x.size, 3, 99, 2**31, 2.0)
+    for ours, twin in zip((y, mask), dropout(np, x, 99, 2**31, 2.0, 3), strict=True):
         np.testing.assert_array_equal(cuda.to_numpy(ours), twin, strict=True)
 
 
 def test_an_array_with_gaps_is_read_in_its_order(cuda: Backend) -> None:
     x = np.random.default_rng(0).standard_normal((30, 20))
-    y, _ = cuda.run(dropout, cuda.asarray(x).T, 7, 2**30, 4 / 3)
+    y, _ = cuda.primitive(dropout, cuda.asarray(x).T, 7, 2**30, 4 / 3)
     expected, _ = dropout(np, x.T, 7, 2**30, 4 / 3)
     np.testing.assert_array_equal(cuda.to_numpy(y), expected, strict=True)
 

@@ -88,7 +88,7 @@ def test_transposed_and_strided_factors_give_the_same_product(cuda: Backend, dty
         (lambda x: x.T, lambda x: x[:, :, ::2]),
         (lambda x: x[:, ::5].T, lambda x: x[::2]),
     ]:
-        found = cuda.to_numpy(cuda.run(product, left(device_a), right(device_b)))
+        found = cuda.to_numpy(cuda.primitive(product, left(device_a), right(device_b)))
         np.testing.assert_allclose(found, left(a) @ right(b), rtol=0, atol=tolerance, strict=True)
 
 
@@ -107,14 +107,14 @@ def test_a_product_into_a_strided_array_is_refused(cuda: Backend) -> None:
     with pytest.raises(
         TypeError, match=r"C-contiguous arrays only, got float64 of shape \(4, 2, 5"
     ):
-        cuda.run(product, a, b, out)
+        cuda.primitive(product, a, b, out)
 
 
 def test_columns_of_another_dtype_are_refused(cuda: Backend) -> None:
     window = Window((2, 2), (1, 1))
     cols, x = cuda.asarray(np.ones((1, 4, 4))), cuda.asarray(np.ones((1, 1, 3, 3), np.float32))
     with pytest.raises(TypeError, match="kernel col2im: x is float32, expected float64"):
-        cuda.run(col2im, cols, x, window)
+        cuda.primitive(col2im, cols, x, window)
 
 
 def test_a_batch_of_no_images_is_no_launch(cuda: Backend) -> None:

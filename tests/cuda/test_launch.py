@@ -132,7 +132,7 @@ def test_what_is_not_on_the_device_is_refused_as_an_array(cuda: Backend, kind: s
 
 
 def test_without_an_array_the_template_has_no_type(cuda: Backend) -> None:
-    with pytest.raises(TypeError, match="no array says which float type is meant"):
+    with pytest.raises(TypeError, match="no array argument gives the template its type"):
         launch(cuda, None, None)
 
 

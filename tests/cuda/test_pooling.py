@@ -110,4 +110,4 @@ def test_winners_that_are_no_int32_are_refused(cuda: Backend) -> None:
     with pytest.raises(
         TypeError, match="kernel max_pool_backward: winner is int64, expected int32"
     ):
-        cuda.run(max_pool_backward, dy, winner, (1, 1, 4, 4), Window((2, 2), (2, 2)))
+        cuda.primitive(max_pool_backward, dy, winner, (1, 1, 4, 4), Window((2, 2), (2, 2)))

@@ -95,9 +95,9 @@ def test_the_mode_of_the_forward_decides_over_backward() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1)])
-def test_one_value_a_channel_is_refused_in_training(shape: tuple[int, ...]) -> None:
+def test_one_value_per_channel_is_refused_in_training(shape: tuple[int, ...]) -> None:
     layer = BatchNorm1d(3)
-    with pytest.raises(ValueError, match=r"BatchNorm1d\(3.* more than one value a channel"):
+    with pytest.raises(ValueError, match=r"BatchNorm1d\(3.* more than one value per channel"):
         layer(np.ones(shape, np.float32))
     assert layer.num_batches_tracked == 0
     assert layer.eval()(np.ones(shape, np.float32)).shape == shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from nplenet.backend import Array, Backend
 from nplenet.cases import ROWS, Case
 from nplenet.layers import Conv2d, Dense, Dropout, Layer, ReLU, Sequential
+from nplenet.layers.sequential import leaves
 
 CASES = [case for row in ROWS if issubclass(row.kind, Layer) for case in row.cases]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -37,11 +39,12 @@ def upstream(y: Array, backend: Backend) -> Array:
     return backend.asarray(np.random.default_rng(5).standard_normal(y.shape), dtype=y.dtype)
 
 
-def innermost(layer: Layer) -> str:
-    """Return the class name that an error of backward names: the last layer's."""
-    while isinstance(layer, Sequential):
-        layer = layer[-1]
-    return type(layer).__name__
+def last_label(layer: Layer) -> str:
+    """Return what an error of backward begins with: the last layer, in a network with its path."""
+    if not isinstance(layer, Sequential):
+        return re.escape(f"{layer}: ")
+    path, last = list(leaves(layer))[-1]
+    return re.escape(f"{path} ({last}): ")
 
 
 # ------------------------------------------------------------------------------ shapes and dtypes
@@ -143,7 +146,9 @@ def test_two_equal_layers_give_equal_bits(case: Case, backend: Backend) -> None:
 def test_backward_before_forward_is_refused(case: Case, backend: Backend) -> None:
     layer, x = build(case, backend)
     dy = backend.asarray(np.zeros(layer.output_shape(x.shape)))
-    with pytest.raises(ValueError, match=rf"^{innermost(layer)}\(.*needs a forward before it"):
+    with pytest.raises(
+        ValueError, match=rf"^{last_label(layer)}backward called without a matching forward"
+    ):
         layer.backward(dy)
 
 
@@ -152,7 +157,7 @@ def test_a_second_backward_for_one_forward_is_refused(case: Case, backend: Backe
     layer, x = build(case, backend)
     dy = upstream(layer(x), backend)
     layer.backward(dy)
-    with pytest.raises(ValueError, match=rf"^{innermost(layer)}\(.*one for each backward"):
+    with pytest.raises(ValueError, match=rf"^{last_label(layer)}.*call forward once before each"):
         layer.backward(dy)
 
 
@@ -163,7 +168,7 @@ def test_an_upstream_gradient_of_another_shape_is_refused(case: Case, backend: B
     wrong = backend.asarray(np.zeros((*y.shape, 1)))
     with pytest.raises(ValueError, match="dy must have the output's shape") as refusal:
         layer.backward(wrong)
-    assert str(refusal.value).startswith(innermost(layer))
+    assert re.match(last_label(layer), str(refusal.value))
     assert str(y.shape) in str(refusal.value)
     assert str(wrong.shape) in str(refusal.value)
 
@@ -179,7 +184,9 @@ def test_an_upstream_gradient_of_another_kind_is_refused(
 ) -> None:
     layer, x = build(case, backend)
     layer(x)
-    message = rf"^{innermost(layer)}\(.* {backend.name} backend but its dy is .*{described}"
+    message = (
+        rf"^{last_label(layer)}computes on the {backend.name} backend but its dy is .*{described}"
+    )
     with pytest.raises(TypeError, match=message):
         layer.backward(dy)
 
@@ -189,7 +196,7 @@ def test_an_upstream_gradient_of_another_kind_is_refused(
 def test_an_input_of_another_kind_is_refused(case: Case, x: Any, backend: Backend) -> None:
     layer, _ = build(case, backend)
     name = type(layer).__name__
-    with pytest.raises(TypeError, match=rf"(?s)^{name}\(.*computes on the {backend.name} backend"):
+    with pytest.raises(TypeError, match=rf"^{name}\b.*: computes on the {backend.name} backend"):
         layer(x)
 
 
@@ -197,7 +204,7 @@ def test_an_input_of_another_kind_is_refused(case: Case, x: Any, backend: Backen
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.complex128, bool])
 def test_an_input_of_another_dtype_is_refused(case: Case, dtype: type, backend: Backend) -> None:
     layer, x = build(case, backend)
-    message = rf"(?s)^{type(layer).__name__}\(.*takes float32 or float64, got .*{dtype.__name__}"
+    message = rf"^{type(layer).__name__}\b.*: takes float32 or float64, got .*{dtype.__name__}"
     with pytest.raises(TypeError, match=message):
         layer(backend.xp.ones(x.shape, dtype=dtype))
 

@@ -43,7 +43,7 @@ def test_a_value_is_kept_up_to_its_known_word(backend: Backend) -> None:
     x = backend.asarray(np.ones(len(halves)))
     for i, word in enumerate(halves):
         for threshold, expected in ((word, 1.0), (word + 1, 0.0)):
-            y, _ = backend.run(masked, x, 0, threshold, 1.0)
+            y, _ = backend.primitive(masked, x, 0, threshold, 1.0)
             assert backend.to_numpy(y)[i] == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,67 @@ def trained() -> Sequential:
     chain = model()
     chain(images())
     return chain
+
+
+# ------------------------------------------------------------------------------ errors
+
+DENSE = "head.1 (Dense(8, 3, bias=False)): "
+
+
+class Broken(Layer):
+    """A layer whose errors come from NumPy, or have no message of one string."""
+
+    def forward(self, x: Array) -> Array:
+        if len(x) == 1:
+            raise UnicodeDecodeError("ascii", b"x", 0, 1, "as it is")
+        return np.ones(2) + np.ones(3)
+
+
+def refusal(call: Callable[[], object], kind: type[Exception] = ValueError) -> str:
+    with pytest.raises(kind) as error:
+        call()
+    return str(error.value)
+
+
+def test_an_error_in_forward_names_the_path_of_the_layer() -> None:
+    text = refusal(lambda: model()(images()[:, :, :3]))
+    assert text == DENSE + "takes 8 channels or features on axis 1, got an input of shape (5, 4)"
+
+
+def test_an_error_in_backward_names_the_path_of_the_layer() -> None:
+    chain = model().eval()
+    y = chain(images())
+    chain[1][-1].backward(y)  # dropout has its backward, and the network asks for a second one
+    assert refusal(lambda: chain.backward(y)) == (
+        "head.2 (Dropout(p=0.5)): backward called without a matching forward: call forward once "
+        "before each backward"
+    )
+
+
+@pytest.mark.parametrize("method", ["output_shape", "multiply_adds", "summary"])
+def test_an_error_in_a_shape_names_the_path_of_the_layer(method: str) -> None:
+    text = refusal(lambda: getattr(model(), method)((5, 1, 3, 4)))
+    assert text.startswith(DENSE + "takes 8 channels or features on axis 1")
+
+
+def test_the_check_of_a_network_names_its_class_alone() -> None:
+    text = refusal(lambda: model()(images().astype(np.float16)), TypeError)
+    assert text.startswith("Sequential: takes float32 or float64, got numpy float16 of shape")
+
+
+def test_a_path_leads_through_nested_networks() -> None:
+    deep = Sequential(ReLU(), Sequential(a=Sequential(ReLU(), Conv2d(3, 4, 5))))
+    assert refusal(lambda: deep(images())).startswith("1.a.1 (Conv2d(3, 4, kernel_size=(5, 5),")
+
+
+def test_an_error_of_numpy_in_a_layer_gets_its_path() -> None:
+    text = refusal(lambda: Sequential(ReLU(), own=Broken())(images()))
+    assert text.startswith("own (Broken()): operands could not be broadcast together")
+
+
+def test_an_error_that_is_not_one_string_is_passed_on_as_it_is() -> None:
+    text = refusal(lambda: Sequential(Broken())(images()[:1]), UnicodeDecodeError)
+    assert text.startswith("'ascii' codec can't decode byte 0x78")
 
 
 # ------------------------------------------------------------------------------ names
@@ -225,7 +287,7 @@ def test_astype_refuses_what_layers_cannot_compute_in(dtype: type) -> None:
 def test_after_astype_a_backward_needs_a_new_forward() -> None:
     layer = Dense(2, 2)
     layer(np.ones((1, 2), np.float32))
-    with pytest.raises(ValueError, match="needs a forward"):
+    with pytest.raises(ValueError, match="call forward once"):
         layer.astype(np.float64).backward(np.ones((1, 2)))
 
 

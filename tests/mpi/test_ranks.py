@@ -144,6 +144,23 @@ def test_ranks_on_gpus_train_the_same_network(
     assert largest_error(result(2, tmp_path / "2", backend=backend, **settings), expected) < 1e-12
 
 
+def test_ranks_on_gpus_launch_the_kernels_that_one_process_launches(
+    cuda: Backend, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    choice = request.config.getoption("--backend")
+    settings = {"images": 16, "batch": 16, "epochs": 1, "eager": 1}
+    settings["backend"] = "cupy" if choice == "cupy" else "cupy-sim"
+    launched = {}
+    for ranks in (1, 2):
+        done = train(ranks, tmp_path / str(ranks), **settings)
+        words = [line.split() for line in done.stdout.splitlines() if " launched " in line]
+        launched |= {(ranks, int(rank)): set(names) for _, rank, _, *names in words}
+    training = launched[1, 0] - {"batch_norm_inference"}  # one of the ranks validates
+    assert {"batch_norm_center", "batch_norm_backward", "dropout", "im2col"} <= training
+    for rank in (0, 1):
+        assert launched[2, rank] - {"batch_norm_inference"} == training
+
+
 # ------------------------------------------------------------------ going on
 
 

@@ -3,8 +3,9 @@
     python tests/mpi/train_on_ranks.py FOLDER [name=value ...]
 
 It takes the numbers and names in ``SETTINGS``. Rank 0 saves to FOLDER after every step and leaves
-there ``result.npz``: the weights, the loss of each step, and the validation loss. With ``fault`` a
-rank does something bad after a few steps; ``differs`` gives the last rank other data, say.
+there ``result.npz``: the weights, the loss of each step, and the validation loss. On a GPU each
+rank prints which kernels it has launched. With ``fault`` a rank does something bad after a few
+steps; ``differs`` gives the last rank other data, say.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat
+from nplenet.backend.launch import Launcher
 from nplenet.checkpoint import LATEST, CheckpointFolder, load
 from nplenet.compiled import Step, TextbookStep, compile
 from nplenet.data import DataLoader, load_digits, pad_images
@@ -149,6 +152,19 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
         )
 
 
+def note_launches() -> set[str]:
+    """Return a set to which the name of each kernel is added when it is launched."""
+    launched: set[str] = set()
+    launch = Launcher.launch
+
+    def noted(self: Launcher, file: str, kernel: str, *arguments: Any, **options: Any) -> None:
+        launched.add(kernel)
+        launch(self, file, kernel, *arguments, **options)
+
+    Launcher.launch = noted  # type: ignore[method-assign]
+    return launched
+
+
 if __name__ == "__main__":
     chosen = dict(pair.split("=") for pair in sys.argv[2:])
     assert chosen.keys() <= SETTINGS.keys(), chosen
@@ -157,5 +173,8 @@ if __name__ == "__main__":
 
         gpusim.install()
         chosen["backend"] = "cupy"
+    launched = note_launches()
     with join() as group:
         train(Path(sys.argv[1]), SETTINGS | chosen, group)
+        if launched:
+            print(f"rank {group.rank} launched {' '.join(sorted(launched))}", flush=True)

@@ -1,0 +1,149 @@
+"""Each kernel against its NumPy twin: the same numbers, then the time of both on the GPU.
+
+    python benchmarks/kernels.py [--batch 256] [--only im2col dropout]
+    PYTHONPATH=tests python benchmarks/kernels.py --backend cupy-sim        (checks, no times)
+
+"arrays" is the twin on CuPy's array functions, "kernel" replaces it. The arrays are float32, as in
+LeNet-5. Bytes count each array once; one that stays in the second-level cache may be faster than
+the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pkgutil import resolve_name
+from typing import Any
+
+import numpy as np
+
+from nplenet import get_backend
+from nplenet.augment import rotation_coefficients
+from nplenet.backend import Backend
+from nplenet.backend.kernels import KERNELS
+from nplenet.window import Window
+
+NAMES = {name.rpartition(".")[2]: name for name in KERNELS}
+TOLERANCE = 1e-5  # a hundred roundings to float32, beside the largest number of the array
+PARTS = {"batch_norm_sums": 0, "batch_norm_center": 1, "batch_norm_gradient_sums": 0}
+WAIT = """extern "C" __global__ void wait(long long cycles)
+{ for (const long long begin = clock64(); clock64() - begin < cycles;) {} }"""
+
+
+def arguments(n: int) -> dict[str, tuple[Any, ...]]:
+    """Return the arguments of each function for n images, by its name."""
+    rng = np.random.default_rng(0)
+    normal = partial(rng.standard_normal, dtype=np.float32)
+    kernel, pool = Window((5, 5), (1, 1)), Window((2, 2), (2, 2))
+    x, xhat, maps, pooled = normal((n, 6, 784)), normal((n, 6, 784)), (n, 6, 28, 28), (n, 6, 14, 14)
+    a, b, small, cols = normal(maps), normal(maps), normal(pooled), normal((n, 150, 100))
+    state, weight, inverse_std = np.abs(normal((4, 6))) + 1, normal(6), rng.uniform(1, 2, 6)
+    sums, sum_x, squares = (rng.uniform(1, 2, (64, *shape)) for shape in ((2, 6), (6,), (6,)))
+    tracked, m, flat, v = np.array(3), n * 784, normal((3, 61706)), np.square(normal(61706))
+    labels, no_fault = rng.integers(0, 10, n), np.zeros(3, np.int64)
+    images = rng.integers(0, 256, (2 * n, 1, 32, 32), np.uint8)
+    indexes, coins = rng.integers(0, 2 * n, n, np.int32), rng.integers(0, 2, (2, n), np.uint8)
+    angles = rotation_coefficients(rng.uniform(-15, 15, n), 32, 32)
+    return {
+        "im2col": (small, kernel),
+        "col2im": (cols, small, kernel),
+        "add_weight_gradient": (normal((16, 6, 5, 5)), cols, normal((n, 16, 100))),
+        "product": (normal((16, 150)), cols),
+        "add_product": (normal((120, 400)), normal((n, 120)).T, normal((n, 400))),
+        "add_sums": (normal(6), x),
+        "batch_norm_sums": (x, tracked),
+        "batch_norm_center": (x, sum_x, m),
+        "batch_norm_training": (x, sum_x, squares, m, *state, tracked, 0.1, 1e-5),
+        "batch_norm_inference": (x, *state, 1e-5),
+        "batch_norm_gradient_sums": (x, xhat, inverse_std),
+        "batch_norm_backward": (x, xhat, inverse_std, weight, sums, sums, m, *state[:2]),
+        "average_pool": (a, pool, True),
+        "average_pool_backward": (small, maps, pool, True),
+        "max_pool": (a, pool),
+        "max_pool_backward": (small, rng.integers(0, 4, pooled, np.int32), maps, pool),
+        **{f"{name}_backward": (a, b) for name in ("relu", "sigmoid", "tanh")},
+        "leaky_relu": (a, 0.01),
+        "leaky_relu_backward": (a, b, 0.01),
+        "sigmoid": (a,),
+        "dropout": (normal((n, 120)), 7, 2**30, 4 / 3, 1001),
+        "cross_entropy": (normal((n, 10)), labels, 0.1, 1 / n, no_fault, 1),
+        "sgd": (*flat, None, None, 0.1, 0.9, 1.0, 1e-4, True),
+        "adam": (*flat, v, None, None, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.99),
+        "augment_batch": (images, indexes, angles, *coins, 0, np.float32),
+    }
+
+
+def outcome(backend: Backend, name: str, given: tuple[Any, ...]) -> list[np.ndarray]:
+    """Return all arrays returned or given, as NumPy's; a result in parts (axis 0) is added up."""
+    given = tuple(backend.asarray(a.copy()) if isinstance(a, np.ndarray) else a for a in given)
+    result = backend.primitive(resolve_name(name), *given)
+    arrays = [*(result if isinstance(result, tuple) else (result,)), *filter(backend.owns, given)]
+    if (part := PARTS.get(name.rpartition(".")[2])) is not None:
+        arrays[part] = arrays[part].sum(axis=0)
+    return [np.asarray(backend.to_numpy(a)) for a in arrays if a is not None]
+
+
+def fault(a: np.ndarray, b: np.ndarray) -> str:
+    """Return what is wrong with an array ``a`` that should equal ``b``, or nothing."""
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return f"{a.dtype} {a.shape}, expected {b.dtype} {b.shape}; "
+    if not np.isfinite(a).all():
+        return "a number that is not finite; "
+    error = np.abs(a - b.astype(np.float64)).max(initial=0)
+    limit = TOLERANCE * np.abs(b).max(initial=1) if b.dtype.kind == "f" else 0
+    return f"an error of {error:.1e}, more than {limit:.1e}; " if error > limit else ""
+
+
+def seconds(cuda: Backend, run: Callable[[], object]) -> float:
+    """Return the time of a call on the device, which waits until the host has submitted 20."""
+    begin, end, times = cuda.xp.cuda.Event(), cuda.xp.cuda.Event(), []
+    for _ in range(6):
+        cuda.xp.RawKernel(WAIT, "wait")((1,), (1,), (np.int64(10_000_000),))  # about 6 ms
+        begin.record()
+        for _ in range(20):
+            run()
+        end.record()
+        end.synchronize()
+        times.append(cuda.xp.cuda.get_elapsed_time(begin, end) / 1e3 / 20)
+    return float(np.median(times[1:]))  # the first one compiles
+
+
+def time_rungs(cuda: Backend, name: str, given: tuple[Any, ...], size: int) -> None:
+    """Print a line for the kernel and one for the twin with CuPy's array functions."""
+    properties = cuda.xp.cuda.runtime.getDeviceProperties(cuda.xp.cuda.Device().id)
+    # Data move at both edges of the clock, in kHz, which CUDA 13 does not say.
+    peak = 2e3 * properties.get("memoryClockRate", 0) * properties.get("memoryBusWidth", 0) / 8
+    given = tuple(cuda.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
+    for rung, run in (("kernel", cuda.primitive), ("arrays", lambda f, *a: f(cuda.xp, *a))):
+        time = seconds(cuda, partial(run, resolve_name(name), *given))
+        fraction = f"{size / time / peak:8.0%} of peak" if peak else ""
+        print(f"  {rung}{1e6 * time:10.1f} us{size:12,} B{size / time / 1e9:8.0f} GB/s{fraction}")
+
+
+def main() -> int:
+    """Read the options, check and time the kernels; return 1 if one is wrong."""
+    parser = argparse.ArgumentParser(description="Each kernel against its NumPy twin.")
+    parser.add_argument("--backend", choices=["cupy", "cupy-sim"], default="cupy")
+    parser.add_argument("--batch", type=int, default=256, help="images (default 256)")
+    parser.add_argument("--only", nargs="+", choices=list(NAMES), metavar="NAME")
+    options = parser.parse_args()
+    if options.backend == "cupy-sim":
+        import_module("gpusim").install(force=True)  # before CuPy is imported
+    cuda, cases, wrong = get_backend("cupy"), arguments(options.batch), ""
+    for short in options.only or NAMES:
+        name, given = NAMES[short], cases[short]
+        expected = outcome(get_backend("numpy"), name, given)
+        pairs = zip(outcome(cuda, name, given), expected, strict=True)
+        found = "".join(fault(a, b) for a, b in pairs)
+        shape = max((a for a in given if isinstance(a, np.ndarray)), key=np.size).shape
+        print(f"{short:26}{shape!s:20}{'WRONG: ' + found if found else 'equals NumPy'}")
+        wrong += found
+        if options.backend == "cupy":
+            time_rungs(cuda, name, given, sum(a.nbytes for a in expected))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,34 @@
+"""A learned array and its gradient: what layers hold and optimizers update."""
+
+from __future__ import annotations
+
+from .backend import Array, backend_of
+
+FLOATS = ("float32", "float64")
+"""The dtypes in which the library computes."""
+
+
+class Parameter:
+    """An array that is learned, and its gradient.
+
+    Attributes
+    ----------
+    data, grad : array
+        Of one shape and dtype, on one backend.
+    name : str
+        Its path in the model, such as ``features.0.weight``; set by ``Layer.parameters``.
+    """
+
+    def __init__(self, data: Array, name: str = "") -> None:
+        if data.dtype.name not in FLOATS:
+            raise TypeError(f"a Parameter holds float32 or float64, got {data.dtype}")
+        self.data = data
+        self.grad = backend_of(data).xp.zeros_like(data)
+        self.name = name
+
+    def zero_grad(self) -> None:
+        """Set the gradient to zero, in place."""
+        self.grad[...] = 0
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name or 'unnamed'}, {tuple(self.data.shape)}, {self.data.dtype})"
