@@ -9,7 +9,7 @@
 //
 //   all arrays  (size,)
 //
-// Threads: one an element, in a grid-stride loop; reads and writes are coalesced, each number is moved
+// Threads: one per element, in a grid-stride loop; reads and writes are coalesced, each number is moved
 // once.
 // NumPy twins: the functions of the same names in nplenet/layers/activation.py.
 

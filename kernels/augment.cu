@@ -3,7 +3,7 @@
 //   out[n, c, y, x] = value / 255, where value begins as
 //       images[indexes[n], c, yi, xi]        xi = (A0 x + A1 y + A2) >> 16, yi = (A3 x + A4 y + A5) >> 16
 //       or fill, if (xi, yi) lies outside    (Pillow's rule; A0 ... A5 are coefficients[n])
-//   and becomes, where asked for,
+//   and becomes, where the flags say so,
 //       255 - value                          if inverted[n]
 //       (19595 R + 38470 G + 7471 B + 32768) >> 16, for C = 3, if gray[n]
 //
@@ -13,9 +13,9 @@
 //   inverted, gray (N), or null: for none
 //   out           (N, C, H, W)
 //
-// Threads: one a pixel of out with all its channels, in a grid-stride loop. Neighbouring threads differ
+// Threads: one per pixel of out with all its channels, in a grid-stride loop. Neighbouring threads differ
 // in x: writes are coalesced, and reads, along a slightly slanted line, nearly so. The division is
-// IEEE's, as NumPy's, and all before it is in integers, so every bit is NumPy's.
+// IEEE's, as in NumPy, and everything before it is integers, so every bit is as in NumPy.
 // NumPy twin: augment_batch in nplenet/augment/pipeline.py.
 
 template <typename T>

@@ -4,12 +4,12 @@
 //   dx[n, c, h, w]   = sum over the (kh, kw, oh, ow) with oh*sh - ph + kh = h and ow*sw - pw + kw = w
 //                      of dy[n, c, oh, ow] / divisor(oh, ow)
 //
-//   divisor = pixels of the window on the image, with count_padding those on its padding too; never
+//   divisor = pixels of the window on the image, with count_padding also pixels on its padding; never
 //             what lies beyond the padding, over which a window may hang in ceil mode
 //
 //   x, dx  (N, C, H, W)        y, dy  (N, C, OH, OW)
 //
-// Threads: one an element of the result, in a grid-stride loop; the terms are added in the order of the
+// Threads: one per element of the result, in a grid-stride loop; the terms are added in the order of the
 // twin, tap by tap, without atomics. Neighbouring threads differ in ow (or w): writes are coalesced,
 // reads lie sw (or 1 / sw) numbers apart. dh and dw are 1: this window has no gaps.
 // NumPy twins: average_pool and average_pool_backward in nplenet/layers/pooling.py.

@@ -15,10 +15,10 @@
 //   M                                           numbers per channel on all ranks; here there are m = N * L
 //
 // Threads: a channel's m numbers are cut into `parts` even parts, one per block: block c*parts + p takes part
-// p of channel c. A kernel that sums leaves one sum per block; the next kernel begins by adding up those of
-// its channel, in the same order in every block, so that all agree on every bit. Between the two kernels the
-// sums of several ranks are added. So training is three launches (sums, center, training), backward two.
-// Sums are trees in shared memory, in float64: a fixed order, no atomics, and, as the squares are those of
+// p of channel c. A kernel that sums leaves one sum per block; the next kernel first adds up the sums
+// of its channel, in the same order in every block, so that all agree on every bit. Between the two kernels
+// the sums of several ranks are added. So training is three launches (sums, center, training), backward two.
+// Sums are trees in shared memory, in float64: a fixed order, no atomics, and, as the squares are of
 // x - mean, no loss of the deviation beside a large mean. Neighbouring threads take neighbouring l:
 // coalesced, except for L = 1, where they read C numbers apart. blockDim.x is 256.
 // NumPy twins: batch_norm_sums, batch_norm_center, batch_norm_training, batch_norm_inference,

@@ -6,7 +6,7 @@
 //   cols  (N, C*KH*KW, OH*OW)
 //   x     (N, C, H, W)
 //
-// Threads: one a pixel of x, in a grid-stride loop. Each gathers its own KH*KW terms in a fixed order,
+// Threads: one per pixel of x, in a grid-stride loop. Each gathers its own KH*KW terms in a fixed order,
 // so no atomics are needed and the same input gives the same bits. Neighbouring threads read
 // neighbouring numbers of cols when the stride is 1.
 // NumPy twin: col2im in nplenet/layers/conv.py.

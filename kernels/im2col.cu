@@ -1,12 +1,12 @@
-// im2col: lay the windows of x side by side, one a column.
+// im2col: lay the windows of x side by side, one per column.
 //
 //   cols[n, (c, kh, kw), (oh, ow)] = x[n, c, oh*sh - ph + kh*dh, ow*sw - pw + kw*dw], 0 on the padding
 //
 //   x     (N, C, H, W)
 //   cols  (N, C*KH*KW, OH*OW)
 //
-// Threads: one an element of cols, in a grid-stride loop. Neighbouring threads differ in ow, so writes
-// are coalesced and so are reads, but for the line ends, when the stride is 1; each pixel is read KH*KW
+// Threads: one per element of cols, in a grid-stride loop. Neighbouring threads differ in ow, so writes
+// are coalesced and so are reads, except at line ends, when the stride is 1; each pixel is read KH*KW
 // times, from cache.
 // NumPy twin: im2col in nplenet/layers/conv.py.
 

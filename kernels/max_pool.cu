@@ -7,7 +7,7 @@
 //
 //   x, dx  (N, C, H, W)        y, dy, winner  (N, C, OH, OW)
 //
-// Threads: one an element of the result, in a grid-stride loop; backward gathers tap by tap in a fixed
+// Threads: one per element of the result, in a grid-stride loop; backward gathers tap by tap in a fixed
 // order, without atomics. Neighbouring threads differ in ow (or w): writes are coalesced, reads lie sw
 // (or 1 / sw) numbers apart.
 // NumPy twins: max_pool and max_pool_backward in nplenet/layers/pooling.py.

@@ -12,7 +12,7 @@
 //
 //   p, g, m, v  (n); g is read only
 //
-// Threads: one an element, in a grid-stride loop; neighbouring threads touch neighbouring numbers. Each
+// Threads: one per element, in a grid-stride loop; neighbouring threads touch neighbouring numbers. Each
 // number is read once and written once. The numbers that depend on the step come from the host, where
 // they are computed in double.
 // NumPy twins: sgd in nplenet/optim/sgd.py and adam in nplenet/optim/adam.py.

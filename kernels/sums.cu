@@ -2,7 +2,7 @@
 //
 //   total[c] += sum of a[n, c, l] over n and l
 //
-//   a      (N, C, L), M = N * L numbers a channel
+//   a      (N, C, L), M = N * L numbers per channel
 //   total  (C,)
 //
 // Threads: a block takes `width` neighbouring channels; its threads form rows of that width, row r adds

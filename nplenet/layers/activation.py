@@ -34,7 +34,7 @@ def tanh_backward(xp: Any, dy: Array, y: Array) -> Array:
 
 
 class ReLU(Layer):
-    """y = max(x, 0); dx = dy where x > 0, else 0 (at the kink x = 0 too)."""
+    """y = max(x, 0); dx = dy where x > 0, 0 elsewhere (also at the kink x = 0)."""
 
     def forward(self, x: Array) -> Array:
         self.check(x)
@@ -47,7 +47,7 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """y = x where x > 0, else negative_slope * x; dx = dy times the same slope."""
+    """y = x where x > 0, negative_slope * x elsewhere; dx = dy times the same slope."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()

@@ -251,9 +251,9 @@ class Layer:
         return 0
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments by name, as plain values: what makes a layer like it.
+        """Return the constructor's arguments by name, as plain values.
 
-        For ``repr``; and the library's layers are made again from them when a model is loaded.
+        For ``repr``, and to make the library's layers again when a model is loaded.
         """
         return {}
 

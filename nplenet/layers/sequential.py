@@ -8,8 +8,8 @@ from ..backend import Array
 from .base import Layer
 
 Shape = tuple[int, ...]
-LOCATED = (TypeError, ValueError, NotImplementedError)
-"""The errors of a layer to which a network adds where the layer stands."""
+LAYER_ERRORS = (TypeError, ValueError, NotImplementedError)
+"""Errors of a layer to whose message a network adds the layer's path."""
 
 
 class Sequential(Layer):
@@ -53,7 +53,7 @@ class Sequential(Layer):
         for name, layer in self.layers.items():
             try:
                 x = layer.forward(x)
-            except LOCATED as error:
+            except LAYER_ERRORS as error:
                 locate(error, name, layer)
                 raise
         return x
@@ -62,7 +62,7 @@ class Sequential(Layer):
         for name, layer in reversed(self.layers.items()):
             try:
                 dy = layer.backward(dy)
-            except LOCATED as error:
+            except LAYER_ERRORS as error:
                 locate(error, name, layer)
                 raise
         return dy
@@ -107,7 +107,7 @@ class Sequential(Layer):
         for name, layer in self.layers.items():
             try:
                 output = layer.output_shape(shape)
-            except LOCATED as error:
+            except LAYER_ERRORS as error:
                 locate(error, name, layer)
                 raise
             yield name, layer, shape, output
@@ -189,11 +189,10 @@ def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 
 
 def locate(error: Exception, name: str, layer: Layer) -> None:
-    """Put into the message of an error, raised by the layer ``name`` of a network, where it stands.
+    """Add the path of a layer to the message of its error; each network on the way adds its part.
 
-    Dense(400, 120, bias=True): takes 400 ...
-    1 (Dense(400, 120, bias=True)): takes 400 ...                 from the network it is in
-    classifier.1 (Dense(400, 120, bias=True)): takes 400 ...      from the network around that
+    "Dense(400, 120, bias=True): takes 400 ..." becomes "1 (Dense(400, 120, bias=True)): takes
+    400 ..." in ``classifier``, and begins with "classifier.1 (Dense(" after ``LeNet5``.
     """
     if len(error.args) != 1 or not isinstance(error.args[0], str):
         return  # its message is made of other things
