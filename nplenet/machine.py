@@ -48,3 +48,8 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def tracing() -> bool:
+    """Say whether to print passes and kernels with their times: ``NPLENET_TRACE`` is not 0."""
+    return os.environ.get("NPLENET_TRACE", "0") not in ("", "0")

@@ -187,7 +187,7 @@ def test_the_export_to_onnx_refuses_it_and_writes_nothing(
 
 def test_the_page_refuses_it_and_writes_nothing(model: Sequential, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"layer features\.1 is a Softsign, .*nplenet layers"):
-        write_page(tmp_path / "page.html", model)
+        write_page(model, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
 
 

@@ -104,7 +104,7 @@ def lenet() -> Layer:
 @pytest.fixture(scope="module")
 def lenet_file(lenet: Layer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
-    write_page(path, lenet)
+    write_page(lenet, path)
     return path
 
 
@@ -265,7 +265,7 @@ def test_a_forward_pass_of_lenet5_takes_less_than_20_ms(console: Any) -> None:
 
 def test_a_network_for_mnists_own_size_sees_the_middle(browser: Any, tmp_path: Path) -> None:
     model = LeNet5For28x28(seed=0).eval()
-    write_page(tmp_path / "page.html", model)
+    write_page(model, tmp_path / "page.html")
     with opened(browser, tmp_path / "page.html") as page:
         settle(page)
         seen = prepare(ink(page))[2:-2, 2:-2]
@@ -439,7 +439,7 @@ def test_every_layer_explains_the_value_that_python_computes(
     browser: Any, lenet: Layer, tmp_path: Path, which: str
 ) -> None:
     model = lenet if which == "lenet5" else every_layer()
-    write_page(tmp_path / "page.html", model)
+    write_page(model, tmp_path / "page.html")
     with opened(browser, tmp_path / "page.html") as page:
         settle(page)
         values = outputs(model, network_input(page))
@@ -454,7 +454,7 @@ def test_every_layer_explains_the_value_that_python_computes(
 
 def test_names_of_layers_are_shown_and_never_run(browser: Any, tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)></script>"  # checkpoints may come from anywhere
-    write_page(tmp_path / "page.html", Sequential(**{name: Flatten(), "out": Dense(1024, 3)}))
+    write_page(Sequential(**{name: Flatten(), "out": Dense(1024, 3)}), tmp_path / "page.html")
     with opened(browser, tmp_path / "page.html") as page:
         hover(page, 1)
         assert page.locator(".layer h3").nth(1).inner_text() == f"Flatten {name}"
@@ -602,3 +602,9 @@ def test_a_model_of_other_images_is_refused(
     assert "one grey image of 32x32 or 28x28" in error
     assert re.search(words, error)
     assert not output.exists()
+
+
+def test_the_old_order_of_arguments_works_and_warns(lenet: Layer, tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match=r"use write_page\(model, path\)"):
+        write_page(tmp_path / "page.html", lenet)  # type: ignore[arg-type]
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == render(lenet)

@@ -44,7 +44,7 @@ PARTS: dict[str, str] = {
     "machine": "version",
     "seeds": "checks",
     "window": "checks deprecated",
-    "backend": "deprecated window",
+    "backend": "deprecated machine window",
     "augment": "backend checks deprecated",
     "group": "backend",
     "losses": "backend",

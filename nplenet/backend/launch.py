@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import re
+import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..machine import tracing
 from .base import Backend
 
 THREADS = 256
@@ -115,7 +117,30 @@ class Launcher(Backend):
         if min(blocks) < 1:
             return
         function = self._function(file, f"{kernel}<{t}>" if is_template else kernel)
+        if tracing():
+            self._launch_and_print(kernel, function, blocks, block, values, shared_bytes)
+        else:
+            function(blocks, (block,), values, shared_mem=shared_bytes)
+
+    def _launch_and_print(
+        self,
+        kernel: str,
+        function: Any,
+        blocks: tuple[int, ...],
+        block: int,
+        values: tuple[Any, ...],
+        shared_bytes: int,
+    ) -> None:
+        """Launch, wait, and print the time of the kernel to standard error."""
+        cuda = self.xp.cuda
+        begin, end = cuda.Event(), cuda.Event()
+        begin.record()
         function(blocks, (block,), values, shared_mem=shared_bytes)
+        end.record()
+        end.synchronize()
+        milliseconds = cuda.get_elapsed_time(begin, end)
+        grid = " x ".join(map(str, blocks))
+        print(f"{milliseconds:9.3f} ms  {kernel}, {grid} blocks of {block}", file=sys.stderr)
 
     def launch_each(self, file: str, kernel: str, count: int, *arguments: Any) -> None:
         """Launch a kernel whose threads take one of ``count`` elements each, in a loop."""

@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    write_page(options.output, load_model(options.checkpoint))
+    write_page(load_model(options.checkpoint), options.output)
     print(f"wrote {options.output}")
     if not options.no_open and not webbrowser.open(options.output.resolve().as_uri()):
         print("no browser found: open the file yourself")

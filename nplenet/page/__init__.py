@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import re
+import warnings
 from importlib import resources
 from string import Template
 from typing import Any
@@ -38,15 +39,15 @@ EXAMPLES = (7, 49, 267, 314, 174, 208, 161, 315, 229, 303)  # bundled test digit
 FIRST_EXAMPLE = 5  # on the board when the page opens
 
 
-def write_page(path: str | os.PathLike[str], model: Layer) -> None:
+def write_page(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write the page of a model as one HTML file that needs no other file and no network.
 
     Parameters
     ----------
-    path : path
     model : Layer
         Made of the library's layers; from images (N, 1, 32, 32) or (N, 1, 28, 28) to logits
         (N, classes).
+    path : path
 
     Raises
     ------
@@ -57,6 +58,13 @@ def write_page(path: str | os.PathLike[str], model: Layer) -> None:
     OSError
         When the file can't be written; an existing file is then unchanged.
     """
+    if isinstance(path, Layer):
+        warnings.warn(
+            "write_page(path, model) is deprecated: use write_page(model, path)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        model, path = path, model
     contents = render(model)
     with atomic_write(path) as file:
         file.write(contents.encode())

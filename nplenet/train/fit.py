@@ -217,6 +217,7 @@ def _facts(run: Run, step: Step, validation: Validation | None, **arguments: Any
         **{f"the argument {name}": value for name, value in arguments.items()},
         **{f"the argument {name}": value for name, value in run.arguments.items()},
         "the batch size": run.loader.batch_size,
+        "the model": repr(run.model),
         "the step": (type(step).__name__, step.tunables),
         "the SHA-256 of the training images": run.loader.fingerprint(),
         "the SHA-256 of the validation images": held_out,

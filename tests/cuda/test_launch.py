@@ -228,3 +228,14 @@ def test_a_refused_launch_leaves_the_array_as_it_was(cuda: Backend) -> None:
     with pytest.raises(OverflowError):
         launch(cuda, x, cols, (*TAIL[:-1], 2**31))
     assert not cuda.to_numpy(cols).any()
+
+
+def test_a_trace_prints_each_kernel_with_its_time(
+    cuda: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, cols = arrays(cuda)
+    launch(cuda, x, cols)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("NPLENET_TRACE", "1")
+    launch(cuda, x, cols)
+    assert capsys.readouterr().err.rstrip().endswith(" ms  im2col, 1 blocks of 256")

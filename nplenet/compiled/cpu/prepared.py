@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ...layers import Layer
 from ...losses import CrossEntropyLoss
+from ...machine import tracing
 from ..passes import between_barriers
 from ..plan import make_plan
 from .arena import Arena
@@ -81,7 +82,7 @@ class Prepared:
         self.arena = Arena(self.plan.placement, self.cutting)
         row = prod(image_shape) + STAGING_PADDING
         self._staging = np.empty((cut.workers, cut.lanes_of(x.features), row), dtype)
-        self._trace = Trace.of_environment()
+        self._trace = Trace(tracing())
         self._begin = [call for operation in self.operations for call in operation.begin()]
         self._programs: dict[int, Program] = {}
 

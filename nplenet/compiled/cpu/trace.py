@@ -6,14 +6,12 @@ A time includes what a worker waits for: Python's lock, and the others at the ba
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from functools import partial
 
 from .chunks import Calls
 
-VARIABLE = "NPLENET_TRACE"
 AT_BARRIER = -1  # in place of a worker: whichever arrives last
 
 
@@ -25,11 +23,6 @@ class Trace:
         self._images = 0
         self._begin = 0.0
         self._marks: list[tuple[float, int, str]] = []
-
-    @classmethod
-    def of_environment(cls) -> Trace:
-        """Return a trace that is on unless the environment variable is unset, empty or 0."""
-        return cls(os.environ.get(VARIABLE, "0") not in ("", "0"))
 
     def begin(self, images: int) -> Calls:
         """Return the calls that begin a step."""
