@@ -17,16 +17,18 @@ the same plan. ``NPLENET_TRACE=1`` prints the passes of each step with their tim
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..checks import count
 from ..layers import Layer
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
-from .cpu.choose import why_not_compiled
-from .cpu.step import CompiledStep
-from .cpu.trial import seconds_per_step
-from .cpu.tuning import Tunables, checked, tuned
 from .step import Step, TextbookStep
+
+if TYPE_CHECKING:
+    from .cpu.choose import why_not_compiled
+    from .cpu.step import CompiledStep
+    from .cpu.tuning import Tunables
 
 __all__ = ["CompiledStep", "Step", "TextbookStep", "Tunables", "compile", "why_not_compiled"]
 
@@ -70,13 +72,25 @@ def compile(
     TypeError, ValueError
         For an invalid batch size or invalid tunables.
     """
+    from .cpu import choose, step, trial, tuning  # 5 ms that `import nplenet` need not wait for
+
     batch_size = count(batch_size, "compile: batch_size")
-    given = None if tunables is None else checked(tunables)
-    why = why_not_compiled(model, loss)
+    given = None if tunables is None else tuning.checked(tunables)
+    why = choose.why_not_compiled(model, loss)
     if why:
         return TextbookStep(model, loss, optimizer, batch_size, why)
-    chosen = given or tuned(seconds_per_step)
-    step = CompiledStep(model, loss, optimizer, batch_size, chosen)
+    chosen = given or tuning.tuned(trial.seconds_per_step)
+    compiled = step.CompiledStep(model, loss, optimizer, batch_size, chosen)
     if input_shape is not None:
-        step.prepare(input_shape)
-    return step
+        compiled.prepare(input_shape)
+    return compiled
+
+
+def __getattr__(name: str) -> Any:
+    """Import the names of ``cpu`` when they are asked for."""
+    from .cpu import choose, step, tuning
+
+    for module in (choose, step, tuning):
+        if name in __all__ and name in vars(module):
+            return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

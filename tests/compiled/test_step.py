@@ -390,7 +390,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(tunables)
         return 1.0 if tunables.lanes == 64 else 2.0
 
-    monkeypatch.setattr("nplenet.compiled.seconds_per_step", measure)
+    monkeypatch.setattr("nplenet.compiled.cpu.trial.seconds_per_step", measure)
     return asked
 
 
