@@ -236,6 +236,6 @@ def test_a_trace_prints_each_kernel_with_its_time(
     x, cols = arrays(cuda)
     launch(cuda, x, cols)
     assert capsys.readouterr().err == ""
-    monkeypatch.setenv("NPLENET_TRACE", "1")
+    monkeypatch.setattr(type(cuda), "traced", True)
     launch(cuda, x, cols)
     assert capsys.readouterr().err.rstrip().endswith(" ms  im2col, 1 blocks of 256")
