@@ -1,4 +1,4 @@
-"""List the layers and what each has: kernels, compiled lanes, ONNX, page, values of PyTorch."""
+"""List the layers and the forms that each has, such as a CUDA kernel or an ONNX operator."""
 
 from __future__ import annotations
 
