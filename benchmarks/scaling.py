@@ -171,7 +171,7 @@ def measure(rivals: Sequence[one.Process], rounds: int, seconds: float) -> None:
 
 
 def ratio(slow: one.Process, fast: one.Process) -> str:
-    """Return the speed of ``fast`` relative to ``slow`` as text: median, range, and ratio at p10."""
+    """Return the speed of ``fast`` relative to ``slow`` as text: median, range, and at p10."""
     ratios = [
         statistics.median(a) / statistics.median(b)
         for a, b in zip(slow.rounds, fast.rounds, strict=True)

@@ -32,7 +32,7 @@ TYPES: dict[str, type[Layer]] = {
 
 
 class UnsupportedLayerError(TypeError):
-    """A model holds a layer that a file format or the page does not support; the message names it."""
+    """A layer that a file format or the page does not support; the message says where it is."""
 
 
 def unsupported(layer: Layer, path: str, why: str) -> UnsupportedLayerError:
@@ -59,7 +59,7 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
         raise unsupported(
             model,
             path,
-            "which is not a layer of this library: only its weights can be saved, with state_dict()",
+            "not a layer of this library: only its weights can be saved, with state_dict()",
         )
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments().items()}
     return {"type": name, **plain}

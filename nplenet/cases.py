@@ -3,7 +3,7 @@
 Gradient checks and tests iterate over ``ROWS``; a layer of the library without a row fails the
 test-suite. A case's input is small, because a finite difference costs one forward per number.
 
-A rung is another form of the same mathematics, such as a CUDA kernel or an ONNX operator. A row only
+A rung is another form of the same mathematics, such as a CUDA kernel or an ONNX operator. A row
 names its rungs; their code lies where it is used, and a test compares it with the rows. A rung that
 a row does not name is missing on purpose: ``WITHOUT`` says what happens instead.
 ``python -m nplenet layers`` prints the rows.

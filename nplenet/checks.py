@@ -103,7 +103,7 @@ def state(
 
 
 def _plain(value: Any) -> Any:
-    """Return the Python value of a NumPy scalar or a 0-dimensional array; other values as they are."""
+    """Return the Python value of a NumPy scalar or 0-dimensional array; other values as is."""
     if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
         return value.item()
     return value

@@ -51,5 +51,5 @@ def usable_cores() -> int:
 
 
 def tracing() -> bool:
-    """Say whether to print passes and kernels with their times: ``NPLENET_TRACE`` is set, not to 0."""
+    """Say whether ``NPLENET_TRACE`` is on, which prints the times of passes and kernels."""
     return os.environ.get("NPLENET_TRACE", "0") not in ("", "0")

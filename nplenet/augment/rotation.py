@@ -22,7 +22,7 @@ stays below, and keeps flat pixel numbers inside int32 and the scratch memory sm
 
 CHUNK_PIXELS = 1 << 16
 """Pixels (border included) rotated at a time: some 40 images of 32x32, whose 2 MB of scratch memory
-stay in L2 cache. A quarter of it is some 10 % slower, twice as many gain nothing (Zen 4)."""
+stay in L2 cache. A quarter of that is some 10 % slower, twice that is no faster (Zen 4)."""
 
 
 def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:

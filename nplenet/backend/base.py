@@ -44,7 +44,7 @@ class Backend:
         raise NotImplementedError
 
     def parts(self, n: int, bytes_per_image: int) -> Iterator[slice]:
-        """Yield slices that cut a batch of ``n`` images into parts of a size that suits the device."""
+        """Yield slices that cut a batch of ``n`` images into parts, each computed at once."""
         yield slice(0, n)
 
     def primitive(self, function: Callable[..., Result], *arguments: Any) -> Result:

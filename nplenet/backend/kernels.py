@@ -198,7 +198,7 @@ def _launch_batch_norm(gpu: Launcher, kernel: str, like: Array, parts: int, *arg
 
 
 def _channel_parts(x: Array) -> int:
-    """Return the number of parts into which the batch norm kernels cut a channel of ``x`` (N, C, L).
+    """Return the number of parts of a channel of ``x`` (N, C, L) in the batch norm kernels.
 
     Enough blocks to fill a large device, but few parts to add up. The number depends on C alone, so
     that it is the same on all ranks, however many images each has.
@@ -378,6 +378,6 @@ def augment_batch(
 
 
 def _numbers(x_shape: Sequence[int], window: Window) -> tuple[int, ...]:
-    """Return N C H W, KH KW, OH OW, stride, padding, dilation: the last arguments of these kernels."""
+    """Return N C H W, KH KW, OH OW, stride, padding, dilation: last arguments of window kernels."""
     out = window.output_size(x_shape[2], x_shape[3])
     return (*x_shape, *window.size, *out, *window.stride, *window.padding, *window.dilation)

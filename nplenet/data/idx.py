@@ -32,7 +32,9 @@ _ELEMENT_TYPES = {
 }
 _TYPE_CODES = {name: code for code, name in _ELEMENT_TYPES.items()}
 _GZIP_MAGIC = b"\x1f\x8b"
-_DEFLATE_LIMIT = 1032  # deflate's best: 258 bytes out of 2 bits. A header that needs more lies.
+_DEFLATE_LIMIT = (
+    1032  # largest ratio of deflate: 258 bytes from 2 bits. A larger size in the header is false.
+)
 _MOST_DIMENSIONS = 64  # NumPy's limit
 _LARGEST_DIMENSION = 2**31 - 1  # from here on other readers see a negative number
 _CHUNK = 1 << 18
