@@ -180,7 +180,9 @@ class _BatchNorm(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.num_features = self.channels = count(num_features, "num_features")
+        self.num_features = self.channels = count(
+            num_features, f"{type(self).__name__}: num_features"
+        )
         if not eps >= 0.0:
             raise ValueError(f"{type(self).__name__}: eps must not be negative, got {eps!r}")
         self.eps, self.momentum = eps, momentum
