@@ -36,8 +36,8 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         metavar="CHECKPOINT",
         type=lambda text: DEFAULT_MODEL if text == "default" else Path(text),
-        help=".safetensors file written by training; default is the LeNet-5 trained on MNIST that "
-        "comes with nplenet",
+        help=".safetensors file written by training, or the word default for the LeNet-5 trained "
+        "on MNIST that comes with nplenet",
     )
 
 

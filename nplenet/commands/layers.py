@@ -28,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     print()
     for rung, instead in WITHOUT.items():
         if any(rung not in row.rungs for row in ROWS):
-            print(f"{rung} -: {instead}")
+            print(f"without {rung}: {instead}")
     return 0
