@@ -92,10 +92,10 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
     shade[..., :3] = to_rgb(VERMILLION)
     shade[..., 3] = np.where(mistakes, 0.15 + 0.6 * mistakes / max(mistakes.max(), 1), 0)
     ax.imshow(shade, interpolation="none")
-    for label, answer in np.argwhere(counts):
-        weight = "bold" if label == answer else "normal"
-        text = str(counts[label, answer])
-        ax.text(answer, label, text, ha="center", va="center", fontsize=9, weight=weight)
+    for label, prediction in np.argwhere(counts):
+        weight = "bold" if label == prediction else "normal"
+        text = str(counts[label, prediction])
+        ax.text(prediction, label, text, ha="center", va="center", fontsize=9, weight=weight)
     bare(ax)
     ax.set_xticks(classes)
     ax.set_yticks(classes)
