@@ -31,7 +31,7 @@ _PACKING_BYTES = 1 << 16  # a gzip archive is never larger than its contents by 
 
 
 class KnownFile(NamedTuple):
-    """What a file must unpack to."""
+    """The known contents of a file."""
 
     name: str
     size: int  # bytes, unpacked

@@ -85,7 +85,7 @@ def max_pool_backward(
 
 
 class _Pool2d(Layer):
-    """What both poolings share: the window. The stride is the kernel's size when left out."""
+    """The base of both poolings: the window. The stride is by default the kernel size."""
 
     ranks = (4,)
     window: Window
@@ -137,13 +137,13 @@ class AvgPool2d(_Pool2d):
     lie on the image. A window that hangs over in ``ceil_mode`` never counts what lies beyond the
     padding.
 
-    Backward: each pixel of the window gets dy / divisor; a pixel in several windows gets their sum.
+    Backward: each pixel of the window gets dy / divisor; a pixel in several windows gets the sum.
 
     Parameters
     ----------
     kernel_size, padding : int or (height, width)
     stride : int, (height, width) or None
-        None: as the kernel size.
+        None: the kernel size.
     ceil_mode, count_include_pad : bool
 
     Shapes
@@ -185,14 +185,14 @@ class MaxPool2d(_Pool2d):
         y[n, c, oh, ow] = max of x over the window
 
     Backward: the first pixel of the window (row by row) that holds the maximum gets dy, all others
-    get nothing; a pixel that wins several windows gets their sum. The padding counts as minus
+    get zero; a pixel that wins several windows gets the sum of their dy. Padding counts as minus
     infinity; NaN wins.
 
     Parameters
     ----------
     kernel_size, padding, dilation : int or (height, width)
     stride : int, (height, width) or None
-        None: as the kernel size.
+        None: the kernel size.
     ceil_mode : bool
 
     Shapes
