@@ -1,7 +1,7 @@
-"""Images a second of every transform and of the whole pipeline on one core, beside Pillow.
+"""Images per second of each transform and of the whole pipeline on one core, against Pillow.
 
 Run as: python benchmarks/augment.py [--sizes 28 32] [--batches 128 1024] [--channels 1]
-All rows of a table are measured in turn, round after round, so that a disturbance hits all alike.
+All rows of a table are timed in turns, round after round, so that a disturbance affects all rows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from nplenet.augment import (
 )
 
 PILLOW_IMAGES = 128
-"""Pillow works image by image, so more of them would tell nothing new."""
+"""Images per round for Pillow, whose time per image does not depend on the batch."""
 
 
 def pillow_pipeline(images: np.ndarray, rng: np.random.Generator) -> Callable[[], object] | None:
-    """Return the same pipeline on PIL images, one at a time, or None without Pillow."""
+    """Return the same pipeline for one PIL image; None without Pillow."""
     try:
         from PIL import Image, ImageOps
     except ImportError:
@@ -51,7 +51,7 @@ def pillow_pipeline(images: np.ndarray, rng: np.random.Generator) -> Callable[[]
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return how long one call takes."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start

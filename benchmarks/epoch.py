@@ -1,10 +1,10 @@
-"""Time a whole epoch, loading and augmentation included, against the bare steps in it.
+"""Time a whole epoch, loading and augmentation included, against its bare training steps.
 
     python benchmarks/epoch.py [--batch 64 256] [--rounds 5] [--eager]
 
-The epoch is that of ``nplenet train``: ``fit`` on as many images as MNIST has, with rotation,
-inversion and grayscale, its metrics and schedule. The bare steps are fed one and the same float32
-batch. Both take turns in one process; the ratio is the median over the rounds.
+The epoch is an epoch of ``nplenet train``: ``fit`` on 60,000 images, with rotation, inversion,
+grayscale, metrics and schedule. The bare steps repeat one float32 batch. The two take turns in one
+process; the ratio is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def epoch(loader: DataLoader, eager: bool) -> float:
 
 @one_blas_thread()
 def bare_steps(loader: DataLoader, eager: bool) -> float:
-    """Return the seconds of as many steps of the same sizes."""
+    """Return the seconds of the steps of an epoch, without loading and augmentation."""
     model, loss = LeNet5(seed=0), CrossEntropyLoss()
     optimizer, size = Adam(model.parameters()), loader.batch_size
     step: Step

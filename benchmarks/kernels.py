@@ -1,11 +1,11 @@
-"""Each kernel against its NumPy twin: the same numbers, then the time of both on the GPU.
+"""Check each kernel against its NumPy twin, then time both on the GPU.
 
     python benchmarks/kernels.py [--batch 256] [--only im2col dropout]
     PYTHONPATH=tests python benchmarks/kernels.py --backend cupy-sim        (checks, no times)
 
-"arrays" is the twin on CuPy's array functions, "kernel" replaces it. The arrays are float32, as in
-LeNet-5. Bytes count each array once; one that stays in the second-level cache may be faster than
-the memory.
+"arrays" is the twin run with CuPy's array functions, "kernel" the kernel that replaces it. Arrays
+are float32, of LeNet-5's shapes. Each array's bytes count once; an array that stays in the
+second-level cache may exceed the bandwidth of the memory.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from nplenet.backend.kernels import KERNELS
 from nplenet.window import Window
 
 NAMES = {name.rpartition(".")[2]: name for name in KERNELS}
-TOLERANCE = 1e-5  # a hundred roundings to float32, beside the largest number of the array
+TOLERANCE = 1e-5  # of the array's largest number: some hundred roundings to float32
 PARTS = {"batch_norm_sums": 0, "batch_norm_center": 1, "batch_norm_gradient_sums": 0}
 WAIT = """extern "C" __global__ void wait(long long cycles)
 { for (const long long begin = clock64(); clock64() - begin < cycles;) {} }"""
 
 
 def arguments(n: int) -> dict[str, tuple[Any, ...]]:
-    """Return the arguments of each function for n images, by its name."""
+    """Return the arguments of each function for n images, by the name of the function."""
     rng = np.random.default_rng(0)
     normal = partial(rng.standard_normal, dtype=np.float32)
     kernel, pool = Window((5, 5), (1, 1)), Window((2, 2), (2, 2))
@@ -76,7 +76,7 @@ def arguments(n: int) -> dict[str, tuple[Any, ...]]:
 
 
 def outcome(backend: Backend, name: str, given: tuple[Any, ...]) -> list[np.ndarray]:
-    """Return all arrays returned or given, as NumPy's; a result in parts (axis 0) is added up."""
+    """Return outputs and arguments as NumPy arrays; an output in parts (axis 0) is summed."""
     given = tuple(backend.asarray(a.copy()) if isinstance(a, np.ndarray) else a for a in given)
     result = backend.primitive(resolve_name(name), *given)
     arrays = [*(result if isinstance(result, tuple) else (result,)), *filter(backend.owns, given)]
@@ -86,7 +86,7 @@ def outcome(backend: Backend, name: str, given: tuple[Any, ...]) -> list[np.ndar
 
 
 def fault(a: np.ndarray, b: np.ndarray) -> str:
-    """Return what is wrong with an array ``a`` that should equal ``b``, or nothing."""
+    """Return how array ``a`` differs from the expected ``b``; an empty string if it does not."""
     if (a.shape, a.dtype) != (b.shape, b.dtype):
         return f"{a.dtype} {a.shape}, expected {b.dtype} {b.shape}; "
     if not np.isfinite(a).all():
@@ -97,7 +97,7 @@ def fault(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def seconds(cuda: Backend, run: Callable[[], object]) -> float:
-    """Return the time of a call on the device, which waits until the host has submitted 20."""
+    """Return the seconds per call on the device, which begins after the host has queued 20."""
     begin, end, times = cuda.xp.cuda.Event(), cuda.xp.cuda.Event(), []
     for _ in range(6):
         cuda.xp.RawKernel(WAIT, "wait")((1,), (1,), (np.int64(10_000_000),))  # about 6 ms
@@ -111,9 +111,9 @@ def seconds(cuda: Backend, run: Callable[[], object]) -> float:
 
 
 def time_rungs(cuda: Backend, name: str, given: tuple[Any, ...], size: int) -> None:
-    """Print a line for the kernel and one for the twin with CuPy's array functions."""
+    """Print the time of the kernel and of the twin with CuPy's array functions."""
     properties = cuda.xp.cuda.runtime.getDeviceProperties(cuda.xp.cuda.Device().id)
-    # Data move at both edges of the clock, in kHz, which CUDA 13 does not say.
+    # Twice per clock cycle (in kHz); CUDA 13 no longer gives the clock.
     peak = 2e3 * properties.get("memoryClockRate", 0) * properties.get("memoryBusWidth", 0) / 8
     given = tuple(cuda.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
     for rung, run in (("kernel", cuda.primitive), ("arrays", lambda f, *a: f(cuda.xp, *a))):
@@ -124,9 +124,11 @@ def time_rungs(cuda: Backend, name: str, given: tuple[Any, ...], size: int) -> N
 
 def main() -> int:
     """Read the options, check and time the kernels; return 1 if one is wrong."""
-    parser = argparse.ArgumentParser(description="Each kernel against its NumPy twin.")
+    parser = argparse.ArgumentParser(
+        description="Check each kernel against its NumPy twin, then time both."
+    )
     parser.add_argument("--backend", choices=["cupy", "cupy-sim"], default="cupy")
-    parser.add_argument("--batch", type=int, default=256, help="images (default 256)")
+    parser.add_argument("--batch", type=int, default=256, help="number of images (default 256)")
     parser.add_argument("--only", nargs="+", choices=list(NAMES), metavar="NAME")
     options = parser.parse_args()
     if options.backend == "cupy-sim":

@@ -1,13 +1,13 @@
-"""What a compiled training step has to do, what the machine could do, and what each part reaches.
+"""The roofline of a compiled training step: the least time of each part, and its measured time.
 
     python benchmarks/roofline.py [--batch 256]
 
-For each part of the step of LeNet-5: the floating-point operations of its matrix products, the
-bytes of the arrays it reads and writes, each counted once, the microseconds per image that these
-take at least, and the microseconds measured. The floor of a part is the larger of operations / peak
-and bytes / bandwidth, with both measured here on one core: the peak is that of a large matrix
-product, the bandwidth is that of a copy within the second-level cache, where a chunk lies. The
-parts are timed in the order of the step, in the state in which the step leaves the caches.
+For each part of LeNet-5's step the table has the floating-point operations of its matrix products,
+the bytes of the arrays that it reads and writes (each counted once), the floor in microseconds per
+image, and the measured microseconds. The floor is the larger of operations / peak and bytes /
+bandwidth. Both are measured here on one core: the peak with a large matrix product, the bandwidth
+with a copy within the second-level cache, where a chunk lies. The parts are timed in the order of
+the step, so each finds the caches as the step leaves them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def bandwidth(size: int) -> float:
 
 
 def parts_of(prepared: Prepared, images: int) -> list[tuple[str, list[Any]]]:
-    """Return the name and the calls of each work for each chunk, in the order of the step."""
+    """Return the name and the calls of each ``Work``, chunk by chunk, in the order of the step."""
     sequence: list[tuple[str, list[Any]]] = []
     program = prepared.of(images)
     sequence.append(("prepare weights", program.begin))
@@ -73,7 +73,7 @@ def parts_of(prepared: Prepared, images: int) -> list[tuple[str, list[Any]]]:
 
 
 def bytes_of(prepared: Prepared) -> dict[str, float]:
-    """Return the bytes per image of the arrays that each work asks for."""
+    """Return the bytes per image of the arrays that each ``Work`` uses."""
     found: dict[str, float] = {}
     size = prepared.batch_size
     for each in prepared.plan.passes:
@@ -106,7 +106,7 @@ def flops_of(plan: Plan) -> dict[str, float]:
 
 
 def timed(sequence: list[tuple[str, list[Any]]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of a step that each part takes."""
+    """Return the median seconds per step of each part."""
     samples: dict[str, list[float]] = {}
     for _ in range(rounds):
         total: dict[str, float] = {}
@@ -131,7 +131,7 @@ def main() -> None:
 
     model = LeNet5(dropout=0.25, seed=0)
     optimizer = Adam(model.parameters())
-    # One core is measured, so the step has one thread, and else the machine's own tunables.
+    # The table is of one core: one thread, otherwise the tunables of this machine.
     tunables = compile(model, CrossEntropyLoss(), optimizer, images).tunables | {"threads": 1}
     step = compile(
         model,
@@ -146,9 +146,9 @@ def main() -> None:
     x, y = rng.random((images, 1, 32, 32), np.float32), rng.integers(0, 10, images)
     whole = min(best_seconds(lambda: step(x, y), 5), best_seconds(lambda: step(x, y), 20))
 
-    peak, near, far = gemm_peak(), bandwidth(COPIED), bandwidth(256 << 20)
+    peak, cached, memory = gemm_peak(), bandwidth(COPIED), bandwidth(256 << 20)
     print(f"one core: {peak / 1e9:.0f} GFLOP/s in a product of 768x768 float32 matrices, copies at")
-    print(f"{near / 1e9:.0f} GB/s in the second-level cache, {far / 1e9:.0f} GB/s in main memory\n")
+    print(f"{cached / 1e9:.0f} GB/s in the second-level cache, {memory / 1e9:.0f} in main memory\n")
 
     before = np.setbufsize(step.tunables["buffer_size"])
     seconds = timed(parts_of(prepared, images), arguments.rounds)
@@ -161,7 +161,7 @@ def main() -> None:
     totals = np.zeros(4)
     for name, taken in seconds.items():
         work, size = flops.get(name, 0.0), moved.get(name, 0.0)
-        floor, took = 1e6 * max(work / peak, size / near), 1e6 * taken / images
+        floor, took = 1e6 * max(work / peak, size / cached), 1e6 * taken / images
         totals += [work, size, floor, took]
         reached = f"{floor / took:>8.0%}" if floor else " " * 8
         print(

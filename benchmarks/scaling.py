@@ -1,26 +1,26 @@
-"""Time LeNet-5's training step on several ranks: measured, and as a model predicts it.
+"""Time LeNet-5's training step on several ranks, and predict the time with a model.
 
     python benchmarks/scaling.py --torch-python ../torch-environment/bin/python
     python benchmarks/scaling.py --ranks 2 4 8 --latency 2e-6 --bandwidth 12.5e9
 
-The step is the compiled one of ``step.py``, with Adam and dropout 0.25, on one thread a rank, and
-the rivals take turns as they do there. *Strong* scaling keeps the batch and cuts it into more
-parts; *weak* scaling keeps the part of a rank. "in MPI" is the share of a step that a rank spends
-in MPI, where it also waits for others that are late. Ratios are medians over the rounds, and of the
-tenth percentiles (p10), the least disturbed steps: a rank that shares its core with other work
-holds up all. It prints what it measured and judges nothing.
+The step is the compiled step of ``step.py``, with Adam and dropout 0.25, on one thread per rank;
+the systems take turns as in ``step.py``. *Strong* scaling keeps the batch and cuts it into more
+parts; *weak* scaling keeps the number of images per rank. "in MPI" is the fraction of a step that a
+rank spends in MPI, waiting for slower ranks included. A ratio is the median over the rounds; beside
+it stands the ratio of the tenth percentiles (p10), the least disturbed steps: a rank that shares
+its core with other work delays all ranks.
 
 The model of a step of B images on p ranks:
 
     T(B, p) = T(B / p, 1)  +  S * L * log2(p)  +  2 * n / W * (p - 1) / p
 
-The first term is measured: one process at small and large batches, and straight lines between them.
-Even a batch of one image takes some time, the update among it. S = 6 sums or gatherings of a few
-numbers (how many images, the statistics of two batch norms forward and backward, the gradients)
-take L each for every doubling of the ranks. The n bytes of the gradients go through the links
-twice, in parts (Rabenseifner's all-reduce), at W bytes a second. L and W are measured between two
-ranks of this machine; --latency and --bandwidth give those of a network, for which the model
-predicts and nothing is measured.
+The first term is measured with one process at small and large batches, and interpolated linearly
+between them; the update makes it positive even for a single image. S = 6 sums or gatherings of a
+few numbers (the number of images, the statistics of two batch norms forward and backward, the
+gradients) take L each per doubling of the ranks. The n bytes of the gradients cross the links
+twice, in parts (Rabenseifner's all-reduce), at W bytes per second. L and W are measured between two
+ranks of this machine; --latency and --bandwidth set them for a network, which the model predicts
+without a measurement.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from nplenet.group import ALONE, Group, sharing
 from nplenet.machine import one_blas_thread
 from nplenet.mpi import MpiGroup
 
-SUMS = 6
-PREDICTED = (2, 4, 8, 16, 32, 64, 128, 256)
-SMALLER = (1, 4, 16, 32, 128, 512)  # batches at which one process is measured for the model
-SMALL, LARGE = 12, 61_706  # numbers in a sum of statistics, and in LeNet-5's gradients
+SUMS_PER_STEP = 6
+PREDICTED_RANKS = (2, 4, 8, 16, 32, 64, 128, 256)
+MODEL_BATCHES = (1, 4, 16, 32, 128, 512)  # batch sizes of the runs of one process
+STATISTICS, GRADIENTS = 12, 61_706  # numbers per sum, for LeNet-5
 
 # ------------------------------------------------------------------ the worker: one rank
 
@@ -74,7 +74,7 @@ class TimedGroup(MpiGroup):
 
 @one_blas_thread()
 def work(batch: int) -> None:
-    """Run as a rank: say what an all-reduce costs, then time as many steps as each line asks."""
+    """Run as a rank: time sums over all ranks, then steps for the seconds in each input line."""
     world = MPI.COMM_WORLD
     group: Group = TimedGroup(world) if world.size > 1 else ALONE
     model = one.network()
@@ -89,11 +89,11 @@ def work(batch: int) -> None:
     x, y = x[group.part(batch)], y[group.part(batch)]
     with sharing(group, step, *(layer for _, layer in model.modules())):
         warm_up = [time_step(step, x, y) for _ in range(20)]
-        answer({"sums": [time_sum(group, n) for n in (SMALL, LARGE)]}, world.rank)
-        least = group.broadcast(min(warm_up))
+        answer({"sums": [time_sum(group, n) for n in (STATISTICS, GRADIENTS)]}, world.rank)
+        fastest = group.broadcast(min(warm_up))
         while seconds := next_turn(world):
             before = getattr(group, "seconds_in_mpi", 0.0)
-            times = [time_step(step, x, y) for _ in range(max(1, round(seconds / least)))]
+            times = [time_step(step, x, y) for _ in range(max(1, round(seconds / fastest)))]
             in_mpi = getattr(group, "seconds_in_mpi", 0.0) - before
             answer({"times": times, "in_mpi": in_mpi / sum(times)}, world.rank)
 
@@ -121,7 +121,7 @@ def answer(value: Any, rank: int) -> None:
 
 
 def next_turn(world: Any) -> float:
-    """Return the seconds of the next turn, 0 at the end; the others wait asleep, not in MPI."""
+    """Return the seconds of the next turn, 0 at the end; other ranks sleep, to keep MPI idle."""
     if world.rank == 0:
         seconds = float(sys.stdin.readline() or 0)
         for rank in range(1, world.size):
@@ -136,7 +136,7 @@ def next_turn(world: Any) -> float:
 
 
 class Ranks(one.Process):
-    """So many ranks at the other end of a pipe."""
+    """A run on N ranks, controlled through a pipe."""
 
     def __init__(self, ranks: int, batch: int) -> None:
         self.row = one.Row(f"{ranks} rank{'s' * (ranks > 1)}", "ranks", sys.executable, {})
@@ -148,30 +148,30 @@ class Ranks(one.Process):
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.ranks, self.batch, self.shares = ranks, batch, list[float]()
+        self.ranks, self.batch, self.mpi_fractions = ranks, batch, list[float]()
         self.about, self.rounds = self.answer(), []
 
     def take_turn(self, seconds: float) -> None:
         super().take_turn(seconds)
         turn: Any = self.rounds[-1]
-        self.shares.append(turn["in_mpi"])
+        self.mpi_fractions.append(turn["in_mpi"])
         self.rounds[-1] = turn["times"]
 
     @property
-    def least(self) -> float:
-        """The seconds of a step that nothing disturbed."""
+    def undisturbed(self) -> float:
+        """The seconds of a step without other load on the machine: the tenth percentile."""
         return one.percentile(self, 10)
 
 
 def measure(rivals: Sequence[one.Process], rounds: int, seconds: float) -> None:
-    """Let all take turns."""
+    """Time all systems in turns."""
     for _ in range(rounds):
         for process in rivals:
             process.take_turn(seconds)
 
 
 def ratio(slow: one.Process, fast: one.Process) -> str:
-    """Return how many times as fast, round by round: median and range."""
+    """Return the speed of ``fast`` relative to ``slow`` as text: median, range, and at p10."""
     ratios = [
         statistics.median(a) / statistics.median(b)
         for a, b in zip(slow.rounds, fast.rounds, strict=True)
@@ -186,17 +186,17 @@ def ratio(slow: one.Process, fast: one.Process) -> str:
 
 @dataclass
 class Model:
-    """See the head of this file: seconds of one process by batch, seconds a sum, bytes a second."""
+    """The model of the module's docstring: T(n, 1) in seconds by batch size n, then L and W."""
 
-    alone: dict[int, float]
+    one_rank: dict[int, float]
     latency: float
     bandwidth: float
 
     def step(self, batch: int, ranks: int) -> float:
-        communication = SUMS * self.latency * np.log2(ranks)
-        communication += 2 * 4 * LARGE / self.bandwidth * (ranks - 1) / ranks
-        sizes = sorted(self.alone)
-        computation = np.interp(batch / ranks, sizes, [self.alone[n] for n in sizes])
+        communication = SUMS_PER_STEP * self.latency * np.log2(ranks)
+        communication += 2 * 4 * GRADIENTS / self.bandwidth * (ranks - 1) / ranks
+        sizes = sorted(self.one_rank)
+        computation = np.interp(batch / ranks, sizes, [self.one_rank[n] for n in sizes])
         return float(computation + communication)
 
 
@@ -205,12 +205,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--ranks", type=int, nargs="+", default=[os.cpu_count()])
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of a turn (default: 0.5)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
-    parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
-    parser.add_argument("--latency", type=float, help="of a network, in seconds")
-    parser.add_argument("--bandwidth", type=float, help="of its links, in bytes a second")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds (default: 7)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="seconds per turn (default: 0.5)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="threads of PyTorch (default: all CPUs)"
+    )
+    parser.add_argument(
+        "--torch-python", default=sys.executable, help="Python interpreter with PyTorch"
+    )
+    parser.add_argument("--latency", type=float, help="latency of a network in seconds")
+    parser.add_argument(
+        "--bandwidth", type=float, help="bandwidth of its links in bytes per second"
+    )
     parser.add_argument("--worker", type=int, metavar="BATCH", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -221,7 +229,7 @@ def main() -> None:
         f"{MPI.Get_library_version().splitlines()[0]}; {arguments.rounds} rounds of "
         f"{arguments.seconds} s"
     )
-    alone: dict[int, float] = {}
+    one_rank: dict[int, float] = {}
     found: list[tuple[int, int, float]] = []
     sums: list[float] = []
     print(
@@ -235,44 +243,44 @@ def main() -> None:
         rivals = [*torch, *ranks]
         measure(rivals, arguments.rounds, arguments.seconds)
         for process in rivals:
-            median, least = (1e3 * one.percentile(process, p) for p in (50, 10))
-            row = f"{batch:>5}  {process.row.name:<18} {median:>8.2f} {least:>8.2f}"
+            median, p10 = (1e3 * one.percentile(process, p) for p in (50, 10))
+            row = f"{batch:>5}  {process.row.name:<18} {median:>8.2f} {p10:>8.2f}"
             row += f"  {ratio(ranks[0], process):<24}"
             row += f"  {ratio(torch[0], process) if torch else '-':<24}"
             if isinstance(process, Ranks) and process.ranks > 1:
-                row += f"  {statistics.median(process.shares):>6.1%}"
-                found.append((batch, process.ranks, process.least))
+                row += f"  {statistics.median(process.mpi_fractions):>6.1%}"
+                found.append((batch, process.ranks, process.undisturbed))
                 sums = process.about["sums"] if process.ranks == 2 else sums
             print(row, flush=True)
             process.close()
-        alone[batch] = ranks[0].least
+        one_rank[batch] = ranks[0].undisturbed
     weak(arguments)
     if not sums:
-        print("\nThe model needs 2 among the ranks.")
+        print("\nNo prediction: it needs a run on 2 ranks (--ranks 2).")
         return
-    smaller = [Ranks(1, n) for n in SMALLER]
+    smaller = [Ranks(1, n) for n in MODEL_BATCHES]
     measure(smaller, arguments.rounds, arguments.seconds / 4)
     for process in smaller:
-        alone[process.batch] = process.least
+        one_rank[process.batch] = process.undisturbed
         process.close()
     small, large = sums
-    model = Model(alone, small, 4 * LARGE / (large - small))
+    model = Model(one_rank, small, 4 * GRADIENTS / (large - small))
     print(
-        f"\nModel: {1e6 * small:.1f} us a sum, {model.bandwidth / 1e9:.1f} GB/s; one process, ms:"
+        f"\nModel: {1e6 * small:.1f} us per sum, {model.bandwidth / 1e9:.1f} GB/s; one process, ms:"
     )
-    print("  ".join(f"{n}: {1e3 * alone[n]:.2f}" for n in sorted(alone)))
+    print("  ".join(f"{n}: {1e3 * one_rank[n]:.2f}" for n in sorted(one_rank)))
     print("batch  ranks  measured ms  predicted ms")
     for batch, n, seconds in found:
         print(f"{batch:>5}  {n:>5}  {1e3 * seconds:>11.2f}  {1e3 * model.step(batch, n):>12.2f}")
-    predict(model, arguments.batch, "links as between two ranks of this machine")
+    predict(model, arguments.batch, "links like the link between two ranks of this machine")
     if arguments.latency and arguments.bandwidth:
-        network = Model(alone, arguments.latency, arguments.bandwidth)
+        network = Model(one_rank, arguments.latency, arguments.bandwidth)
         links = f"{1e6 * arguments.latency:g} us, {arguments.bandwidth / 1e9:g} GB/s, not measured"
         predict(network, arguments.batch, f"a network of {links}")
 
 
 def torch_process(batch: int, arguments: argparse.Namespace) -> list[one.Process]:
-    """Return PyTorch eager with its fused Adam, the faster one, where there is PyTorch."""
+    """Return a process of PyTorch eager with its fused Adam, if PyTorch is installed."""
     if not one.has_torch(arguments.torch_python):
         return []
     threads = {"STEP_TORCH_THREADS": str(arguments.threads)}
@@ -281,26 +289,26 @@ def torch_process(batch: int, arguments: argparse.Namespace) -> list[one.Process
 
 
 def weak(arguments: argparse.Namespace) -> None:
-    """Print how the time of a step grows with the ranks where each keeps its images."""
-    print("\nWeak scaling\nimages a rank  ranks      p10  efficiency   at p10        in MPI")
+    """Print the time of a step for a fixed number of images per rank."""
+    print("\nWeak scaling\nimages/rank    ranks      p10  efficiency   at p10        in MPI")
     for images in arguments.batch:
         ranks = [Ranks(n, images * n) for n in (1, *arguments.ranks)]
         measure(ranks, arguments.rounds, arguments.seconds)
         for process in ranks:
             print(
-                f"{images:>13}  {process.ranks:>5}  {1e3 * process.least:>7.2f}  "
-                f"{ratio(ranks[0], process):<24}  {statistics.median(process.shares):>6.1%}",
+                f"{images:>13}  {process.ranks:>5}  {1e3 * process.undisturbed:>7.2f}  "
+                f"{ratio(ranks[0], process):<24}  {statistics.median(process.mpi_fractions):>6.1%}",
                 flush=True,
             )
             process.close()
 
 
 def predict(model: Model, batches: Sequence[int], links: str) -> None:
-    """Print the speed-up that the model gives for more ranks, each on a core of its own."""
-    print(f"\nPredicted times the speed of one rank, with {links}")
-    print("batch  " + "".join(f"{n:>8}" for n in PREDICTED))
+    """Print the predicted speed-up for more ranks, each on its own core."""
+    print(f"\nPredicted speed-up over one rank, with {links}")
+    print("batch  " + "".join(f"{n:>8}" for n in PREDICTED_RANKS))
     for batch in batches:
-        speeds = [model.step(batch, 1) / model.step(batch, n) for n in PREDICTED]
+        speeds = [model.step(batch, 1) / model.step(batch, n) for n in PREDICTED_RANKS]
         print(f"{batch:>5}  " + "".join(f"{speed:>8.2f}" for speed in speeds))
 
 

@@ -1,17 +1,17 @@
-"""Time LeNet-5, training steps and inference: nplenet against PyTorch on this machine's CPU.
+"""Time training steps and inference of LeNet-5 on the CPU: nplenet against PyTorch.
 
     python benchmarks/step.py --torch-python ../torch-environment/bin/python
     python benchmarks/step.py --what inference --batch 64 256 --torch-python ...
 
-A training step is forward, loss, backward and Adam; convolutions without bias and dropout 0.25 on
-both sides, no gradient of the input. Inference is logits in eval mode. Each system runs in a
-process of its own, and they take turns: a machine drifts, so only the ratio of neighbours in time
-counts. On a machine with other work the ratio of the tenth percentiles (p10), the least disturbed
-steps, is the steadier one. "MB" is how much the memory of the process grew at its highest, from
-before the model was made. It prints what it measured and judges nothing.
+A training step is forward, loss, backward and Adam; both systems have convolutions without bias and
+dropout 0.25, and compute no gradient of the input. Inference is logits in eval mode. Each system
+runs in its own process, and the systems take turns: the speed of a machine drifts, so ratios are of
+turns in the same round. On a machine with other load the ratio of the tenth percentiles (p10), the
+least disturbed steps, varies less. "MB" is the peak memory of the process minus its memory before
+the model was made.
 
-To add a row: a worker function that returns (a step to time, what it ran on), and a line in
-``rows``.
+To add a row, write a worker function that returns the step to time and a description of what runs
+it, and add it to ``WORKERS`` and to ``rows``.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ BLAS_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 WARM_UP = 1.0  # seconds, and at least one step
-PAUSE = 0.05  # seconds between turns, in which the other's threads stop spinning
+PAUSE = 0.05  # seconds between turns: threads of the last system stop spinning
 
 # ------------------------------------------------------------------ workers: one system each
 
 
 def network(seed: int = 0) -> Any:
-    """Return the model all rows of nplenet run."""
+    """Return the model of all rows of nplenet."""
     from nplenet.models import LeNet5
 
     return LeNet5(dropout=0.25, seed=seed)
 
 
 def images_and_labels(batch: int) -> tuple[Any, Any]:
-    """Return what all rows of nplenet are fed."""
+    """Return the batch of all rows of nplenet."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -175,14 +175,14 @@ def torch_network(batch: int) -> tuple[Any, Any, str]:
 
 
 def numpy_version() -> str:
-    """Return which NumPy, and which BLAS with how many threads."""
+    """Return the version of NumPy, its BLAS and the number of BLAS threads."""
     import numpy as np
 
     return f"NumPy {np.__version__}, {blas_threads()}"
 
 
 def blas_threads() -> str:
-    """Return which BLAS NumPy uses, with how many threads."""
+    """Return the BLAS of NumPy and its number of threads."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
@@ -204,7 +204,7 @@ WORKERS = {
 
 
 def work(name: str, batch: int) -> None:
-    """Run as a worker: say what runs, then time steps for the seconds that each line asks."""
+    """Run as a worker: describe it, then time steps for the seconds in each input line."""
     if name.startswith("torch"):
         import torch  # noqa: F401
     else:
@@ -220,7 +220,7 @@ def work(name: str, batch: int) -> None:
 
 
 def timed(step: Step, seconds: float) -> list[float]:
-    """Return the seconds of each of as many steps as begin within ``seconds``."""
+    """Repeat the step for ``seconds``, at least once; return the time of each step."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
@@ -231,7 +231,7 @@ def timed(step: Step, seconds: float) -> list[float]:
 
 
 def resident_memory(field: str) -> float:
-    """Return a figure of this process's memory in MB; NaN where the system has no /proc."""
+    """Return a field of /proc/self/status in MB; NaN on a system without /proc."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -240,7 +240,7 @@ def resident_memory(field: str) -> float:
 
 
 def forget_highest_memory() -> None:
-    """Begin to note the highest memory anew (Linux)."""
+    """Reset the peak memory of this process (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
@@ -250,7 +250,7 @@ def forget_highest_memory() -> None:
 
 @dataclass
 class Row:
-    """One line of the table: a worker, the interpreter and the environment it runs in."""
+    """One line of the table: a worker, its interpreter and its environment variables."""
 
     name: str
     worker: str
@@ -259,7 +259,7 @@ class Row:
 
 
 class Process:
-    """A worker at the other end of a pipe."""
+    """A worker process, controlled through a pipe."""
 
     def __init__(self, row: Row, batch: int) -> None:
         self.row = row
@@ -277,7 +277,7 @@ class Process:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.row.name}: the worker ended early, see its message above")
+            raise RuntimeError(f"{self.row.name}: the worker ended early; see its message above")
         return json.loads(line)
 
     def take_turn(self, seconds: float) -> None:
@@ -287,20 +287,20 @@ class Process:
         self.rounds.append(self.answer())
 
     def close(self) -> None:
-        self.process.communicate()  # closes stdin, at which the worker ends
+        self.process.communicate()  # closes stdin, which ends the worker
 
 
 def rows(arguments: argparse.Namespace) -> list[Row]:
-    """Return what is to be measured on this machine."""
+    """Return the rows that this machine can measure."""
     here, torch = sys.executable, arguments.torch_python
     suffix = "_inference" if arguments.what == "inference" else ""
-    one_thread = dict.fromkeys(BLAS_VARIABLES, "1")  # for the textbook; compiled sees to it itself
+    one_thread = dict.fromkeys(BLAS_VARIABLES, "1")  # the compiled step limits BLAS itself
     found = [
         Row("nplenet textbook", f"textbook{suffix}", here, one_thread),
         Row("nplenet compiled", f"compiled{suffix}", here, {}),
     ]
     if not has_torch(torch):
-        print(f"No PyTorch in {torch}; name one that has it with --torch-python.")
+        print(f"no PyTorch in {torch}: give an interpreter that has it with --torch-python")
         return found
     threads = {"STEP_TORCH_THREADS": str(arguments.threads)}
     if arguments.what == "inference":
@@ -313,14 +313,14 @@ def rows(arguments: argparse.Namespace) -> list[Row]:
 
 
 def has_torch(python: str) -> bool:
-    """Say whether an interpreter is there and imports PyTorch."""
+    """Say whether an interpreter exists and imports PyTorch."""
     if shutil.which(python) is None:
         return False
     return subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
 
 
 def measure(row_list: list[Row], batch: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Let all rows take turns at one batch size and return the figures of each."""
+    """Time all rows in turns at one batch size; return the metrics of each."""
     processes: list[Process] = []
     try:
         for row in row_list:
@@ -331,16 +331,16 @@ def measure(row_list: list[Row], batch: int, rounds: int, seconds: float) -> lis
     finally:
         for process in processes:
             process.close()
-    return figures(processes, batch)
+    return metrics(processes, batch)
 
 
-def figures(processes: list[Process], batch: int) -> list[dict[str, Any]]:
-    """Return medians, spread and the ratio to the better PyTorch, round by round."""
+def metrics(processes: list[Process], batch: int) -> list[dict[str, Any]]:
+    """Return each row's median, spread and speed relative to the faster PyTorch eager."""
     rivals = [p for p in processes if p.row.name.startswith("torch eager")]
     rival = min(rivals, key=lambda p: percentile(p, 50), default=None)
     found = []
     for p in processes:
-        figure = {
+        metric = {
             "batch": batch,
             "row": p.row.name,
             **p.about,
@@ -355,29 +355,29 @@ def figures(processes: list[Process], batch: int) -> list[dict[str, Any]]:
                 statistics.median(theirs) / statistics.median(ours)
                 for theirs, ours in zip(rival.rounds, p.rounds, strict=True)
             ]
-            figure["ratio"] = statistics.median(ratios)
-            figure["ratio_low"], figure["ratio_high"] = min(ratios), max(ratios)
-            figure["ratio_p10"] = percentile(rival, 10) / percentile(p, 10)
-        found.append(figure)
+            metric["ratio"] = statistics.median(ratios)
+            metric["ratio_low"], metric["ratio_high"] = min(ratios), max(ratios)
+            metric["ratio_p10"] = percentile(rival, 10) / percentile(p, 10)
+        found.append(metric)
     return found
 
 
 def percentile(process: Process, percent: int) -> float:
-    """Return the step time, in seconds, that so many of all steps stay below."""
+    """Return a percentile of the step times of all rounds, in seconds."""
     steps = sorted(t for turn in process.rounds for t in turn)
     return steps[len(steps) * percent // 100]
 
 
-def line_of(figure: dict[str, Any]) -> str:
-    """Return a figure as a line of the table."""
+def line_of(metric: dict[str, Any]) -> str:
+    """Return a line of the table."""
     ratio, ratio_p10 = "-", "-"
-    if "ratio" in figure:
-        ratio = "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**figure)
-        ratio_p10 = f"{figure['ratio_p10']:.2f}"
+    if "ratio" in metric:
+        ratio = "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**metric)
+        ratio_p10 = f"{metric['ratio_p10']:.2f}"
     return (
-        f"{figure['batch']:>5}  {figure['row']:<27} {figure['median_ms']:>8.2f}  "
-        f"{figure['p10_ms']:>8.2f} {figure['p90_ms']:>8.2f}  {figure['images_per_second']:>9,.0f}  "
-        f"{ratio:<17}  {ratio_p10:>6}  {figure['megabytes']:>5.0f}  {figure['detail']}"
+        f"{metric['batch']:>5}  {metric['row']:<27} {metric['median_ms']:>8.2f}  "
+        f"{metric['p10_ms']:>8.2f} {metric['p90_ms']:>8.2f}  {metric['images_per_second']:>9,.0f}  "
+        f"{ratio:<17}  {ratio_p10:>6}  {metric['megabytes']:>5.0f}  {metric['detail']}"
     )
 
 
@@ -386,12 +386,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--what", choices=("training", "inference"), default="training")
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256, 1024])
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of a turn (default: 0.5)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
-    parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
-    parser.add_argument("--torch-compile", action="store_true", help="a row for torch.compile")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds (default: 7)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="seconds per turn (default: 0.5)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="threads of PyTorch (default: all CPUs)"
+    )
+    parser.add_argument(
+        "--torch-python", default=sys.executable, help="Python interpreter with PyTorch"
+    )
+    parser.add_argument("--torch-compile", action="store_true", help="also time torch.compile")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -402,7 +408,7 @@ def main() -> None:
     print(
         f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; "
         f"{arguments.what}, {arguments.rounds} rounds of {arguments.seconds} s, "
-        "ratio to the better PyTorch eager"
+        "ratios to the faster PyTorch eager"
     )
     print(
         f"{'batch':>5}  {'row':<27} {'ms/step':>8}  {'p10':>8} {'p90':>8}  {'images/s':>9}  "
@@ -412,7 +418,7 @@ def main() -> None:
     for batch in arguments.batch:
         found += measure(row_list, batch, arguments.rounds, arguments.seconds)
         print(
-            "\n".join(line_of(figure) for figure in found if figure["batch"] == batch), flush=True
+            "\n".join(line_of(metric) for metric in found if metric["batch"] == batch), flush=True
         )
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

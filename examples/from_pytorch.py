@@ -2,7 +2,7 @@
 
 python examples/from_pytorch.py model.pth
 
-The file is what ``torch.save(model.state_dict(), "model.pth")`` wrote, for a LeNet-5 made as
+The file is what ``torch.save(model.state_dict(), "model.pth")`` wrote, for this LeNet-5:
 
     features = Sequential(Conv2d(1, 6, 5, bias=False), BatchNorm2d(6), ReLU(), AvgPool2d(2),
                           Conv2d(6, 16, 5, bias=False), BatchNorm2d(16), ReLU(), AvgPool2d(2))

@@ -1,4 +1,4 @@
-"""The numbers inside one prediction: follow a digit through every layer, compute some by hand.
+"""The numbers inside one prediction: follow a digit through every layer, recompute some of them.
 
 python examples/inside_a_prediction.py [--number 3]
 """
@@ -17,7 +17,9 @@ from nplenet.recognize import picture
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--number", type=int, default=0, help="which of the 360 test digits")
+    parser.add_argument(
+        "--number", type=int, default=0, help="number of the test digit, 0 to 359 (default 0)"
+    )
     number = parser.parse_args(argv).number
 
     digits, labels = load_digits("test")

@@ -3,8 +3,8 @@
 python examples/own_images.py FOLDER [--output model.safetensors]
 
 FOLDER holds one folder of images per class (any format that Pillow reads), or two IDX files,
-``images.idx`` and ``labels.idx``. Images become grey and 32x32. A tenth of them is held out to
-evaluate the model, which is saved with ``save_model``.
+``images.idx`` and ``labels.idx``. Images are converted to grey and 32x32. A tenth of them is held
+out to evaluate the model, which is saved with ``save_model``.
 """
 
 import argparse

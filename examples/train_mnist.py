@@ -1,8 +1,8 @@
 """Train the enhanced LeNet-5 on MNIST: the command ``nplenet train``, started from a script.
 
-python examples/train_mnist.py                      # MNIST, found or fetched; else bundled digits
+python examples/train_mnist.py                      # MNIST; without it, the bundled digits
 python examples/train_mnist.py --backend cupy       # on an NVIDIA GPU
-python examples/train_mnist.py --output run --resume auto      # continues where it was stopped
+python examples/train_mnist.py --output run --resume auto      # resumes a stopped run
 python examples/train_mnist.py --help
 
 The run itself (load, model, loss, optimizer, loop, result) is the function ``train`` in

@@ -32,7 +32,7 @@ TYPES: dict[str, type[Layer]] = {
 
 
 class UnsupportedLayerError(TypeError):
-    """A model holds a layer that a file format or page has no form for; the message says where."""
+    """A layer that a file format or the page does not support; the message says where it is."""
 
 
 def unsupported(layer: Layer, path: str, why: str) -> UnsupportedLayerError:
@@ -47,7 +47,7 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
     Raises
     ------
     UnsupportedLayerError
-        A TypeError, for a layer that is not the library's; it names the layer and its path.
+        A TypeError, for a layer that is not the library's; the message names its path.
     """
     if is_chain(model):
         children = {
@@ -59,7 +59,7 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
         raise unsupported(
             model,
             path,
-            "which is not one of the library's: only its weights can be saved, with state_dict()",
+            "not a layer of this library: only its weights can be saved, with state_dict()",
         )
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments().items()}
     return {"type": name, **plain}
@@ -73,12 +73,12 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
     description : dict
         A result of ``describe``. It is checked, so it may come from any file.
     weights : mapping of str to array
-        The ``state_dict`` of the model. No layer is made larger than its weights in there.
+        The ``state_dict`` of the model. A layer larger than its weights here is refused.
 
     Raises
     ------
     ValueError
-        When the description is wrong or does not fit the weights; it names the layer.
+        When the description is wrong or does not fit the weights; the message names the layer.
     """
     model = _build(description, weights, "")
     dtypes = {a.dtype for a in weights.values() if a.dtype.kind == "f"}

@@ -3,10 +3,10 @@
 Gradient checks and tests iterate over ``ROWS``; a layer of the library without a row fails the
 test-suite. A case's input is small, because a finite difference costs one forward per number.
 
-A rung is another form of the same mathematics, such as a CUDA kernel or an ONNX operator. Its code
-lies where it is used, above this module; the row names the rungs, and a test compares the rows with
-that code. A rung that a row does not name is missing on purpose: ``WITHOUT`` says what happens
-instead. ``python -m nplenet layers`` prints the rows.
+A rung is another form of the same mathematics, such as a CUDA kernel or an ONNX operator. A row
+names its rungs; their code lies where it is used, and a test compares it with the rows. A rung that
+a row does not name is missing on purpose: ``WITHOUT`` says what happens instead.
+``python -m nplenet layers`` prints the rows.
 """
 
 from __future__ import annotations
@@ -38,38 +38,38 @@ from .losses import CrossEntropyLoss
 from .models import LeNet5
 
 RUNGS: dict[str, str] = {
-    "textbook": "forward and backward written out, on NumPy and CuPy",
-    "kernel": "hand-written CUDA kernels for its primitives",
-    "cpu": "a form in lanes for the compiled step on the CPU",
-    "cuda": "device code for the compiled step on a GPU",
-    "onnx": "operators for the export to ONNX",
+    "textbook": "plain forward and backward, on NumPy and CuPy",
+    "kernel": "CUDA kernels for its primitives",
+    "cpu": "its operation in the compiled step on the CPU",
+    "cuda": "its operation in the compiled step on a GPU",
+    "onnx": "operators in the export to ONNX",
     "page": "computed and explained on the page of `nplenet draw`",
-    "golden": "compared with values of PyTorch",
-    "docs": "described in the reference",
+    "golden": "tested against values computed by PyTorch",
+    "docs": "an entry in the reference",
 }
-"""What each rung is. Every row has the rungs that are not in ``WITHOUT``."""
+"""The rungs, explained. Every row has the rungs that are not in ``WITHOUT``."""
 
 WITHOUT: dict[str, str] = {
-    "kernel": "on a GPU the primitives run as array operations of CuPy",
-    "cpu": "compile() returns a step of textbook layers, and describe() of the step says why",
-    "cuda": "on a GPU the textbook layers run",
-    "onnx": "the export refuses a model with such a layer, in a sentence that names the layer",
-    "page": "`nplenet draw` refuses a model with such a layer, in a sentence that names the layer",
-    "golden": "it is checked against finite differences only",
+    "kernel": "on a GPU its primitives run as array operations of CuPy",
+    "cpu": "compile() returns a step of textbook layers, whose describe() says why",
+    "cuda": "on a GPU the textbook layer runs",
+    "onnx": "`nplenet export` refuses the model with an error that names the layer",
+    "page": "`nplenet draw` refuses the model with an error that names the layer",
+    "golden": "only finite differences check its gradients",
 }
-"""What happens for a row without the rung."""
+"""What happens if a row does not name the rung."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A layer or loss with one set of arguments, and the input to try it on.
+    """A layer or loss with one set of arguments, and the shape of a test input.
 
     Attributes
     ----------
     name : str
         Full name, such as ``conv2d/stride``.
     make : callable
-        Takes a random generator for weights or masks, returns a new layer or loss.
+        Takes a random generator for weights or masks; returns a new layer or loss.
     input_shape : tuple of int
         Shape of ``x``, batch axis first; of ``logits`` for a loss.
     """
@@ -81,7 +81,7 @@ class Case:
     def build(
         self, seed: int = 0, dtype: npt.DTypeLike = np.float64, backend: str = "numpy"
     ) -> Layer | CrossEntropyLoss:
-        """Return a new layer or loss; equal seeds give equal ones.
+        """Return a new layer or loss; the same seed gives the same one.
 
         Parameters and running statistics get random values: the initial weight of 1, bias of 0 and
         mean of 0 of a batch norm would hide a missing term.
@@ -118,13 +118,13 @@ class Row:
     Attributes
     ----------
     name : str
-        The name that commands use, such as ``conv2d``.
+        The name of the class in lower case, which commands use: ``conv2d``.
     kind : type
         The class itself.
     cases : tuple of Case
         At least one.
     rungs : frozenset of str
-        The names in ``RUNGS`` of the forms that this class has.
+        The names of its rungs, keys of ``RUNGS``.
     """
 
     name: str
@@ -142,7 +142,7 @@ def _row(
     makes: dict[str, Make | tuple[Make, tuple[int, ...]]],
     rungs: str = "",
 ) -> Row:
-    """Return a row whose cases share ``input_shape``, except cases with a shape of their own."""
+    """Return a row; a case uses ``input_shape`` unless its entry in ``makes`` has its own shape."""
     name = kind.__name__.lower()
     cases = []
     for label, entry in makes.items():
@@ -307,7 +307,7 @@ CASES: dict[str, Case] = {case.name: case for row in ROWS for case in row.cases}
 
 
 def select(names: Sequence[str] = ()) -> list[Case]:
-    """Return the cases of the named rows, or the named cases; without a name, all cases.
+    """Return the cases of the named rows and the named cases; without names, all cases.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """One check for each kind of argument, with one wording.
 
 ``name`` begins with the owner of the argument, as the message then does: ``StepLR: step_size``.
-NumPy's numbers are accepted wherever Python's are, also as arrays without axes; a bool is not a
-number. What is of another type is a TypeError, what is out of range a ValueError.
+NumPy scalars and 0-dimensional arrays are accepted wherever Python numbers are; a bool is not a
+number. A wrong type is a TypeError, a value out of range a ValueError.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pair(value: int | Pair, name: str, minimum: int) -> Pair:
 
 
 def number(value: Any, name: str, interval: str = "(-inf, inf)") -> float:
-    """Return a number inside ``interval`` as a float; a round bracket leaves its end out."""
+    """Return a number inside ``interval`` as a float; a round bracket excludes its end."""
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
@@ -54,12 +54,12 @@ def number(value: Any, name: str, interval: str = "(-inf, inf)") -> float:
 
 
 def fraction(value: Any, name: str) -> float:
-    """Return a probability or a part of a whole as a float."""
+    """Return a number from 0 to 1 as a float."""
     return number(value, name, "[0, 1]")
 
 
 def generator(value: Any, name: str) -> np.random.Generator:
-    """Return a random generator of NumPy's."""
+    """Return ``value``, which must be a random generator of NumPy."""
     if not isinstance(value, np.random.Generator):
         raise TypeError(
             f"{name} must be a numpy.random.Generator, got {value!r}; make one with "
@@ -69,7 +69,7 @@ def generator(value: Any, name: str) -> np.random.Generator:
 
 
 def labels(value: npt.ArrayLike, name: str) -> npt.NDArray[np.integer[Any]]:
-    """Return integers (N,), at least one, as an array."""
+    """Return integer labels (N,), N >= 1, as an array."""
     array = np.asarray(value)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must have shape (N,) with N >= 1, got {array.shape}")
@@ -81,9 +81,10 @@ def labels(value: npt.ArrayLike, name: str) -> npt.NDArray[np.integer[Any]]:
 def state(
     given: Mapping[str, Any], arrays: Mapping[str, Any], others: Iterable[str], name: str
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a state_dict that has the keys of ``arrays`` and ``others``, no more.
+    """Return the arrays of a state_dict whose keys are exactly those of ``arrays`` and ``others``.
 
-    Each has the shape of its namesake in ``arrays``, and a dtype that converts to the namesake's.
+    Each must have the shape of the entry of ``arrays`` under its key, and a dtype that converts to
+    the dtype of this entry.
     """
     expected = {*arrays, *others}
     missing, unknown = sorted(expected - given.keys()), sorted(given.keys() - expected)
@@ -102,7 +103,7 @@ def state(
 
 
 def _plain(value: Any) -> Any:
-    """Return the Python value of a NumPy scalar or of an array without axes."""
+    """Return the Python value of a NumPy scalar or 0-dimensional array; other values as is."""
     if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
         return value.item()
     return value

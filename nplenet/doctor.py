@@ -1,6 +1,6 @@
-"""What a run depends on, found out and tried: ``python -m nplenet doctor [--backend cupy]``.
+"""Check everything that a run needs: ``python -m nplenet doctor [--backend cupy]``.
 
-Each finding that is wrong comes with the line to type.
+Each problem comes with the command that solves it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Finding(NamedTuple):
     Attributes
     ----------
     name, value : str
-        What was looked at, and what was found.
+        The thing checked, and its version or its problem.
     remedy : str
-        What to type; empty where all is well.
+        The command that solves the problem; empty without a problem.
     fatal : bool
-        The backend cannot be used like this.
+        Whether the problem makes the backend unusable.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Finding(NamedTuple):
 
 
 def examine(backend: str) -> Iterator[Finding]:
-    """Yield what was found, in the order in which one thing needs the other.
+    """Yield the findings, each after the ones that it depends on.
 
     Parameters
     ----------
     backend : {"numpy", "cupy"}
-        The backend that is to be used; the examination ends where it can't go on.
+        The backend to check; the check of CuPy ends at its first problem.
     """
     from .version import __version__
 
@@ -74,13 +74,13 @@ def _blas() -> Finding:
         for library in threadpool_info()
         if library["user_api"] == "blas"
     ]
-    return Finding("BLAS", "; ".join(libraries) or "not one that threadpoolctl knows")
+    return Finding("BLAS", "; ".join(libraries) or "unknown to threadpoolctl")
 
 
 def _mnist() -> Finding:
     folder = find_mnist()
     if folder is None:
-        return Finding("MNIST", "not found; the bundled digits take its place", FETCH)
+        return Finding("MNIST", "not found; training uses the bundled digits", FETCH)
     try:
         for split in ("train", "test"):
             load_mnist(split=split, download=False)
@@ -95,7 +95,12 @@ def _cupy() -> Iterator[Finding]:
     )
     if len(packages) > 1:
         remedy = f"pip uninstall --yes {' '.join(packages)} && {_reinstall(packages)}"
-        yield Finding("CuPy", f"more than one: {', '.join(packages)}", remedy, fatal=True)
+        yield Finding(
+            "CuPy",
+            f"several packages, of which only one may be installed: {', '.join(packages)}",
+            remedy,
+            fatal=True,
+        )
         return
     try:
         cupy = get_backend("cupy")
@@ -109,25 +114,25 @@ def _cupy() -> Iterator[Finding]:
     if failure:
         yield Finding("kernels", failure, _reinstall(packages), fatal=True)
     else:
-        yield Finding("kernels", "compiled and run: a convolution equals NumPy's")
+        yield Finding("kernels", "compiled and run; a convolution gives NumPy's result")
 
 
 def _reinstall(packages: list[str]) -> str:
-    """Return the line that installs CuPy with all it needs but the driver."""
+    """Return the command that installs CuPy with everything except the driver."""
     extra = "cuda13" if "cupy-cuda13x" in packages else "cuda12"
     return f"pip install --force-reinstall 'nplenet[{extra}]'"
 
 
 def _try_convolution(cupy: Backend) -> str:
-    """Compile and run a kernel and a matrix product; return how they fail, or nothing."""
+    """Run a kernel and a matrix product; return how they fail, or an empty string."""
     layer = Conv2d(1, 2, 3, rng=np.random.default_rng(0))
     x = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8) / 64
     expected = layer(x)
     try:
         y = cupy.to_numpy(layer.to(cupy)(cupy.asarray(x)))
-    except Exception as error:  # whatever it is, it is what the user wants to know
+    except Exception as error:  # any failure is the answer to the check
         return f"fail: {type(error).__name__}: {error}"
     difference = float(np.abs(y - expected).max())
     if difference <= 1e-5:  # float32, sums of 9 products of about 1; NaN is not below
         return ""
-    return f"compiled and run, but a convolution differs from NumPy's by {difference:.3g}"
+    return f"compiled and run, but a convolution differs from NumPy's result by {difference:.3g}"

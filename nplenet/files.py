@@ -19,8 +19,8 @@ def atomic_write(
     path
         Final name. An existing file is replaced in one step; readers see the old or the new one.
     previous
-        A name to keep the existing file under. It is assigned before the new file replaces `path`,
-        so that at every moment one of the names has a complete file.
+        A second name under which the existing file is kept. The file gets it before the new file
+        replaces `path`, so at every moment one of the two names has a complete file.
 
     Yields
     ------
@@ -50,9 +50,9 @@ def atomic_write(
 
 
 def _keep(path: Path, previous: Path) -> None:
-    """Also name the file at `path` `previous`; rename it where a file can't have two names.
+    """Give the file at `path` the second name `previous`; without hard links, rename it.
 
-    A hard link can't replace a file, so the link gets a temporary name and is renamed.
+    A new hard link can't replace a file, so it is made under a temporary name and renamed.
     """
     link = previous.with_name(f".{previous.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:

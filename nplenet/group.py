@@ -1,4 +1,4 @@
-"""The ranks that share the work, as layers and loaders see them; a single process is a group too.
+"""The group of ranks that share the work; a single process is a group of one.
 
 The processes of a group are called ranks. All make the same random choices and hold the same
 weights. A batch is cut into contiguous parts, one per rank. Batch norm sums over all parts, and
@@ -38,19 +38,19 @@ class Group:
         """Begin a step with N ``images`` on this rank; sets ``start``."""
 
     def total(self, images: int) -> int:
-        """Return the number of images of the current step on all ranks; this one has ``images``."""
+        """Return the number of images of this step on all ranks; this rank has ``images``."""
         return images
 
     def sum(self, array: Array) -> Array:
-        """Return the sum of all ranks' arrays, written into ``array``; the same bits on each."""
+        """Sum ``array`` over all ranks, in place, and return it; every rank gets the same bits."""
         return array
 
     def summed(self, array: Array) -> Array:
-        """Return the sum of all ranks' arrays, and leave ``array`` as it is."""
+        """Return the sum of ``array`` over all ranks; ``array`` is unchanged."""
         return array if self.size == 1 else self.sum(array.copy())
 
     def largest(self, *values: int) -> list[int]:
-        """Return, for each of ``values``, the largest over all ranks."""
+        """Return the maximum over all ranks of each of ``values``."""
         return list(values)
 
     def broadcast(self, value: T) -> T:
@@ -62,12 +62,12 @@ class Group:
         return [value]
 
     def compare(self, facts: Mapping[str, Any]) -> None:
-        """Refuse facts that differ between ranks.
+        """Raise an error if a fact differs between the ranks.
 
         Raises
         ------
         ValueError
-            On all ranks, naming the fact that differs, and a rank where it does.
+            On all ranks; the message names the fact and a rank where it differs.
         """
         first, *others = self.gather(dict(facts))
         for rank, other in enumerate(others, start=1):
@@ -98,7 +98,7 @@ ALONE = Group()
 def sharing(group: Group, *owners: Any) -> Iterator[None]:
     """Let a step, a loader and layers share each batch with the other ranks of a group.
 
-    ``owners`` without an attribute ``group`` treat each image by itself and need no other rank.
+    ``owners`` without an attribute ``group`` treat each image by itself and are left as they are.
     """
     coupled = [owner for owner in owners if hasattr(owner, "group")]
     for owner in coupled:

@@ -41,8 +41,8 @@ def cross_entropy(
     """Return the loss, its gradient and the number of correct predictions.
 
     The formulas stand in ``CrossEntropyLoss``. A sample whose label lies outside 0..K-1 gets NaN
-    for its loss and gradient, and the first such sample is noted in ``fault``: a GPU can't raise an
-    error, and to ask it at each step would mean to wait for it.
+    for its loss and gradient, and ``fault`` records the first such sample: a GPU can't raise an
+    error, and reading its result at each step would wait for it.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ class CrossEntropyLoss:
 
         dlogits = softmax(z) - t        (divided by N for the mean)
 
-    A label outside 0..K-1 is an error. NumPy raises it in ``forward``. A GPU notes it, the loss
-    becomes NaN, and the next ``check`` raises it: the training loop calls ``check`` where it waits
-    for the device anyhow.
+    A label outside 0..K-1 is an error. On NumPy ``forward`` raises it. On a GPU the loss becomes
+    NaN, and the next ``check`` raises the error: the training loop calls it when it waits for the
+    device anyway.
 
     Parameters
     ----------
@@ -101,8 +101,7 @@ class CrossEntropyLoss:
     Attributes
     ----------
     correct : integer array ()
-        How many samples of the last forward have their largest logit at their label; on the
-        backend of the logits.
+        Number of correct predictions in the last forward, on the backend of the logits.
     """
 
     correct: Array
@@ -144,7 +143,7 @@ class CrossEntropyLoss:
         arguments = (logits, targets, self.label_smoothing, scale, self._fault, self._forwards)
         loss, self._dlogits, self.correct = backend.primitive(cross_entropy, *arguments)
         self._classes = logits.shape[1]
-        if backend.reading_interval == 0.0:  # a look costs no wait
+        if backend.reading_interval == 0.0:  # on NumPy the check does not wait
             self.check()
         return loss
 
@@ -167,12 +166,12 @@ class CrossEntropyLoss:
         return self.correct
 
     def check(self) -> None:
-        """Raise the error of the first label out of range since the last check; waits for a GPU.
+        """Raise an error for the first label out of range since the last check; waits for a GPU.
 
         Raises
         ------
         ValueError
-            Naming the label, its sample and, if it was not the last, its forward.
+            The message names the label, its sample and, if it was not the last one, its batch.
         """
         if self._backend is None:
             return

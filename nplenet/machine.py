@@ -1,4 +1,4 @@
-"""The machine and the software that a run depends on, and the number of BLAS threads."""
+"""Machine and software that a run depends on; the number of BLAS threads; ``NPLENET_TRACE``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .version import __version__
 
 
 def environment() -> dict[str, str]:
-    """Return what decides the bits of a run: versions of Python, NumPy, nplenet; the machine."""
+    """Return the versions and the machine, on which the bits of a run depend."""
     return {
         "nplenet": __version__,
         "python": platform.python_version(),
@@ -34,9 +34,9 @@ def processor() -> str:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Keep matrix products on one thread.
+    """Run matrix products on one thread.
 
-    They are small here, and on a busy machine threads that wait for each other have made a step
+    The products are small, and on a busy machine threads that wait for each other have made a step
     ten times as slow.
     """
     with threadpool_limits(1, user_api="blas"):
@@ -51,5 +51,5 @@ def usable_cores() -> int:
 
 
 def tracing() -> bool:
-    """Say whether to print passes and kernels with their times: ``NPLENET_TRACE`` is not 0."""
+    """Say whether ``NPLENET_TRACE`` is on, which prints the times of passes and kernels."""
     return os.environ.get("NPLENET_TRACE", "0") not in ("", "0")

@@ -1,7 +1,7 @@
-"""Groups of several processes: MPI carries the sums, NCCL those between GPUs.
+"""Groups of several processes: sums by MPI, or by NCCL between GPUs.
 
 MPI is used through mpi4py, which is imported only for more than one rank. If one rank fails, all
-stop.
+ranks stop.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_
 TICK = 0.5  # seconds between two checks of the watchdog
 
 SECONDS = 20.0
-"""The longest time of a rank between two sums. A rank that hangs reports itself if it can; the
-others wait a little longer, and then stop the run."""
+"""Seconds that a rank may take between two sums. A rank that hangs reports itself if it can; the
+others wait a little longer, then stop the run."""
 
-STAGGER = 8  # ranks delay the report of an error by their number of ticks, at most this many
+STAGGER = 8  # ticks; rank N delays the report of an error by N ticks, at most by this many
 
 
 class MpiGroup(Group):
     """The ranks of an MPI communicator, each bound to cores of its own.
 
     As a context manager it stops all ranks if one fails with an exception. From the first training
-    step on a watchdog also stops all if one hangs.
+    step a watchdog also stops all ranks if one hangs.
 
     Parameters
     ----------
     communicator : mpi4py.MPI.Comm
     seconds : float
-        The longest time between two sums, to compute, save or do anything else.
+        The longest time between two sums; saving a checkpoint counts too.
     """
 
     def __init__(self, communicator: Any, seconds: float = SECONDS) -> None:
@@ -71,7 +71,7 @@ class MpiGroup(Group):
     # ------------------------------------------------------------------ a step
 
     def begin(self, images: int) -> None:
-        """Send the number of this rank's images; the other numbers are awaited at first use.
+        """Send the number of this rank's images; ``count`` waits for the numbers of the others.
 
         Meanwhile the first layers are computed.
         """
@@ -145,7 +145,7 @@ class MpiGroup(Group):
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.part_ways()
         if kind is not None:
-            # If all ranks have the same error, rank 0 reports it and stops the others meanwhile.
+            # If all ranks have the same error, rank 0 reports it and stops the others.
             time.sleep(TICK * min(self.rank, STAGGER))
             atexit.register(self._abort, 130 if kind is KeyboardInterrupt else 2)
 
@@ -163,7 +163,7 @@ class MpiGroup(Group):
         self._spent, self._waiting = 0.0, False
 
     def _watch(self) -> None:
-        """Count the time since the last sum, without any time in which the process was stopped."""
+        """Count the time since the last sum, except while the process itself was suspended."""
         stagger = TICK * min(self.rank, STAGGER)
         while not self._left.wait(TICK):
             self._spent += TICK
@@ -172,7 +172,7 @@ class MpiGroup(Group):
                 self._give_up()
 
     def _give_up(self) -> NoReturn:
-        """Stop this process, whatever its main thread does; mpiexec then stops the others."""
+        """End this process, whatever its main thread does; mpiexec then ends the other ranks."""
         if self._waiting:
             text = (
                 f"rank {self.rank} has waited {self._spent:.0f} s for the others: one of them "
@@ -213,7 +213,7 @@ class Nccl:
 def _take_cores(here: Any) -> None:
     """Bind a rank to its share of the cores; otherwise two may run on the same core.
 
-    Not if mpiexec has already bound it. If there are more ranks than cores, ranks share a core.
+    A binding by mpiexec is kept. If there are more ranks than cores, ranks share cores.
     """
     if sys.platform != "linux":
         return
@@ -232,7 +232,7 @@ def join() -> Group:
     Raises
     ------
     BackendError
-        When mpi4py is missing, or belongs to another MPI than the mpiexec that started this.
+        When mpi4py is missing, or belongs to another MPI than the mpiexec of this process.
     """
     started = max(int(os.environ.get(name, "1")) for name in SIZES)
     if started == 1:
@@ -254,7 +254,7 @@ def join() -> Group:
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> NoReturn:
-    """Become mpiexec, which runs ``python -m nplenet`` with these arguments in N ``ranks``.
+    """Replace this process by mpiexec, which runs ``python -m nplenet`` on N ``ranks``.
 
     Raises
     ------

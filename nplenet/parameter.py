@@ -1,4 +1,4 @@
-"""A learned array and its gradient: what layers hold and optimizers update."""
+"""A learned array and its gradient: layers hold it, optimizers update it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a run: its settings, and the objects that their values name."""
+"""The settings of a run, and the optimizers, schedules and augmentations that they name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .layers import Layer
 from .optim import SGD, Adam, AdamW, Optimizer
 from .schedules import CosineLR, OneCycleLR, Schedule, StepLR
 
-EPOCHS = {"mnist": 12, "digits": 60}  # the bundled digits are 40 times fewer
+EPOCHS = {"mnist": 12, "digits": 60}  # there are 40 times fewer bundled digits
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -40,13 +40,13 @@ RENAMED_AUGMENTATIONS = {"seed": "standard"}  # in checkpoints and histories bef
 
 
 def augmentation(name: str) -> augment.Transform:
-    """Return the transform that a setting names, by its name of today or an earlier one."""
+    """Return the transform of a current or old name."""
     return AUGMENTATIONS[RENAMED_AUGMENTATIONS.get(name, name)]()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the result of a run; saved with it, and restored when it resumes."""
+    """Everything that decides the result of a run; saved with it, restored when it resumes."""
 
     dataset: str = "auto"
     epochs: int | None = None

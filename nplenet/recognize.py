@@ -4,8 +4,8 @@ MNIST's digits were scans in black and white, scaled to fit 20x20, with their ce
 middle of 28x28 (LeCun et al., 1998, section III.A). ``prepare`` does the same to any image:
 
 1. ``_at_most``: shrink it to 512 pixels at most.
-2. ``_ink``: find the paper, whether ink is darker or lighter, and the threshold between both.
-3. ``_digit``: leave out specks and whatever reaches the edge of the image; crop.
+2. ``_ink``: fit the paper, find whether ink is darker or lighter, and the threshold between.
+3. ``_digit``: remove specks and parts that reach the edge of the image; crop.
 4. ``_as_mnist``: scale, thicken thin strokes, centre.
 
 Legend: H, W height and width; rows count down, columns to the right. Ink is True in a mask.
@@ -31,14 +31,14 @@ __all__ = ["Recognition", "picture", "prepare", "read_image", "recognize"]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating[Any]]
 
-LARGEST_SIDE = 512  # pixels of the analysed image; a digit 1/20 as high still has 25 rows
-PAPER_GRID = 32  # the paper is fitted to 32x32 averages, in which thin strokes fade
-PAPER_NOISE = 10  # shades of 255 by which the paper may be off its surface
-FAINTEST_INK = 0.08  # of the paper's brightness. Noise alone came to 0.05
-SMALLEST_SIDE = 8  # pixels; a smaller part is a speck, not a digit
-SCALE = 4  # pixels to one of MNIST's, so that strokes and centre are right to a quarter of one
-THINNEST_STROKE = 2.0  # pixels of MNIST; over four fifths of its digits have thicker strokes
-NARROW = 0.45  # width / height; of MNIST's digits hardly any but ones are narrower
+MAX_SIDE = 512  # pixels of the analysed image: a digit of 1/20 of its height has 25 rows
+PAPER_GRID = 32  # the paper is fitted to 32x32 averages, in which thin strokes nearly vanish
+PAPER_NOISE = 10  # grey levels of 255 between the paper and the surface fitted to it
+MIN_INK = 0.08  # fraction of the paper's brightness removed; noise alone reached 0.05
+MIN_DIGIT_SIDE = 8  # pixels; a smaller part is a speck, not a digit
+SCALE = 4  # pixels per pixel of MNIST: strokes and centre are exact to a quarter pixel
+MIN_STROKE = 2.0  # pixels of MNIST; over four fifths of its digits have thicker strokes
+MIN_ASPECT = 0.45  # width / height; in MNIST hardly any digit except 1 is narrower
 RAMP = " .:-=+*#%@"
 
 
@@ -46,9 +46,10 @@ RAMP = " .:-=+*#%@"
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Read a PNG, JPEG or BMP file as shades of grey, upright as its EXIF data say.
+    """Read a PNG, JPEG or BMP file as grey levels, rotated as its EXIF data say.
 
-    Of 16 bits the upper 8 are kept. Transparent pixels become white, or black around light ink.
+    Of 16-bit levels the upper 8 bits are kept. Transparent pixels become white, or black around
+    light ink.
 
     Parameters
     ----------
@@ -139,34 +140,35 @@ def prepare(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         raise TypeError(f"prepare: expected a uint8 array, got {found}; see read_image")
     if grey.ndim != 2 or not grey.size:
         raise ValueError(f"prepare: expected shape (H, W), H and W at least 1, got {grey.shape}")
-    return pad_images(_as_mnist(_digit(_ink(_at_most(grey, LARGEST_SIDE))))[None])[0, 0]
+    return pad_images(_as_mnist(_digit(_ink(_at_most(grey, MAX_SIDE))))[None])[0, 0]
 
 
 def _at_most(grey: npt.NDArray[np.uint8], side: int) -> Floats:
-    """Shrink an image, by averages, until no side is longer than ``side``."""
+    """Shrink an image by averaging until no side is longer than ``side``."""
     factor = min(1.0, side / max(grey.shape))
     return _resize(grey, *(max(1, round(n * factor)) for n in grey.shape))
 
 
 def _resize(image: npt.NDArray[Any], height: int, width: int) -> Floats:
-    """Resample with a triangle, which averages where it shrinks and interpolates where it grows."""
+    """Resize with a triangle filter, which averages to shrink and interpolates to enlarge."""
     pil = _pillow()
     source = pil.fromarray(image.astype(np.float32))
     return np.asarray(source.resize((width, height), pil.Resampling.BILINEAR), np.float64)
 
 
 def _ink(grey: Floats) -> Mask:
-    """Return where the ink is: pixels that differ from the paper, by Otsu's threshold.
+    """Return the mask of the ink: pixels that differ from the paper by more than Otsu's threshold.
 
-    Light multiplies: under half the light, paper and ink are both half as bright. So ink is
-    measured as the fraction of the paper's brightness that it removes. Light ink is inverted first.
+    Brightness is proportional to the light: under half the light, paper and ink are both half as
+    bright. So ink is measured by the fraction of the paper's brightness that it removes. Light ink
+    is inverted first.
     """
     paper = _paper(grey)
     if ((grey - paper) ** 3).sum() > 0:  # light ink on dark paper
         grey, paper = 255 - grey, 255 - paper
     darkness = np.clip((paper - grey) / np.maximum(paper, 1), 0, 1)
     ink = darkness > _threshold(darkness)
-    if not ink.any() or darkness[ink].mean() < FAINTEST_INK:
+    if not ink.any() or darkness[ink].mean() < MIN_INK:
         raise ValueError(
             "no digit in the image: no ink stands out from the paper; "
             "write with a darker pen or take the picture in better light"
@@ -175,13 +177,12 @@ def _ink(grey: Floats) -> Mask:
 
 
 def _paper(grey: Floats) -> Floats:
-    """Return the brightness of the paper, also beneath the ink, in every pixel: (H, W).
+    """Return the brightness of the paper in every pixel, also beneath the ink: (H, W).
 
-    It is a surface fitted by reweighted least squares (Holland & Welsch, 1977), linear at first,
-    then quadratic in x and in y. Ink is far from it and so weighs next to nothing (Cauchy's
-    weights); and the rim of the image, where the paper is rarely covered, weighs ten times as much
-    as the inside. A surface quadratic from the start would bend into a thick digit that nearly
-    fills the image.
+    A surface is fitted by reweighted least squares (Holland & Welsch, 1977), first linear, then
+    quadratic in x and in y. Ink is far from the surface, so its weight is close to zero (Cauchy's
+    weights). The rim of the image, where ink is rare, has ten times the weight of the inside. A
+    surface quadratic from the start would bend into a thick digit that nearly fills the image.
     """
     values = _resize(grey, PAPER_GRID, PAPER_GRID).ravel()
     along = np.linspace(-1, 1, PAPER_GRID)
@@ -200,9 +201,9 @@ def _paper(grey: Floats) -> Floats:
 
 
 def _threshold(values: Floats) -> float:
-    """Return the best threshold for values of 0 ... 1 (Otsu, 1979).
+    """Return Otsu's threshold for values of 0 ... 1 (Otsu, 1979).
 
-    It makes the variance between the two classes, n0 n1 (mean1 - mean0)^2, largest.
+    It maximises the variance between the two classes, n0 n1 (mean1 - mean0)^2.
     """
     count, edges = np.histogram(values, 256, (0, 1))
     below = np.cumsum(count)[:-1]
@@ -217,9 +218,9 @@ def _threshold(values: Floats) -> float:
 def _digit(ink: Mask) -> Mask:
     """Return the ink that belongs to the digit, cropped.
 
-    Parts that reach the edge of the image (a shadow, the table, a ruled line) are left out if a
-    part inside is large enough to be the digit; so are parts with less than a twentieth of the
-    pixels of the largest part.
+    Parts that reach the edge of the image (a shadow, the table, a ruled line) are removed if a part
+    inside is large enough to be the digit. Parts with less than a twentieth of the pixels of the
+    largest part are removed too.
     """
     height, width = ink.shape
     parts = _parts(ink)
@@ -231,10 +232,10 @@ def _digit(ink: Mask) -> Mask:
     ]
     if inside and max(map(_longer_side, inside)) >= max(ink.shape) / 8:
         parts = inside
-    if max(map(_longer_side, parts)) < SMALLEST_SIDE:
+    if max(map(_longer_side, parts)) < MIN_DIGIT_SIDE:
         raise ValueError(
-            f"no digit in the image: no ink larger than a speck, of less than {SMALLEST_SIDE} "
-            f"pixels in {height}x{width}; take the picture from nearer by"
+            f"no digit in the image: every part of the ink is smaller than {MIN_DIGIT_SIDE} pixels "
+            f"in {height}x{width}; take the picture from nearer by"
         )
     largest = max(len(rows) for rows, _ in parts)
     parts = [(rows, columns) for rows, columns in parts if len(rows) * 20 >= largest]
@@ -249,9 +250,9 @@ def _longer_side(part: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> int
 
 
 def _parts(ink: Mask) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Return the rows and columns of each connected part; pixels connect by sides and corners."""
+    """Return the rows and columns of each connected part; diagonal neighbours are connected too."""
     width = ink.shape[1] + 2
-    left = bytearray(np.pad(ink, 1).tobytes())  # the ink not yet in a part
+    left = bytearray(np.pad(ink, 1).tobytes())  # ink that is not in a part yet
     neighbours = (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1)
     parts = []
     seed = -1
@@ -272,16 +273,16 @@ def _as_mnist(digit: Mask) -> npt.NDArray[np.uint8]:
     """Return a cropped digit in MNIST's form, uint8 (28, 28).
 
     Two steps go beyond MNIST's own recipe, because pens and typefaces differ more than the pens of
-    MNIST's writers. Thin strokes are thickened to MNIST's: of digits drawn with a very thin pen
-    96 % are recognised instead of 40 %. And a digit narrower than almost all of MNIST's except the
-    1 is widened by up to 1.3: of a condensed typeface 87 % are recognised instead of 44 %, at the
-    cost of 2 % of the drawn digits, mostly 1 taken for 7.
+    MNIST's writers. Thin strokes are thickened to ``MIN_STROKE``: of digits drawn with a very thin
+    pen 96 % are recognised instead of 40 %. A digit narrower than ``MIN_ASPECT`` is widened by a
+    factor of up to 1.3: of a condensed typeface 87 % are recognised instead of 44 %, at the cost of
+    2 % of the drawn digits, mostly 1 taken for 7.
     """
     height, width = digit.shape
     side, stroke = 20 * SCALE, _stroke_width(digit) * 20 * SCALE / max(height, width)
-    growth = max(0.0, THINNEST_STROKE * SCALE - stroke) / 2
+    growth = max(0.0, MIN_STROKE * SCALE - stroke) / 2
     factor = (side - 2 * growth) / max(height, width)
-    aspect = max(width / height, min(1.3 * width / height, NARROW))
+    aspect = max(width / height, min(1.3 * width / height, MIN_ASPECT))
     sides = max(1, round(height * factor)), max(1, round(height * aspect * factor))
 
     canvas: Floats = np.zeros((28 * SCALE, 28 * SCALE))
@@ -289,7 +290,7 @@ def _as_mnist(digit: Mask) -> npt.NDArray[np.uint8]:
     canvas[top : top + sides[0], left : left + sides[1]] = _resize(digit, *sides)
     canvas = _grown(canvas, growth)
 
-    # The longer side leaves a margin of 4 on both sides; moving no farther, no ink is lost.
+    # The longer side leaves a margin of 4 on both sides; a shift of at most 4 loses no ink.
     position = np.arange(28 * SCALE) + 0.5
     for axis in (0, 1):
         centre = (canvas.sum(axis=1 - axis) * position).sum() / canvas.sum()
@@ -302,8 +303,7 @@ def _as_mnist(digit: Mask) -> npt.NDArray[np.uint8]:
 def _stroke_width(digit: Mask) -> float:
     """Return the mean width of the strokes in pixels: twice the area over the outline's length.
 
-    An outline that follows the sides of the pixels is 4 / pi times too long, in the mean over all
-    directions.
+    The outline along the sides of the pixels is too long by 4 / pi, averaged over all directions.
     """
     padded = np.pad(digit, 1)
     sides = sum(int(np.count_nonzero(np.diff(padded, axis=axis))) for axis in (0, 1))
@@ -311,7 +311,7 @@ def _stroke_width(digit: Mask) -> float:
 
 
 def _grown(image: Floats, radius: float) -> Floats:
-    """Return in every pixel the maximum over a disc; its rim, where it cuts pixels, counts less."""
+    """Return the maximum over a disc around every pixel; pixels cut by its rim count in part."""
     reach = int(np.ceil(radius))
     height, width = image.shape
     padded = np.pad(image, reach)
@@ -363,7 +363,7 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
 
 
 def picture(image: npt.NDArray[np.uint8]) -> str:
-    """Draw an image in characters, denser for brighter pixels, two rows of pixels per line.
+    """Draw an image in characters, two rows of pixels per line; denser means brighter.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Schedule:
     step_count : int
         k, steps done.
     base_lr, last_lr : float
-        The rate at k = 0 and the rate set last.
+        The rate at k = 0, and the rate set last.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -34,7 +34,7 @@ def generator(seed: int | None, purpose: str) -> np.random.Generator:
 
 
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:
-    """Return the state of a generator as numbers, strings, lists and dicts, ready for JSON."""
+    """Return the state of a generator in plain values, ready for JSON."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -51,7 +51,7 @@ def restore_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> Non
     Raises
     ------
     ValueError
-        When it is not the state of a generator of this kind; ``rng`` is unchanged then.
+        When ``state`` is not the state of such a generator; ``rng`` is then unchanged.
     """
     kind = type(rng.bit_generator)
     try:

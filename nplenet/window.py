@@ -30,7 +30,7 @@ class Window:
     dilation: Pair = (1, 1)
     ceil_mode: bool = False
 
-    @cache  # noqa: B019  a few integers for each shape, asked for in every part of every batch
+    @cache  # noqa: B019  a few integers per shape, needed for every part of every batch
     def output_size(self, height: int, width: int) -> Pair:
         """Return (OH, OW) for an input of ``height`` x ``width``; a ValueError if none fits."""
         out = self._length(height, 0), self._length(width, 1)

@@ -25,7 +25,7 @@ from nplenet.augment import (
     rotation_coefficients,
     standard_augmentation,
 )
-from nplenet.augment.rotation import LARGEST_SIDE, _coefficients_of
+from nplenet.augment.rotation import MAX_SIDE, _coefficients_of
 
 # CRC-32 of the row-major result, sum of its values, and zeros when an all-255 image is rotated.
 # Input: arange(size**2) % 251 + 1. Made with Pillow 13.0.0.
@@ -530,8 +530,8 @@ def test_an_angle_that_is_not_finite_is_refused_by_its_number(bad: float) -> Non
 
 
 def test_images_too_large_for_the_fixed_point_rule_are_refused() -> None:
-    with pytest.raises(ValueError, match=f"sides of 1 to {LARGEST_SIDE}"):
-        rotate(np.zeros((1, 1, 1, LARGEST_SIDE + 1), dtype=np.uint8), 1.0)
+    with pytest.raises(ValueError, match=f"sides of 1 to {MAX_SIDE}"):
+        rotate(np.zeros((1, 1, 1, MAX_SIDE + 1), dtype=np.uint8), 1.0)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool])

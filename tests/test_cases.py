@@ -136,7 +136,7 @@ def test_layers_prints_the_rungs_of_each_row_and_what_a_missing_one_means(
             for mark in ("yes", "-")
         }
     for rung in {rung for row in ROWS for rung in RUNGS.keys() - row.rungs}:
-        assert f"{rung} -: {WITHOUT[rung]}" in lines
+        assert f"without {rung}: {WITHOUT[rung]}" in lines
 
 
 def test_layers_prints_json(capsys: pytest.CaptureFixture[str]) -> None:

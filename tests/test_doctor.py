@@ -131,7 +131,7 @@ def test_wrong_numbers_make_cupy_unusable(
     monkeypatch.setattr(cuda, "to_numpy", wrong)
     finding = findings("cupy")["kernels"]
     assert finding.fatal
-    assert "differs from NumPy's by" in finding.value
+    assert "differs from NumPy's result by" in finding.value
     assert finding.remedy.startswith("pip install")
 
 

@@ -97,7 +97,7 @@ assert "Softplus" in step.describe(), step.describe()
 x, y = ToFloat()(images[:32]), labels[:32]
 assert step(x, y) < first.loss
 
-save_model("model.safetensors", model)
+save_model(model, "model.safetensors")
 loaded = load_model("model.safetensors")
 assert isinstance(loaded[2], Softplus)
 assert np.array_equal(loaded(x), model.eval()(x))

@@ -186,7 +186,7 @@ def test_the_confusion_matrix_says_each_count_and_shades_mistakes_by_frequency()
     opacity = np.ma.getdata(ax.images[0].get_array())[..., 3]
     assert opacity[1, 0] > opacity[1, 2] > opacity[0, 1] > 0
     assert np.count_nonzero(opacity) == 3
-    assert (ax.get_ylabel(), ax.get_xlabel()) == ("label", "answer of the network")
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("label", "prediction")
 
 
 @pytest.mark.parametrize("shape", [(10,), (2, 3)])

@@ -22,7 +22,7 @@ from nplenet.checkpoint import DEFAULT_MODEL, load_model
 from nplenet.data import DataError, MissingDataError, load_mnist, pad_images
 from nplenet.layers import Layer
 from nplenet.models import LeNet5
-from nplenet.recognize import SMALLEST_SIDE, picture, prepare, read_image, recognize
+from nplenet.recognize import MIN_DIGIT_SIDE, picture, prepare, read_image, recognize
 
 Draw = Callable[[int], Image.Image]
 """Gives a digit of so many rows, cropped: 255 is ink."""
@@ -353,10 +353,10 @@ def test_an_image_of_one_pixel_has_no_digit() -> None:
 
 def test_a_speck_is_no_digit() -> None:
     image = np.full((100, 100), 255, np.uint8)
-    image[50, 50 : 50 + SMALLEST_SIDE - 1] = 0
-    with pytest.raises(ValueError, match="no ink larger than a speck"):
+    image[50, 50 : 50 + MIN_DIGIT_SIDE - 1] = 0
+    with pytest.raises(ValueError, match="every part of the ink is smaller than"):
         prepare(image)
-    image[50, 50 : 50 + SMALLEST_SIDE] = 0
+    image[50, 50 : 50 + MIN_DIGIT_SIDE] = 0
     prepare(image)
 
 

@@ -144,7 +144,7 @@ def test_the_epochs_are_those_of_the_history(page: Page, record: dict[str, Any])
 
 
 def test_the_confusion_matrix_is_that_of_the_history(page: Page, record: dict[str, Any]) -> None:
-    rows = page.tables["Test images by label (row) and answer (column)"][1:]
+    rows = page.tables["Test images by label (row) and prediction (column)"][1:]
     found = [[0 if cell == "·" else cell for cell in row[1:]] for row in rows]
     assert found == record["test"]["confusion"]
 

@@ -128,7 +128,7 @@ def test_fit_trains_with_the_step_it_is_given(digits: tuple[Images, Images]) -> 
 
 def test_a_step_of_other_parts_is_refused(digits: tuple[Images, Images]) -> None:
     step = TextbookStep(*parts(), 100, "for the test")
-    with pytest.raises(ValueError, match="fit: step was made of another model"):
+    with pytest.raises(ValueError, match="fit: step is for another model"):
         fit(*parts(), DataLoader(*digits, 100), epochs=1, step=step, progress=False)
 
 

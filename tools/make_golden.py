@@ -1,4 +1,4 @@
-"""Write tests/golden/*.npz: what PyTorch computes, so that the tests can do without PyTorch.
+"""Write tests/golden/*.npz: results of PyTorch, so that the tests do not need PyTorch.
 
 Run once, kept to show where the numbers came from: ``python tools/make_golden.py`` from the
 repository's root, with PyTorch installed. Everything is computed in float64, so the numbers do not
@@ -135,7 +135,7 @@ def compute() -> dict[str, Arrays]:
 
 
 def layers() -> Arrays:
-    """For each case, case number first in the name: x, dy, the state before and all that follows.
+    """Per case, whose number begins each name: x, dy, the state before, and all results.
 
     Layers whose training differs from their evaluation are also run in ``eval``, after training.
     """
@@ -283,7 +283,7 @@ def torch_lenet5() -> nn.Sequential:
 
 
 def sample(array: np.ndarray) -> np.ndarray:
-    """Return every n-th element of ``array``, flat, and behind them its norm and its sum."""
+    """Return every N-th element of ``array``, flat, followed by its norm and its sum."""
     flat = array.ravel()
     kept = flat[:: -(-flat.size // SAMPLE)]
     return np.concatenate([kept, [np.linalg.norm(flat), flat.sum()]])

@@ -1,4 +1,4 @@
-"""Write tests/golden/interop: files of weights by PyTorch, and the logits that go with them.
+"""Write tests/golden/interop: weights saved by PyTorch, and the logits of the same models.
 
 Run once, kept to show where the files came from: ``python tools/make_interop.py`` from the
 repository's root, with PyTorch and safetensors installed. Weights are float16, to keep the files
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 class LeNet5(nn.Module):
-    """nplenet's LeNet5, as one writes it in PyTorch."""
+    """The PyTorch module that equals nplenet's LeNet5."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class LeNet5(nn.Module):
 
 
 def notebook() -> nn.Sequential:
-    """Return nplenet's LeNet5For28x28, as one writes it in PyTorch."""
+    """Return the PyTorch module that equals nplenet's LeNet5For28x28."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2),
         nn.ReLU(),
@@ -112,7 +112,7 @@ def vary(model: nn.Module) -> None:
 
 
 def every_kind_of_tensor() -> dict[str, torch.Tensor]:
-    """Return small tensors of each dtype that is read, and of each way to lie in a storage."""
+    """Return small tensors of each supported dtype, and of each kind of storage layout."""
     dtypes = [
         "float16",
         "float32",
@@ -136,7 +136,7 @@ def every_kind_of_tensor() -> dict[str, torch.Tensor]:
 
 
 def checkpoint(state: dict[str, torch.Tensor]) -> dict[str, object]:
-    """Return a state_dict among the other things that people save with it."""
+    """Return a state_dict within a larger checkpoint, with the usual other entries."""
     model = nn.Linear(2, 1)
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.ones(1, 2)).sum().backward()

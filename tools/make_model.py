@@ -2,7 +2,8 @@
 
     nplenet train --seed 0 --output run && python tools/make_model.py run
 
-It holds the weights alone, in the file that ``nplenet.checkpoint.DEFAULT_MODEL`` names.
+It writes architecture and weights to ``nplenet.checkpoint.DEFAULT_MODEL``, without the state of
+the run.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The transforms as one operation: gather, rotate, invert, grey and scale a batch.
 
-On a GPU that is one kernel. Its random numbers are drawn on the host for a whole epoch, from the
-same generator in the same order as the transforms draw them batch by batch, so both ways give the
+On a GPU that is one kernel. The random numbers of an epoch are drawn on the host, from the same
+generator and in the same order as the transforms draw them batch by batch, so both ways give the
 same images.
 
 Legend: M images of the data set, N of a batch, C channels, H W height and width.
@@ -85,7 +85,7 @@ class Draws(NamedTuple):
     gray: Array | None
 
     def to(self, backend: Backend) -> Draws:
-        """Return the draws as arrays of ``backend``; one copy each, best once per epoch."""
+        """Return the draws as arrays of ``backend``; each is copied, so call it once per epoch."""
         return Draws(*(None if a is None else backend.asarray(a) for a in self))
 
     def part(self, images: slice) -> Draws:
@@ -112,7 +112,7 @@ class FusedPipeline:
         counts : iterable of int
             The sizes of the batches, in order; their sum is N.
         rng : numpy.random.Generator
-            May be None where nothing is random.
+            May be None if no transform is random.
         height, width : int
             Of the images.
 
@@ -155,10 +155,10 @@ class FusedPipeline:
 
 
 def fuse(transform: Transform | None) -> FusedPipeline | None:
-    """Return ``transform`` as one operation, or None if that is not possible.
+    """Return ``transform`` as one operation, or None if it can't be fused.
 
-    It is possible for any of RandomRotation, RandomInvert and RandomGrayscale, in this order,
-    followed by ToFloat (to float32 or float64): for all of this library's pipelines.
+    A pipeline can be fused if it is any of RandomRotation, RandomInvert and RandomGrayscale, in
+    this order, followed by ToFloat to float32 or float64. ``standard_augmentation`` is.
     """
     parts = flattened(transform)
     kinds = [type(part) for part in parts]

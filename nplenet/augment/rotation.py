@@ -15,14 +15,14 @@ from ..backend import Array, Backend, backend_of
 from ..checks import count
 from .pixels import check_images
 
-LARGEST_SIDE = 4096
+MAX_SIDE = 4096
 """Longest supported image side. Pillow leaves its fixed-point rule a little above 16384; this limit
 stays below, and keeps flat pixel numbers inside int32 and the scratch memory small."""
 
 
 CHUNK_PIXELS = 1 << 16
 """Pixels (border included) rotated at a time: some 40 images of 32x32, whose 2 MB of scratch memory
-stay in L2 cache. A quarter of it is some 10 % slower, twice as many gain nothing (Zen 4)."""
+stay in L2 cache. A quarter of that is some 10 % slower, twice that is no faster (Zen 4)."""
 
 
 def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
@@ -33,7 +33,7 @@ def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
     Parameters
     ----------
     images : uint8 array (N, C, H, W)
-        C is 1 or 3; H and W are at most ``LARGEST_SIDE``.
+        C is 1 or 3; H and W are at most ``MAX_SIDE``.
     angles : float (N,), or one number for all
         Degrees, any finite value; positive is counter-clockwise as displayed (y down).
     fill : int
@@ -82,7 +82,7 @@ def rotation_coefficients(angles: npt.ArrayLike, height: int, width: int) -> npt
     angles : float (N,)
         Degrees, any finite value.
     height, width : int
-        1 ... ``LARGEST_SIDE``.
+        1 ... ``MAX_SIDE``.
 
     Returns
     -------
@@ -95,10 +95,8 @@ def rotation_coefficients(angles: npt.ArrayLike, height: int, width: int) -> npt
     if not np.isfinite(angles).all():
         bad = int(np.flatnonzero(~np.isfinite(angles))[0])
         raise ValueError(f"rotate: angle {bad} of {len(angles)} must be finite, got {angles[bad]}")
-    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise ValueError(
-            f"rotate: images must have sides of 1 to {LARGEST_SIDE}, got {height}x{width}"
-        )
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ValueError(f"rotate: images must have sides of 1 to {MAX_SIDE}, got {height}x{width}")
     radians = -np.radians(angles % 360.0)
     cos, sin = np.cos(radians), np.sin(radians)
     # Rotation about (width/2, height/2), applied to pixel centres: hence the halves.

@@ -1,4 +1,4 @@
-"""The random transforms, and the chain of them.
+"""The random transforms, and ``Compose``, which chains them.
 
 Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
 outcome, so a transform that changes nothing does not shift the random stream of the next one.
@@ -162,7 +162,7 @@ def standard_augmentation() -> Compose:
 def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:
     """Return ``transform`` without its last part if that is a ``ToFloat`` to ``dtype``.
 
-    Otherwise None. For a step that converts bytes to floats while it copies them.
+    Otherwise return None. For a step that converts bytes to floats while it copies them.
     """
     *others, last = flattened(transform)
     if type(last) is not ToFloat or last.dtype != np.dtype(dtype):

@@ -1,8 +1,8 @@
-"""The swappable array backend: what a layer may ask of an array library.
+"""The array backends, NumPy and CuPy, behind one interface.
 
 A layer calls ``backend.xp`` (NumPy's functions, or CuPy's under the same names). The few inner
 loops worth a hand-written kernel are functions of arrays, called through ``backend.primitive``.
-They are the oracle and run on either library; a backend replaces only what it does faster.
+These functions are the oracle and run on either library; a backend may replace them by kernels.
 """
 
 from ..deprecated import moved

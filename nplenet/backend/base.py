@@ -20,7 +20,9 @@ class Backend:
 
     name: str
     xp: Any
-    reading_interval = 0.0  # seconds between two reads of a running loss; here a read is free
+    reading_interval = (
+        0.0  # seconds between two reads of a running loss; here reading costs nothing
+    )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
         return self  # a copy of a layer shares its backend
@@ -42,14 +44,14 @@ class Backend:
         raise NotImplementedError
 
     def parts(self, n: int, bytes_per_image: int) -> Iterator[slice]:
-        """Yield slices that cut a batch of ``n`` images into parts that suit the device."""
+        """Yield slices that cut a batch of ``n`` images into parts, each computed at once."""
         yield slice(0, n)
 
     def primitive(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Return ``function(xp, *arguments)``, computed by this backend's kernel if it has one.
 
-        The functions stand beside their layers and are written with ``xp`` alone. A kernel must
-        give what the function gives.
+        The functions stand beside their layers and use ``xp`` alone. A kernel must return what its
+        function returns.
         """
         return function(self.xp, *arguments)
 

@@ -1,7 +1,7 @@
 """The kernels, each bound to the full name of the function that it replaces on a GPU.
 
-The functions stand beside their layers, which this folder may not import. So each is named by its
-module and name, and a test holds that every name here is a function.
+The functions stand beside their layers, which this folder may not import. So each is given by its
+full name, and a test checks that every such name is a function.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def replaces(name: str) -> Callable[[Kernel], Kernel]:
 
 
 def kernel_for(function: Callable[..., Any]) -> Kernel | None:
-    """Return what replaces ``function`` on a GPU, or None where there is no kernel."""
+    """Return the replacement of ``function`` on a GPU, or None if it has no kernel."""
     return KERNELS.get(f"{function.__module__}.{function.__name__}")
 
 
@@ -198,10 +198,10 @@ def _launch_batch_norm(gpu: Launcher, kernel: str, like: Array, parts: int, *arg
 
 
 def _channel_parts(x: Array) -> int:
-    """Return in how many parts the batch norm kernels cut a channel of ``x`` (N, C, L).
+    """Return the number of parts of a channel of ``x`` (N, C, L) in the batch norm kernels.
 
-    Enough blocks to fill a large device, but few parts to add up. It depends on C alone, so that
-    all ranks have as many, however many images they have.
+    Enough blocks to fill a large device, but few parts to add up. The number depends on C alone, so
+    that it is the same on all ranks, however many images each has.
     """
     return min(64, -(-512 // x.shape[1]))
 
@@ -284,7 +284,7 @@ def tanh_backward(gpu: Launcher, dy: Array, y: Array) -> Array:
 
 
 def _elementwise(gpu: Launcher, kernel: str, *arguments: Any) -> Array:
-    """Return what a kernel of activation.cu makes of arrays of one shape, and numbers."""
+    """Return the output of a kernel of activation.cu for arrays of one shape, and numbers."""
     inputs = [gpu.xp.ascontiguousarray(a) if gpu.owns(a) else a for a in arguments]
     out = gpu.xp.empty_like(inputs[0])
     gpu.launch_each("activation", kernel, out.size, *inputs, out, out.size)
@@ -378,6 +378,6 @@ def augment_batch(
 
 
 def _numbers(x_shape: Sequence[int], window: Window) -> tuple[int, ...]:
-    """Return N C H W, KH KW, OH OW, stride, padding, dilation: the tail of the window kernels."""
+    """Return N C H W, KH KW, OH OW, stride, padding, dilation: last arguments of window kernels."""
     out = window.output_size(x_shape[2], x_shape[3])
     return (*x_shape, *window.size, *out, *window.stride, *window.padding, *window.dilation)

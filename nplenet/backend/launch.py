@@ -1,4 +1,4 @@
-"""Launching CUDA kernels: every argument is checked against the kernel's C signature."""
+"""Launch CUDA kernels: every argument is checked against the kernel's C signature first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..machine import tracing
 from .base import Backend
 
 THREADS = 256
-MAX_BLOCKS = 65535  # a grid's limit in some dimensions; a kernel loops over further elements
+MAX_BLOCKS = 65535  # a grid's limit in y and z; threads loop over the remaining elements
 
 C_TYPES: dict[str, type[np.generic]] = {
     "float": np.float32,
@@ -36,7 +36,7 @@ Check = Callable[[Any], Any]
 
 
 class KernelParameter(NamedTuple):
-    """A parameter of a kernel: its name, its C type (``T`` for the template's), pointer or not."""
+    """A kernel's parameter: name, C type (``T`` in a template), and whether it is a pointer."""
 
     name: str
     c_type: str
@@ -89,14 +89,14 @@ class Launcher(Backend):
         """Launch a kernel once every argument fits its C signature.
 
         CuPy itself passes a Python int as 64 bits, a float as a double and any array as a bare
-        pointer, and the kernel reads garbage where these do not fit.
+        pointer: where the kernel expects another type, it reads garbage.
 
         Parameters
         ----------
         file, kernel : str
             ``kernels/<file>.cu`` and the kernel's name. A template takes its type from the arrays.
         grid : int or tuple of int
-            Numbers of blocks; if one is 0, nothing is launched (CuPy would launch one block).
+            Numbers of blocks. If one is 0, nothing is launched (CuPy would launch one block).
         *arguments
             Arrays of this backend, None for a null pointer, and numbers.
 
@@ -207,7 +207,7 @@ class Launcher(Backend):
 
 
 def number_check(kernel: str, p: KernelParameter, t: str) -> Check:
-    """Return what checks a number and makes it a NumPy scalar; nothing is rounded to an integer.
+    """Return what makes a number a NumPy scalar of its C type; a fraction for an integer is refused.
 
     Plain ints and floats in range take 0.2 us; all others go through ``isinstance`` of an abstract
     class, which takes ten times as long.

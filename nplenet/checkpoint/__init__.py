@@ -1,8 +1,7 @@
-"""Everything a run needs to continue, in one safe file; and a model alone, in a file like it.
+"""Checkpoints: everything that a run needs to resume, in one safe file; or a model alone.
 
 A file is in the safetensors format: tensors, and one JSON text with everything that is not a
-tensor. The SHA-256 of both comes first, so that a flipped bit is detected. Nothing in a file can
-execute.
+tensor. A SHA-256 over both detects any flipped bit. No code in a file is ever executed.
 
     tensors   model.<path>   optimizer.<moment>.<path>   epoch.losses   epoch.hits
     JSON      format, nplenet, model (see ``architecture``), optimizer, schedule, generators,

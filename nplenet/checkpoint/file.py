@@ -1,4 +1,4 @@
-"""The file: tensors and one JSON text under a SHA-256; nothing in it can execute."""
+"""The file format: tensors and one JSON text under a SHA-256; no code in it is executed."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ DEFAULT_MODEL = Path(__file__).parents[1] / "data" / "bundled" / "lenet5-mnist.s
 
 
 class CheckpointError(ValueError):
-    """A checkpoint can't be read or belongs to another run; the message says which and why."""
+    """A checkpoint can't be read or belongs to another run; the message names it and the reason."""
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is damaged and its backup is used, or a checkpoint could not be written."""
+    """A damaged checkpoint is replaced by its backup, or a checkpoint could not be written."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The contents of a file.
+    """The contents of a checkpoint file.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     Raises
     ------
     OSError
-        When the file is missing or can't be read.
+        When the file is missing or can't be opened.
     CheckpointError
         When it is damaged, or not a file of this library.
 

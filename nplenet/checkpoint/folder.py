@@ -1,4 +1,4 @@
-"""The folder of a run: when it is saved, and what is kept."""
+"""The folder of a run: when a checkpoint is saved, and which checkpoints are kept."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ KEEP = ("last", "best", "all")
 
 
 class CheckpointFolder:
-    """A folder with the checkpoints of one run: when it is saved, and what is kept.
+    """A folder with the checkpoints of one run.
 
-    ``checkpoint.safetensors`` is the last state, from which the run resumes, and
-    ``checkpoint.safetensors.bak`` the state before it. As a context manager it makes the folder if
-    it is missing, and locks it against a second run.
+    ``checkpoint.safetensors`` holds the last saved state, from which the run resumes, and
+    ``checkpoint.safetensors.bak`` the state saved before. As a context manager it makes the folder
+    if it is missing, and locks it against a second run.
 
     Parameters
     ----------
     folder : str or path
     every_seconds : float
-        How often to save within an epoch, at least 0; the end of an epoch is always saved. A save
-        takes some hundredths of a second.
+        Seconds between two saves within an epoch, at least 0; the end of each epoch is always
+        saved. A save takes some hundredths of a second.
     every_steps : int, optional
         Also save every N steps of an epoch.
     keep : {"last", "best", "all"}
         "best" also keeps ``best.safetensors``, the epoch with the highest validation accuracy;
         "all" also keeps every epoch, as ``epoch-001.safetensors`` and so on.
     arguments : mapping, optional
-        What made the run, ready for JSON; saved with it, to build the same run when it resumes.
+        Settings of the run, ready for JSON; saved with it, to rebuild the run when it resumes.
 
     Attributes
     ----------
@@ -88,9 +88,9 @@ class CheckpointFolder:
         self._lock.release()
 
     def begin_anew(self) -> None:
-        """Rename an earlier run's checkpoints to ``previous-...``, so that none is taken for new.
+        """Rename an earlier run's checkpoints to ``previous-...``, apart from those of this run.
 
-        They replace the ones renamed before.
+        They replace the checkpoints renamed by the run before.
         """
         for path in (self.latest, self.best, *self.folder.glob("epoch-*.safetensors")):
             if path.exists():

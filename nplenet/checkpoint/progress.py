@@ -1,4 +1,4 @@
-"""How far a run is: its finished epochs, and the steps done of the current one."""
+"""The progress of a run: its finished epochs, and the steps of the current epoch."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Epoch:
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes
     ----------
     epochs : list of Epoch
-        The finished ones.
+        The finished epochs.
     losses, correct : array (step,)
-        float64 and int64: loss and correct predictions of each step done of the current epoch.
+        float64 and int64: loss and correct predictions of each finished step of this epoch.
     loader : dict
         The states of the loader's generators at the start of the current epoch.
     seconds, epoch_seconds : float
@@ -73,7 +73,7 @@ class Progress:
 
     @property
     def step(self) -> int:
-        """Steps done of the current epoch."""
+        """The number of finished steps of the current epoch."""
         return len(self.losses)
 
     @property

@@ -1,4 +1,4 @@
-"""The state of a run: what is saved, and how it is restored."""
+"""The state of a run: saved to a checkpoint, and restored from it."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ class Run:
         Raises
         ------
         CheckpointError
-            When it is of another model, optimizer, schedule or data set; or holds only a model.
+            When it is from another model, optimizer, schedule or data set, or holds only a model.
         """
         record, where = checkpoint.record, checkpoint.path
         if "progress" not in record:
-            raise CheckpointError(f"{where} holds only a model, not a run to continue")
+            raise CheckpointError(f"{where} holds only a model, not a run to resume")
         if record.get("data") != self._data:
             raise CheckpointError(
                 f"{where} is of a run on other data: {record.get('data')}, here {self._data}"

@@ -25,7 +25,7 @@ COMMANDS = (
 )
 
 # Help texts of options that several commands have.
-BACKEND_HELP = "numpy computes on the CPU, cupy on an NVIDIA GPU (default %(default)s)"
+BACKEND_HELP = "array library: numpy on the CPU, cupy on an NVIDIA GPU (default %(default)s)"
 DATA_DIR_HELP = "folder with MNIST's four IDX files, plain or .gz"
 NO_DOWNLOAD_HELP = "do not download MNIST"
 
@@ -36,8 +36,8 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         metavar="CHECKPOINT",
         type=lambda text: DEFAULT_MODEL if text == "default" else Path(text),
-        help=".safetensors file written by training; or default, the LeNet-5 trained on MNIST that "
-        "is bundled with nplenet",
+        help=".safetensors file written by training, or the word default for the LeNet-5 trained "
+        "on MNIST that comes with nplenet",
     )
 
 

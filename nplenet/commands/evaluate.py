@@ -23,9 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--dataset",
         choices=DATASETS,
-        help="data set to test on (default: the one of the training run, otherwise auto)",
+        help="data set to test on (default: the data set of the training run, otherwise auto)",
     )
-    add("--limit", type=positive, metavar="N", help="test only the first N images")
+    add("--limit", type=positive, metavar="N", help="test on the first N images only")
     add("--json", action="store_true", help="print one JSON object")
 
 

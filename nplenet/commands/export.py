@@ -19,8 +19,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="file to write, ending with .onnx or, for PyTorch, .pth, .pt or .safetensors; "
-        "default: the checkpoint's name with .onnx or .pth, for the bundled model in this folder",
+        help="file to write: .onnx, or .pth, .pt or .safetensors for PyTorch (default: beside the "
+        "checkpoint, with the suffix .onnx or .pth; for the bundled model in this folder)",
     )
 
 

@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="operation such as conv2d or lenet5, or case such as conv2d/stride (default: all)",
+        help="layer, loss or model such as conv2d, or a case such as conv2d/stride (default: all)",
     )
     parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
     parser.add_argument(
@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     cases = select(options.names)
-    get_backend(options.backend)  # refused here, before the table begins
+    get_backend(options.backend)  # an unusable backend is reported before the table begins
     width = max(len(case.name) for case in cases)
     print(f"{'case':<{width}}  {HEADER}")
     failed = 0

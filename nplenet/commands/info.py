@@ -30,9 +30,8 @@ def run(options: argparse.Namespace) -> int:
         model = checkpoint.model()
         print(model.summary(input_shape(model)))  # type: ignore[attr-defined]
     except (AttributeError, CheckpointError, ValueError):
-        print(
-            json.dumps(record["model"], indent=2)
-        )  # its input is unknown, or its layers are not the library's
+        # The shape of its input is unknown, or its layers are not the library's.
+        print(json.dumps(record["model"], indent=2))
     for name in ("arguments", "environment"):
         if name in record:
             print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in record[name].items()))

@@ -1,4 +1,4 @@
-"""List the layers and what each has: kernels, compiled lanes, ONNX, page, values of PyTorch."""
+"""List the layers and the forms that each has, such as a CUDA kernel or an ONNX operator."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     print()
     for rung, instead in WITHOUT.items():
         if any(rung not in row.rungs for row in ROWS):
-            print(f"{rung} -: {instead}")
+            print(f"without {rung}: {instead}")
     return 0

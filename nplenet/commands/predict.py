@@ -28,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
     for path in options.images:
         try:
             image = prepare(read_image(path))
-        except ValueError as error:  # the other images are still answered
-            words = str(error) if path in str(error) else f"{path}: {error}"
-            print(f"nplenet predict: {words}", file=sys.stderr)
+        except ValueError as error:  # the other images are still processed
+            message = str(error) if path in str(error) else f"{path}: {error}"
+            print(f"nplenet predict: {message}", file=sys.stderr)
             status = 2
             continue
         found = recognize(model, image)

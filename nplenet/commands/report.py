@@ -1,4 +1,4 @@
-"""Write the report of a training run, report.html in its folder, once more."""
+"""Write report.html, the report of a training run, into the folder of the run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from . import DATA_DIR_HELP, NO_DOWNLOAD_HELP
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", metavar="DIR", type=Path, help="folder of the run, as given to train --output")
-    add("--data-dir", type=Path, metavar="DATA", help=DATA_DIR_HELP)
+    add("folder", metavar="RUN", type=Path, help="folder that train --output wrote")
+    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
 
 

@@ -74,7 +74,7 @@ def train(options: argparse.Namespace, group: Group) -> int:
     settings = settings_of(options, resume)
     output: Path | None = options.output or (resume.path.parent if resume else None)
     if output and group.rank == 0:
-        output.mkdir(parents=True, exist_ok=True)  # now, not after the training it would lose
+        output.mkdir(parents=True, exist_ok=True)  # now: a failure after the training would lose it
     group.take_device(backend)
 
     # Load.
@@ -130,7 +130,7 @@ def train(options: argparse.Namespace, group: Group) -> int:
 
 @dataclass
 class Console:
-    """What a run prints: on rank 0 only, and with --quiet only the result."""
+    """The output of a run: printed by rank 0 only, and with --quiet only the result."""
 
     rank: int
     quiet: bool
@@ -177,7 +177,7 @@ class Console:
 
 
 def load_data(options: argparse.Namespace, settings: Settings, group: Group) -> Dataset:
-    """Load the data set; rank 0 first, which may have to download it for all."""
+    """Load the data set; rank 0 first, because it may have to download it for all ranks."""
     if group.rank > 0:
         group.gather(None)
     data = load_dataset(settings.dataset, options.data_dir, download=not options.no_download)
@@ -202,7 +202,7 @@ def batches(
         transform=augmentation(settings.augment),
         transform_rng=generator(settings.seed, "augment"),
     )
-    if len(held_out) == 0:  # a very small --limit leaves none
+    if len(held_out) == 0:  # a very small --limit leaves no validation images
         return loader.to(backend), None
     return loader.to(backend), (data.train_images[held_out], data.train_labels[held_out])
 
@@ -214,7 +214,7 @@ def chosen_step(
     optimizer: Optimizer,
     group: Group,
 ) -> Step | None:
-    """Return the step that --eager or --tunables ask for; None leaves the choice to ``fit``."""
+    """Return the step that --eager or --tunables select; None leaves the choice to ``fit``."""
     images = -(-settings.batch_size // group.size)
     if settings.eager:
         return TextbookStep(model, loss, optimizer, images, "--eager")
@@ -268,7 +268,7 @@ def write_history(
 
 
 def write_report(folder: Path, options: argparse.Namespace, console: Console) -> None:
-    """Write the run's report; the run succeeds without one where Matplotlib is missing."""
+    """Write the run's report; without Matplotlib print why there is none."""
     from .. import report
 
     try:

@@ -1,4 +1,4 @@
-"""The options of ``train``, and the settings of a run that they and its checkpoint give."""
+"""The options of ``train``, and the settings of a run: from its options or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--ranks", type=positive, metavar="N", help="train on N processes with MPI")
     add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
-    setting("dataset", "auto is MNIST if available, otherwise the bundled digits", choices=DATASETS)
+    setting(
+        "dataset",
+        "data set; auto is MNIST if available, otherwise the bundled digits",
+        choices=DATASETS,
+    )
     setting(
         "epochs",
         "passes over the training images (default 12 for MNIST, 60 for the digits)",
@@ -64,12 +68,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_options(add: Callable[..., Any]) -> None:
-    """Add the options for what is written and when the run ends."""
+    """Add the options for output files and for when the run ends."""
     add(
         "--output",
         type=Path,
         metavar="DIR",
-        help="folder for checkpoints, history and report; checkpoints of an earlier run in it are "
+        help="folder for checkpoints, history and report; an earlier run's checkpoints there are "
         "renamed to previous-...",
     )
     add(
@@ -84,7 +88,7 @@ def add_output_options(add: Callable[..., Any]) -> None:
         "--keep",
         choices=KEEP,
         default="last",
-        help="checkpoints to keep; with best, the best epoch is tested (default %(default)s)",
+        help="checkpoints to keep; best also tests the best epoch (default %(default)s)",
     )
     add(
         "--patience",
@@ -96,14 +100,14 @@ def add_output_options(add: Callable[..., Any]) -> None:
         "--stop-after",
         type=positive,
         metavar="N",
-        help="stop after N epochs of the schedule; continue with --resume",
+        help="stop after epoch N, without changing the schedule; continue with --resume",
     )
     add(
         "--resume",
         metavar="PATH",
-        help="continue from a checkpoint; auto takes the one in --output, if it exists",
+        help="resume from a checkpoint; auto takes the one in --output, if it exists",
     )
-    add("--quiet", action="store_true", help="print the result only")
+    add("--quiet", action="store_true", help="print only the result")
 
 
 def integers(text: str) -> dict[str, int]:
@@ -154,7 +158,7 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
         return Settings(**given)
     saved = current_names(resume.record.get("arguments") or {})
     if saved.keys() != names:
-        raise CheckpointError(f"{resume.path} is not from a run by the train command")
+        raise CheckpointError(f"{resume.path} was not written by nplenet train")
     may_change = {"epochs"} if saved["schedule"] == "constant" else set()
     for name, value in given.items():
         if value != saved[name] and name not in may_change:
@@ -167,7 +171,7 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
 
 
 def current_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with an augmentation of an older version under its name of today."""
+    """Return settings with an augmentation's old name replaced by its current name."""
     name = settings.get("augment")
     return (
         settings | {"augment": RENAMED_AUGMENTATIONS[name]}

@@ -97,8 +97,8 @@ class Batches:
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the generators, ready for JSON; call it between epochs.
 
-        To continue within an epoch, restore the state from its start, begin the epoch again, and
-        skip the batches that are done.
+        To resume within an epoch, restore the state of its start, iterate again, and skip the
+        finished batches.
         """
         return {name: generator_state(rng) for name, rng in self._generators().items()}
 

@@ -75,7 +75,7 @@ def load_dataset(
     except MissingDataError as error:
         if name == "mnist":
             raise
-        reason = " ".join(str(error).split())
+        reason = "; ".join(line.strip().rstrip(":") for line in str(error).splitlines())
         return _digits(f"MNIST is not available; using the bundled digits instead: {reason}")
     return Dataset("mnist", pad_images(train[0]), train[1], pad_images(test[0]), test[1])
 

@@ -1,7 +1,7 @@
 """Download a known file from the first of several mirrors that delivers it completely.
 
-Nothing here waits forever or grows without bound: opening, each read, the average speed and the
-size have limits. Only a file whose unpacked bytes have the known SHA-256 appears under its name.
+Time and memory are bounded: opening, each read, the average speed and the size have limits. Only a
+file whose unpacked bytes have the known SHA-256 appears under its name.
 Imported only to download: these modules load slower than the rest.
 """
 
@@ -31,7 +31,7 @@ _PACKING_BYTES = 1 << 16  # a gzip archive is never larger than its contents by 
 
 
 class KnownFile(NamedTuple):
-    """What a file must unpack to."""
+    """The known contents of a file."""
 
     name: str
     size: int  # bytes, unpacked

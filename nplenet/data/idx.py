@@ -32,8 +32,10 @@ _ELEMENT_TYPES = {
 }
 _TYPE_CODES = {name: code for code, name in _ELEMENT_TYPES.items()}
 _GZIP_MAGIC = b"\x1f\x8b"
-_DEFLATE_LIMIT = 1032  # deflate's best: 258 bytes out of 2 bits. A header that needs more lies.
-_MOST_DIMENSIONS = 64  # NumPy's limit
+_MAX_DEFLATE_RATIO = (
+    1032  # largest ratio of deflate: 258 bytes from 2 bits. A larger size in the header is false.
+)
+_MAX_DIMENSIONS = 64  # NumPy's limit
 _LARGEST_DIMENSION = 2**31 - 1  # from here on other readers see a negative number
 _CHUNK = 1 << 18
 _REFETCH = "delete the file and fetch it again"
@@ -258,9 +260,9 @@ def _read_header(stream: BinaryIO, path: Path) -> _Header:
         raise DataError(
             f"{path}: has the unknown element type 0x{code:02x}; IDX knows {known}; {_REFETCH}"
         )
-    if not 1 <= ndim <= _MOST_DIMENSIONS:
+    if not 1 <= ndim <= _MAX_DIMENSIONS:
         raise DataError(
-            f"{path}: announces {ndim} dimensions, expected 1 to {_MOST_DIMENSIONS}; {_REFETCH}"
+            f"{path}: announces {ndim} dimensions, expected 1 to {_MAX_DIMENSIONS}; {_REFETCH}"
         )
     lengths = stream.read(4 * ndim)
     if len(lengths) < 4 * ndim:
@@ -304,7 +306,7 @@ def _check_size(
     """Refuse, before memory is taken, a header that the file's size shows to be wrong."""
     if not packed and header.total_bytes != file_bytes:
         raise _wrong_size(header, path, file_bytes)
-    if packed and header.total_bytes > _DEFLATE_LIMIT * file_bytes:
+    if packed and header.total_bytes > _MAX_DEFLATE_RATIO * file_bytes:
         raise DataError(
             f"{path}: announces {header}, {header.total_bytes:,} bytes, more than a gzip archive "
             f"of {file_bytes:,} bytes can hold; {_REFETCH}"

@@ -40,6 +40,6 @@ def prefetched(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
         stopped.set()
         slots.release()
         # Wait, since the thread may be drawing from generators that the next epoch will use.
-        # While the interpreter ends, daemons stand still and waiting would never end.
+        # When the interpreter exits, daemon threads are frozen, and waiting would never end.
         if not sys.is_finalizing():
             thread.join()

@@ -85,7 +85,8 @@ def export(
     by up to 6e-8 of these. onnxruntime has no float64 convolution for the CPU: to run there, export
     ``model.astype("float32")``.
 
-    A maximum over values with a NaN is NaN here; ONNX leaves it open, and onnxruntime ignores NaN.
+    The maximum of values with a NaN is NaN here; ONNX does not define it, and onnxruntime ignores
+    NaN.
 
     Parameters
     ----------
@@ -162,7 +163,7 @@ def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
 
 
 def _dtype(model: Layer) -> np.dtype:
-    """Return the dtype of the parameters and buffers; float32 for a model without any."""
+    """Return the dtype of the parameters and buffers; float32 for a model without parameters."""
     dtypes = {a.dtype for a in model.state_dict().values() if a.dtype.kind == "f"}
     if len(dtypes) > 1:
         raise ValueError(
@@ -178,7 +179,9 @@ def _operators(
     """Return the operators of all layers for an input of ``shape``, each with its layer's path."""
     operators = []
     for path, layer in links:
-        output_shape = layer.output_shape(shape)  # first: it refuses a shape that does not fit
+        output_shape = layer.output_shape(
+            shape
+        )  # first, because it refuses a shape that does not fit
         operators += [(path, operator) for operator in EXPORTERS[type(layer)](layer, shape, dtype)]
         shape = output_shape
     return operators

@@ -1,7 +1,7 @@
 """The pickle in a ``.pth`` file, which lists the tensors, read and written as plain data.
 
 A pickle is a program, and an untrusted file may hold any program. So ``pickle`` is not used:
-``loads`` runs the two dozen opcodes that a dictionary of tensors needs, builds nothing but
+``loads`` runs the two dozen opcodes that a dictionary of tensors needs, builds only
 dictionaries, lists, tuples, strings, numbers and records of tensors, and refuses every other opcode
 and every name outside ``_STORAGES`` and ``_CALLS``. Nothing is imported; limits on the length of
 the pickle and on the number of opcodes bound time and memory.
@@ -37,8 +37,8 @@ _CALLS = (
     "torch._utils _rebuild_parameter",
 )
 
-# The worst that fits costs half a second and 50 MB; a state_dict of 6,000 tensors takes 200,000
-# opcodes and 1 MB.
+# The worst pickle within these limits takes half a second and 50 MB. A state_dict of 6,000 tensors
+# has 200,000 opcodes and 1 MB.
 _MAX_OPCODES = 200_000
 MAX_BYTES = 4 << 20
 
@@ -96,7 +96,7 @@ def loads(pickle: bytes) -> Any:
 
 def _run(pickle: bytes) -> Any:
     stack: list[Any] = []
-    below: list[list[Any]] = []  # a MARK puts the stack aside; what it marks collects on a new one
+    below: list[list[Any]] = []  # a MARK saves the stack; the marked values go onto a new one
     memo: dict[int, Any] = {}
     for opcode, argument in _opcodes(pickle):
         match opcode:
@@ -191,7 +191,7 @@ def _set_items(target: object, items: list[Any]) -> None:
     if len(items) % 2:
         raise ValueError("its pickle is damaged")
     for name, value in zip(items[::2], items[1::2], strict=True):
-        # Other keys, and longer numbers, could be chosen to have one hash all of them.
+        # Other keys, and longer numbers, could be chosen to share one hash.
         if not isinstance(name, str) and not (type(name) is int and abs(name) < 1 << 32):
             raise ValueError(f"its pickle has a dictionary with a {type(name).__name__} for a key")
         content[name] = value
@@ -218,7 +218,7 @@ def _storage(identity: object) -> Storage:
 
 
 def _tensor(storage: Storage, offset: object, shape: object, strides: object) -> Tensor:
-    """Return the record of a tensor, once it is known to lie in its storage."""
+    """Return the record of a tensor; refuse one that reaches outside its storage."""
     (start,), sizes, steps = _numbers((offset,)), _numbers(shape), _numbers(strides)
     if len(sizes) != len(steps):
         raise ValueError(f"a tensor of {len(sizes)} axes has {len(steps)} strides")
@@ -228,7 +228,7 @@ def _tensor(storage: Storage, offset: object, shape: object, strides: object) ->
             raise ValueError(
                 f"a tensor of shape {sizes} reaches beyond its {storage.size} elements"
             )
-        # Such a tensor is not trained, and a copy would take the memory of its whole shape.
+        # No trained tensor is like that, and a copy would take the memory of its whole shape.
         if math.prod(sizes) > storage.size:
             raise ValueError(
                 f"a tensor of shape {sizes} repeats its {storage.size} elements; save it with "
@@ -238,7 +238,7 @@ def _tensor(storage: Storage, offset: object, shape: object, strides: object) ->
 
 
 def _numbers(values: object) -> tuple[int, ...]:
-    """Return a tuple of sizes, offsets or strides, once it is known to be one."""
+    """Return a tuple of sizes, offsets or strides; refuse anything else."""
     if not isinstance(values, tuple) or len(values) > _MAX_AXES:
         raise ValueError("a tensor's shape or strides are not a tuple of numbers")
     if not all(type(value) is int and 0 <= value < 1 << 63 for value in values):

@@ -112,7 +112,7 @@ def _folder(archive: zipfile.ZipFile) -> str:
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    """Return the archive's entry of this name, known not to be compressed."""
+    """Return the archive's entry of this name; refuse a compressed one."""
     try:
         entry = archive.getinfo(name)
     except KeyError as error:
@@ -189,7 +189,7 @@ def _tensors(content: Any, key: str | None) -> dict[str, Tensor]:
 
 
 def _some(names: Iterable[Any]) -> str:
-    """Return the first names of many, for a message of one line."""
+    """Return some of the names, for a message of one line."""
     names = list(names)
     shown = ", ".join(repr(name)[:60] for name in names[:8])
     return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -201,7 +201,7 @@ def write(file: BinaryIO, state: Mapping[str, npt.NDArray[Any]]) -> None:
     Raises
     ------
     TypeError
-        Naming the array whose dtype PyTorch's old storages do not have.
+        For an array whose dtype PyTorch's storages lack; the message names it.
     """
     little = {k: array.astype(array.dtype.newbyteorder("<")) for k, array in state.items()}
     with zipfile.ZipFile(file, "w") as archive:

@@ -1,4 +1,4 @@
-"""What every layer is: parameters, buffers, a forward and an explicit backward.
+"""The base of all layers: parameters, buffers, a forward and an explicit backward.
 
 A layer of one's own subclasses ``Layer``, checks its input with ``check``, keeps what backward
 needs with ``remember``, and takes it back with ``recall``:
@@ -42,12 +42,12 @@ class Layer:
     ranks : tuple of int
         The numbers of axes an input may have; empty for any.
     channels : int or None
-        The size that axis 1 of an input must have; None for any.
+        The required size of axis 1 of an input; None for any.
     training : bool
-        True after ``train()``, False after ``eval()``; batch norm and dropout look at it.
+        True after ``train()``, False after ``eval()``; batch norm and dropout depend on it.
     input_gradient : bool
-        Whether ``backward`` computes ``dx``. The training loop clears it on the first layer, whose
-        input is data: its ``dx`` would be a fifth of the work of a step, and is not used.
+        Whether ``backward`` computes ``dx``. The training loop clears it for the first layer, whose
+        input is data: its ``dx`` is not used and would be a fifth of the work of a step.
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     """
@@ -76,7 +76,7 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def check(self, x: Array) -> None:
-        """Refuse an input this layer can't take.
+        """Raise an error if the layer can't take the input ``x``.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Layer:
         self.check_shape(x.shape)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse the shape of an input that does not fit ``ranks`` and ``channels``."""
+        """Raise a ValueError if an input shape does not fit ``ranks`` and ``channels``."""
         if self.ranks and len(shape) not in self.ranks:
             axes = " or ".join(map(str, self.ranks))
             raise ValueError(
@@ -116,12 +116,12 @@ class Layer:
             )
 
     def remember(self, y: Array, *values: Any) -> Array:
-        """Keep ``values`` for one ``backward`` and return ``y``."""
+        """Keep ``values`` for one ``backward``; return ``y``."""
         self._saved = (y.shape, *values)
         return y
 
     def recall(self, dy: Array) -> tuple[Any, ...]:
-        """Return what ``remember`` kept, once ``dy`` is known to fit the last output."""
+        """Check that ``dy`` fits the last output; return the values that ``remember`` kept."""
         if self._saved is None:
             raise ValueError(
                 f"{self._label}: backward called without a matching forward: call forward once "
@@ -189,7 +189,7 @@ class Layer:
     # ------------------------------------------------------------------ moving, saving, loading
 
     def to(self, backend: str | Backend) -> Self:
-        """Move all parameters and buffers to a backend, in place; what forward kept is dropped."""
+        """Move all parameters and buffers to a backend, in place; drop what forward kept."""
         target = get_backend(backend) if isinstance(backend, str) else backend
         self._convert(target.asarray)
         for _, layer in self.modules():
@@ -259,7 +259,7 @@ class Layer:
 
     @property
     def _label(self) -> str:
-        """How an error names this layer: its class and arguments."""
+        """The name of this layer in errors: its class and arguments."""
         return repr(self)
 
     def __repr__(self) -> str:

@@ -100,8 +100,8 @@ def batch_norm_backward(
 ) -> Array:
     """Return dx; and add to dweight and dbias, in place.
 
-    These get the sums of this rank, dx needs those of all ranks: ``total``, which is None where the
-    running statistics were used, since they depend on no x.
+    The parameters' gradients get the sums of this rank; dx needs ``total``, the sums of all ranks.
+    ``total`` is None if the running statistics were used, which do not depend on x.
     """
     sum_dy, sum_dy_xhat = sums.sum(axis=0)
     dbias += sum_dy
@@ -162,7 +162,7 @@ class _BatchNorm(Layer):
     num_features : int
         C, the size of axis 1.
     eps : float
-        Keeps a constant channel from a division by zero.
+        Prevents a division by zero for a constant channel.
     momentum : float or None
         The weight of the new statistics.
     dtype : float32 or float64
@@ -180,7 +180,9 @@ class _BatchNorm(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.num_features = self.channels = count(num_features, "num_features")
+        self.num_features = self.channels = count(
+            num_features, f"{type(self).__name__}: num_features"
+        )
         if not eps >= 0.0:
             raise ValueError(f"{type(self).__name__}: eps must not be negative, got {eps!r}")
         self.eps, self.momentum = eps, momentum

@@ -137,12 +137,12 @@ class Conv2d(Layer):
         init: str = "he",
     ) -> None:
         super().__init__()
-        self.in_channels = self.channels = count(in_channels, "in_channels")
-        self.out_channels = count(out_channels, "out_channels")
+        self.in_channels = self.channels = count(in_channels, "Conv2d: in_channels")
+        self.out_channels = count(out_channels, "Conv2d: out_channels")
         self.window = Window(
-            pair(kernel_size, "kernel_size", 1),
-            pair(stride, "stride", 1),
-            pair(padding, "padding", 0),
+            pair(kernel_size, "Conv2d: kernel_size", 1),
+            pair(stride, "Conv2d: stride", 1),
+            pair(padding, "Conv2d: padding", 0),
         )
         shape = (out_channels, in_channels, *self.window.size)
         self.weight = Parameter(initial_weight(shape, init, rng, dtype))

@@ -52,8 +52,8 @@ class Dense(Layer):
         init: str = "he",
     ) -> None:
         super().__init__()
-        self.in_features = self.channels = count(in_features, "in_features")
-        self.out_features = count(out_features, "out_features")
+        self.in_features = self.channels = count(in_features, "Dense: in_features")
+        self.out_features = count(out_features, "Dense: out_features")
         self.weight = Parameter(initial_weight((out_features, in_features), init, rng, dtype))
         self.bias = (
             Parameter(initial_bias(out_features, in_features, init, rng, dtype)) if bias else None

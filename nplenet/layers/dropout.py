@@ -29,9 +29,9 @@ def keep_mask(
         0 ... 2^64 - 1.
     n : int
     threshold : int
-        0 ... 2^32: how many of 2^32 values are dropped on average.
+        0 ... 2^32: number of values dropped out of 2^32, on average.
     first : int
-        How many words to pass over: the words of the images that lower ranks have.
+        Number of words to skip: the words of the images on lower ranks.
     philox : numpy.random.Philox, optional
         Reused; a new one takes 14 us to make.
 
@@ -71,7 +71,7 @@ def dropout(
     ----------
     x : array of float32 or float64, any shape
     key, threshold, first : int
-        What ``keep_mask`` takes; its values are counted in C order of ``x``.
+        Arguments of ``keep_mask``; its values are in the C order of ``x``.
     scale : float
 
     Returns
@@ -103,7 +103,7 @@ class Dropout(Layer):
     p : float
         Dropout probability, 0 <= p <= 1.
     rng : numpy.random.Generator, optional
-        Draws the keys; fresh entropy when left out. A part of a run's state.
+        Draws the keys; fresh entropy when left out. Its state is part of a run's state.
     """
 
     group = ALONE

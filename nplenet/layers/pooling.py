@@ -85,7 +85,7 @@ def max_pool_backward(
 
 
 class _Pool2d(Layer):
-    """What both poolings share: the window. The stride is the kernel's size when left out."""
+    """The base of both poolings: the window. The stride is by default the kernel size."""
 
     ranks = (4,)
     window: Window
@@ -106,20 +106,24 @@ class _Pool2d(Layer):
 
 
 def _pooling_window(
+    owner: str,
     kernel_size: int | Pair,
     stride: int | Pair | None,
     padding: int | Pair,
     dilation: int | Pair,
     ceil_mode: bool,
 ) -> Window:
-    size, border = pair(kernel_size, "kernel_size", 1), pair(padding, "padding", 0)
+    size = pair(kernel_size, f"{owner}: kernel_size", 1)
+    border = pair(padding, f"{owner}: padding", 0)
     if any(2 * p > k for p, k in zip(border, size, strict=True)):
-        raise ValueError(f"padding must be at most half the kernel size {size}, got {border}")
+        raise ValueError(
+            f"{owner}: padding must be at most half the kernel size {size}, got {border}"
+        )
     return Window(
         size,
-        size if stride is None else pair(stride, "stride", 1),
+        size if stride is None else pair(stride, f"{owner}: stride", 1),
         border,
-        pair(dilation, "dilation", 1),
+        pair(dilation, f"{owner}: dilation", 1),
         ceil_mode,
     )
 
@@ -133,13 +137,13 @@ class AvgPool2d(_Pool2d):
     lie on the image. A window that hangs over in ``ceil_mode`` never counts what lies beyond the
     padding.
 
-    Backward: each pixel of the window gets dy / divisor; a pixel in several windows gets their sum.
+    Backward: each pixel of the window gets dy / divisor; a pixel in several windows gets the sum.
 
     Parameters
     ----------
     kernel_size, padding : int or (height, width)
     stride : int, (height, width) or None
-        None: as the kernel size.
+        None: the kernel size.
     ceil_mode, count_include_pad : bool
 
     Shapes
@@ -157,7 +161,7 @@ class AvgPool2d(_Pool2d):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self.window = _pooling_window(kernel_size, stride, padding, 1, ceil_mode)
+        self.window = _pooling_window("AvgPool2d", kernel_size, stride, padding, 1, ceil_mode)
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:
@@ -181,14 +185,14 @@ class MaxPool2d(_Pool2d):
         y[n, c, oh, ow] = max of x over the window
 
     Backward: the first pixel of the window (row by row) that holds the maximum gets dy, all others
-    get nothing; a pixel that wins several windows gets their sum. The padding counts as minus
+    get zero; a pixel that wins several windows gets the sum of their dy. Padding counts as minus
     infinity; NaN wins.
 
     Parameters
     ----------
     kernel_size, padding, dilation : int or (height, width)
     stride : int, (height, width) or None
-        None: as the kernel size.
+        None: the kernel size.
     ceil_mode : bool
 
     Shapes
@@ -206,7 +210,9 @@ class MaxPool2d(_Pool2d):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.window = _pooling_window(kernel_size, stride, padding, dilation, ceil_mode)
+        self.window = _pooling_window(
+            "MaxPool2d", kernel_size, stride, padding, dilation, ceil_mode
+        )
 
     def forward(self, x: Array) -> Array:
         self.check(x)

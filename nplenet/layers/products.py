@@ -1,4 +1,4 @@
-"""Products and sums that the linear layers share, each a place where a GPU saves passes."""
+"""Products and sums that the linear layers share; each is a primitive with a kernel on a GPU."""
 
 from __future__ import annotations
 

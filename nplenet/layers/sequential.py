@@ -9,7 +9,7 @@ from .base import Layer
 
 Shape = tuple[int, ...]
 LAYER_ERRORS = (TypeError, ValueError, NotImplementedError)
-"""Errors of a layer to whose message a network adds the layer's path."""
+"""The errors of a layer to which a network adds the layer's path."""
 
 
 class Sequential(Layer):
@@ -158,7 +158,7 @@ class Sequential(Layer):
 
     @property
     def _label(self) -> str:
-        """How an error names this network: its class, since its layers would fill the screen."""
+        """The name of this network in errors: its class; its layers would fill the screen."""
         return type(self).__name__
 
     def __repr__(self) -> str:

@@ -38,7 +38,7 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
     xp = backend_of(gradients[0]).xp
     squares = [xp.vdot(g.ravel(), g.ravel()) for g in gradients]
     total = xp.sqrt(xp.stack(squares).sum(dtype=np.float64))
-    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)  # no branch: a GPU need not be waited for
+    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)  # no branch: it would wait for the GPU
     for g in gradients:
         g *= factor.astype(g.dtype)
     return total

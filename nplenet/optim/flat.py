@@ -66,7 +66,7 @@ Block = tuple[Array, ...]
 
 
 def checked_parameters(owner: str, params: Iterable[Parameter]) -> list[Parameter]:
-    """Return the parameters as a list; refuse what can't be packed."""
+    """Return the parameters as a list; raise an error if they can't be packed."""
     parameters = list(params)
     if not parameters:
         raise ValueError(f"{owner}: the list of parameters is empty; pass model.parameters()")

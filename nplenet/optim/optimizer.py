@@ -33,7 +33,7 @@ class Optimizer:
     Attributes
     ----------
     hyper_parameters : dict of str to function
-        By name, the check (see ``nplenet.checks``) that returns its plain value.
+        The check of each hyper-parameter by its name (see ``nplenet.checks``).
     step_count : int
         Steps done.
     flats : list of FlatParameters
@@ -112,7 +112,7 @@ class Optimizer:
     # ------------------------------------------------------------------ saving, loading
 
     def state_dict(self) -> dict[str, Any]:
-        """Return copies of all that the next step depends on, except for the parameters.
+        """Return copies of everything that the next step depends on, except the parameters.
 
         Hyper-parameters by their names, ``step``, and each moment as a NumPy array under PyTorch's
         name of the moment and the name of the parameter: ``exp_avg.features.0.weight``.

@@ -79,7 +79,7 @@ def render(model: Layer) -> str:
             raise unsupported(
                 layer,
                 path,
-                "for which nplenet/page/model.js has no forward; "
+                "which nplenet/page/model.js does not compute; "
                 "`python -m nplenet layers` lists the layers that the page computes",
             )
     side = _input_side(model)

@@ -6,9 +6,9 @@
 const SIDE = 28; // of MNIST's images; the digit's longer side takes 20 of them
 const BORDER = 2; // round it, to the 32 of LeNet-5
 const SCALE = 4; // pixels to one of MNIST's; strokes and centre are right to a quarter of one
-const SMALLEST_SIDE = 8; // pixels; what is smaller is a speck and not a digit
-const THINNEST_STROKE = 2; // of MNIST's pixels
-const NARROW = 0.45; // width / height. Of MNIST's digits only ones are narrower
+const MIN_DIGIT_SIDE = 8; // pixels; a smaller part is a speck, not a digit
+const MIN_STROKE = 2; // pixels of MNIST
+const MIN_ASPECT = 0.45; // width / height; in MNIST hardly any digit except 1 is narrower
 
 /**
  * Bring a drawing into MNIST's form.
@@ -48,7 +48,7 @@ function findDigit({ data, height, width }) {
   const longest = (some) =>
     Math.max(0, ...some.map((p) => Math.max(p.bottom - p.top, p.right - p.left) + 1));
   if (inside.length && longest(inside) >= Math.max(height, width) / 8) parts = inside;
-  if (longest(parts) < SMALLEST_SIDE) return null;
+  if (longest(parts) < MIN_DIGIT_SIDE) return null;
   const largest = Math.max(...parts.map((p) => p.pixels.length));
   parts = parts.filter((p) => p.pixels.length * 20 >= largest);
 
@@ -98,9 +98,9 @@ function asMnist(digit) {
   const { height, width } = digit;
   const longer = Math.max(height, width);
   const side = 20 * SCALE;
-  const growth = Math.max(0, THINNEST_STROKE * SCALE - (strokeWidth(digit) * side) / longer) / 2;
+  const growth = Math.max(0, MIN_STROKE * SCALE - (strokeWidth(digit) * side) / longer) / 2;
   const factor = (side - 2 * growth) / longer;
-  const aspect = Math.max(width / height, Math.min((1.3 * width) / height, NARROW));
+  const aspect = Math.max(width / height, Math.min((1.3 * width) / height, MIN_ASPECT));
   const small = resize(
     digit,
     Math.max(1, roundEven(height * factor)),

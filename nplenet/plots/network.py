@@ -25,8 +25,8 @@ from .style import COLORS, GREY, SEQUENTIAL, bare, calm, montage, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHEET = 200  # pixels of feature maps beside each other, before a new row begins
-VECTOR = 7  # pixels that a vector, drawn as a strip, is high
+SHEET = 200  # pixels of feature maps per row
+VECTOR = 7  # pixels; height of a vector, drawn as a strip
 BINS = 48
 
 
@@ -41,7 +41,7 @@ def filters(weight: Array) -> Figure:
     Returns
     -------
     Figure
-        Middle grey is 0, white the largest magnitude, black the negative of it.
+        Middle grey is 0, white the largest magnitude, black its negative.
     """
     if weight.ndim != 4:
         raise ValueError(f"filters got weights of shape {weight.shape}, expected (F, C, KH, KW)")

@@ -63,15 +63,15 @@ def learning_curves(history: History) -> Figure:
 
 
 def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
-    """Draw the confusion matrix: the number of images per label and answer.
+    """Draw the confusion matrix: the number of images per label and prediction.
 
-    The darker a mistake, the more frequent it is. Right answers are not shaded, because beside
-    their counts no mistake would be visible.
+    The darker a mistake, the more frequent it is. Correct predictions are not shaded: beside their
+    counts no mistake would be visible.
 
     Parameters
     ----------
     confusion : int (K, K)
-        ``confusion[label][answer]`` counts images, as in ``Evaluation``.
+        ``confusion[label][prediction]`` counts images, as in ``Evaluation``.
 
     Returns
     -------
@@ -92,10 +92,10 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
     shade[..., :3] = to_rgb(VERMILLION)
     shade[..., 3] = np.where(mistakes, 0.15 + 0.6 * mistakes / max(mistakes.max(), 1), 0)
     ax.imshow(shade, interpolation="none")
-    for label, answer in np.argwhere(counts):
-        weight = "bold" if label == answer else "normal"
-        text = str(counts[label, answer])
-        ax.text(answer, label, text, ha="center", va="center", fontsize=9, weight=weight)
+    for label, prediction in np.argwhere(counts):
+        weight = "bold" if label == prediction else "normal"
+        text = str(counts[label, prediction])
+        ax.text(prediction, label, text, ha="center", va="center", fontsize=9, weight=weight)
     bare(ax)
     ax.set_xticks(classes)
     ax.set_yticks(classes)
@@ -103,7 +103,7 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
     ax.set_yticks(np.arange(len(counts) + 1) - 0.5, minor=True)
     ax.grid(which="minor", color=FAINT, alpha=0.3, linewidth=0.6)
     ax.tick_params(which="both", length=0)
-    ax.set_xlabel("answer of the network")
+    ax.set_xlabel("prediction")
     ax.set_ylabel("label")
     return figure
 
@@ -125,7 +125,7 @@ def worst_mistakes(
     Returns
     -------
     Figure
-        Above each image: label and answer, with their probabilities.
+        Above each image: label and prediction, with their probabilities.
     """
     if len(images) != len(labels) or count < 1:
         raise ValueError(
@@ -134,9 +134,9 @@ def worst_mistakes(
         )
     labels = np.asarray(labels)
     probabilities = softmax(outputs(model, images))
-    answers = probabilities.argmax(axis=1)
+    predictions = probabilities.argmax(axis=1)
     right = probabilities[np.arange(len(labels)), labels]
-    wrong = np.flatnonzero(answers != labels)
+    wrong = np.flatnonzero(predictions != labels)
     worst = wrong[np.argsort(right[wrong], kind="stable")][:count]
     if not len(worst):
         figure = new_figure(8, 1)
@@ -145,8 +145,8 @@ def worst_mistakes(
     figure, axes = grid(len(worst), 6, tile=1.25, text=0.4)
     for ax, i in zip(axes, worst, strict=True):
         show_image(ax, images[i])
-        answer = f"read as {answers[i]}: {probabilities[i].max():.1%}"
-        ax.set_title(f"{answer}\nis {labels[i]}: {right[i]:.1%}", fontsize=8, linespacing=1.3)
+        prediction = f"read as {predictions[i]}: {probabilities[i].max():.1%}"
+        ax.set_title(f"{prediction}\nis {labels[i]}: {right[i]:.1%}", fontsize=8, linespacing=1.3)
     return figure
 
 

@@ -102,9 +102,9 @@ def _history(path: Path) -> tuple[dict[str, Any], History]:
 
 
 def _tested(folder: Path, data: Dataset, confusion: Any) -> tuple[Layer, int]:
-    """Return the tested model, and the number of its answers that differ from ``confusion``.
+    """Return the tested model, and the number of its predictions that differ from ``confusion``.
 
-    ``--keep best`` tests the best epoch, otherwise the last is tested: the answers show which.
+    ``--keep best`` tests the best epoch, any other run the last one: the predictions show which.
     """
     names = [LATEST, BEST] if (folder / BEST).exists() else [LATEST]
     models = [load_model(folder / name) for name in names]

@@ -86,7 +86,7 @@ def _confusion(confusion: Sequence[Sequence[int]]) -> dict[str, str]:
             plots.confusion_matrix(confusion),
             f"Confusion matrix of the test images. Most frequent mistakes: {_frequent(confusion)}.",
         ),
-        "confusion_table": table("Test images by label (row) and answer (column)", head, rows),
+        "confusion_table": table("Test images by label (row) and prediction (column)", head, rows),
     }
 
 

@@ -37,7 +37,8 @@ def train_epoch(
 ) -> dict[str, Any]:
     """Train the rest of an epoch; return its metrics and leave its state in ``so_far``.
 
-    ``begin`` is when the run would have begun without the breaks in it (``time.perf_counter``).
+    ``begin`` is the start of the run, shifted by the time between its sessions
+    (``time.perf_counter``).
     """
     loader, backend = run.loader, run.model.backend
     if step.compiled and isinstance(loader, DataLoader):
@@ -90,9 +91,9 @@ def train_epoch(
 class RunningMetrics:
     """Loss and accuracy of the epoch in progress.
 
-    To ask a GPU for a number is to wait for all work queued before it. So the metrics of each step
-    stay on the backend, and ``fetch`` moves them into ``so_far``, all new ones at once. The means
-    are over the steps fetched.
+    Reading a number from a GPU waits for all work queued before it. So the metrics of each step
+    stay on the backend, and ``fetch`` moves all new ones into ``so_far`` at once. The means are
+    over the fetched steps.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ class RunningMetrics:
     sizes : list of int
         Images in the batch of each step of the epoch.
     so_far : Progress
-        Holds the steps before a break; ``fetch`` adds to it.
+        Holds the steps before an interruption; ``fetch`` adds to it.
     begin : float
         See ``train_epoch``.
     """
@@ -117,12 +118,12 @@ class RunningMetrics:
         self._next_drawing = 0.0
 
     def add(self, x: Array, loss: Array, correct: Array) -> None:
-        """Add a step: its input, its loss, its correct predictions; of each, this rank's part."""
+        """Add this rank's part of a step: its input, loss and correct predictions."""
         self._losses[self._added], self._correct[self._added] = loss, correct
         self._added, self._x = self._added + 1, x
 
     def due(self) -> bool:
-        """Say whether the last fetch is long enough ago for the next to be worth the wait."""
+        """Say whether ``reading_interval`` has passed since the last fetch."""
         return time.perf_counter() >= self._next_fetch
 
     def fetch(self) -> None:
@@ -163,7 +164,7 @@ class RunningMetrics:
         )
 
     def show(self, bar: tqdm[Any]) -> None:
-        """Draw the means on a progress bar, unless the last drawing is too recent."""
+        """Draw the means on a progress bar, unless it was just drawn."""
         now = time.perf_counter()
         if bar.disable or now < self._next_drawing:
             return
@@ -177,7 +178,7 @@ class RunningMetrics:
 
     @property
     def loss(self) -> float:
-        # Summed anew each time, so that it does not depend on how often it was fetched.
+        # Summed anew each time, so the result does not depend on the number of fetches.
         weights = self.sizes[: self.so_far.step]
         return float(np.sum(self.so_far.losses * weights)) / max(self.images, 1)
 

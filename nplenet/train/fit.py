@@ -1,7 +1,7 @@
 """The training loop: epochs, validation, and when to stop.
 
-One loop for all backends. A GPU works on its own while the host runs ahead, until the host asks for
-a number; so the metrics of the steps stay on the backend, and are fetched now and then.
+One loop for all backends. The host runs ahead of a GPU until it reads a number from it; so the
+metrics of the steps stay on the backend and are fetched only now and then.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     **deprecated: Any,
 ) -> History:
-    """Train ``model`` until it has had ``epochs`` passes over ``loader``.
+    """Train ``model`` for ``epochs`` passes over ``loader``, those of a resumed run included.
 
-    The first Ctrl-C or SIGTERM finishes the current step, saves it and returns the history so far;
-    the second one interrupts at once.
+    On the first Ctrl-C or SIGTERM the current step is finished and saved, and the history so far is
+    returned; the second one interrupts at once.
 
     Parameters
     ----------
     loader : DataLoader or DeviceLoader
         ``loader.to(model.backend)`` saves the upload of each batch.
     step : Step, optional
-        Of ``nplenet.compile``, or a ``TextbookStep``; made of the same model, loss and optimizer.
-        Left out, the model is compiled, with the tunables of ``resume`` if there are any.
+        A step of ``nplenet.compile`` or a ``TextbookStep``, for the same model, loss and optimizer.
+        By default the model is compiled, with the tunables of ``resume`` if it has any.
     schedule : Schedule, optional
         Stepped after each training step.
     validation : (images, labels), optional
@@ -79,11 +79,11 @@ def fit(
         Stop after N epochs without a better validation accuracy (or an equal one with a lower
         loss).
     checkpoints : CheckpointFolder, optional
-        Where the run is saved. Without ``resume`` an earlier run in it is put aside.
+        Where the run is saved. Without ``resume`` an earlier run's checkpoints there are renamed.
     resume : Checkpoint, optional
-        Continue the run in it: with the same arguments and tunables the weights become the same,
-        bit for bit, as without the break. A checkpoint holds state only: build model, optimizer
-        and loader exactly as for a fresh run.
+        A saved run to continue. With the same arguments and tunables the weights become the same,
+        bit for bit, as those of an uninterrupted run. A checkpoint holds state only: build model,
+        optimizer and loader exactly as for a fresh run.
     group : Group
         The ranks that share the work, as ``nplenet.mpi.join()`` returns it: each calls ``fit``
         with the same arguments. The results do not depend on their number, except for rounding.
@@ -96,17 +96,17 @@ def fit(
     Raises
     ------
     NonFiniteLoss
-        Naming the epoch, the step and the first layer whose output is not finite. A GPU may be
-        some steps further by then, and the layer is found with the weights of that later step,
-        which the message names; ``model.backend.reading_interval = 0`` checks each step, and waits
-        for it.
+        When the loss is not finite; the message names the epoch, the step and the first layer whose
+        output is not finite. A GPU may be some steps ahead: the layer is then found with the
+        weights of a later step, which the message names. ``model.backend.reading_interval = 0``
+        checks each step, and waits for each.
     MemoryError
-        Naming the batch size, when the memory of the backend is used up.
+        When the memory of the backend is full; the message names the batch size.
     CheckpointError
-        When ``resume`` is of another run, or another run is using the folder.
+        When ``resume`` is from another run, or another run is using the folder.
     ValueError
-        When ``step`` was made of other parts, or the ranks differ in data, arguments, weights or
-        versions.
+        When ``step`` is for another model, loss or optimizer, or the ranks differ in data,
+        arguments, weights or versions.
     """
     count(epochs, "fit: epochs", 0)
     if patience is not None:
@@ -120,7 +120,7 @@ def fit(
     if step is None:
         step = _make_step(model, loss, optimizer, loader.batch_size, resume, group, **old)
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
-        raise ValueError("fit: step was made of another model, loss or optimizer")
+        raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables)
     so_far = Progress() if resume is None else run.restore(resume)
     if group.size > 1:
@@ -209,7 +209,7 @@ def _deprecated_arguments(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _facts(run: Run, step: Step, validation: Validation | None, **arguments: Any) -> dict[str, Any]:
-    """Return what must be the same on all ranks."""
+    """Return the facts that must be the same on all ranks, by name."""
     held_out = None if validation is None else DataLoader(*validation, 1).fingerprint()
     generators = {k: generator_state(rng) for k, rng in run.model.generators().items()}
     return {
@@ -239,7 +239,7 @@ def _best(epochs: list[Epoch]) -> Epoch:
 
 
 def _exhausted(so_far: Progress, patience: int | None) -> bool:
-    """Say whether the last ``patience`` epochs brought no better validation result."""
+    """Say whether none of the last ``patience`` epochs improved the validation result."""
     if patience is None or not so_far.epochs:
         return False
     return so_far.epochs[-1].epoch - _best(so_far.epochs).epoch >= patience

@@ -20,7 +20,7 @@ class History:
     seconds : float
         Spent in all sessions.
     tunables : dict
-        Of the compiled step; empty where the textbook layers ran.
+        The tunables of the compiled step; empty if the textbook layers ran.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
