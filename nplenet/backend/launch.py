@@ -207,7 +207,7 @@ class Launcher(Backend):
 
 
 def number_check(kernel: str, p: KernelParameter, t: str) -> Check:
-    """Return what makes a number a NumPy scalar of its C type; a fraction for an integer is refused.
+    """Return what makes a number a NumPy scalar of its C type; an int must not be a fraction.
 
     Plain ints and floats in range take 0.2 us; all others go through ``isinstance`` of an abstract
     class, which takes ten times as long.

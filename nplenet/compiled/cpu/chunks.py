@@ -24,7 +24,6 @@ HEAD_START = 4  # more images for worker 0 of two with one chunk each: the other
 
 Call = Callable[[], object]
 Calls = list[Call]
-Array = np.ndarray
 
 
 class Chunk:
@@ -48,13 +47,13 @@ class Chunk:
         batch: int,
         worker: int,
         first: bool,
-        array_of: Callable[[Value, Chunk], Array],
+        array_of: Callable[[Value, Chunk], np.ndarray],
     ) -> None:
         self.index, self.start, self.lanes, self.batch = index, start, lanes, batch
         self.worker, self.first = worker, first
         self._array_of = array_of
 
-    def __getitem__(self, value: Value) -> Array:
+    def __getitem__(self, value: Value) -> np.ndarray:
         return self._array_of(value, self)
 
     @property
@@ -135,7 +134,7 @@ class Cutting:
         return -(-self.batch_size // self.capacity.lanes_of(buffer.features))
 
     def chunks(
-        self, images: int, *, features: bool, array_of: Callable[[Value, Chunk], Array]
+        self, images: int, *, features: bool, array_of: Callable[[Value, Chunk], np.ndarray]
     ) -> list[Chunk]:
         """Return the chunks of a batch; ``array_of`` says what ``chunk[value]`` is.
 

@@ -90,7 +90,7 @@ class CompiledStep(Step):
         return self._training
 
     def _prepare_inference(self, image_shape: tuple[int, ...]) -> Prepared:
-        """Return the prepared of inference, with room for one chunk of features per thread."""
+        """Return the plan of inference, with room for one chunk of features per thread."""
         self._check_bound()
         if self._inference is None or self._inference.image_shape != image_shape:
             self._inference = None  # as above

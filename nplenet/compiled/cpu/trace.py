@@ -12,7 +12,7 @@ from functools import partial
 
 from .chunks import Calls
 
-AT_BARRIER = -1  # in place of a worker: whichever arrives last
+AT_BARRIER = -1  # in place of a worker's number: work done by the last worker to arrive
 
 
 class Trace:

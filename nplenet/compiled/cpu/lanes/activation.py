@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from ....layers import LeakyReLU, ReLU, Sigmoid, Tanh
-from ..chunks import Array, Calls, Chunk
+from ..chunks import Calls, Chunk
 from .lane import L, Lane, LaneValue, Limits, bind, integers, rows
 
 
@@ -116,6 +116,6 @@ class TanhLanes(_InPlace[Tanh]):
         ]
 
 
-def long_rows(array: Array) -> Array:
+def long_rows(array: np.ndarray) -> np.ndarray:
     """Return (C, L*n) for images; a single row for features, which are few and have short rows."""
     return rows(array) if array.ndim > 2 else array.reshape(1, -1)

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from ....layers import BatchNorm1d, BatchNorm2d
-from ..chunks import Array, Calls, Chunk, count_images
+from ..chunks import Calls, Chunk, count_images
 from .lane import Lane, LaneValue, Limits, as_numpy, bind, rows
 
 MIN_GAIN_OVER_BIAS = 1e-12  # below it a gain has no center: bias / gain would overflow
@@ -73,7 +73,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         pairs = [(rows(chunk[self.x]), rows(chunk[self.centered])) for chunk in chunks]
         return [partial(self.track, pairs, count_images(chunks))]
 
-    def track(self, pairs: list[tuple[Array, Array]], images: int) -> None:
+    def track(self, pairs: list[tuple[np.ndarray, np.ndarray]], images: int) -> None:
         """Join the sums, track the running statistics and make the columns of forward.
 
         ``pairs`` are x of each chunk and room for x - mean.
@@ -103,8 +103,8 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         self.make_columns()
 
     def exact_statistics(
-        self, pairs: list[tuple[Array, Array]], mean: Array, m: int
-    ) -> tuple[Array, Array]:
+        self, pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.ndarray, m: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance from sums of x - mean, which are small."""
         near = mean.astype(self.x.dtype)[:, None]
         for i, (x, centered) in enumerate(pairs):
@@ -136,7 +136,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
             partial(self.add_shift, y),
         ]
 
-    def add_shift(self, y: Array) -> None:
+    def add_shift(self, y: np.ndarray) -> None:
         if self.shifted:
             y += self.shift
 
@@ -159,7 +159,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         sum_dy, sum_dy_centered = totals(self.parts, chunks)
         self.set_gradients(sum_dy, self.inverse_std * sum_dy_centered, images)
 
-    def set_gradients(self, sum_dy: Array, sum_dy_xhat: Array, images: int) -> None:
+    def set_gradients(self, sum_dy: np.ndarray, sum_dy_xhat: np.ndarray, images: int) -> None:
         """Write the parameters' gradients, of this rank, and make the columns, of all ranks."""
         layer = self.layer
         layer.weight.grad[...], layer.bias.grad[...] = sum_dy_xhat, sum_dy
@@ -238,6 +238,6 @@ class FrozenBatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         layer.bias.grad[...] = sum_dy
 
 
-def totals(parts: Array, chunks: int) -> Array:
+def totals(parts: np.ndarray, chunks: int) -> np.ndarray:
     """Return the float64 sums (2, C) over the first chunks of two kinds of parts, (2, G, C)."""
     return np.add.reduce(parts[:, :chunks], axis=1, dtype=np.float64)

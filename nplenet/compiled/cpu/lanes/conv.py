@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 from ....checks import Pair
 from ....layers import Conv2d
 from ....window import Window
-from ..chunks import Array, Calls, Chunk
+from ..chunks import Calls, Chunk
 from .lane import Lane, LaneValue, Limits, Total, as_numpy, bind, rows
 from .sums import sum_calls
 
@@ -106,7 +106,7 @@ class Conv2dLanes(Lane[Conv2d]):
             for phase, own in self.phases():
                 self.kernel_by_phase[:, :, own] = kernel[:, :, phase::sh][:, :, ::-1]
 
-    def weights_in(self, kernel: Array) -> list[Array]:
+    def weights_in(self, kernel: np.ndarray) -> list[np.ndarray]:
         """Return where in a kernel (F, C, KH, KW) the layer's weights are, once for each output."""
         window, taps = self.layer.window, prod(self.tile)
         (kh, kw), (sh, sw) = window.size, window.stride
@@ -121,7 +121,7 @@ class Conv2dLanes(Lane[Conv2d]):
 
     # ------------------------------------------------------------------ forward
 
-    def windows(self, chunk: Chunk) -> tuple[Calls, Array]:
+    def windows(self, chunk: Chunk) -> tuple[Calls, np.ndarray]:
         """Return the calls that copy the taps, and the view (OH, K, P) of the windows on them."""
         _, oh, ow = self.out_shape
         calls: Calls = []
@@ -269,7 +269,7 @@ class Conv2dLanes(Lane[Conv2d]):
         return LaneValue(shape, self.x.dtype, disposable=True, tile=self.tile)
 
 
-def spread(array: Array, first: int, last: int, size: int, count: int) -> Array:
+def spread(array: np.ndarray, first: int, last: int, size: int, count: int) -> np.ndarray:
     """Return ``count`` evenly placed parts of an array, of ``size`` each, as (count, size, ...).
 
     The first one begins at ``first``, the last one at ``last``.

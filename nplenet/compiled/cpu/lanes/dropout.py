@@ -8,7 +8,7 @@ import numpy as np
 
 from ....layers import Dropout
 from ....layers.dropout import keep_mask
-from ..chunks import Array, Calls, Chunk
+from ..chunks import Calls, Chunk
 from .lane import Lane, LaneValue, Limits, bind
 
 
@@ -31,11 +31,13 @@ class DropoutLanes(Lane[Dropout]):
     def draw_key(self) -> None:
         self.key = int(self.layer.rng.integers(2**64, dtype=np.uint64))
 
-    def draw(self, mask: Array, kept: Array, start: int, philox: np.random.Philox) -> None:
-        """Fill the mask of a chunk, (L, n), with 0 and the scale; it begins at image start.
+    def draw(
+        self, mask: np.ndarray, kept: np.ndarray, start: int, philox: np.random.Philox
+    ) -> None:
+        """Fill the mask (L, n) of the chunk that begins at image ``start`` with 0 and the scale.
 
-        ``kept`` has room for as many bools: to turn bytes and then make floats of them takes half
-        as long as both at once.
+        ``kept`` is scratch for bools of the same shape: transposing bytes and then converting them
+        to floats takes half the time of both at once.
         """
         p, numbers = self.layer.p, mask.shape[0]
         first = (self.layer.group.start + start) * numbers

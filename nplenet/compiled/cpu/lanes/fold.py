@@ -1,11 +1,12 @@
 """For inference: a batch norm in the weights of the convolution or dense layer before it.
 
-In ``eval`` batch norm is gain * x + offset for each channel, so behind a linear layer
+In ``eval`` batch norm is gain * x + offset for each channel, so after a linear layer it needs no
+work of its own:
 
     gain * (weight @ x + bias) + offset = (gain * weight) @ x + (gain * bias + offset)
 
-and costs nothing. The weights are folded before each ``predict`` (those of a convolution only if an
-array has changed), so they are never out of date.
+The weights are folded before each ``predict``, so they are never out of date; for a convolution,
+only if one of the arrays has changed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from ....checks import Pair
 from ....layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense
-from ..chunks import Array, Calls, Chunk
+from ..chunks import Calls, Chunk
 from .batchnorm import MAX_MEAN_SQUARE_OVER_VARIANCE
 from .conv import Conv2dLanes
 from .dense import DenseLanes
@@ -120,8 +121,8 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
             bind(np.add, y, self.shift, out=y),
         ]
 
-    def subtract_low(self, clipped: Array) -> None:
-        """Subtract -b before the sums where it is so much larger than z that they would lose z."""
+    def subtract_low(self, clipped: np.ndarray) -> None:
+        """Subtract -b before the sums if it is so large that z would be lost in rounding."""
         if self.distant:
             clipped -= self.low
 
@@ -148,7 +149,7 @@ class FoldedDenseLanes(DenseLanes):
         self.bias_column[:, 0] = bias
 
 
-def folded(layer: Conv2d | Dense, norm: BatchNorm) -> tuple[Array, Array]:
+def folded(layer: Conv2d | Dense, norm: BatchNorm) -> tuple[np.ndarray, np.ndarray]:
     """Return the gain of each channel and its new bias, float64 (C,)."""
     gain = as_numpy(norm.weight.data) / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
     bias = 0.0 if layer.bias is None else as_numpy(layer.bias.data)

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 
 from ....layers import AvgPool2d, BatchNorm2d
-from ..chunks import Array, Call, Calls, Chunk, count_images
+from ..chunks import Call, Calls, Chunk, count_images
 from .batchnorm import MIN_GAIN_OVER_BIAS, BatchNormLanes, totals
 from .lane import LaneValue, Limits, as_numpy, bind, integers, rows
 from .sums import is_tiling, sum_of_equal, tile_sums
@@ -113,8 +113,8 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
             bind(np.add, y, self.shift, out=y),
         ]
 
-    def subtract_center(self, clipped: Array) -> None:
-        """Take t off before the sums where it is so large that it would drown them."""
+    def subtract_center(self, clipped: np.ndarray) -> None:
+        """Subtract t before the sums if it is so large that x - t would be lost in rounding."""
         if self.distant:
             clipped -= self.center
 
@@ -208,7 +208,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
             bind(np.bitwise_and, by_row, whole_rows, out=by_row),
         ]
 
-    def scale_x(self, x: Array, out: Array) -> None:
+    def scale_x(self, x: np.ndarray, out: np.ndarray) -> None:
         if self.distant:
             x = np.subtract(x, self.rounded_mean, out=out)
         np.multiply(x, self.x_gain, out=out)

@@ -35,7 +35,7 @@ from ....checks import Pair
 from ....layers import Layer
 from ...operation import Buffer, Operation, Value
 from ...passes import Part
-from ..chunks import Array, Call, Calls, Chunk
+from ..chunks import Call, Calls, Chunk
 
 L = TypeVar("L", bound=Layer)
 
@@ -193,7 +193,7 @@ class Lane(Operation[L]):
         return [value for value in vars(self).values() if isinstance(value, Total)]
 
 
-def bind(ufunc: np.ufunc, *inputs: Any, out: Array) -> Call:
+def bind(ufunc: np.ufunc, *inputs: Any, out: np.ndarray) -> Call:
     """Return the call ``ufunc(*inputs, out=out)``, with ``out`` by position.
 
     NumPy reads it twice as fast by position: 0.26 us per call, not 0.54, and a step has hundreds of
@@ -225,11 +225,11 @@ class Total:
     it. Worker 0 sums in ``array`` itself; the other sums are added to it at the end of a step.
     """
 
-    def __init__(self, array: Array, limits: Limits) -> None:
+    def __init__(self, array: np.ndarray, limits: Limits) -> None:
         self.array = array
         self._sums = [array, *(np.empty_like(array) for _ in range(limits.workers - 1))]
 
-    def add(self, chunk: Chunk, part: Array, compute: Callable[..., object]) -> Calls:
+    def add(self, chunk: Chunk, part: np.ndarray, compute: Callable[..., object]) -> Calls:
         """Return the calls that add what ``compute(out=...)`` computes; ``part`` is scratch.
 
         The caller takes it from the chunk, also where it is not needed: so the dry run sees it.
@@ -245,17 +245,17 @@ class Total:
         return [bind(np.add, self.array, each, out=self.array) for each in others]
 
 
-def rows(array: Array) -> Array:
+def rows(array: np.ndarray) -> np.ndarray:
     """Return an array (C, ..., n) as (C, L*n): one contiguous row per channel."""
     return array.reshape(array.shape[0], -1)
 
 
-def integers(array: Array) -> Array:
+def integers(array: np.ndarray) -> np.ndarray:
     """Return the bits of floats as signed integers of their size."""
     return array.view({4: np.int32, 8: np.int64}[array.dtype.itemsize])
 
 
-def as_numpy(array: Any) -> Array:
+def as_numpy(array: Any) -> np.ndarray:
     """Return the array of a parameter or buffer; a compiled step runs on NumPy only."""
     assert isinstance(array, np.ndarray)
     return array

@@ -9,7 +9,7 @@ import numpy as np
 from ....losses import CrossEntropyLoss
 from ...operation import LossOperation
 from ...passes import Part
-from ..chunks import Array, Calls, Chunk
+from ..chunks import Calls, Chunk
 from .lane import LaneValue, bind
 
 
@@ -89,7 +89,7 @@ class CrossEntropyLanes(LossOperation):
         total = self.losses[:images].sum(dtype=np.float64) * self.scale(images)
         return self.losses.dtype.type(total), int(np.count_nonzero(self.correct[:images]))
 
-    def take_targets(self, targets: Array, images: int) -> None:
+    def take_targets(self, targets: np.ndarray, images: int) -> None:
         """Copy the labels of a batch, once they are known to fit.
 
         Raises

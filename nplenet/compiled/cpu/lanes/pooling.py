@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from ....layers import AvgPool2d, MaxPool2d
-from ..chunks import Array, Calls, Chunk
+from ..chunks import Calls, Chunk
 from .lane import Lane, LaneValue, Limits, bind
 from .sums import is_tiling, sum_calls, tile_sums
 
@@ -33,17 +33,17 @@ class _PoolLanes(Lane[Pool]):
         self.dframe = self.scratch((x.shape[0], *frame))
         self.tiled = is_tiling(window, self.height, self.width)
 
-    def taps(self, frame: Array) -> Iterator[Array]:
+    def taps(self, frame: np.ndarray) -> Iterator[np.ndarray]:
         """Yield for each tap, row by row, the view (C, OH, OW, n) of what it reads."""
         _, oh, ow = self.y.shape
         for tap in self.window.taps(frame[None], (oh, ow)):
             yield tap[0]
 
-    def inside(self, frame: Array) -> Array:
+    def inside(self, frame: np.ndarray) -> np.ndarray:
         """Return the view of a frame that holds the image itself."""
         return self.window.unpad(frame[None], self.height, self.width)[0]
 
-    def padded(self, chunk: Chunk, value: float) -> tuple[Calls, Array]:
+    def padded(self, chunk: Chunk, value: float) -> tuple[Calls, np.ndarray]:
         """Return the calls that put x into its frame, and the frame."""
         x = chunk[self.x]
         if not self.framed:
@@ -51,7 +51,7 @@ class _PoolLanes(Lane[Pool]):
         frame = chunk[self.frame]
         return [partial(frame.fill, value), partial(np.copyto, self.inside(frame), x)], frame
 
-    def gradient(self, chunk: Chunk) -> tuple[Calls, Array, Calls]:
+    def gradient(self, chunk: Chunk) -> tuple[Calls, np.ndarray, Calls]:
         """Return the calls that make a frame of zeros, the frame, and those that unpack it."""
         assert self.dx is not None
         dx = chunk[self.dx]
@@ -70,7 +70,7 @@ class AvgPool2dLanes(_PoolLanes[AvgPool2d]):
         super().__init__(layer, x, limits)
         self.row_scratch = self.scratch((x.shape[0], self.y.shape[1], self.width))
 
-    def divisor(self, dtype: np.dtype) -> Array | np.generic:
+    def divisor(self, dtype: np.dtype) -> np.ndarray | np.generic:
         """Return how many pixels a window averages: a number where all agree, else (OH, OW, 1)."""
         counts = self.layer.count_include_pad
         row_counts = self.window.coverage(self.height, 0, counts)

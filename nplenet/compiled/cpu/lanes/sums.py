@@ -9,7 +9,7 @@ import numpy as np
 
 from ....checks import Pair
 from ....window import Window
-from ..chunks import Array, Calls, Chunk
+from ..chunks import Calls, Chunk
 from .lane import LaneValue, bind, rows
 
 
@@ -52,16 +52,16 @@ def tile_sums(
     ]
 
 
-def sum_of_equal(numbers: Array, window: Window, tile: Pair) -> Array:
-    """Return the sums of windows whose pixels are all the same, as ``tile_sums`` rounds them.
+def sum_of_equal(numbers: np.ndarray, window: Window, tile: Pair) -> np.ndarray:
+    """Return the sums of windows whose pixels are all equal, as ``tile_sums`` rounds them.
 
-    ``tile`` is that of the images; see ``LaneValue``.
+    ``tile`` is the tile of the images; see ``LaneValue``.
     """
     kh, kw = window.size if tile == (1, 1) else (1, prod(tile))
     return reduce(np.add, [reduce(np.add, [numbers] * kh)] * kw)
 
 
-def sum_calls(parts: list[Array], out: Array) -> Calls:
+def sum_calls(parts: list[np.ndarray], out: np.ndarray) -> Calls:
     """Return the calls that write the sum of arrays to ``out``."""
     if len(parts) == 1:
         return [partial(np.copyto, out, parts[0])]
