@@ -261,13 +261,6 @@ def test_the_model_of_a_checkpoint_needs_nothing_else(
     assert_same_weights(trainer.model, load_model(tmp_path / LATEST))
 
 
-def test_the_old_order_of_save_model_still_works_and_warns(tmp_path: Path) -> None:
-    model, path = Dense(3, 2), tmp_path / "m.safetensors"
-    with pytest.warns(DeprecationWarning, match=r"use save_model\(model, path\)"):
-        save_model(path, model)  # type: ignore[arg-type]
-    assert_same_weights(load_model(path), model)
-
-
 def test_a_model_of_28_by_28_is_saved_with_its_architecture(tmp_path: Path) -> None:
     model = LeNet5For28x28(seed=0)
     save_model(model, tmp_path / "m.safetensors")

@@ -12,6 +12,7 @@ A file with only a model has ``format, nplenet, model``; its tensors have the na
 ``state_dict``, which are PyTorch's.
 """
 
+from ..deprecated import moved
 from .file import (
     BEST,
     DEFAULT_MODEL,
@@ -43,3 +44,5 @@ __all__ = [
     "load_model",
     "save_model",
 ]
+
+__getattr__ = moved(__name__, {"backup": "nplenet.checkpoint.file.backup"})
