@@ -25,6 +25,8 @@ def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """
 
     def __getattr__(name: str) -> Any:  # noqa: N807  the name Python looks for
+        if name == "__all__":  # of a module where nothing else is left
+            return list(names)
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         warnings.warn(

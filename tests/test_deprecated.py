@@ -67,6 +67,13 @@ def test_a_name_that_never_was_is_an_attribute_error() -> None:
         importlib.import_module("nplenet.show.plots").x  # noqa: B018
 
 
+@pytest.mark.filterwarnings("ignore:nplenet.show.plots:DeprecationWarning")
+def test_all_names_of_a_module_that_has_moved_are_imported_at_once() -> None:
+    names: dict[str, Any] = {}
+    exec("from nplenet.show.plots import *", names)
+    assert names.keys() >= set(MOVED["nplenet.show.plots"].split())
+
+
 @pytest.mark.parametrize("write", [save_model, write_page])
 @pytest.mark.parametrize("named", [False, True])
 def test_the_path_before_the_model_works_and_warns(write: Any, named: bool, tmp_path: Path) -> None:

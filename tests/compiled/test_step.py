@@ -87,7 +87,7 @@ def test_dropout_makes_only_its_random_words() -> None:
 
 
 def test_the_arena_holds_a_batch_in_less_than_64_kb_an_image() -> None:
-    prepared = lenet_step(batch_size=256, tunables={}).prepare((1, 32, 32))
+    prepared = lenet_step(batch_size=256, tunables={}).prepare(image_shape=(1, 32, 32))
     assert prepared.arena.size / 256 < 64e3
 
 
