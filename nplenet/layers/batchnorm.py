@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..checks import count
+from ..checks import count, number
 from ..group import ALONE
 from ..parameter import Parameter
 from .base import Layer
@@ -181,9 +181,9 @@ class _BatchNorm(Layer):
     ) -> None:
         super().__init__()
         self.num_features = self.channels = count(num_features, "num_features")
-        if not eps >= 0.0:
-            raise ValueError(f"{type(self).__name__}: eps must not be negative, got {eps!r}")
-        self.eps, self.momentum = eps, momentum
+        name = type(self).__name__
+        self.eps = number(eps, f"{name}: eps", "[0, inf)")
+        self.momentum = None if momentum is None else number(momentum, f"{name}: momentum")
         self.weight = Parameter(np.ones(num_features, dtype))  # gamma in the paper
         self.bias = Parameter(np.zeros(num_features, dtype))  # beta in the paper
         self.running_mean: Array = np.zeros(num_features, dtype)
