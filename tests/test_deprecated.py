@@ -11,8 +11,11 @@ import pytest
 
 import nplenet
 from nplenet import load_model, save_model
+from nplenet.compiled import TextbookStep
 from nplenet.layers import Dense
+from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
+from nplenet.optim import SGD
 from nplenet.page import write_page
 
 PACKAGE = Path(nplenet.__file__).parent
@@ -93,3 +96,13 @@ def test_the_model_and_the_path_by_name_are_not_deprecated(tmp_path: Path) -> No
     save_model(Dense(3, 2), path=tmp_path / "b")
     assert load_model(tmp_path / "a").state_dict().keys() == {"weight", "bias"}
     assert (tmp_path / "b").exists()
+
+
+def test_the_hits_of_a_step_are_its_correct_predictions() -> None:
+    model = Dense(3, 2)
+    step = TextbookStep(model, CrossEntropyLoss(), SGD(model.parameters()), 4, "for the test")
+    with pytest.warns(DeprecationWarning, match=r"^Step\.hits is deprecated: use correct$"):
+        step.hits = 3
+    assert step.correct == 3
+    with pytest.warns(DeprecationWarning, match=r"^Step\.hits is deprecated: use correct$"):
+        assert step.hits == 3
