@@ -128,6 +128,15 @@ def test_an_error_of_a_layer_that_its_owner_hides_names_the_owner() -> None:
     assert text.startswith("head.1 (Residual()): 0 (Conv2d(3, 3, kernel_size=(5, 5),")
 
 
+def test_a_repr_that_fails_does_not_hide_the_error_of_its_layer() -> None:
+    class Nameless(Broken):
+        def __repr__(self) -> str:
+            raise RuntimeError("no name")
+
+    text = refusal(lambda: Sequential(Nameless())(images()))
+    assert text.startswith("operands could not be broadcast together")
+
+
 def test_an_error_raised_twice_names_its_layer_once() -> None:
     error = ValueError("always this one")
 
