@@ -9,5 +9,6 @@ __getattr__ = moved(
         "confusion_table": "nplenet.train.confusion_table",
         "evaluate": "nplenet.train.evaluate",
         "evaluate_with": "nplenet.train.evaluate_with",
+        "naming_batch_size": "nplenet.train.naming_batch_size",
     },
 )

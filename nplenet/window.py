@@ -15,6 +15,8 @@ from typing import Any
 from .checks import Pair
 from .deprecated import moved
 
+__all__ = ["Window"]
+
 
 @dataclass(frozen=True)
 class Window:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 
-from nplenet.backend import Backend
+from nplenet.backend import Backend, get_backend
+from nplenet.compiled import compile
 from nplenet.layers import Dropout
+from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5, LeNet5For28x28
+from nplenet.optim import SGD
 
 # Of the same module in PyTorch: list(torch_model.state_dict()).
 PYTORCH_KEYS = [
@@ -162,3 +170,24 @@ def test_the_old_name_of_the_variant_for_28_by_28_still_works_and_warns() -> Non
     with pytest.warns(DeprecationWarning, match=r"use nplenet\.models\.LeNet5For28x28"):
         old = LeNet5.notebook(seed=3)
     assert np.array_equal(old[0].weight.data, LeNet5For28x28(seed=3)[0].weight.data)
+
+
+def repickled(model: LeNet5, protocol: int) -> Any:
+    return pickle.loads(pickle.dumps(model, protocol))
+
+
+@pytest.mark.parametrize(
+    "twin_of",
+    [copy.copy, copy.deepcopy, *(partial(repickled, protocol=p) for p in (2, 5))],
+    ids=["copy", "deepcopy", "pickle 2", "pickle 5"],
+)
+def test_a_copy_of_a_model_computes_on_the_same_backend(backend: Backend, twin_of: Any) -> None:
+    model = LeNet5(seed=3).to(backend)
+    twin = twin_of(model)
+    assert {id(layer.backend) for _, layer in twin.modules()} == {id(backend)}
+    step = compile(twin, CrossEntropyLoss(), SGD(twin.parameters()), 2, tunables={})
+    assert step.compiled == (backend is get_backend("numpy"))
+    x = backend.asarray(images())
+    np.testing.assert_array_equal(
+        backend.to_numpy(twin.eval()(x)), backend.to_numpy(model.eval()(x)), strict=True
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -410,6 +411,12 @@ def test_two_parameters_of_one_name_keep_their_own_state() -> None:
     state = optimizer.state_dict()
     assert np.array_equal(state["momentum_buffer.0.bias"], np.ones(3))
     assert np.array_equal(state["momentum_buffer.1.bias"], np.full(2, 2.0))
+
+
+def test_a_parameter_of_ones_own_has_data_grad_and_name() -> None:
+    own: Any = SimpleNamespace(data=np.ones(3), grad=np.full(3, 2.0), name="own")
+    SGD([own], lr=0.25).step()
+    assert np.array_equal(own.data, np.full(3, 0.5))
 
 
 def test_what_is_not_a_parameter_is_refused() -> None:

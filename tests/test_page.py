@@ -602,9 +602,3 @@ def test_a_model_of_other_images_is_refused(
     assert "one grey image of 32x32 or 28x28" in error
     assert re.search(words, error)
     assert not output.exists()
-
-
-def test_the_old_order_of_arguments_works_and_warns(lenet: Layer, tmp_path: Path) -> None:
-    with pytest.warns(DeprecationWarning, match=r"use write_page\(model, path\)"):
-        write_page(tmp_path / "page.html", lenet)  # type: ignore[arg-type]
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == render(lenet)

@@ -126,6 +126,31 @@ def test_fit_trains_with_the_step_it_is_given(digits: tuple[Images, Images]) -> 
     assert history.tunables == {}
 
 
+def test_what_is_not_a_step_is_refused(digits: tuple[Images, Images]) -> None:
+    loader = DataLoader(*digits, 100)
+    with pytest.raises(TypeError, match=r"fit: step must be a Step, .* got <class '.*Textbook"):
+        fit(*parts(), loader, epochs=1, step=TextbookStep)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:fit. the argument eager is deprecated")
+def test_a_step_beside_the_old_arguments_is_refused(digits: tuple[Images, Images]) -> None:
+    own = parts()
+    step = TextbookStep(*own, 100, "for the test")
+    with pytest.raises(ValueError, match="fit: step excludes the deprecated eager"):
+        fit(*own, DataLoader(*digits, 100), epochs=1, step=step, eager=True)
+
+
+@pytest.mark.filterwarnings("ignore:fit. the argument arguments is deprecated")
+def test_the_old_arguments_none_leaves_those_of_the_folder(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    own, folder = parts(), CheckpointFolder(tmp_path, arguments={"mood": "good"})
+    step = TextbookStep(*own, 256, "for the test")
+    loader = DataLoader(*digits, 256, transform=ToFloat())
+    fit(*own, loader, epochs=1, step=step, checkpoints=folder, arguments=None, progress=False)
+    assert load(folder.latest).record["arguments"] == {"mood": "good"}
+
+
 def test_a_step_of_other_parts_is_refused(digits: tuple[Images, Images]) -> None:
     step = TextbookStep(*parts(), 100, "for the test")
     with pytest.raises(ValueError, match="fit: step is for another model"):
@@ -299,7 +324,7 @@ def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_pa
     ("options", "word"),
     [
         (["--dataset", "mnist", "--no-download", "--data-dir", "/nowhere"], "/nowhere"),
-        (["--dropout", "2"], "between 0 and 1"),
+        (["--dropout", "2"], "p must be a number in [0, 1]"),
         (["--lr", "-1"], "lr"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +27,22 @@ def get_backend(name: str) -> Backend:
     BackendError
         When CuPy is not installed, finds no driver or finds no device.
     """
+    backend: Backend
     if name == "numpy":
-        return NumpyBackend()
-    if name == "cupy":
+        backend = NumpyBackend()
+    elif name == "cupy":
         from .cupy_backend import CupyBackend  # imports cupy, which is slow and optional
 
-        return CupyBackend()
-    raise ValueError(f"unknown backend {name!r}, expected 'numpy' or 'cupy'")
+        backend = CupyBackend()
+    else:
+        raise ValueError(f"unknown backend {name!r}, expected 'numpy' or 'cupy'")
+    copyreg.pickle(type(backend), _by_name)
+    return backend
+
+
+def _by_name(backend: Backend) -> tuple[Any, ...]:
+    """Copy and pickle a backend as its name: a copy of a layer shares the backend."""
+    return get_backend, (backend.name,)
 
 
 def backend_of(array: object) -> Backend:

@@ -11,6 +11,7 @@ A file with only a model has ``format, nplenet, model``; its tensors have the na
 ``state_dict``, which are PyTorch's.
 """
 
+from ..deprecated import moved
 from .file import (
     BEST,
     DEFAULT_MODEL,
@@ -42,3 +43,5 @@ __all__ = [
     "load_model",
     "save_model",
 ]
+
+__getattr__ = moved(__name__, {"backup": "nplenet.checkpoint.file.backup"})

@@ -16,6 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from ..architecture import build, describe
+from ..deprecated import model_first
 from ..files import atomic_write
 from ..layers import Layer
 from ..machine import environment
@@ -84,6 +85,7 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: {error}") from None
 
 
+@model_first
 def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write a model, its architecture and its weights, to a ``.safetensors`` file.
 
@@ -94,13 +96,6 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     OSError
         When the file can't be written; an existing file is unchanged then.
     """
-    if isinstance(path, Layer):
-        warnings.warn(
-            "save_model(path, model) is deprecated: use save_model(model, path)",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        model, path = path, model
     write_file(Path(path), model.state_dict(), {**stamp(), "model": describe(model)})
 
 

@@ -48,6 +48,11 @@ class Step(ABC):
         warnings.warn("Step.hits is deprecated: use correct", DeprecationWarning, stacklevel=2)
         return self.correct
 
+    @hits.setter
+    def hits(self, value: Any) -> None:
+        warnings.warn("Step.hits is deprecated: use correct", DeprecationWarning, stacklevel=2)
+        self.correct = value
+
     def __call__(self, x: Array, y: Array) -> Any:
         """Do one training step and return its loss.
 

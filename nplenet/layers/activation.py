@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array
+from ..checks import number
 from .base import Layer
 
 
@@ -51,7 +52,7 @@ class LeakyReLU(Layer):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = negative_slope
+        self.negative_slope = number(negative_slope, "LeakyReLU: negative_slope")
 
     def forward(self, x: Array) -> Array:
         self.check(x)

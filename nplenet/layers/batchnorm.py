@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..checks import count
+from ..checks import count, number
 from ..group import ALONE
 from ..parameter import Parameter
 from .base import Layer
@@ -180,12 +180,10 @@ class _BatchNorm(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.num_features = self.channels = count(
-            num_features, f"{type(self).__name__}: num_features"
-        )
-        if not eps >= 0.0:
-            raise ValueError(f"{type(self).__name__}: eps must not be negative, got {eps!r}")
-        self.eps, self.momentum = eps, momentum
+        name = type(self).__name__
+        self.num_features = self.channels = count(num_features, f"{name}: num_features")
+        self.eps = number(eps, f"{name}: eps", "[0, inf)")
+        self.momentum = None if momentum is None else number(momentum, f"{name}: momentum")
         self.weight = Parameter(np.ones(num_features, dtype))  # gamma in the paper
         self.bias = Parameter(np.zeros(num_features, dtype))  # beta in the paper
         self.running_mean: Array = np.zeros(num_features, dtype)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
+from ..checks import fraction
 from ..group import ALONE
 from .base import Layer
 
@@ -110,9 +111,7 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"Dropout: p must lie between 0 and 1, got {p!r}")
-        self.p = p
+        self.p = fraction(p, "Dropout: p")
         self.rng = rng or np.random.default_rng()
 
     def forward(self, x: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ..backend import Array
 from .base import Layer
@@ -189,7 +190,7 @@ def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 
 
 def locate(error: Exception, name: str, layer: Layer) -> None:
-    """Add the path of a layer to the message of its error; each network on the way adds its part.
+    """Add the path of a layer to the message of its error; each network on the way completes it.
 
     "Dense(400, 120, bias=True): takes 400 ..." becomes "1 (Dense(400, 120, bias=True)): takes
     400 ..." in ``classifier``, and begins with "classifier.1 (Dense(" after ``LeNet5``.
@@ -197,8 +198,11 @@ def locate(error: Exception, name: str, layer: Layer) -> None:
     if len(error.args) != 1 or not isinstance(error.args[0], str):
         return  # its message is made of other things
     text = error.args[0]
-    if getattr(error, "located", False):
-        error.args = (f"{name}.{text}",)
-        return
-    error.args = (f"{name} ({layer._label}): {text.removeprefix(f'{layer._label}: ')}",)
-    error.located = True  # type: ignore[attr-defined]
+    with suppress(Exception):  # a repr of the user's own that fails must not hide this error
+        own = layer, text.removeprefix(f"{layer._label}: ")
+        failed, reason = getattr(error, "located", own)
+        paths = {id(inner): path for path, inner in layer.modules(f"{name}.")}
+        if id(failed) not in paths:  # of a network that ``layer`` does not show as its child
+            failed, reason = own
+        error.args = (f"{paths[id(failed)].removesuffix('.')} ({failed._label}): {reason}",)
+        error.located = failed, reason  # type: ignore[attr-defined]

@@ -5,11 +5,12 @@ long array, block by block in cache, instead of a dozen calls per parameter. On 
 kernel.
 """
 
-from .adam import Adam, AdamW
+from ..deprecated import moved
+from .adam import Adam, AdamW, adam
 from .clip import clip_gradient_values, clip_gradients
 from .flat import FlatParameters
 from .optimizer import Optimizer
-from .sgd import SGD
+from .sgd import SGD, sgd
 
 __all__ = [
     "SGD",
@@ -17,6 +18,10 @@ __all__ = [
     "AdamW",
     "FlatParameters",
     "Optimizer",
+    "adam",
     "clip_gradient_values",
     "clip_gradients",
+    "sgd",
 ]
+
+__getattr__ = moved(__name__, {"Parameter": "nplenet.parameter.Parameter"})

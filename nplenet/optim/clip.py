@@ -31,7 +31,7 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
     float64 scalar of the backend
         The total norm before clipping.
     """
-    number(max_norm, "clip_gradients: max_norm", "[0, inf]")
+    max_norm = number(max_norm, "clip_gradients: max_norm", "[0, inf]")
     gradients = [p.grad for p in params]
     if not gradients:
         raise ValueError("clip_gradients: the list of parameters is empty")
@@ -55,6 +55,6 @@ def clip_gradient_values(params: Iterable[Parameter], clip_value: float) -> None
     clip_value : float
         >= 0.
     """
-    number(clip_value, "clip_gradient_values: clip_value", "[0, inf]")
+    clip_value = number(clip_value, "clip_gradient_values: clip_value", "[0, inf]")
     for p in params:
         backend_of(p.grad).xp.clip(p.grad, -clip_value, clip_value, out=p.grad)

@@ -71,7 +71,7 @@ def checked_parameters(owner: str, params: Iterable[Parameter]) -> list[Paramete
     if not parameters:
         raise ValueError(f"{owner}: the list of parameters is empty; pass model.parameters()")
     for p in parameters:
-        if not isinstance(p, Parameter):
+        if not all(hasattr(p, name) for name in ("data", "grad", "name")):  # or like a Parameter
             raise TypeError(
                 f"{owner}: params must be a list of Parameter, such as model.parameters(), got one "
                 f"of {type(p).__name__}"

@@ -11,7 +11,6 @@ import base64
 import json
 import os
 import re
-import warnings
 from importlib import resources
 from string import Template
 from typing import Any
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from ..architecture import describe, unsupported
 from ..data import load_digits
+from ..deprecated import model_first
 from ..files import atomic_write
 from ..layers import Layer
 from ..layers.sequential import is_chain
@@ -39,6 +39,7 @@ EXAMPLES = (7, 49, 267, 314, 174, 208, 161, 315, 229, 303)  # bundled test digit
 FIRST_EXAMPLE = 5  # on the board when the page opens
 
 
+@model_first
 def write_page(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write the page of a model as one HTML file that needs no other file and no network.
 
@@ -58,13 +59,6 @@ def write_page(model: Layer, path: str | os.PathLike[str]) -> None:
     OSError
         When the file can't be written; an existing file is then unchanged.
     """
-    if isinstance(path, Layer):
-        warnings.warn(
-            "write_page(path, model) is deprecated: use write_page(model, path)",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        model, path = path, model
     contents = render(model)
     with atomic_write(path) as file:
         file.write(contents.encode())

@@ -116,9 +116,13 @@ def fit(
     ):
         raise ValueError("fit: patience and keep='best' need validation images")
     old = _deprecated_arguments(deprecated)
-    arguments = old.pop("arguments", checkpoints.arguments if checkpoints else {})
+    arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
         step = _make_step(model, loss, optimizer, loader.batch_size, resume, group, **old)
+    elif old:
+        raise ValueError(f"fit: step excludes the deprecated {' and '.join(old)}")
+    elif not isinstance(step, Step):
+        raise TypeError(f"fit: step must be a Step, as of nplenet.compile, got {step!r}")
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables)

@@ -144,7 +144,7 @@ def test_p_1_silences_all_forward_and_backward() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_a_p_that_is_no_probability_is_refused(p: float) -> None:
-    with pytest.raises(ValueError, match="Dropout: p must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"Dropout: p must be a number in \[0, 1\]"):
         Dropout(p)
 
 

@@ -102,6 +102,53 @@ def test_a_path_leads_through_nested_networks() -> None:
     assert refusal(lambda: deep(images())).startswith("1.a.1 (Conv2d(3, 4, kernel_size=(5, 5),")
 
 
+class Residual(Layer):
+    """x + body(x), with the body where ``children`` finds it, or in a list."""
+
+    def __init__(self, body: Layer, *, hidden: bool = False) -> None:
+        super().__init__()
+        self.branches = [body]
+        if not hidden:
+            self.body = body
+
+    def forward(self, x: Array) -> Array:
+        return x + self.branches[0](x)
+
+
+def test_a_path_leads_through_a_layer_of_ones_own() -> None:
+    deep = Sequential(ReLU(), block=Residual(Sequential(ReLU(), Conv2d(3, 3, 5))))
+    assert [p.name for p in deep.parameters()] == ["block.body.1.weight", "block.body.1.bias"]
+    text = refusal(lambda: Sequential(head=deep)(images()))
+    assert text.startswith("head.block.body.1 (Conv2d(3, 3, kernel_size=(5, 5),")
+
+
+def test_an_error_of_a_layer_that_its_owner_hides_names_the_owner() -> None:
+    deep = Sequential(ReLU(), Residual(Sequential(Conv2d(3, 3, 5)), hidden=True))
+    text = refusal(lambda: Sequential(head=deep)(images()))
+    assert text.startswith("head.1 (Residual()): 0 (Conv2d(3, 3, kernel_size=(5, 5),")
+
+
+def test_a_repr_that_fails_does_not_hide_the_error_of_its_layer() -> None:
+    class Nameless(Broken):
+        def __repr__(self) -> str:
+            raise RuntimeError("no name")
+
+    text = refusal(lambda: Sequential(Nameless())(images()))
+    assert text.startswith("operands could not be broadcast together")
+
+
+def test_an_error_raised_twice_names_its_layer_once() -> None:
+    error = ValueError("always this one")
+
+    class Fails(Layer):
+        def forward(self, x: Array) -> Array:
+            raise error
+
+    chain = Sequential(ReLU(), Fails())
+    for _ in range(2):
+        assert refusal(lambda: chain(images())) == "1 (Fails()): always this one"
+
+
 def test_an_error_of_numpy_in_a_layer_gets_its_path() -> None:
     text = refusal(lambda: Sequential(ReLU(), own=Broken())(images()))
     assert text.startswith("own (Broken()): operands could not be broadcast together")

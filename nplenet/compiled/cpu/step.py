@@ -69,14 +69,14 @@ class CompiledStep(Step):
         """The plan of a training step, for the shape of images seen last."""
         return None if self._training is None else self._training.plan
 
-    def prepare(self, shape: Sequence[int]) -> Prepared:
+    def prepare(self, image_shape: Sequence[int]) -> Prepared:
         """Allocate for images (C, H, W) now; otherwise the first step does it.
 
         The plan at hand is kept, unless the shape or the mode of a layer has changed.
         """
         self._check_bound()
         now = (self.group.size > 1, *(layer.training for layer in self._mode_layers))
-        shape = tuple(shape)
+        shape = tuple(image_shape)
         if self._training is None or (self._training.image_shape, self._planned_for) != (
             shape,
             now,
@@ -102,6 +102,7 @@ class CompiledStep(Step):
     def _plan(
         self, shape: tuple[int, ...], batch_size: int, loss: CrossEntropyLoss | None
     ) -> Prepared:
+        self.model.output_shape((1, *shape))  # refuses images that do not fit, with a layer's path
         return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
 
     def _check_bound(self) -> None:
