@@ -247,16 +247,17 @@ def test_a_loss_found_not_finite_later_names_its_step_and_when_that_was(cuda: Ba
 
 @pytest.fixture
 def full_device(cuda: Backend) -> Iterator[Any]:
-    """A function that leaves the device with no free memory but the bytes given."""
-    pool = cuda.xp.get_default_memory_pool()
-    limit = pool.get_limit()
+    """A function after which new arrays find only the bytes given, whatever the pool has cached."""
+    memory = cuda.xp.cuda
+    allocator = memory.get_allocator()
 
     def fill(free_bytes: int) -> None:
-        pool.free_all_blocks()
-        pool.set_limit(size=pool.total_bytes() + free_bytes)
+        pool = memory.MemoryPool()
+        pool.set_limit(size=free_bytes)
+        memory.set_allocator(pool.malloc)
 
     yield fill
-    pool.set_limit(size=limit)
+    memory.set_allocator(allocator)
 
 
 def test_training_without_enough_memory_names_the_batch_size(
