@@ -200,10 +200,11 @@ def _launch_batch_norm(gpu: Launcher, kernel: str, like: Array, parts: int, *arg
 def _channel_parts(x: Array) -> int:
     """Return the number of parts of a channel of ``x`` (N, C, L) in the batch norm kernels.
 
-    Enough blocks to fill a large device, but few parts to add up. The number depends on C alone, so
-    that it is the same on all ranks, however many images each has.
+    Enough blocks to fill a large device, but few parts to add up, and none nearly empty. The number
+    depends on C and L alone, so that it is the same on all ranks, however many images each has: 49
+    and 7 for the batch norms of LeNet-5, 1 for features.
     """
-    return min(64, -(-512 // x.shape[1]))
+    return min(64, -(-512 // x.shape[1]), -(-x.shape[2] // 16))
 
 
 # ------------------------------------------------------------------ pooling

@@ -23,7 +23,7 @@ Count = Callable[[Callable[[], object]], tuple[int, int]]
 
 # (N, C, L): the least there may be, features, primes, no image on this rank, parts of more numbers
 # than threads; and 64, 8 and 1 parts per channel.
-SHAPES = [(2, 1, 1), (17, 5, 1), (3, 2, 7), (0, 3, 5), (17, 3, 1031), (3, 65, 5), (3, 513, 2)]
+SHAPES = [(2, 1, 1), (17, 5, 1), (3, 2, 7), (0, 3, 5), (17, 3, 1031), (3, 65, 120), (3, 513, 2)]
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
