@@ -7,6 +7,7 @@ ranks stop.
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import shutil
 import sys
@@ -153,6 +154,7 @@ class MpiGroup(Group):
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(TICK / 4)  # for mpiexec to forward the output before it stops everything
+        _exit_soon()
         self.communicator.Abort(status)
 
     @contextmanager
@@ -185,10 +187,15 @@ class MpiGroup(Group):
                 f"it hangs here:\n{''.join(traceback.format_stack(frame))}"
             )
         print(f"nplenet: {text}", file=sys.stderr, flush=True)
-        # Abort reaches ranks on other machines, unless it waits for the main thread itself.
-        threading.Timer(2.0, os._exit, [1]).start()
-        self.communicator.Abort(1)
+        _exit_soon()
+        self.communicator.Abort(1)  # reaches ranks on other machines
         os._exit(1)
+
+
+def _exit_soon() -> None:
+    """End this process in 2 s, also if MPI does not return or does not release Python's lock."""
+    silence = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  used until the end
+    faulthandler.dump_traceback_later(2.0, file=silence, exit=True)
 
 
 class Nccl:
