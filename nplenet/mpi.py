@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
@@ -151,10 +151,11 @@ class MpiGroup(Group):
             atexit.register(self._abort, 130 if kind is KeyboardInterrupt else 2)
 
     def _abort(self, status: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        time.sleep(TICK / 4)  # for mpiexec to forward the output before it stops everything
         _exit_soon()
+        with suppress(OSError):  # mpiexec is gone, and its pipe is broken
+            sys.stdout.flush()
+            sys.stderr.flush()
+        time.sleep(TICK / 4)  # for mpiexec to forward the output before it stops everything
         self.communicator.Abort(status)
 
     @contextmanager
@@ -186,8 +187,9 @@ class MpiGroup(Group):
                 f"rank {self.rank} has not reached the next sum for {self._spent:.0f} s; "
                 f"it hangs here:\n{''.join(traceback.format_stack(frame))}"
             )
-        print(f"nplenet: {text}", file=sys.stderr, flush=True)
         _exit_soon()
+        with suppress(OSError):  # as above: the process must not outlive its mpiexec
+            print(f"nplenet: {text}", file=sys.stderr, flush=True)
         self.communicator.Abort(1)  # reaches ranks on other machines
         os._exit(1)
 

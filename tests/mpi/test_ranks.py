@@ -254,3 +254,30 @@ def test_an_error_of_all_ranks_is_told_once() -> None:
     done = nplenet("train", "--ranks", "2", "--dataset=digits", "--lr=-1")
     assert done.returncode == 2
     assert done.stderr.count("nplenet train: ") == 1
+
+
+def test_a_rank_that_gives_up_ends_though_its_mpiexec_is_gone(tmp_path: Path) -> None:
+    """Its standard error is then a broken pipe; it was left alone, computing for ever."""
+    program = """
+import os, sys
+from types import SimpleNamespace
+from nplenet.mpi import MpiGroup
+group = MpiGroup.__new__(MpiGroup)
+group.rank, group._waiting, group._spent = 0, True, 5.0
+group.communicator = SimpleNamespace(Abort=lambda status: None)
+os.read(int(sys.argv[1]), 1)  # until the other end of standard error is closed
+group._give_up()
+"""
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(reading)],
+        stderr=subprocess.PIPE,
+        pass_fds=[reading],
+        env=ENVIRONMENT,
+    )
+    assert process.stderr is not None
+    process.stderr.close()
+    os.write(writing, b"x")
+    assert process.wait(timeout=30) == 1
+    os.close(reading)
+    os.close(writing)
