@@ -114,14 +114,23 @@ class Dropout(Layer):
         self.p = fraction(p, "Dropout: p")
         self.rng = rng or np.random.default_rng()
 
+    @property
+    def threshold(self) -> int:
+        """Of 2^32: a value whose random word is below it is dropped."""
+        return round(self.p * 2**32)
+
+    @property
+    def scale(self) -> float:
+        """The factor of the values that are kept."""
+        return 1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0
+
     def forward(self, x: Array) -> Array:
         self.check(x)
         if not self.training or self.p == 0.0:
             return self.remember(x, None)
         key = int(self.rng.integers(2**64, dtype=np.uint64))
-        scale = 1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0
         first = self.group.start * math.prod(x.shape[1:])  # after the words of the ranks before
-        y, mask = self.backend.primitive(dropout, x, key, round(self.p * 2**32), scale, first)
+        y, mask = self.backend.primitive(dropout, x, key, self.threshold, self.scale, first)
         return self.remember(y, mask)
 
     def backward(self, dy: Array) -> Array:

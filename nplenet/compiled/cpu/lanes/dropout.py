@@ -39,11 +39,11 @@ class DropoutLanes(Lane[Dropout]):
         ``kept`` is scratch for bools of the same shape: transposing bytes and then converting them
         to floats takes half the time of both at once.
         """
-        p, numbers = self.layer.p, mask.shape[0]
+        numbers = mask.shape[0]
         first = (self.layer.group.start + start) * numbers
-        by_image = keep_mask(self.key, mask.size, round(p * 2**32), first, philox)
+        by_image = keep_mask(self.key, mask.size, self.layer.threshold, first, philox)
         np.copyto(kept, by_image.reshape(-1, numbers).T)
-        np.multiply(kept, mask.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0), out=mask)
+        np.multiply(kept, mask.dtype.type(self.layer.scale), out=mask)
 
     def forward(self, chunk: Chunk) -> Calls:
         mask, kept = (chunk[v].reshape(-1, chunk.lanes) for v in (self.mask, self.kept))
