@@ -40,7 +40,7 @@ class Executor(Protocol):
     def kind(self, value: Value) -> Hashable:
         """Return how the batch is cut for this value; where it changes, a new pass begins.
 
-        Always None: only barriers end a pass.
+        An executor that returns None for every value cuts at barriers only.
         """
 
     def uses(self, work: Work, at_barrier: bool) -> Iterable[Value]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...layers import Layer
 from ...losses import CrossEntropyLoss
 from ...machine import tracing
-from ..passes import between_barriers
+from ..passes import Pass, between_barriers
 from ..plan import make_plan
 from .arena import Arena
 from .choose import AnyLane, features_follow_a_barrier
@@ -112,21 +112,11 @@ class Prepared:
         workers = 1 + max((chunk.worker for chunk in chunks[False]), default=0)
         single = self.cutting.division(images).one_worker_for_features
         stages: list[Stage] = []
-        numbers = {id(each): number for number, each in enumerate(self.plan.passes, 1)}
         for passes in between_barriers(self.plan.passes):
             one_does_all = single and any(each.kind for each in passes)
             calls: list[Calls] = [[] for _ in range(workers)]
             for each in passes:
-                for chunk in chunks[bool(each.kind)]:
-                    for work in each.works:
-                        own = calls[0 if one_does_all else chunk.worker]
-                        own += work.operation.calls(work.part, chunk)
-                name = f"pass {numbers[id(each)]}: {each}"
-                if one_does_all:
-                    calls[0] += self._trace.mark(AT_BARRIER, name)
-                else:
-                    for worker in range(workers):
-                        calls[worker] += self._trace.mark(worker, name)
+                self._add_calls(calls, each, chunks[bool(each.kind)], one_does_all)
             last = passes[-1]
             once: Calls = []
             if last.barrier is not None:
@@ -144,6 +134,21 @@ class Prepared:
             end=[*self._end(chunks), *self._trace.end()],
             outputs=self._outputs(chunks, workers),
         )
+
+    def _add_calls(
+        self, calls: list[Calls], each: Pass, chunks: list[Chunk], one_does_all: bool
+    ) -> None:
+        """Add the calls of a pass to those of each worker, or of worker 0 if it does all."""
+        for chunk in chunks:
+            own = calls[0 if one_does_all else chunk.worker]
+            for work in each.works:
+                own += work.operation.calls(work.part, chunk)
+        name = f"pass {1 + [id(p) for p in self.plan.passes].index(id(each))}: {each}"
+        if one_does_all:
+            calls[0] += self._trace.mark(AT_BARRIER, name)
+            return
+        for worker, own in enumerate(calls):
+            own += self._trace.mark(worker, name)
 
     def _end(self, chunks: dict[bool, list[Chunk]]) -> Calls:
         """Return the calls that complete the gradients; inference has none."""
