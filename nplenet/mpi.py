@@ -10,6 +10,7 @@ import atexit
 import faulthandler
 import os
 import shutil
+import stat
 import sys
 import threading
 import time
@@ -152,10 +153,7 @@ class MpiGroup(Group):
 
     def _abort(self, status: int) -> None:
         _exit_soon()
-        with suppress(OSError):  # mpiexec is gone, and its pipe is broken
-            sys.stdout.flush()
-            sys.stderr.flush()
-        time.sleep(TICK / 4)  # for mpiexec to forward the output before it stops everything
+        _hand_over("")
         self.communicator.Abort(status)
 
     @contextmanager
@@ -188,8 +186,7 @@ class MpiGroup(Group):
                 f"it hangs here:\n{''.join(traceback.format_stack(frame))}"
             )
         _exit_soon()
-        with suppress(OSError):  # as above: the process must not outlive its mpiexec
-            print(f"nplenet: {text}", file=sys.stderr, flush=True)
+        _hand_over(f"nplenet: {text}\n")
         self.communicator.Abort(1)  # reaches ranks on other machines
         os._exit(1)
 
@@ -198,6 +195,35 @@ def _exit_soon() -> None:
     """End this process in 2 s, also if MPI does not return or does not release Python's lock."""
     silence = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  used until the end
     faulthandler.dump_traceback_later(2.0, file=silence, exit=True)
+
+
+def _hand_over(text: str) -> None:
+    """Write ``text`` to standard error, and wait at most 1 s for mpiexec to take all output.
+
+    An abort overtakes what is still in the pipes, and mpiexec then drops it.
+    """
+    with suppress(OSError):  # mpiexec is gone, and its pipe is broken
+        sys.stderr.write(text)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    deadline = time.monotonic() + 1.0
+    while any(map(_holds_output, (1, 2))) and time.monotonic() < deadline:
+        time.sleep(TICK / 100)
+    time.sleep(TICK / 4)  # to pass it on
+
+
+def _holds_output(descriptor: int) -> bool:
+    """Tell whether this is a pipe from which the reader has not taken everything (Linux)."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+    import termios
+
+    size = bytearray(4)
+    with suppress(OSError):
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            fcntl.ioctl(descriptor, termios.FIONREAD, size)
+    return any(size)
 
 
 class Nccl:
