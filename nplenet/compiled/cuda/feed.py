@@ -1,0 +1,144 @@
+"""What changes from step to step, on the device: a step in a graph has no arguments.
+
+The host fills a feed for an epoch before its first step. A step reads which one it is (``step``),
+its row of the table, and its images, labels and augmentation, which lie in the order of the epoch:
+
+    table   step 0 |  first  forward  key ... key  number ... number      a word is 8 bytes
+            step 1 |  first  forward  key ... key  number ... number
+                         |
+                         v
+    order      | 17  3 42 ...  a batch begins at its ``first``  ...       one entry per image
+    labels     |  5  0  4 ...
+
+At its end it writes its loss and its correct predictions to entry ``step``, and adds 1 to ``step``.
+
+Legend: M images of the data set, n of an epoch; C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...backend import Array, Backend
+
+FIRST, FORWARD, KEYS = 0, 1, 2
+"""Words of a row: where the batch begins, the number of the forward (see ``CrossEntropyLoss``),
+and the first dropout key; the numbers of the update follow the keys."""
+
+
+class Feed:
+    """Arrays of fixed addresses on a device; ``load`` fills them.
+
+    Parameters
+    ----------
+    backend : Backend
+    images : array (M, C, H, W), or (M, F)
+        uint8 or floats; the batch is ``images[order[first : first + N]]``.
+    fault : int64 array (3,)
+        See ``nplenet.losses.cross_entropy``.
+    entries, steps : int
+        Capacity: images of all batches, and batches.
+    keys, numbers : int
+        Dropout keys and numbers of the update, per step.
+    augmented : (bool, bool, bool)
+        Whether images are rotated, inverted, turned to gray.
+    fill : int
+        The value of pixels from outside of a rotated image.
+
+    Attributes
+    ----------
+    order : int32 array (n,)
+    coefficients : int32 array (n, 6) or None
+    inverted, gray : uint8 array (n,) or None
+    labels : int64 array (n,)
+    table : uint64 array (steps, words)
+    now : uint64 array (words,)
+        The row of the step that runs; ``key``, ``forward`` and ``numbers`` are views of it.
+    step : int64 array (1,)
+    losses, correct : float64 and int64 array (steps,)
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        images: Array,
+        fault: Array,
+        *,
+        entries: int,
+        steps: int,
+        keys: int,
+        numbers: int,
+        augmented: Sequence[bool] = (False, False, False),
+        fill: int = 0,
+    ) -> None:
+        xp = backend.xp
+        self.backend, self.images, self.fault, self.fill = backend, images, fault, fill
+        self.keys, self.words = keys, KEYS + keys + numbers
+        rotated, inverted, gray = augmented
+        self.order = xp.zeros(entries, np.int32)
+        self.coefficients = xp.zeros((entries, 6), np.int32) if rotated else None
+        self.inverted = xp.zeros(entries, np.uint8) if inverted else None
+        self.gray = xp.zeros(entries, np.uint8) if gray else None
+        self.labels = xp.zeros(entries, np.int64)
+        self.table = xp.zeros((steps, self.words), np.uint64)
+        self.now = xp.zeros(self.words, np.uint64)
+        self.step = xp.zeros(1, np.int64)
+        self.losses, self.correct = xp.zeros(steps), xp.zeros(steps, np.int64)
+
+    @property
+    def forward(self) -> Array:
+        """The number of the forward of the step that runs, int64 ()."""
+        return self.now[FORWARD : FORWARD + 1].view(np.int64).reshape(())
+
+    def key(self, i: int) -> Array:
+        """The key of the i-th dropout of the step that runs, uint64 ()."""
+        return self.now[KEYS + i : KEYS + i + 1].reshape(())
+
+    @property
+    def numbers(self) -> Array:
+        """The numbers of the update of the step that runs, float64 (K,)."""
+        return self.now[KEYS + self.keys :].view(np.float64)
+
+    def load(
+        self,
+        *,
+        order: npt.NDArray[Any],
+        labels: npt.NDArray[Any],
+        table: npt.NDArray[np.uint64],
+        draws: Sequence[npt.NDArray[Any] | None] = (None, None, None),
+        first_step: int = 0,
+    ) -> None:
+        """Copy an epoch to the device: before its first step, or before a step within it.
+
+        Parameters
+        ----------
+        order, labels : integer array (n,)
+        table : uint64 array (steps, words)
+            See ``rows``.
+        draws : coefficients, inverted, gray
+        first_step : int
+            The step that runs next.
+        """
+        pairs = [(self.order, order), (self.labels, labels), (self.table, table)]
+        arrays = (self.coefficients, self.inverted, self.gray)
+        pairs += [(to, draw) for to, draw in zip(arrays, draws, strict=True) if to is not None]
+        for to, values in pairs:
+            part = to[: len(values)]
+            part.set(np.ascontiguousarray(values, to.dtype))
+        self.step.fill(first_step)
+
+
+def rows(
+    first: Sequence[int],
+    forward: Sequence[int],
+    keys: Sequence[Sequence[int]],
+    numbers: Sequence[Sequence[float]],
+) -> npt.NDArray[np.uint64]:
+    """Return the table of so many steps: uint64 (steps, words), floats as their bits."""
+    heads = np.array([first, forward], np.uint64).T
+    bits = np.array(numbers, np.float64).reshape(len(heads), -1).view(np.uint64)
+    return np.hstack([heads, np.array(keys, np.uint64).reshape(len(heads), -1), bits])
