@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -102,6 +103,12 @@ class CheckpointFolder:
         if self.every_steps is not None and step % self.every_steps == 0:
             return True
         return time.monotonic() - self._last_save >= self.every_seconds
+
+    def steps_to_save(self, step: int) -> float:
+        """Return the number of steps to the next one that is saved for its number."""
+        if self.every_steps is None:
+            return math.inf
+        return self.every_steps - step % self.every_steps
 
     def save(self, run: Run, progress: Progress) -> None:
         """Save the state within an epoch."""

@@ -23,6 +23,8 @@ class Step(ABC):
     Attributes
     ----------
     compiled : bool
+    runs_epochs : bool
+        Whether it runs the steps of an epoch without the host, through ``begin_epoch``.
     correct : integer
         Correct predictions of the last step.
     tunables : dict of str to int
@@ -32,6 +34,7 @@ class Step(ABC):
     """
 
     compiled: bool
+    runs_epochs = False
     correct: Any = 0
     group = ALONE
 
@@ -79,6 +82,13 @@ class Step(ABC):
         Every rank passes its part of the batch, which may be empty. The gradients become those of
         the whole batch; the loss and ``correct`` are this rank's part of a sum.
         """
+
+    def begin_epoch(self, deal: Any, schedule: Any, done: int) -> Any:
+        """Return the rest of an epoch, for a loop over several steps at a time.
+
+        See ``nplenet.compiled.cuda.epoch.DeviceEpoch``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no begin_epoch")
 
     def _sum_over_ranks(self, loss: Any, images: int) -> Any:
         """Sum the gradients of all ranks, in one piece, and return this rank's part of the loss.

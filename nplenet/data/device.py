@@ -5,12 +5,47 @@ Legend: M images of the data set, C channels, H height, W width.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-from ..augment import FusedPipeline
-from ..backend import Backend
+from ..augment import Draws, FusedPipeline
+from ..backend import Array, Backend, backend_of
 from .batches import Batches, MakeBatch
+
+
+class Deal(NamedTuple):
+    """All that is random in an epoch, drawn at once: n images in batches.
+
+    Attributes
+    ----------
+    images : uint8 array (M, C, H, W)
+        The data set, on the device.
+    order : int32 array (n,)
+        Which images, batch after batch.
+    labels : int64 array (n,)
+    draws : Draws
+    sizes : list of int
+        Images of each batch.
+    fill : int
+        The value of pixels from outside of a rotated image.
+    pipeline : FusedPipeline
+    """
+
+    images: Array
+    order: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int64]
+    draws: Draws
+    sizes: list[int]
+    fill: int
+    pipeline: FusedPipeline
+
+    def floats(self, part: slice) -> Array:
+        """Return some of the images of the epoch, augmented, as floats (N, C, H, W)."""
+        backend = backend_of(self.images)
+        draws = self.draws.part(part).to(backend)
+        return self.pipeline.apply(self.images, backend.asarray(self.order[part]), draws)
 
 
 class DeviceLoader(Batches):
@@ -70,6 +105,14 @@ class DeviceLoader(Batches):
                 f"into the memory of the {backend.name} backend ({error}); use fewer, or a plain "
                 "DataLoader, whose batches are uploaded one by one"
             ) from error
+
+    def deal(self) -> Deal:
+        """Start an epoch whose batches are made elsewhere, by a step that takes them all."""
+        order, sizes = self.draw_order(), self.sizes()
+        draws = self.pipeline.draw(sizes, self.transform_rng, *self.images.shape[2:])
+        labels = self.labels[order].astype(np.int64)
+        fill = 0 if self.pipeline.rotation is None else self.pipeline.rotation.fill
+        return Deal(self.images_there, order.astype(np.int32), labels, draws, sizes, fill, self.pipeline)
 
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
         height, width = self.images.shape[2:]

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..backend import Array, backend_of
 from ..checkpoint import CheckpointFolder, Progress, Run
 from ..compiled import Step
-from ..data import DataLoader
+from ..data import DataLoader, DeviceLoader
 from ..data.lazy import LazyImages
 from ..group import ALONE, Group
 from ..layers import Layer
@@ -40,10 +40,7 @@ def train_epoch(
     ``begin`` is the start of the run, shifted by the time between its sessions
     (``time.perf_counter``).
     """
-    loader, backend = run.loader, run.model.backend
-    if step.compiled and isinstance(loader, DataLoader):
-        loader = loader.in_bytes(run.model.parameters()[0].data.dtype)
-    number, done = len(so_far.epochs) + 1, so_far.step
+    number = len(so_far.epochs) + 1
     metrics = RunningMetrics(step, run.loader.sizes(), so_far, begin)
     bar = tqdm(
         total=sum(metrics.sizes),
@@ -53,28 +50,11 @@ def train_epoch(
         leave=False,
         disable=None if progress else True,
     )
-    with bar, naming_batch_size(loader, f"epoch {number}"):
-        for k, (images, labels) in enumerate(loader, start=1):
-            if k <= done:  # before the break: the loader makes it again, to draw what it drew
-                continue
-            lazy = isinstance(images, LazyImages)  # each thread of the step makes its part
-            x, y = images if lazy else backend.asarray(images), backend.asarray(labels)
-            metrics.add(x, step.gradients(x, y), step.correct)
-            due, save = stop.agree(
-                step.group, metrics.due(), checkpoints is not None and checkpoints.due(k)
-            )
-            if due:
-                metrics.fetch()
-                metrics.show(bar)
-            run.optimizer.step()
-            if run.schedule is not None:
-                run.schedule.step()
-            if stop.signal or save:
-                metrics.fetch()
-                if checkpoints is not None:
-                    checkpoints.save(run, so_far)
-            if stop.signal:
-                break
+    with bar, naming_batch_size(run.loader, f"epoch {number}"):
+        loop = one_by_one
+        if step.runs_epochs and isinstance(run.loader, DeviceLoader):
+            loop = many_at_once
+        loop(run, step, metrics, stop, checkpoints, bar)
         metrics.fetch()
     return {
         "epoch": number,
@@ -86,6 +66,76 @@ def train_epoch(
         "seconds": so_far.epoch_seconds,
         "images_per_second": metrics.images / so_far.epoch_seconds,
     }
+
+
+def one_by_one(
+    run: Run,
+    step: Step,
+    metrics: RunningMetrics,
+    stop: Stop,
+    checkpoints: CheckpointFolder | None,
+    bar: tqdm[Any],
+) -> None:
+    """Do the steps of an epoch; the host gives each its images and its update."""
+    loader, backend, done = run.loader, run.model.backend, metrics.so_far.step
+    if step.compiled and backend.name == "numpy" and isinstance(loader, DataLoader):
+        loader = loader.in_bytes(run.model.parameters()[0].data.dtype)
+    for k, (images, labels) in enumerate(loader, start=1):
+        if k <= done:  # before the break: the loader makes it again, to draw what it drew
+            continue
+        lazy = isinstance(images, LazyImages)  # each thread of the step makes its part
+        x, y = images if lazy else backend.asarray(images), backend.asarray(labels)
+        metrics.add(x, step.gradients(x, y), step.correct)
+        due, save = stop.agree(
+            step.group, metrics.due(), checkpoints is not None and checkpoints.due(k)
+        )
+        if due:
+            metrics.fetch()
+            metrics.show(bar)
+        run.optimizer.step()
+        if run.schedule is not None:
+            run.schedule.step()
+        if stop.signal or save:
+            metrics.fetch()
+            if checkpoints is not None:
+                checkpoints.save(run, metrics.so_far)
+        if stop.signal:
+            break
+
+
+def many_at_once(
+    run: Run,
+    step: Step,
+    metrics: RunningMetrics,
+    stop: Stop,
+    checkpoints: CheckpointFolder | None,
+    bar: tqdm[Any],
+) -> None:
+    """Do the steps of an epoch without the host, which only looks in now and then."""
+    loader, so_far = run.loader, metrics.so_far
+    assert isinstance(loader, DeviceLoader)
+    deal, steps = loader.deal(), len(metrics.sizes)
+    if so_far.step == steps:
+        return
+    epoch = step.begin_epoch(deal, run.schedule, so_far.step)
+    metrics.follow(epoch)
+    while epoch.done < steps and not stop.signal:
+        limit: float = 1 if metrics.backend.reading_interval == 0.0 else steps
+        if checkpoints is not None:
+            limit = min(limit, checkpoints.steps_to_save(epoch.done))
+        epoch.advance(limit)
+        due, save = stop.agree(
+            step.group, metrics.due(), checkpoints is not None and checkpoints.due(epoch.done)
+        )
+        if due:
+            metrics.fetch()
+            metrics.show(bar)
+        if stop.signal or save:
+            metrics.fetch()
+            epoch.settle()
+            if checkpoints is not None:
+                checkpoints.save(run, so_far)
+    epoch.settle()
 
 
 class RunningMetrics:
@@ -114,6 +164,7 @@ class RunningMetrics:
         self._correct = self.backend.xp.zeros(len(sizes), np.int64)
         self._added = so_far.step  # steps done
         self._x: Array = None  # the input of the last step added
+        self._epoch: Any = None  # see ``follow``
         self._next_fetch = time.perf_counter() + self.backend.reading_interval
         self._next_drawing = 0.0
 
@@ -121,6 +172,10 @@ class RunningMetrics:
         """Add this rank's part of a step: its input, loss and correct predictions."""
         self._losses[self._added], self._correct[self._added] = loss, correct
         self._added, self._x = self._added + 1, x
+
+    def follow(self, epoch: Any) -> None:
+        """Take the metrics from an epoch that runs without the host, as far as it is enqueued."""
+        self._epoch, self._losses, self._correct = epoch, epoch.losses, epoch.correct
 
     def due(self) -> bool:
         """Say whether ``reading_interval`` has passed since the last fetch."""
@@ -136,6 +191,8 @@ class RunningMetrics:
         NonFiniteLoss
             When a loss is not finite.
         """
+        if self._epoch is not None:
+            self._added = self._epoch.done
         self.step.loss.check()
         so_far, new = self.so_far, slice(self.so_far.step, self._added)
         losses, correct = (
@@ -157,7 +214,8 @@ class RunningMetrics:
         if self._added > number:
             detected = f" (detected at step {self._added}; the weights have changed since)"
         step = self.step
-        where = first_layer_not_finite(step.model, step.floats(self._x), step.group)
+        x = self._x if self._epoch is None else self._epoch.images_of(number - 1)
+        where = first_layer_not_finite(step.model, step.floats(x), step.group)
         return NonFiniteLoss(
             f"the loss is {loss} in epoch {len(self.so_far.epochs) + 1}, step {number}{detected}: "
             f"{where}; a smaller learning rate may help"

@@ -76,27 +76,54 @@ def evaluate_with(
     group: Group = ALONE,
 ) -> Evaluation:
     """Evaluate any function from floats to logits on ``backend``; see ``evaluate``."""
-    labels = checks.labels(labels, "evaluate: labels")
-    classes = checks.count(classes, "evaluate: classes")
-    batch_size = checks.count(batch_size, "evaluate: batch_size")
-    batches = -(-len(labels) // batch_size)
-    mine = group.part(batches)  # whole batches, so that no sum depends on the number of ranks
-    losses, predictions = np.zeros(batches), np.zeros(len(labels), np.int64)
-    if mine.start < mine.stop or group.size == 1:
-        part = slice(mine.start * batch_size, mine.stop * batch_size)
-        loader = DataLoader(images[part], labels[part], batch_size, transform=ToFloat())
-        losses[mine], predictions[part] = _losses_and_predictions(
-            predict, loader.to(backend), backend
+    return LabelledImages(backend, images, labels, classes, batch_size, group).evaluate(predict)
+
+
+class LabelledImages:
+    """Images to evaluate, once or after each epoch: they are moved to the backend only once.
+
+    The parameters are those of ``evaluate_with``.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        images: np.ndarray,
+        labels: np.ndarray,
+        classes: int = 10,
+        batch_size: int = 256,
+        group: Group = ALONE,
+    ) -> None:
+        self.labels = labels = checks.labels(labels, "evaluate: labels")
+        self.classes = checks.count(classes, "evaluate: classes")
+        size = checks.count(batch_size, "evaluate: batch_size")
+        self.backend, self.group = backend, group
+        batches = -(-len(labels) // size)
+        self._batches, self._mine = batches, group.part(batches)
+        # Whole batches, so that no sum depends on the number of ranks.
+        self._part = slice(self._mine.start * size, self._mine.stop * size)
+        self._loader: DataLoader | DeviceLoader | None = None
+        if self._mine.start < self._mine.stop or group.size == 1:
+            mine = images[self._part], labels[self._part]
+            self._loader = DataLoader(*mine, size, transform=ToFloat()).to(backend)
+
+    def evaluate(self, predict: Callable[[Array], Array]) -> Evaluation:
+        """Return the result of a function from floats (N, C, H, W) to logits (N, classes)."""
+        losses, labels = np.zeros(self._batches), self.labels
+        predictions = np.zeros(len(labels), np.int64)
+        if self._loader is not None:
+            losses[self._mine], predictions[self._part] = _losses_and_predictions(
+                predict, self._loader, self.backend
+            )
+        self.group.sum(losses)
+        self.group.sum(predictions)
+        confusion = np.zeros((self.classes, self.classes), np.int64)
+        np.add.at(confusion, (labels, predictions), 1)
+        return Evaluation(
+            loss=float(losses.sum()) / len(labels),
+            accuracy=float(np.trace(confusion)) / len(labels),
+            confusion=confusion.tolist(),
         )
-    group.sum(losses)
-    group.sum(predictions)
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (labels, predictions), 1)
-    return Evaluation(
-        loss=float(losses.sum()) / len(labels),
-        accuracy=float(np.trace(confusion)) / len(labels),
-        confusion=confusion.tolist(),
-    )
 
 
 def _losses_and_predictions(

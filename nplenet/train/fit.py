@@ -27,7 +27,7 @@ from ..optim import Optimizer
 from ..schedules import Schedule
 from ..seeds import generator_state
 from .epoch import train_epoch
-from .evaluation import evaluate_with
+from .evaluation import LabelledImages
 from .history import History
 from .stop import Stop, stop_on_signals
 
@@ -133,11 +133,12 @@ def fit(
         checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds
     shared = sharing(group, step, loader, *(layer for _, layer in model.modules()))
+    held_out = validation and LabelledImages(model.backend, *validation, group=group)
     with checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None and resume is None:
             checkpoints.begin_anew()
         while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):
-            epoch = _epoch(run, step, so_far, validation, stop, checkpoints, progress, begin)
+            epoch = _epoch(run, step, so_far, held_out, stop, checkpoints, progress, begin)
             if epoch is None:
                 break
             if on_epoch is not None:
@@ -151,7 +152,7 @@ def _epoch(
     run: Run,
     step: Step,
     so_far: Progress,
-    validation: Validation | None,
+    held_out: LabelledImages | None,
     stop: Stop,
     checkpoints: CheckpointFolder | None,
     progress: bool,
@@ -167,8 +168,8 @@ def _epoch(
         return None
     if group.size > 1:
         group.compare({"the state of the model": _digest(model)})
-    if validation is not None:
-        result = evaluate_with(step.predict, model.backend, *validation, group=group)
+    if held_out is not None:
+        result = held_out.evaluate(step.predict)
         metrics |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
     epoch = Epoch(**metrics)
     so_far.finish(epoch, loader.state_dict(), time.perf_counter() - begin)

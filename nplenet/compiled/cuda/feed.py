@@ -17,7 +17,7 @@ Legend: M images of the data set, n of an epoch; C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,22 +123,20 @@ class Feed:
         first_step : int
             The step that runs next.
         """
-        pairs = [(self.order, order), (self.labels, labels), (self.table, table)]
-        arrays = (self.coefficients, self.inverted, self.gray)
-        pairs += [(to, draw) for to, draw in zip(arrays, draws, strict=True) if to is not None]
-        for to, values in pairs:
-            part = to[: len(values)]
-            part.set(np.ascontiguousarray(values, to.dtype))
+        there = (self.order, self.labels, self.table, self.coefficients, self.inverted, self.gray)
+        for to, values in zip(there, (order, labels, table, *draws), strict=True):
+            if to is not None and values is not None:
+                to[: len(values)].set(np.ascontiguousarray(values, to.dtype))
         self.step.fill(first_step)
 
 
 def rows(
-    first: Sequence[int],
-    forward: Sequence[int],
+    first: Iterable[int],
+    forward: Iterable[int],
     keys: Sequence[Sequence[int]],
     numbers: Sequence[Sequence[float]],
 ) -> npt.NDArray[np.uint64]:
     """Return the table of so many steps: uint64 (steps, words), floats as their bits."""
-    heads = np.array([first, forward], np.uint64).T
+    heads = np.array([[*first], [*forward]], np.uint64).T
     bits = np.array(numbers, np.float64).reshape(len(heads), -1).view(np.uint64)
     return np.hstack([heads, np.array(keys, np.uint64).reshape(len(heads), -1), bits])

@@ -1,0 +1,171 @@
+"""An epoch of steps that run without the host, a graph at a time.
+
+    Runner        the launches of a step and its graphs, for one feed; lasts for a whole run
+    DeviceEpoch   one epoch: fills the feed, launches the graphs, keeps the host's part in step
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ...backend import Array
+from ...optim import Optimizer
+from .feed import Feed, rows
+from .graphs import Graphs
+from .host import HostSide
+
+MAX_STEPS = 128
+"""Steps in a graph, at most: then a launch takes the host 0.1 us a step."""
+WORK = 1e12
+"""Floating-point operations in a graph, at most about; half a second on a small device."""
+AHEAD = 2  # graphs queued, at most: Ctrl-C waits for these
+PAUSE = 0.0005  # seconds between two looks at whether a graph has ended
+
+
+class Launches(Protocol):
+    """Forward, loss and backward of a step; ``captured`` and ``fused`` are such."""
+
+    def gradients(self, feed: Feed, images: int) -> None: ...
+
+
+class Deal(Protocol):
+    """The images of an epoch, in their order; see ``nplenet.data.device.Deal``."""
+
+    images: Array
+    order: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int64]
+    draws: Any
+    sizes: list[int]
+    fill: int
+
+    def floats(self, part: slice) -> Array: ...
+
+
+class Runner:
+    """Runs steps whose images come from a feed, by graphs of several steps and of one.
+
+    Parameters
+    ----------
+    launches : Launches
+    optimizer : Optimizer
+    feed : Feed
+    flops : float
+        Floating-point operations of a step.
+    """
+
+    def __init__(
+        self, launches: Launches, optimizer: Optimizer, feed: Feed, flops: float
+    ) -> None:
+        self.launches, self.optimizer, self.feed = launches, optimizer, feed
+        self.most = int(min(max(WORK / max(flops, 1.0), 1), MAX_STEPS))
+        self.graphs = Graphs(feed.backend)
+        self._ready: set[int] = set()
+
+    def ready(self, images: int) -> bool:
+        """Say whether a step of this batch size has run before."""
+        return images in self._ready
+
+    def run(self, images: int, steps: int) -> None:
+        """Enqueue so many steps of batches of ``images``; of a new size, one step."""
+
+        def enqueue() -> None:
+            self.launches.gradients(self.feed, images)
+            self.optimizer.update(self.feed.numbers)
+
+        gpu: Any = self.feed.backend
+        if gpu.traced:  # each launch prints its time
+            for _ in range(steps):
+                enqueue()
+        elif self.ready(images):
+            self.graphs.launch(images, enqueue, steps)
+        else:
+            with self.graphs.apart():
+                enqueue()
+        self._ready.add(images)
+
+
+def steps_of_a_graph(all_steps: int, left: int, most: int) -> int:
+    """Return how many of the steps ``left`` the next graph does.
+
+    Equal graphs do the steps of an epoch, and powers of two what is left, so that few different
+    ones are recorded: 937 steps, at most 128 in a graph, are 8 graphs of 117 and 1 of one.
+    """
+    equal = all_steps // -(-all_steps // most)
+    return int(equal if left >= equal else 2 ** (left.bit_length() - 1))
+
+
+class DeviceEpoch:
+    """The steps of an epoch, or the rest of one.
+
+    Parameters
+    ----------
+    runner : Runner
+    deal : Deal
+    host : HostSide
+        It has rehearsed the steps.
+    keys, numbers : sequences
+        Of the steps to do, which are the last ones of the epoch; see ``HostSide.rehearse``.
+
+    Attributes
+    ----------
+    losses, correct : arrays (steps,)
+        Of the steps done; those to come hold anything.
+    done : int
+        Steps done or enqueued.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        deal: Deal,
+        host: HostSide,
+        keys: Sequence[Sequence[int]],
+        numbers: Sequence[Sequence[float]],
+    ) -> None:
+        self.runner, self.deal, self._host = runner, deal, host
+        self.sizes, feed = deal.sizes, runner.feed
+        self.done = self._begun = done = len(deal.sizes) - len(keys)
+        self.losses, self.correct = feed.losses, feed.correct
+        self._events: deque[Any] = deque()
+        table = np.zeros((len(deal.sizes), feed.words), np.uint64)
+        first = np.cumsum([0, *deal.sizes])
+        table[done:] = rows(first[done:-1], range(done + 1, len(first)), keys, numbers)
+        feed.load(
+            order=deal.order, labels=deal.labels, table=table, draws=deal.draws, first_step=done
+        )
+
+    def advance(self, limit: float) -> None:
+        """Enqueue up to ``limit`` steps, of one batch size; wait while enough are enqueued."""
+        while len(self._events) >= AHEAD:
+            if self._events[0].done:
+                self._events.popleft()
+            else:
+                time.sleep(PAUSE)
+        size = self.sizes[self.done]
+        left = 0
+        while self.done + left < len(self.sizes) and self.sizes[self.done + left] == size:
+            left += 1
+        steps = 1
+        if self.runner.ready(size):
+            most, all_steps = self.runner.most, self.sizes.count(size)
+            steps = steps_of_a_graph(all_steps, int(min(limit, left)), most)
+        self.runner.run(size, steps)
+        self.done += steps
+        event = self.runner.feed.backend.xp.cuda.Event(disable_timing=True)
+        event.record()
+        self._events.append(event)
+
+    def settle(self) -> None:
+        """Bring optimizer, schedule and generators to where the steps enqueued leave them."""
+        self._host.settle(self.done - self._begun)
+
+    def images_of(self, k: int) -> Array:
+        """Return the images (N, C, H, W) of step k, counted from 0, as floats."""
+        first = sum(self.sizes[:k])
+        return self.deal.floats(slice(first, first + self.sizes[k]))

@@ -1,0 +1,67 @@
+"""Launches recorded once in a CUDA graph, and repeated with a single launch.
+
+A launch costs the host some 10 us, a step of small layers has 60 of them, and none takes the
+device that long. A graph of 100 steps is one launch. It repeats the recorded launches with the
+recorded addresses, so what changes from step to step lies in memory (see ``feed``), and the memory
+that was in use while it was recorded stays set aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ...backend import Backend
+
+
+class Graphs:
+    """Graphs that run one at a time and share memory of their own.
+
+    Parameters
+    ----------
+    backend : Backend
+        On a GPU.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._cuda = backend.xp.cuda
+        self._stream = self._cuda.Stream(non_blocking=True)  # the default one can't be recorded
+        self._pool = self._cuda.MemoryPool()
+        self._graphs: dict[Hashable, Any] = {}
+
+    def launch(self, name: Hashable, enqueue: Callable[[], None], times: int) -> None:
+        """Repeat what ``enqueue`` launches, so many times; it is recorded at the first call."""
+        if (name, times) not in self._graphs:
+            self._graphs[name, times] = self._record(enqueue, times)
+        self._graphs[name, times].launch()
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Launch on the stream and with the memory of the graphs, in the order of the program.
+
+        To be used for a first run: it compiles kernels and finds out how much memory is needed,
+        which is not possible while launches are recorded.
+        """
+        current = self._cuda.get_current_stream()
+        self._stream.wait_event(current.record())
+        with self._memory():
+            yield
+        current.wait_event(self._stream.record())
+
+    @contextmanager
+    def _memory(self) -> Iterator[None]:
+        with self._stream, self._cuda.using_allocator(self._pool.malloc):
+            yield
+
+    def _record(self, enqueue: Callable[[], None], times: int) -> Any:
+        with self._memory():
+            self._stream.begin_capture()
+            try:
+                for _ in range(times):
+                    enqueue()
+            except BaseException:
+                with suppress(Exception):  # which would hide the error
+                    self._stream.end_capture()
+                raise
+            return self._stream.end_capture()

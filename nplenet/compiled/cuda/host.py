@@ -1,0 +1,82 @@
+"""What the host decides for each step: the keys of dropout, the numbers of the update, the schedule.
+
+The steps of a graph run without the host. So it rehearses them: it does its own part of each step
+in advance and writes down what it would have passed to the kernels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ...layers import Dropout
+from ...optim import Optimizer
+
+
+class Schedule(Protocol):
+    """Of ``nplenet.schedules``; it sets the optimizer's learning rate after each step."""
+
+    def step(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None: ...
+
+
+class HostSide:
+    """The random generators, the optimizer and the schedule, which advance with each step.
+
+    Parameters
+    ----------
+    dropouts : list of Dropout
+        In the order in which they run.
+    optimizer : Optimizer
+    schedule : Schedule or None
+    """
+
+    def __init__(
+        self, dropouts: Sequence[Dropout], optimizer: Optimizer, schedule: Schedule | None
+    ) -> None:
+        self.dropouts, self.optimizer, self.schedule = dropouts, optimizer, schedule
+        self.steps = 0
+        self._start = self._state()
+
+    def rehearse(self, steps: int) -> tuple[list[list[int]], list[Sequence[float]]]:
+        """Do the host's part of the next steps; return the keys and the numbers of each."""
+        keys, numbers = [], []
+        for _ in range(steps):
+            keys.append([dropout.draw_key() for dropout in self.dropouts])
+            self.optimizer.step_count += 1
+            numbers.append(self.optimizer.numbers())
+            if self.schedule is not None:
+                self.schedule.step()
+        self.steps += steps
+        return keys, numbers
+
+    def settle(self, steps: int) -> None:
+        """Bring everything to where it is after so many steps from the start."""
+        if steps == self.steps:
+            return
+        if steps < self.steps:
+            self._restore()
+        self.rehearse(steps - self.steps)
+
+    def _state(self) -> tuple[Any, ...]:
+        optimizer = self.optimizer
+        names = ("step_count", *optimizer.hyper_parameters)
+        generators = {id(d.rng): d.rng for d in self.dropouts}
+        return (
+            {name: getattr(optimizer, name) for name in names},
+            None if self.schedule is None else copy.deepcopy(self.schedule.state_dict()),
+            [(rng, copy.deepcopy(rng.bit_generator.state)) for rng in generators.values()],
+        )
+
+    def _restore(self) -> None:
+        settings, schedule, generators = self._start
+        if self.schedule is not None:  # first: it sets the learning rate
+            self.schedule.load_state_dict(schedule)
+        vars(self.optimizer).update(settings)
+        for rng, state in generators:
+            rng.bit_generator.state = state
+        self.steps = 0
