@@ -69,8 +69,9 @@ def arguments(n: int) -> dict[str, tuple[Any, ...]]:
         "sigmoid": (a,),
         "dropout": (normal((n, 120)), 7, 2**30, 4 / 3, 1001),
         "cross_entropy": (normal((n, 10)), labels, 0.1, 1 / n, no_fault, 1),
-        "sgd": (*flat, None, None, 0.1, 0.9, 1.0, 1e-4, True),
-        "adam": (*flat, v, None, None, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.99),
+        "sgd": (*flat, None, None, (0.1, 0.9, 1.0, 1e-4, 1.0)),
+        "adam": (*flat, v, None, None, (1e-3, 0.9, 0.999, 1e-8, 0.0, 0.99)),
+        "norm": tuple(flat),
         "augment_batch": (images, indexes, angles, *coins, 0, np.float32),
     }
 

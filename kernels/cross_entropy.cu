@@ -9,6 +9,8 @@
 //   logits, dlogits (N, K), targets (N), loss (1), correct (1)
 //   fault (3): number of the forward, sample, label; written once, for the first label outside
 //   0 ... K-1, since a kernel can't raise an error. Such a row has NaN for loss and gradient.
+//   forward: from the host, or read at forward_there where that is not null: a CUDA graph keeps the
+//   arguments with which it was captured
 //
 // Threads: one block, so that the sums need neither atomics nor a second launch. A thread takes every
 // 256th row and reads it three times, from cache after the first; then the block adds up its sums in
@@ -20,7 +22,7 @@ __global__ void __launch_bounds__(256, 1)
     cross_entropy(const T* __restrict__ logits, const long long* __restrict__ targets,
                   T* __restrict__ dlogits, T* __restrict__ loss, long long* __restrict__ correct,
                   long long* __restrict__ fault, int N, int K, T on, T uniform, double scale,
-                  long long forward)
+                  long long forward, const long long* __restrict__ forward_there)
 {
     __shared__ double losses[256];
     __shared__ int right[256];
@@ -73,7 +75,7 @@ __global__ void __launch_bounds__(256, 1)
     loss[0] = T(losses[0] * scale);
     correct[0] = right[0];
     if (wrong_label[0] < N && fault[0] == 0) {
-        fault[0] = forward;
+        fault[0] = forward_there ? forward_there[0] : forward;
         fault[1] = wrong_label[0];
         fault[2] = targets[wrong_label[0]];
     }

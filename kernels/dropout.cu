@@ -3,6 +3,8 @@
 //   y[i] = x[i] * mask[i]        mask[i] = 0 if word[i] < threshold, else scale
 //
 //   threshold = p * 2^32, scale = 1 / (1 - p), both from the host
+//   key: from the host, or read at key_there where that is not null: a CUDA graph keeps the arguments with
+//   which it was captured, so what changes from step to step has to lie in memory
 //   word[i] = half j % 8 (the low half of a word first) of what Philox4x64-10 makes of counter 1 + j / 8,
 //   j = first + i: the words before `first` belong to the images of other ranks
 //   x, y, mask  (n)
@@ -38,8 +40,10 @@ __device__ void philox4x64_10(unsigned long long counter, unsigned long long k0,
 
 template <typename T>
 __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, T* __restrict__ mask, long long n,
-                        long long first, unsigned long long key, unsigned long long threshold, T scale)
+                        long long first, unsigned long long key, unsigned long long threshold, T scale,
+                        const unsigned long long* __restrict__ key_there)
 {
+    if (key_there) key = key_there[0];
     __shared__ unsigned long long words[4 * 256];
     const long long span = 8 * 256, skipped = first % 8;
     const int t = threadIdx.x;

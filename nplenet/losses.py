@@ -36,7 +36,7 @@ def cross_entropy(
     smoothing: float,
     scale: float,
     fault: Array,
-    forward: int,
+    forward: int | Array,
 ) -> tuple[Array, Array, Array]:
     """Return the loss, its gradient and the number of correct predictions.
 
@@ -52,8 +52,8 @@ def cross_entropy(
         Fraction of the uniform distribution in the targets; factor of loss and gradient.
     fault : int64 array (3,)
         Zeros, or an earlier fault, which is kept; becomes ``forward``, sample, label.
-    forward : int
-        Number of this call, at least 1.
+    forward : int or int64 array (1,)
+        Number of this call, at least 1; or the array of the backend in which it lies.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def cross_entropy(
     if not known.all():
         losses[~known], dlogits[~known] = np.nan, np.nan
         if fault[0] == 0:
-            fault[0], fault[1] = forward, known.argmin()
+            fault[:1], fault[1] = forward, known.argmin()
             fault[2] = targets[fault[1]]
     loss = (losses.sum(dtype=np.float64) * scale).astype(logits.dtype)
     return loss, dlogits, (logits.argmax(axis=1) == targets).sum()
@@ -102,9 +102,13 @@ class CrossEntropyLoss:
     ----------
     correct : integer array ()
         Number of correct predictions in the last forward, on the backend of the logits.
+    forward_there : int64 array (1,), optional
+        Where forward finds its number instead of counting. A CUDA graph keeps the numbers with
+        which it was captured: its caller counts with ``count_forward`` and writes to the array.
     """
 
     correct: Array
+    forward_there: Array | None = None
 
     def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
         if reduction not in ("mean", "sum"):
@@ -136,16 +140,29 @@ class CrossEntropyLoss:
             When shapes do not fit or a label lies outside 0..K-1.
         """
         backend = self._checked_backend(logits, targets)
-        if backend is not self._backend:
-            self._backend, self._fault = backend, backend.xp.zeros(3, np.int64)
-        self._forwards += 1
+        fault = self.fault_on(backend)
+        number = self.count_forward() if self.forward_there is None else self.forward_there
         scale = 1.0 / len(logits) if self.reduction == "mean" else 1.0
-        arguments = (logits, targets, self.label_smoothing, scale, self._fault, self._forwards)
+        arguments = (logits, targets, self.label_smoothing, scale, fault, number)
         loss, self._dlogits, self.correct = backend.primitive(cross_entropy, *arguments)
         self._classes = logits.shape[1]
         if backend.reading_interval == 0.0:  # on NumPy the check does not wait
             self.check()
         return loss
+
+    def count_forward(self) -> int:
+        """Return the number of the coming forward, counted since the last check."""
+        self._forwards += 1
+        return self._forwards
+
+    def fault_on(self, backend: Backend) -> Array:
+        """Return the int64 array (3,) in which ``cross_entropy`` notes a fault on this backend.
+
+        Made at first use; a loss that changes its backend forgets the other one's.
+        """
+        if backend is not self._backend:
+            self._backend, self._fault = backend, backend.xp.zeros(3, np.int64)
+        return self._fault
 
     def backward(self) -> Array:
         """Return dlogits (N, K) of the last forward; once per forward."""

@@ -1,13 +1,9 @@
-"""The kernels, each bound to the full name of the function that it replaces on a GPU.
-
-The functions stand beside their layers, which this folder may not import. So each is given by its
-full name, and a test checks that every such name is a function.
-"""
+"""The kernels, each bound to the full name of the function that it replaces on a GPU."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,31 +11,13 @@ import numpy.typing as npt
 
 from ..window import Window
 from .base import Array
+from .binding import KERNELS, kernel_for, replaces
 from .cublas import multiply
 from .launch import THREADS, Launcher
 
-Kernel = Callable[..., Any]
-KERNELS: dict[str, Kernel] = {}
-"""From the full name of a function to its replacement, which takes the backend instead of xp."""
+__all__ = ["KERNELS", "kernel_for", "replaces"]
 
-
-def replaces(name: str) -> Callable[[Kernel], Kernel]:
-    """Bind the decorated function to the one of this full name; a second binding is refused."""
-
-    def bind(kernel: Kernel) -> Kernel:
-        if name in KERNELS:
-            raise ValueError(
-                f"{name} has two kernels: {KERNELS[name].__name__} and {kernel.__name__}"
-            )
-        KERNELS[name] = kernel
-        return kernel
-
-    return bind
-
-
-def kernel_for(function: Callable[..., Any]) -> Kernel | None:
-    """Return the replacement of ``function`` on a GPU, or None if it has no kernel."""
-    return KERNELS.get(f"{function.__module__}.{function.__name__}")
+SQUARE_PARTS = 64  # blocks per array in a norm: 16,384 threads, several thousand numbers at once
 
 
 # ------------------------------------------------------------------ convolution
@@ -297,14 +275,14 @@ def _elementwise(gpu: Launcher, kernel: str, *arguments: Any) -> Array:
 
 @replaces("nplenet.layers.dropout.dropout")
 def dropout(
-    gpu: Launcher, x: Array, key: int, threshold: int, scale: float, first: int = 0
+    gpu: Launcher, x: Array, key: int | Array, threshold: int, scale: float, first: int = 0
 ) -> tuple[Array, Array]:
     x = gpu.xp.ascontiguousarray(x)
     y, mask = gpu.xp.empty_like(x), gpu.xp.empty_like(x)
+    (key,), there = _here_or_there(gpu, key, 1)
+    numbers = (x.size, first, key, threshold, scale, there)
     counters = -(-(first % 8 + x.size) // 8)
-    gpu.launch_each(
-        "dropout", "dropout", counters, x, y, mask, x.size, first, key, threshold, scale
-    )
+    gpu.launch_each("dropout", "dropout", counters, x, y, mask, *numbers)
     return y, mask
 
 
@@ -319,7 +297,7 @@ def cross_entropy(
     smoothing: float,
     scale: float,
     fault: Array,
-    forward: int,
+    forward: int | Array,
 ) -> tuple[Array, Array, Array]:
     logits = gpu.xp.ascontiguousarray(logits)
     targets = gpu.xp.ascontiguousarray(targets, dtype=np.int64)
@@ -327,7 +305,8 @@ def cross_entropy(
     loss, correct = gpu.xp.empty((), logits.dtype), gpu.xp.empty((), np.int64)
     arrays = (logits, targets, dlogits, loss, correct, fault)
     n, k = logits.shape
-    numbers = (n, k, 1.0 - smoothing, smoothing / k, scale, forward)
+    (forward,), there = _here_or_there(gpu, forward, 1)
+    numbers = (n, k, 1.0 - smoothing, smoothing / k, scale, forward, there)
     gpu.launch("cross_entropy", "cross_entropy", 1, *arrays, *numbers)
     return loss, dlogits, correct
 
@@ -336,15 +315,35 @@ def cross_entropy(
 
 
 @replaces("nplenet.optim.sgd.sgd")
-def sgd(gpu: Launcher, p: Array, g: Array, m: Array, s: None, t: None, *numbers: float) -> None:
-    gpu.launch_each("optimizer", "sgd", p.size, p, g, m, p.size, *numbers)
+def sgd(
+    gpu: Launcher, p: Array, g: Array, m: Array, s: None, t: None, numbers: Sequence[float] | Array
+) -> None:
+    (*floats, nesterov), there = _here_or_there(gpu, numbers, 5)
+    gpu.launch_each("optimizer", "sgd", p.size, p, g, m, p.size, *floats, int(nesterov), there)
 
 
 @replaces("nplenet.optim.adam.adam")
 def adam(
-    gpu: Launcher, p: Array, g: Array, m: Array, v: Array, s: None, t: None, *numbers: float
+    gpu: Launcher,
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    s: None,
+    t: None,
+    numbers: Sequence[float] | Array,
 ) -> None:
-    gpu.launch_each("optimizer", "adam", p.size, p, g, m, v, p.size, *numbers)
+    floats, there = _here_or_there(gpu, numbers, 6)
+    gpu.launch_each("optimizer", "adam", p.size, p, g, m, v, p.size, *floats, there)
+
+
+@replaces("nplenet.optim.clip.norm")
+def norm(gpu: Launcher, *gradients: Array) -> Array:
+    squares = gpu.xp.empty((len(gradients), SQUARE_PARTS), np.float64)
+    for g, parts in zip(gradients, squares, strict=True):
+        g = gpu.xp.ascontiguousarray(g)
+        gpu.launch("sums", "square_sums", SQUARE_PARTS, g, parts, g.size)
+    return gpu.xp.sqrt(squares.sum())
 
 
 # ------------------------------------------------------------------ augmentation
@@ -382,3 +381,12 @@ def _numbers(x_shape: Sequence[int], window: Window) -> tuple[int, ...]:
     """Return N C H W, KH KW, OH OW, stride, padding, dilation: last arguments of window kernels."""
     out = window.output_size(x_shape[2], x_shape[3])
     return (*x_shape, *window.size, *out, *window.stride, *window.padding, *window.dilation)
+
+
+def _here_or_there(gpu: Launcher, given: Any, count: int) -> tuple[Sequence[Any], Array | None]:
+    """Return numbers and None; or zeros, and the array on the device where the numbers lie."""
+    if not gpu.owns(given):
+        return (given if isinstance(given, Sequence) else (given,)), None
+    if given.size != count:
+        raise ValueError(f"expected {count} numbers on the device, got shape {given.shape}")
+    return (0,) * count, given

@@ -62,7 +62,7 @@ def words_of(number: int, words: int) -> list[int]:
 
 
 def dropout(
-    xp: Any, x: Array, key: int, threshold: int, scale: float, first: int = 0
+    xp: Any, x: Array, key: int | Array, threshold: int, scale: float, first: int = 0
 ) -> tuple[Array, Array]:
     """Return x times a mask of 0 and ``scale``; and the mask.
 
@@ -71,7 +71,9 @@ def dropout(
     Parameters
     ----------
     x : array of float32 or float64, any shape
-    key, threshold, first : int
+    key : int or uint64 array (1,)
+        Of ``keep_mask``; or the array of the backend in which it lies, which a kernel reads there.
+    threshold, first : int
         Arguments of ``keep_mask``; its values are in the C order of ``x``.
     scale : float
 
@@ -79,6 +81,7 @@ def dropout(
     -------
     y, mask : arrays like ``x``
     """
+    key = key if isinstance(key, int) else int(key.item())
     kept = xp.asarray(keep_mask(key, x.size, threshold, first)).reshape(x.shape)
     mask = kept * x.dtype.type(scale)
     return x * mask, mask
@@ -105,9 +108,16 @@ class Dropout(Layer):
         Dropout probability, 0 <= p <= 1.
     rng : numpy.random.Generator, optional
         Draws the keys; fresh entropy when left out. Its state is part of a run's state.
+
+    Attributes
+    ----------
+    key_there : uint64 array (1,), optional
+        Where forward finds its key instead of drawing one. A CUDA graph keeps the numbers with
+        which it was captured, so a key that changes from step to step has to lie on the device.
     """
 
     group = ALONE
+    key_there: Array | None = None
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         super().__init__()
@@ -124,11 +134,15 @@ class Dropout(Layer):
         """The factor of the values that are kept."""
         return 1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0
 
+    def draw_key(self) -> int:
+        """Draw the key of one mask, 0 ... 2^64 - 1."""
+        return int(self.rng.integers(2**64, dtype=np.uint64))
+
     def forward(self, x: Array) -> Array:
         self.check(x)
         if not self.training or self.p == 0.0:
             return self.remember(x, None)
-        key = int(self.rng.integers(2**64, dtype=np.uint64))
+        key = self.draw_key() if self.key_there is None else self.key_there
         first = self.group.start * math.prod(x.shape[1:])  # after the words of the ranks before
         y, mask = self.backend.primitive(dropout, x, key, self.threshold, self.scale, first)
         return self.remember(y, mask)

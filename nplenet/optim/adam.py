@@ -6,7 +6,7 @@ Legend: p parameter, g its gradient, m and v moments (running averages), s and t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,12 +26,7 @@ def adam(
     v: Array,
     s: Array | None,
     t: Array | None,
-    rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    shrink: float,
+    numbers: Sequence[float],
 ) -> None:
     """Do a step of ``Adam`` or ``AdamW`` on p, m and v, in place.
 
@@ -39,8 +34,11 @@ def adam(
     m = m + (1 - beta1) * (g - m),  v = beta2 * v + (1 - beta2) * g^2
     p = p - rate * m / (sqrt(v) + eps)
 
-    With s and t no temporary array is made; without, pass None.
+    ``numbers`` are rate, beta1, beta2, eps, weight_decay and shrink. On a GPU a float64 array (6,)
+    will do: the kernel reads them there. With s and t no temporary array is made; without, pass
+    None.
     """
+    rate, beta1, beta2, eps, weight_decay, shrink = numbers
     if shrink != 1.0:
         p *= shrink
     if weight_decay:
@@ -100,11 +98,14 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def _update(self, block: Block) -> None:
-        self._descend(block, self.weight_decay, 1.0)
+    def numbers(self) -> tuple[float, ...]:
+        return self._descent(self.weight_decay, 1.0)
 
-    def _descend(self, block: Block, weight_decay: float, shrink: float) -> None:
-        """Apply the formula above with the bias corrections moved out of the arrays.
+    def _update(self, block: Block, numbers: Sequence[float] | Array) -> None:
+        self.backend.primitive(adam, *block, numbers)
+
+    def _descent(self, weight_decay: float, shrink: float) -> tuple[float, ...]:
+        """Return the numbers of the formula above, with the bias corrections out of the arrays.
 
         m / sqrt(v / c) is computed as m * sqrt(c) / sqrt(v), which turns the correction
         c = 1 - beta2^k from a pass over the arrays into two scalars.
@@ -112,8 +113,7 @@ class Adam(Optimizer):
         beta1, beta2 = self.betas
         correction = math.sqrt(1.0 - beta2**self.step_count)
         rate = float(self.lr) * correction / (1.0 - beta1**self.step_count)
-        numbers = (rate, beta1, beta2, self.eps * correction, weight_decay, shrink)
-        self.backend.primitive(adam, *block, *numbers)
+        return (rate, beta1, beta2, self.eps * correction, weight_decay, shrink)
 
 
 class AdamW(Adam):
@@ -143,5 +143,5 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _update(self, block: Block) -> None:
-        self._descend(block, 0.0, 1.0 - float(self.lr) * self.weight_decay)
+    def numbers(self) -> tuple[float, ...]:
+        return self._descent(0.0, 1.0 - float(self.lr) * self.weight_decay)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from ..backend import Array, backend_of
 from ..checks import number
 from ..parameter import Parameter
+
+
+def norm(xp: Any, *gradients: Array) -> Array:
+    """Return sqrt(sum of g^2 over all arrays), a float64 scalar of the backend."""
+    squares = [xp.vdot(g.ravel(), g.ravel()) for g in gradients]
+    return xp.sqrt(xp.stack(squares).sum(dtype=np.float64))
 
 
 def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
@@ -35,10 +42,11 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
     gradients = [p.grad for p in params]
     if not gradients:
         raise ValueError("clip_gradients: the list of parameters is empty")
-    xp = backend_of(gradients[0]).xp
-    squares = [xp.vdot(g.ravel(), g.ravel()) for g in gradients]
-    total = xp.sqrt(xp.stack(squares).sum(dtype=np.float64))
-    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)  # no branch: it would wait for the GPU
+    backend = backend_of(gradients[0])
+    total = backend.primitive(norm, *gradients)
+    factor = backend.xp.minimum(
+        max_norm / (total + 1e-6), 1.0
+    )  # no branch: it would wait for the GPU
     for g in gradients:
         g *= factor.astype(g.dtype)
     return total

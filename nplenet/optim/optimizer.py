@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,7 +18,9 @@ not_negative = partial(checks.number, interval="[0, inf)")
 
 
 class Optimizer:
-    """Base of all optimizers: packing, blocks, state. A subclass writes ``_update``, its formula.
+    """Base of all optimizers: packing, blocks, state.
+
+    A subclass writes its formula: ``numbers``, which changes from step to step, and ``_update``.
 
     Make it after the model has its backend and dtype: the parameters' arrays are packed (see
     ``FlatParameters``), and a step raises an error if they have been replaced.
@@ -87,8 +89,20 @@ class Optimizer:
         """
         self._check_packed()
         self.step_count += 1
+        self.update(self.numbers())
+
+    def numbers(self) -> tuple[float, ...]:
+        """Return the numbers of the update of step ``step_count``, computed in double precision."""
+        raise NotImplementedError(f"{type(self).__name__} has no update rule")
+
+    def update(self, numbers: Sequence[float] | Array) -> None:
+        """Update all parameters in place by these numbers; counts and checks nothing.
+
+        A CUDA graph keeps the numbers with which a kernel was captured. So on a GPU they may be a
+        float64 array (K,) of the device instead, which the kernel reads at each launch.
+        """
         for block in self._blocks:
-            self._update(block)
+            self._update(block, numbers)
 
     def zero_grad(self) -> None:
         """Set all gradients to zero, in place."""
@@ -96,7 +110,7 @@ class Optimizer:
         for flat in self.flats:
             flat.grad.fill(0)
 
-    def _update(self, block: Block) -> None:
+    def _update(self, block: Block, numbers: Sequence[float] | Array) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
     def _check_packed(self) -> None:

@@ -5,7 +5,7 @@ Legend: p parameter, g its gradient, m moment (running average), s and t scratch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..backend import Array
@@ -22,16 +22,15 @@ def sgd(
     m: Array,
     s: Array | None,
     t: Array | None,
-    lr: float,
-    momentum: float,
-    gain: float,
-    weight_decay: float,
-    nesterov: bool,
+    numbers: Sequence[float],
 ) -> None:
-    """Do a step of ``SGD`` on p and m, in place; ``gain`` is 1 - dampening, 1 at the first step.
+    """Do a step of ``SGD`` on p and m, in place.
 
+    ``numbers`` are lr, momentum, gain, weight_decay and nesterov (0 or 1); gain is 1 - dampening,
+    1 at the first step. On a GPU a float64 array (5,) will do: the kernel reads them there.
     With s and t no temporary array is made; without, pass None.
     """
+    lr, momentum, gain, weight_decay, nesterov = numbers
     if weight_decay:
         g = xp.add(g, xp.multiply(p, weight_decay, out=t), out=t)
     if momentum:
@@ -99,7 +98,9 @@ class SGD(Optimizer):
             )
         return found
 
-    def _update(self, block: Block) -> None:
+    def numbers(self) -> tuple[float, ...]:
         gain = 1.0 if self.step_count == 1 else 1.0 - self.dampening
-        numbers = (float(self.lr), self.momentum, gain, self.weight_decay, self.nesterov)
-        self.backend.primitive(sgd, *block, *numbers)
+        return (float(self.lr), self.momentum, gain, self.weight_decay, float(self.nesterov))
+
+    def _update(self, block: Block, numbers: Sequence[float] | Array) -> None:
+        self.backend.primitive(sgd, *block, numbers)

@@ -17,7 +17,7 @@ from nplenet.augment import augment_batch, rotation_coefficients  # noqa: E402
 from nplenet.backend.cupy_backend import CupyBackend  # noqa: E402
 from nplenet.cases import CASES  # noqa: E402
 from nplenet.layers import Dense, Dropout, Layer  # noqa: E402
-from nplenet.optim import SGD, Adam, AdamW  # noqa: E402
+from nplenet.optim import SGD, Adam, AdamW, clip_gradients  # noqa: E402
 
 ran = set()
 launch = CupyBackend.launch
@@ -52,6 +52,7 @@ for optimizer in (SGD, Adam, AdamW):
     dense = Dense(41, 7).to(cuda)
     y = dense(cuda.xp.ones((5, 41), np.float32))
     dense.backward(cuda.xp.ones_like(y))
+    clip_gradients(dense.parameters(), 1.0)
     optimizer(dense.parameters(), lr=0.1).step()
 
 for channels in (1, 3):

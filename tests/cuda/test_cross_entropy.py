@@ -99,6 +99,22 @@ def test_the_first_fault_since_the_last_check_is_the_one_that_is_named(cuda: Bac
     loss.check()  # reported once
 
 
+def test_a_forward_takes_its_number_from_the_device_where_it_lies_there(cuda: Backend) -> None:
+    loss, (logits, targets) = CrossEntropyLoss(), batch(6, 4)
+    targets[2] = 9
+    fault = loss.fault_on(cuda)
+    loss.forward_there = cuda.asarray([0], np.int64)
+    for _ in range(3):
+        loss.forward_there[...] = loss.count_forward()
+    loss(cuda.asarray(logits), cuda.asarray(targets))
+    assert cuda.to_numpy(fault).tolist() == [3, 2, 9]
+    with pytest.raises(ValueError, match=r"label 9 of sample 2 lies outside"):  # the last of three
+        loss.check()
+    assert loss.fault_on(cuda) is fault
+    assert not cuda.to_numpy(fault).any()
+    assert loss.count_forward() == 1
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
 def test_labels_may_be_of_any_integer_dtype(cuda: Backend, dtype: type) -> None:
     logits, targets = batch(33, 10)

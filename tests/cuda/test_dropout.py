@@ -58,6 +58,33 @@ def test_any_key_of_64_bits_gives_the_masks_of_numpy(cuda: Backend, key: int) ->
     np.testing.assert_array_equal(cuda.to_numpy(y), dropout(np, x, key, 2**31, 2.0)[0], strict=True)
 
 
+@pytest.mark.parametrize("key", [0, 2**63 + 5, 2**64 - 1])
+def test_a_key_that_lies_on_the_device_gives_the_mask_of_the_number(
+    key: int, assert_equals_twin: Callable[..., None]
+) -> None:
+    x = np.random.default_rng(0).standard_normal(3001)
+    assert_equals_twin(dropout, x, np.array([key], np.uint64), 2**31, 2.0, 3)
+    same = dropout(np, x, np.array([key], np.uint64), 2**31, 2.0)
+    np.testing.assert_array_equal(same, dropout(np, x, key, 2**31, 2.0))
+
+
+def test_a_layer_with_a_place_for_its_key_draws_none(backend: Backend) -> None:
+    layer = Dropout(0.5, rng=np.random.default_rng(3)).to(backend)
+    x = backend.asarray(np.ones(5000))
+    layer.key_there = backend.asarray([layer.draw_key()], np.uint64)
+    before = layer.rng.bit_generator.state
+    first, second = (backend.to_numpy(layer(x)) for _ in range(2))
+    assert layer.rng.bit_generator.state == before
+    np.testing.assert_array_equal(first, second)
+    plain = Dropout(0.5, rng=np.random.default_rng(3)).to(backend)
+    np.testing.assert_array_equal(first, backend.to_numpy(plain(x)))
+
+
+def test_an_array_of_two_keys_is_refused(cuda: Backend) -> None:
+    with pytest.raises(ValueError, match=r"expected 1 numbers on the device, got shape \(2,\)"):
+        cuda.primitive(dropout, cuda.xp.ones(5), cuda.xp.zeros(2, np.uint64), 2**31, 2.0)
+
+
 @pytest.mark.parametrize("order", ["reverse", "random:5"])
 def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> None:
     x = cuda.asarray(np.random.default_rng(0).standard_normal(3001))
@@ -72,7 +99,9 @@ def test_a_single_block_of_threads_makes_a_large_mask_in_a_loop(cuda: Backend, o
     x = np.random.default_rng(0).standard_normal(3 * 2048 + 5)
     y, mask = cuda.xp.zeros(x.shape), cuda.xp.zeros(x.shape)
     with gpusim.thread_order(order):
-        cuda.launch("dropout", "dropout", 1, cuda.asarray(x), y, mask, x.size, 3, 99, 2**31, 2.0)
+        cuda.launch(
+            "dropout", "dropout", 1, cuda.asarray(x), y, mask, x.size, 3, 99, 2**31, 2.0, None
+        )
     for ours, twin in zip((y, mask), dropout(np, x, 99, 2**31, 2.0, 3), strict=True):
         np.testing.assert_array_equal(cuda.to_numpy(ours), twin, strict=True)
 

@@ -11,7 +11,8 @@ import pytest
 from nplenet.backend import Backend, get_backend
 from nplenet.layers import Parameter
 from nplenet.models import LeNet5
-from nplenet.optim import SGD, Adam, AdamW, Optimizer
+from nplenet.optim import SGD, Adam, AdamW, Optimizer, clip_gradients
+from nplenet.optim.clip import norm
 
 SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (SGD, {"lr": 0.1}),
@@ -122,3 +123,63 @@ def test_a_step_of_lenet5_is_one_launch(
     with gpusim.counting() as count:
         optimizer.zero_grad()
     assert (count.launches + count.memsets, count.syncs, count.h2d) == (1, 0, 0)
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_that_lie_on_the_device_give_the_same_bits(
+    cuda: Backend, kind: type[Optimizer], settings: dict[str, Any], dtype: type
+) -> None:
+    rng, results = np.random.default_rng(0), []
+    start, gradients = rng.standard_normal(301), rng.standard_normal((3, 301))
+    for there in (False, True):
+        parameter = Parameter(cuda.asarray(start, dtype), "p")
+        optimizer = kind([parameter], **settings)
+        for gradient in gradients:
+            parameter.grad[...] = cuda.asarray(gradient, dtype)
+            optimizer.step_count += 1
+            numbers = optimizer.numbers()
+            optimizer.update(cuda.asarray(numbers, np.float64) if there else numbers)
+            optimizer.lr *= 0.5  # a schedule
+        arrays = [parameter.data, *optimizer._arrays().values()]
+        results.append([cuda.to_numpy(array).tobytes() for array in arrays])
+    assert results[0] == results[1]
+
+
+def test_numbers_on_the_device_must_be_as_many_as_the_rule_has(cuda: Backend) -> None:
+    optimizer = SGD([Parameter(cuda.asarray(np.ones(3)))])
+    with pytest.raises(ValueError, match=r"expected 5 numbers on the device, got shape \(6,\)"):
+        optimizer.update(cuda.xp.zeros(6))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
+def test_the_norm_of_gradients_equals_numpy_in_any_order_of_threads(
+    cuda: Backend, dtype: type, tolerance: float
+) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(1,), (7, 3), (64 * 256 + 1,), (2, 3, 5), (100_003,)]
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    given, bits = [cuda.asarray(a) for a in arrays], set()
+    given[1] = cuda.asarray(arrays[1].T).T
+    for order in ("forward", "reverse", "random:5"):
+        with gpusim.thread_order(order):
+            found = cuda.to_numpy(cuda.primitive(norm, *given))
+        # NumPy sums float32 in float32: a hundred roundings
+        np.testing.assert_allclose(found, norm(np, *arrays), rtol=tolerance)
+        bits.add(found.tobytes())
+    assert len(bits) == 1
+
+
+@pytest.mark.usefixtures("simulated")
+def test_clipping_reads_nothing_on_the_host_and_calls_no_cublas(cuda: Backend) -> None:
+    parameters = LeNet5(seed=0).to(cuda).parameters()
+    for p in parameters:
+        p.grad.fill(1)
+    clip_gradients(parameters, 1.0)
+    with gpusim.counting() as count:
+        clip_gradients(parameters, 1.0)
+    assert (count.gemms, count.syncs, count.h2d, count.d2h, count.allocations) == (0, 0, 0, 0, 0)
+    size = sum(p.grad.size for p in parameters)
+    for p in parameters:
+        expected = np.full(p.grad.shape, size**-0.5)
+        np.testing.assert_allclose(cuda.to_numpy(p.grad), expected, rtol=1e-5)

@@ -29,7 +29,7 @@ class DropoutLanes(Lane[Dropout]):
         return [self.draw_key]
 
     def draw_key(self) -> None:
-        self.key = int(self.layer.rng.integers(2**64, dtype=np.uint64))
+        self.key = self.layer.draw_key()
 
     def draw(
         self, mask: np.ndarray, kept: np.ndarray, start: int, philox: np.random.Philox
