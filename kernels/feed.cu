@@ -14,17 +14,15 @@
 // Threads: one per number, up to 6 N or `words`; finish has one.
 // NumPy twin: nplenet/compiled/cuda/captured.py has none, as it is the host's loop over the batches.
 
-typedef unsigned long long word;
-
-extern "C" __global__ void deal(const word* __restrict__ table, const long long* __restrict__ step,
-                                word* __restrict__ now, int words, const int* __restrict__ order,
+extern "C" __global__ void deal(const unsigned long long* __restrict__ table, const long long* __restrict__ step,
+                                unsigned long long* __restrict__ now, int words, const int* __restrict__ order,
                                 const int* __restrict__ coefficients, const unsigned char* __restrict__ inverted,
                                 const unsigned char* __restrict__ gray, const long long* __restrict__ labels,
                                 int* __restrict__ batch_order, int* __restrict__ batch_coefficients,
                                 unsigned char* __restrict__ batch_inverted, unsigned char* __restrict__ batch_gray,
                                 long long* __restrict__ batch_labels, int N)
 {
-    const word* row = table + *step * words;
+    const unsigned long long* row = table + *step * words;
     const long long first = (long long)row[0];
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < words) now[i] = row[i];

@@ -146,7 +146,7 @@ class CrossEntropyLoss:
         arguments = (logits, targets, self.label_smoothing, scale, fault, number)
         loss, self._dlogits, self.correct = backend.primitive(cross_entropy, *arguments)
         self._classes = logits.shape[1]
-        if backend.reading_interval == 0.0:  # on NumPy the check does not wait
+        if backend.reading_interval == 0.0 and self.forward_there is None:  # NumPy does not wait
             self.check()
         return loss
 
@@ -182,8 +182,10 @@ class CrossEntropyLoss:
         )
         return self.correct
 
-    def check(self) -> None:
+    def check(self, in_epoch: bool = False) -> None:
         """Raise an error for the first label out of range since the last check; waits for a GPU.
+
+        ``in_epoch`` says that the forwards were numbered from the beginning of the epoch.
 
         Raises
         ------
@@ -198,6 +200,8 @@ class CrossEntropyLoss:
             return
         self._fault[:], self._dlogits = 0, None
         when = "" if forward == last else f" in batch {forward} of the {last} since the last check"
+        if in_epoch:
+            when = f" in step {forward} of the epoch"
         raise ValueError(
             f"CrossEntropyLoss: label {label} of sample {sample}{when} lies outside "
             f"0..{self._classes - 1}"

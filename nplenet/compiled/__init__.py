@@ -72,9 +72,18 @@ def compile(
     TypeError, ValueError
         For an invalid batch size or invalid tunables.
     """
+    batch_size = count(batch_size, "compile: batch_size")
+    if model.backend.name == "cupy":
+        from .cuda import choose as graphs
+        from .cuda.step import GraphStep
+
+        why = graphs.why_not_in_a_graph(model, loss, optimizer)
+        if why:
+            return TextbookStep(model, loss, optimizer, batch_size, why)
+        return GraphStep(model, loss, optimizer, batch_size)
+
     from .cpu import choose, step, trial, tuning  # 5 ms that `import nplenet` need not wait for
 
-    batch_size = count(batch_size, "compile: batch_size")
     given = None if tunables is None else tuning.checked(tunables)
     why = choose.why_not_compiled(model, loss)
     if why:

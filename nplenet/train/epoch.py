@@ -191,9 +191,11 @@ class RunningMetrics:
         NonFiniteLoss
             When a loss is not finite.
         """
-        if self._epoch is not None:
+        if self._epoch is None:
+            self.step.loss.check()
+        else:
             self._added = self._epoch.done
-        self.step.loss.check()
+            self.step.loss.check(in_epoch=True)
         so_far, new = self.so_far, slice(self.so_far.step, self._added)
         losses, correct = (
             self.step.group.sum(self.backend.to_numpy(a[new]))

@@ -6,7 +6,7 @@ device has a faster form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from ...backend import Array
 from ...layers import Dropout
 from ..step import TextbookStep
 from .feed import Feed
+from .graphs import Graphs
 
 THREADS = 256
 
@@ -70,6 +71,48 @@ class CapturedStep:
             for dropout in self.dropouts:
                 dropout.key_there = None
             loss.forward_there = None
+
+
+class CapturedInference:
+    """The textbook layers in ``eval`` mode, in a graph for each size of a batch that comes again.
+
+    Parameters
+    ----------
+    textbook : TextbookStep
+    """
+
+    MAX_SIZES = 4  # of which graphs are kept; others are launched layer by layer
+
+    def __init__(self, textbook: TextbookStep) -> None:
+        self.textbook = textbook
+        self.backend: Any = textbook.model.backend
+        self._graphs = Graphs(self.backend)
+        self._seen: set[Hashable] = set()
+        self._places: dict[Hashable, tuple[Array, Array]] = {}
+
+    def predict(self, x: Array) -> Array:
+        """Return the logits (N, K) of floats or bytes (N, ...)."""
+        size = (x.shape, x.dtype.str)
+        if self.backend.traced or (size not in self._seen and len(self._seen) == self.MAX_SIZES):
+            return self.textbook.predict(x)
+        if size not in self._seen:
+            self._seen.add(size)
+            with self._graphs.apart():
+                logits = self._logits(x)
+            self._places[size] = self.backend.xp.empty_like(x), self.backend.xp.empty_like(logits)
+            return logits
+        there, out = self._places[size]
+
+        def enqueue() -> None:
+            out[...] = self._logits(there)
+
+        there[...] = x
+        self._graphs.launch(size, enqueue, 1)
+        return out.copy()
+
+    def _logits(self, x: Array) -> Array:
+        with self.backend.capturable():
+            return self.textbook.predict(x)
 
 
 def active_dropouts(layers: Sequence[Any]) -> list[Dropout]:

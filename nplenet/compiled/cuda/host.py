@@ -42,7 +42,7 @@ class HostSide:
         self.steps = 0
         self._start = self._state()
 
-    def rehearse(self, steps: int) -> tuple[list[list[int]], list[Sequence[float]]]:
+    def rehearse(self, steps: int) -> tuple[list[list[int]], list[tuple[float, ...]]]:
         """Do the host's part of the next steps; return the keys and the numbers of each."""
         keys, numbers = [], []
         for _ in range(steps):

@@ -18,7 +18,7 @@ from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
 from ..step import Step, TextbookStep
-from .captured import CapturedStep, active_dropouts
+from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
 from .host import HostSide, Schedule
@@ -43,6 +43,7 @@ class GraphStep(Step):
         self.textbook = TextbookStep(model, loss, optimizer, batch_size, "it is captured")
         self._layers = [layer for _, layer in leaves(model)]
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
+        self._inference = CapturedInference(self.textbook)
         self._runner: Runner | None = None
         self._planned_for: tuple[Any, ...] = ()
 
@@ -55,7 +56,8 @@ class GraphStep(Step):
         return value
 
     def predict(self, x: Array) -> Array:
-        return self.textbook.predict(x)
+        self._check_bound()
+        return self._inference.predict(x)
 
     # ------------------------------------------------------------------ an epoch
 

@@ -1,0 +1,59 @@
+"""Which models run in graphs: those of which it is known that no step needs the host."""
+
+from __future__ import annotations
+
+from ...layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPool2d,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from ...layers.sequential import leaves
+from ...losses import CrossEntropyLoss
+from ...optim import SGD, Adam, AdamW, Optimizer
+
+LAYERS: tuple[type[Layer], ...] = (
+    Conv2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    AvgPool2d,
+    MaxPool2d,
+    Dense,
+    Dropout,
+    Flatten,
+    ReLU,
+    LeakyReLU,
+    Sigmoid,
+    Tanh,
+)
+"""A layer of one's own may draw random numbers or read from the device, which a graph can't."""
+
+OPTIMIZERS = (SGD, Adam, AdamW)
+
+
+def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimizer) -> str:
+    """Return why a model's steps cannot run without the host; an empty string if they can."""
+    if type(loss) is not CrossEntropyLoss:
+        return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
+    if type(optimizer) not in OPTIMIZERS:
+        names = ", ".join(kind.__name__ for kind in OPTIMIZERS)
+        return f"of the optimizers only {names} are compiled, not {type(optimizer).__name__}"
+    backends = {layer.backend.name for _, layer in model.modules()}
+    if len(backends) != 1:
+        return f"the layers are on several backends, {' and '.join(sorted(backends))}"
+    for path, layer in leaves(model):
+        if type(layer) not in LAYERS:
+            return f"layer {path} ({layer!r}) has no compiled form"
+    dtypes = sorted({p.data.dtype.name for p in model.parameters()})
+    if len(dtypes) != 1:
+        return f"the parameters' dtypes are {dtypes or 'none'}, not one"
+    return ""

@@ -1,0 +1,285 @@
+"""Epochs that run without the host: the same training, and nothing asked of the host meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gpusim
+import numpy as np
+import pytest
+
+import nplenet
+from nplenet.augment import standard_augmentation
+from nplenet.backend import Backend, get_backend
+from nplenet.checkpoint import LATEST, CheckpointFolder, load
+from nplenet.compiled import TextbookStep
+from nplenet.compiled.cuda.epoch import steps_of_a_graph
+from nplenet.compiled.cuda.step import GraphStep
+from nplenet.data import DataLoader, DeviceLoader, load_digits, pad_images
+from nplenet.layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+)
+from nplenet.losses import CrossEntropyLoss
+from nplenet.optim import SGD, Adam, AdamW, Optimizer
+from nplenet.schedules import CosineLR, Schedule
+from nplenet.seeds import generator
+from nplenet.train import History, NonFiniteLoss, fit
+
+IMAGES, LABELS = load_digits("train")
+IMAGES, LABELS = pad_images(IMAGES)[:300], LABELS[:300]
+
+Make = Callable[[], Layer]
+
+
+def small() -> Layer:
+    """Return a chain of few operations with both batch norms and two dropouts."""
+    rng = np.random.default_rng(3)
+    return Sequential(
+        MaxPool2d(4),
+        Conv2d(1, 3, 3, rng=rng),
+        BatchNorm2d(3),
+        ReLU(),
+        AvgPool2d(2),
+        Flatten(),
+        Dropout(0.2, rng=generator(0, "dropout")),
+        Dense(27, 12, rng=rng),
+        BatchNorm1d(12),
+        ReLU(),
+        Dropout(0.3, rng=generator(1, "dropout")),
+        Dense(12, 10, rng=rng),
+    )
+
+
+class Run:
+    """A training run from one seed, on a backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        make: Make = small,
+        *,
+        dtype: str = "float64",
+        batch: int = 32,
+        images: int = 300,
+        optimizer: Callable[[Any], Optimizer] = lambda p: AdamW(p, 0.01),
+        schedule: Callable[[Optimizer], Schedule] | None = lambda o: CosineLR(o, 40),
+        loss: CrossEntropyLoss | None = None,
+        labels: np.ndarray = LABELS,
+    ) -> None:
+        self.model = make().astype(dtype).to(backend)
+        transform = standard_augmentation()
+        transform.transforms[-1].dtype = np.dtype(dtype)  # type: ignore[attr-defined]
+        host = DataLoader(
+            IMAGES[:images],
+            labels[:images],
+            batch,
+            shuffle=True,
+            rng=generator(0, "shuffle"),
+            transform=transform,
+            transform_rng=generator(0, "augment"),
+        )
+        self.loader = host.to(backend)
+        self.optimizer = optimizer(self.model.parameters())
+        self.schedule = schedule and schedule(self.optimizer)
+        self.loss = loss or CrossEntropyLoss()
+
+    def fit(self, epochs: int = 2, **options: Any) -> History:
+        return fit(
+            self.model,
+            self.loss,
+            self.optimizer,
+            self.loader,
+            epochs=epochs,
+            schedule=self.schedule,
+            validation=(IMAGES[:64], LABELS[:64]),
+            progress=False,
+            **options,
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        moments = {k: np.array(v) for k, v in self.optimizer.state_dict().items()}
+        return self.model.state_dict() | moments
+
+    def textbook(self) -> TextbookStep:
+        return TextbookStep(
+            self.model, self.loss, self.optimizer, self.loader.batch_size, "to compare with"
+        )
+
+
+def assert_close(found: Run, expected: Run, tolerance: float) -> None:
+    wanted = expected.state()
+    for name, array in found.state().items():
+        scale = max(1.0, float(np.abs(wanted[name]).max()))
+        np.testing.assert_allclose(array, wanted[name], rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+def bits(run: Run) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in run.state().items()}
+
+
+# --- the same training ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: AdamW(p, 0.01, weight_decay=0.1),
+        lambda p: Adam(p, 0.01, weight_decay=0.01),
+        lambda p: SGD(p, 0.05, momentum=0.9, weight_decay=0.01, nesterov=True),
+        lambda p: SGD(p, 0.05, momentum=0.9, dampening=0.5),
+        lambda p: SGD(p, 0.05),
+    ],
+    ids=["AdamW", "Adam", "nesterov", "dampening", "plain"],
+)
+def test_epochs_in_graphs_train_what_numpy_trains(
+    cuda: Backend, optimizer: Callable[[Any], Optimizer]
+) -> None:
+    loss = lambda: CrossEntropyLoss(label_smoothing=0.1)  # noqa: E731
+    found = Run(cuda, optimizer=optimizer, loss=loss())
+    expected = Run(get_backend("numpy"), optimizer=optimizer, loss=loss())
+    histories = [run.fit() for run in (found, expected)]
+    assert_close(found, expected, 1e-10)
+    for one, other in zip(*(h.epochs for h in histories), strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-10)
+        assert one.validation_loss == pytest.approx(other.validation_loss, abs=1e-10)
+        assert (one.accuracy, one.validation_accuracy, one.lr) == (
+            other.accuracy,
+            other.validation_accuracy,
+            other.lr,
+        )
+
+
+def test_the_generators_and_the_schedule_end_where_numpy_leaves_them(cuda: Backend) -> None:
+    found, expected = Run(cuda), Run(get_backend("numpy"))
+    found.fit()
+    expected.fit()
+    for run in (found, expected):
+        assert run.schedule is not None
+        assert run.schedule.step_count == 20
+    draws = [
+        [rng.integers(1000) for rng in run.model.generators().values()] for run in (found, expected)
+    ]
+    assert draws[0] == draws[1]
+    assert found.loader.state_dict() == expected.loader.state_dict()
+
+
+def test_two_runs_have_the_same_bits(cuda: Backend) -> None:
+    first, second = Run(cuda, dtype="float32"), Run(cuda, dtype="float32")
+    first.fit()
+    with gpusim.thread_order("random:7"):
+        second.fit()
+    assert bits(first) == bits(second)
+
+
+# --- nothing is asked of the host -------------------------------------------------------------
+
+
+def test_an_epoch_is_a_graph_launch_for_each_100_steps_and_nothing_else(cuda: Backend) -> None:
+    run = Run(cuda, images=228, batch=1, dtype="float32")
+    step = nplenet.compile(run.model, run.loss, run.optimizer, 1)
+    assert isinstance(step, GraphStep)
+    assert isinstance(run.loader, DeviceLoader)
+    run.model.train()
+    for epoch_number in (1, 2):
+        epoch = step.begin_epoch(run.loader.deal(), run.schedule, 0)
+        with gpusim.counting() as count:
+            while epoch.done < 228:
+                epoch.advance(228)
+        if epoch_number == 2:  # the first one compiles kernels and records graphs
+            assert count.graph_launches == 2  # of 114 steps each
+            assert count.launches == count.gemms == 0
+        assert count.syncs == count.h2d == count.d2h == 0
+        assert epoch_number == 1 or count.allocations == count.frees == 0
+    assert np.isfinite(cuda.to_numpy(epoch.losses)).all()
+
+
+@pytest.mark.parametrize(
+    ("steps", "most", "graphs"),
+    [(937, 128, [117] * 8 + [1]), (5, 128, [5]), (300, 128, [100] * 3), (7, 2, [1] * 7)],
+)
+def test_few_different_graphs_make_an_epoch(steps: int, most: int, graphs: list[int]) -> None:
+    left, found = steps, []
+    while left:
+        found.append(steps_of_a_graph(steps, left, most))
+        left -= found[-1]
+    assert found == graphs
+    assert steps_of_a_graph(937, 50, 128) == 32  # up to a step that is saved
+
+
+# --- stopping and going on --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [3, 4])
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(
+    cuda: Backend, every: int, tmp_path: Path
+) -> None:
+    whole = Run(cuda, dtype="float32")
+    whole.fit()
+
+    class Stops(CheckpointFolder):
+        def save(self, run: Any, progress: Any) -> None:
+            super().save(run, progress)
+            if progress.step >= 6:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    stopped = Run(cuda, dtype="float32")
+    stopped.fit(checkpoints=Stops(tmp_path, every_steps=every))
+    checkpoint = load(tmp_path / LATEST)
+    assert 6 <= checkpoint.record["optimizer"]["step"] < 10
+    rest = Run(cuda, dtype="float32")
+    rest.fit(resume=checkpoint)
+    assert bits(rest) == bits(whole)
+
+
+@pytest.mark.parametrize("there", ["numpy", "cupy"])
+def test_a_run_goes_on_on_the_other_backend(cuda: Backend, there: str, tmp_path: Path) -> None:
+    numpy = get_backend("numpy")
+    begin, end = (numpy, cuda) if there == "cupy" else (cuda, numpy)
+    whole = Run(numpy)
+    whole.fit()
+    Run(begin).fit(epochs=1, checkpoints=CheckpointFolder(tmp_path))
+    rest = Run(end)
+    rest.fit(resume=load(tmp_path / LATEST))
+    assert_close(rest, whole, 1e-10)
+
+
+# --- what goes wrong --------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_names_its_step(cuda: Backend) -> None:
+    run = Run(cuda, optimizer=lambda p: SGD(p, 1e30), dtype="float32", schedule=None)
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1, step [2-4] \(detected at step 10"):
+        run.fit()
+
+
+def test_a_label_out_of_range_is_named_with_its_step(cuda: Backend) -> None:
+    labels = LABELS.copy()
+    labels[:] = 3
+    order = np.arange(300)
+    generator(0, "shuffle").shuffle(order)
+    labels[order[32 + 5]] = 11
+    run = Run(cuda, labels=labels)
+    with pytest.raises(ValueError, match="label 11 of sample 5 in step 2 of the epoch"):
+        run.fit()
+
+
+def test_a_moved_model_is_refused(cuda: Backend) -> None:
+    run = Run(cuda)
+    step = nplenet.compile(run.model, run.loss, run.optimizer, 32)
+    run.model.astype("float32")
+    with pytest.raises(ValueError, match="is no longer the array it was compiled for"):
+        run.fit(step=step)
