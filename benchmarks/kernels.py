@@ -3,9 +3,10 @@
     python benchmarks/kernels.py [--batch 256] [--only im2col dropout]
     PYTHONPATH=tests python benchmarks/kernels.py --backend cupy-sim        (checks, no times)
 
-"arrays" is the twin run with CuPy's array functions, "kernel" the kernel that replaces it. Arrays
-are float32, of LeNet-5's shapes. Each array's bytes count once; an array that stays in the
-second-level cache may exceed the bandwidth of the memory.
+"arrays" is the twin run with CuPy's array functions, "kernel" what replaces it: for a product that
+is cuBLAS, and "product.cu" our kernel, which runs where a CUDA graph is captured. Arrays are
+float32, of LeNet-5's shapes. Each array's bytes count once; an array that stays in the second-level
+cache may exceed the bandwidth of the memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from pkgutil import resolve_name
 from typing import Any
 
@@ -27,6 +29,7 @@ from nplenet.window import Window
 
 NAMES = {name.rpartition(".")[2]: name for name in KERNELS}
 TOLERANCE = 1e-5  # of the array's largest number: some hundred roundings to float32
+PRODUCTS = ("product", "matrix_product", "add_product", "add_weight_gradient")
 PARTS = {"batch_norm_sums": 0, "batch_norm_center": 1, "batch_norm_gradient_sums": 0}
 WAIT = """extern "C" __global__ void wait(long long cycles)
 { for (const long long begin = clock64(); clock64() - begin < cycles;) {} }"""
@@ -51,6 +54,7 @@ def arguments(n: int) -> dict[str, tuple[Any, ...]]:
         "col2im": (cols, small, kernel),
         "add_weight_gradient": (normal((16, 6, 5, 5)), cols, normal((n, 16, 100))),
         "product": (normal((16, 150)), cols),
+        "matrix_product": (normal((n, 400)), normal((120, 400)).T),
         "add_product": (normal((120, 400)), normal((n, 120)).T, normal((n, 400))),
         "add_sums": (normal(6), x),
         "batch_norm_sums": (x, tracked),
@@ -76,14 +80,22 @@ def arguments(n: int) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def outcome(backend: Backend, name: str, given: tuple[Any, ...]) -> list[np.ndarray]:
+def outcome(
+    backend: Backend, name: str, given: tuple[Any, ...], run: Callable[..., Any]
+) -> list[np.ndarray]:
     """Return outputs and arguments as NumPy arrays; an output in parts (axis 0) is summed."""
     given = tuple(backend.asarray(a.copy()) if isinstance(a, np.ndarray) else a for a in given)
-    result = backend.primitive(resolve_name(name), *given)
+    result = run(resolve_name(name), *given)
     arrays = [*(result if isinstance(result, tuple) else (result,)), *filter(backend.owns, given)]
     if (part := PARTS.get(name.rpartition(".")[2])) is not None:
         arrays[part] = arrays[part].sum(axis=0)
     return [np.asarray(backend.to_numpy(a)) for a in arrays if a is not None]
+
+
+def by_own_product(cuda: Backend, function: Callable[..., Any], *given: Any) -> Any:
+    """Return what a primitive returns when kernels/product.cu multiplies, instead of cuBLAS."""
+    with cuda.capturable():
+        return cuda.primitive(function, *given)
 
 
 def fault(a: np.ndarray, b: np.ndarray) -> str:
@@ -117,10 +129,15 @@ def time_rungs(cuda: Backend, name: str, given: tuple[Any, ...], size: int) -> N
     # Twice per clock cycle (in kHz); CUDA 13 no longer gives the clock.
     peak = 2e3 * properties.get("memoryClockRate", 0) * properties.get("memoryBusWidth", 0) / 8
     given = tuple(cuda.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
-    for rung, run in (("kernel", cuda.primitive), ("arrays", lambda f, *a: f(cuda.xp, *a))):
+    rungs = [("kernel", cuda.primitive), ("arrays", lambda f, *a: f(cuda.xp, *a))]
+    if name.rpartition(".")[2] in PRODUCTS:
+        rungs.append(("product.cu", partial(by_own_product, cuda)))
+    for rung, run in rungs:
         time = seconds(cuda, partial(run, resolve_name(name), *given))
         fraction = f"{size / time / peak:8.0%} of peak" if peak else ""
-        print(f"  {rung}{1e6 * time:10.1f} us{size:12,} B{size / time / 1e9:8.0f} GB/s{fraction}")
+        print(
+            f"  {rung:10}{1e6 * time:10.1f} us{size:12,} B{size / time / 1e9:8.0f} GB/s{fraction}"
+        )
 
 
 def main() -> int:
@@ -134,12 +151,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.backend == "cupy-sim":
         import_module("gpusim").install(force=True)  # before CuPy is imported
-    cuda, cases, wrong = get_backend("cupy"), arguments(options.batch), ""
+    numpy, cuda = get_backend("numpy"), get_backend("cupy")
+    cases, wrong = arguments(options.batch), ""
     for short in options.only or NAMES:
         name, given = NAMES[short], cases[short]
-        expected = outcome(get_backend("numpy"), name, given)
-        pairs = zip(outcome(cuda, name, given), expected, strict=True)
-        found = "".join(fault(a, b) for a, b in pairs)
+        expected = outcome(numpy, name, given, numpy.primitive)
+        runs = [cuda.primitive, *([partial(by_own_product, cuda)] if short in PRODUCTS else [])]
+        pairs = [zip(outcome(cuda, name, given, run), expected, strict=True) for run in runs]
+        found = "".join(fault(a, b) for a, b in chain.from_iterable(pairs))
         shape = max((a for a in given if isinstance(a, np.ndarray)), key=np.size).shape
         print(f"{short:26}{shape!s:20}{'WRONG: ' + found if found else 'equals NumPy'}")
         wrong += found

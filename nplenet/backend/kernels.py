@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ..window import Window
 from .base import Array
 from .binding import KERNELS, kernel_for, replaces
-from .cublas import multiply
 from .launch import THREADS, Launcher
+from .product import multiply
 
 __all__ = ["KERNELS", "kernel_for", "replaces"]
 
@@ -53,6 +53,13 @@ def add_weight_gradient(gpu: Launcher, dweight: Array, cols: Array, dy: Array) -
 def product(gpu: Launcher, a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         out = gpu.xp.empty((b.shape[0], a.shape[0], b.shape[2]), dtype=b.dtype)
+    multiply(gpu, a, b, out)
+    return out
+
+
+@replaces("nplenet.layers.products.matrix_product")
+def matrix_product(gpu: Launcher, a: Array, b: Array) -> Array:
+    out = gpu.xp.empty((a.shape[0], b.shape[1]), np.result_type(a.dtype, b.dtype))
     multiply(gpu, a, b, out)
     return out
 

@@ -6,7 +6,8 @@ import math
 import numbers
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -76,6 +77,16 @@ class Launcher(Backend):
     """A backend that runs kernels/*.cu, compiled by the ``RawModule`` of its array library."""
 
     traced = tracing()  # whether each launch prints its time, and waits for it
+    own_products = False  # whether kernels/product.cu multiplies matrices, instead of cuBLAS
+
+    @contextmanager
+    def capturable(self) -> Iterator[None]:
+        """Within it a CUDA graph can capture each primitive: CuPy refuses cuBLAS in a capture."""
+        before, self.own_products = self.own_products, True
+        try:
+            yield
+        finally:
+            self.own_products = before
 
     def launch(
         self,

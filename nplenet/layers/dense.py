@@ -12,7 +12,7 @@ from ..checks import count
 from ..parameter import Parameter
 from .base import Layer
 from .initialization import initial_bias, initial_weight
-from .products import add_product, add_sums
+from .products import add_product, add_sums, matrix_product
 
 
 class Dense(Layer):
@@ -61,7 +61,7 @@ class Dense(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        y = x @ self.weight.data.T
+        y = self.backend.primitive(matrix_product, x, self.weight.data.T)
         if self.bias is not None:
             y += self.bias.data
         return self.remember(y, x)
@@ -71,7 +71,9 @@ class Dense(Layer):
         self.backend.primitive(add_product, self.weight.grad, dy.T, x)
         if self.bias is not None:
             self.backend.primitive(add_sums, self.bias.grad, dy)
-        return dy @ self.weight.data if self.input_gradient else None
+        if not self.input_gradient:
+            return None
+        return self.backend.primitive(matrix_product, dy, self.weight.data)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         self.check_shape(input_shape)

@@ -19,6 +19,11 @@ def product(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
     return xp.matmul(a, b, out=out)
 
 
+def matrix_product(xp: Any, a: Array, b: Array) -> Array:
+    """Return a @ b: arrays (M, K), (K, P) and (M, P)."""
+    return a @ b
+
+
 def add_product(xp: Any, total: Array, a: Array, b: Array) -> None:
     """Add a @ b to ``total`` in place: arrays (M, K), (K, P) and (M, P)."""
     total += a @ b

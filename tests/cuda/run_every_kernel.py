@@ -17,6 +17,7 @@ from nplenet.augment import augment_batch, rotation_coefficients  # noqa: E402
 from nplenet.backend.cupy_backend import CupyBackend  # noqa: E402
 from nplenet.cases import CASES  # noqa: E402
 from nplenet.layers import Dense, Dropout, Layer  # noqa: E402
+from nplenet.layers.products import matrix_product  # noqa: E402
 from nplenet.optim import SGD, Adam, AdamW, clip_gradients  # noqa: E402
 
 ran = set()
@@ -54,6 +55,11 @@ for optimizer in (SGD, Adam, AdamW):
     dense.backward(cuda.xp.ones_like(y))
     clip_gradients(dense.parameters(), 1.0)
     optimizer(dense.parameters(), lr=0.1).step()
+
+with cuda.capturable():  # tiles of 16 x 64, 64 x 64 and 16 x 16, the last in slices
+    for m, k, p in ((9, 33, 4111), (300, 17, 1031), (5, 200, 7)):
+        a, b = cuda.xp.ones((k, m), np.float32), cuda.xp.ones((k, p), np.float32)
+        cuda.primitive(matrix_product, a.T, b)
 
 for channels in (1, 3):
     images = np.random.default_rng(0).integers(0, 256, (7, channels, 13, 11), np.uint8)
