@@ -93,6 +93,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "chain, clipped": (*CHAIN, Adam, {"lr": 0.01, "eps": 1e-3}, clipped, {"reduction": "sum"}),
     "chain, values clipped": (*CHAIN, SGD, {"lr": 0.1}, cut_off, {}),
     "features": (*FEATURES, SGD, {"lr": 0.1}, nothing, {}),
+    "bytes": (*LENET5, SGD, {"lr": 0.1}, nothing, {}),
 }
 
 
@@ -116,13 +117,15 @@ class Side:
         self.optimizer = optimizer(self.model.parameters(), **settings)
         self.loss = CrossEntropyLoss(**options)
         self.step = TextbookStep(self.model, self.loss, self.optimizer, IMAGES, "a test")
-        self.x, self.y = xp.zeros((IMAGES, *self.shape)), xp.zeros(IMAGES, np.int64)
+        dtypes = (np.uint8, np.uint8) if case == "bytes" else (np.float64, np.int64)
+        self.x, self.y = xp.zeros((IMAGES, *self.shape), dtypes[0]), xp.zeros(IMAGES, dtypes[1])
         self.dropouts = [m for _, m in self.model.modules() if isinstance(m, Dropout)]
 
     def fill(self, number: int) -> None:
         """Write the batch of a step to the arrays where it lies."""
         rng = np.random.default_rng(number)
-        self.x[...] = self.backend.asarray(rng.random(self.x.shape))
+        x = 255 * rng.random(self.x.shape)
+        self.x[...] = self.backend.asarray(x if self.x.dtype == np.uint8 else x / 255, self.x.dtype)
         self.y[...] = self.backend.asarray(rng.integers(0, 10, IMAGES))
         self.optimizer.lr *= 0.9  # a schedule
 
