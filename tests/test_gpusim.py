@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,6 +135,188 @@ def test_out_of_memory_is_cupys_error(cupy: Any) -> None:
 def test_kernels_linked_into_cupy_are_refused(cupy: Any) -> None:
     with pytest.raises(NotImplementedError, match="need a real device"):
         cupy.random.default_rng(0)
+
+
+# -------------------------------------------------------------------- capture
+
+ADD_ONE = 'extern "C" __global__ void add_one(double* x) { x[threadIdx.x] += 1; }'
+
+
+@pytest.fixture
+def capture(cupy: Any) -> Callable[..., tuple[str, str]]:
+    """Return a function that captures a call; it returns how the call and the capture ended."""
+
+    def outcome(call: Callable[[], Any]) -> str:
+        try:
+            call()
+        except (RuntimeError, NotImplementedError) as error:
+            return str(error).partition(":")[0]
+        return ""
+
+    def run(
+        call: Callable[[Any], Any], non_blocking: bool = True, mode: int | None = None
+    ) -> tuple[str, str]:
+        stream = cupy.cuda.Stream(non_blocking=non_blocking)
+        with stream:
+            stream.begin_capture(mode)
+            first = outcome(lambda: call(stream))
+            return first, outcome(stream.end_capture)
+
+    return run
+
+
+UNSUPPORTED, INVALIDATED = "cudaErrorStreamCaptureUnsupported", "cudaErrorStreamCaptureInvalidated"
+FORBIDDEN: dict[str, Callable[[Any, Any, Any], Any]] = {  # of cupy, the stream and an array
+    "wait for the stream": lambda cp, s, x: s.synchronize(),
+    "wait for the device": lambda cp, s, x: cp.cuda.Device().synchronize(),
+}
+BY_CUPY: dict[str, tuple[str, Callable[[Any, Any, Any], Any]]] = {
+    "cuBLAS": (
+        "cuBLAS API during stream capture",
+        lambda cp, s, x: x.reshape(4, 4) @ x.reshape(4, 4),
+    ),
+    "to the host": ("D2H transfers are disallowed", lambda cp, s, x: x.get()),
+    "a number": ("D2H transfers are disallowed", lambda cp, s, x: float(x[0])),
+    "from the host": ("H2D transfers are disallowed", lambda cp, s, x: cp.asarray(A)),
+    "the default stream": (
+        "default (legacy) stream",
+        lambda cp, s, x: cp.cuda.Stream.null.begin_capture(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_a_capture_fails_that(
+    name: str, cupy: Any, capture: Callable[..., tuple[str, str]]
+) -> None:
+    x = cupy.ones(16)
+    found = capture(lambda stream: FORBIDDEN[name](cupy, stream, x))
+    assert found == (UNSUPPORTED, INVALIDATED)
+
+
+@pytest.mark.parametrize("name", BY_CUPY)
+def test_cupy_refuses_in_a_capture(name: str, cupy: Any) -> None:
+    text, call = BY_CUPY[name]
+    x, stream = cupy.ones(16), cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            with pytest.raises((RuntimeError, NotImplementedError), match=re.escape(text)):
+                call(cupy, stream, x)
+        finally:
+            stream.end_capture()
+
+
+def test_memory_is_allocated_in_a_capture_in_relaxed_mode_only(
+    cupy: Any, capture: Callable[..., tuple[str, str]]
+) -> None:
+    runtime = cupy.cuda.runtime
+    for kind in (cupy.cuda.Memory, cupy.cuda.PinnedMemory):
+        call = lambda stream, kind=kind: kind(512)  # noqa: E731
+        assert capture(call) == ("", "")  # CuPy's default is relaxed
+        assert capture(call, mode=runtime.streamCaptureModeRelaxed) == ("", "")
+        for mode in (runtime.streamCaptureModeGlobal, runtime.streamCaptureModeThreadLocal):
+            assert capture(call, mode=mode) == (UNSUPPORTED, INVALIDATED)
+
+
+def test_a_stream_that_records_can_be_asked_nothing(
+    cupy: Any, capture: Callable[..., tuple[str, str]]
+) -> None:
+    assert capture(lambda stream: stream.done) == ("", INVALIDATED)  # CuPy drops the error
+
+
+def test_the_default_stream_spoils_the_capture_of_a_blocking_stream_only(
+    cupy: Any, capture: Callable[..., tuple[str, str]]
+) -> None:
+    kernel, x = cupy.RawKernel(ADD_ONE, "add_one"), cupy.zeros(16)
+
+    def launch(stream: Any) -> None:
+        with cupy.cuda.Stream.null:
+            kernel((1,), (16,), (x,))
+
+    launch(None)
+    assert capture(launch) == ("", "")
+    assert (x.get() == 2).all()  # run, not captured
+    assert capture(launch, non_blocking=False) == (
+        "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
+        INVALIDATED,
+    )
+
+
+def test_an_event_of_a_capture_can_be_asked_nothing(
+    cupy: Any, capture: Callable[..., tuple[str, str]]
+) -> None:
+    event, other = cupy.cuda.Event(), cupy.cuda.Event()
+    other.record(cupy.cuda.Stream.null)
+
+    def wait(stream: Any) -> None:
+        event.record(stream)
+        event.synchronize()
+
+    def ask(stream: Any) -> None:
+        event.record(stream)
+        assert not event.done  # CuPy drops the error
+
+    assert capture(wait) == ("cudaErrorCapturedEvent", INVALIDATED)
+    assert capture(ask) == ("", INVALIDATED)
+    assert capture(lambda stream: other.done) == ("", "")
+    event.record(cupy.cuda.Stream.null)
+    assert event.done
+    assert cupy.cuda.Stream.null.done
+
+
+def driver_copy(to: Any, host: np.ndarray, stream: Any) -> int:
+    """Copy from the host by the driver, as CuPy refuses to in a capture; return its error."""
+    copy = ctypes.CDLL("libcuda.so.1").cuMemcpyHtoDAsync_v2
+    pointers = (to.data.ptr, host.ctypes.data, host.nbytes, stream.ptr)
+    return copy(*map(ctypes.c_void_p, pointers))
+
+
+def test_a_replay_reads_pinned_memory_again_and_counts_the_copy(cupy: Any) -> None:
+    host = np.frombuffer(cupy.cuda.alloc_pinned_memory(128), np.float64, 16)
+    x, stream = cupy.zeros(16), cupy.cuda.Stream(non_blocking=True)
+    host[:] = 1
+    with stream:
+        stream.begin_capture()
+        with gpusim.counting() as count:
+            assert driver_copy(x, host, stream) == 0
+        graph = stream.end_capture()
+    assert (count.h2d, count.captured) == (0, 1)
+    for value in (2, 3):
+        host[:] = value
+        with gpusim.counting() as count:
+            graph.launch(stream)
+        assert (count.graph_launches, count.h2d, count.h2d_bytes) == (1, 1, 128)
+        stream.synchronize()
+        assert (x.get() == value).all()
+
+
+def test_a_capture_refuses_memory_of_the_host_that_is_not_pinned(
+    cupy: Any, capture: Callable[..., tuple[str, str]]
+) -> None:
+    x, errors = cupy.zeros(16), []
+    found = capture(lambda stream: errors.append(driver_copy(x, np.ones(16), stream)))
+    assert (errors, found) == ([900], ("", INVALIDATED))
+
+
+def test_a_replay_does_all_that_was_captured_again(cupy: Any) -> None:
+    kernel, x = cupy.RawKernel(ADD_ONE, "add_one"), cupy.zeros(16)
+    kernel((1,), (16,), (x,))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        x.fill(0)
+        for _ in range(3):
+            kernel((1,), (16,), (x,))
+        y = x * 2
+        graph = stream.end_capture()
+    assert (x.get() == 1).all()  # captured, not run
+    for _ in range(2):
+        with gpusim.counting() as count:
+            graph.launch(stream)
+        assert (count.graph_launches, count.launches, count.memsets) == (1, 0, 0)
+    stream.synchronize()
+    assert (y.get() == 6).all()
 
 
 # -------------------------------------------------------------------- installation

@@ -27,7 +27,7 @@ class Counters:
     """What CuPy asked of the device.
 
     Work recorded in a stream capture counts as ``captured`` only; a replay of the graph counts as
-    one ``graph_launches``.
+    one ``graph_launches``, and its copies from and to the host once more each time.
     """
 
     launches: int = 0

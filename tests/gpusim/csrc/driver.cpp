@@ -24,12 +24,14 @@ enum {
   OUT_OF_MEMORY = 2,
   INVALID_IMAGE = 200,
   NOT_FOUND = 500,
+  NOT_READY = 600,
   ILLEGAL_ADDRESS = 700,
   LAUNCH_FAILED = 719,
   NOT_SUPPORTED = 801,
   CAPTURE_UNSUPPORTED = 900,
   CAPTURE_INVALIDATED = 901,
-  CAPTURE_IMPLICIT = 906
+  CAPTURE_IMPLICIT = 906,
+  CAPTURED_EVENT = 907
 };
 static const size_t TOTAL_MEMORY = (size_t)8 << 30;
 static const int STATIC_SHARED_LIMIT = 49152, DYNAMIC_SHARED_LIMIT = 232448, DRIVER_VERSION = 12090;
@@ -52,15 +54,6 @@ struct Module {
   std::map<std::string, Function*> functions;
 };
 using Op = std::function<Result()>;
-struct Graph {
-  std::vector<Op> ops;
-};
-struct Stream {
-  bool capturing = false, bad = false;
-  Graph* graph = nullptr;
-  unsigned flags = 0;
-};
-
 enum Counter {
   LAUNCHES,
   GEMMS,
@@ -77,10 +70,28 @@ enum Counter {
   D2H_BYTES,
   COUNTERS
 };
+struct Node {
+  Counter kind;
+  Op run;
+  size_t bytes = 0;  // of a copy
+};
+struct Graph {
+  std::vector<Node> nodes;
+};
+enum { RELAXED = 2 };  // a capture's mode in which cudaMalloc and its like are allowed
+struct Stream {
+  bool capturing = false, bad = false;
+  Graph* graph = nullptr;
+  unsigned flags = 0;
+  int mode = RELAXED;
+};
+struct Event {
+  bool captured = false;  // last recorded in a capture
+};
 static uint64_t counters[COUNTERS];
 static std::recursive_mutex mutex_;
 #define LOCK std::lock_guard<std::recursive_mutex> lock_(mutex_)
-static std::map<Ptr, size_t> memory;
+static std::map<Ptr, size_t> memory, pinned;  // of the device, and page-locked of the host
 static size_t used;
 static std::vector<Op> pending;
 static Stream legacy;
@@ -102,14 +113,21 @@ static Result flush() {
     if (Result r = op()) return r;
   return OK;
 }
+// What stream capture forbids (CUDA C++ programming guide, "Prohibited and unhandled operations";
+// cudaThreadExchangeStreamCaptureMode): the call fails, and so does the end of the capture.
 static Result spoil(Result r) {
   for (Stream* s : capturing) s->bad = true;
   return r;
 }
+static Result unsafe() {  // a call that is not seen by a capture: allowed only in relaxed mode
+  for (Stream* s : capturing)
+    if (s->mode != RELAXED) return spoil(CAPTURE_UNSUPPORTED);
+  return OK;
+}
 static Result put(Stream* s, Counter kind, Op op) {
   if (s->capturing) {
     counters[CAPTURED]++;
-    s->graph->ops.push_back(std::move(op));
+    s->graph->nodes.push_back({kind, std::move(op)});
     return OK;
   }
   if (s == &legacy)
@@ -126,9 +144,9 @@ static bool on_device(Ptr p) {
   auto i = memory.upper_bound(p);
   return i != memory.begin() && (--i, p < i->first + i->second);
 }
-static bool inside(Ptr p, size_t n) {  // n bytes at p lie in one allocation
-  auto i = memory.upper_bound(p);
-  return !n || (i != memory.begin() && (--i, p + n <= i->first + i->second));
+static bool inside(Ptr p, size_t n, const std::map<Ptr, size_t>& where = memory) {
+  auto i = where.upper_bound(p);  // n bytes at p lie in one allocation
+  return !n || (i != where.begin() && (--i, p + n <= i->first + i->second));
 }
 static Result synchronize() {
   LOCK;
@@ -301,7 +319,8 @@ API cuGetErrorName(int e, const char** s) {
       {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"},
       {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
       {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
-      {CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT"}};
+      {CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT"},
+      {CAPTURED_EVENT, "CUDA_ERROR_CAPTURED_EVENT"}};
   LOCK;
   std::string& name = names[e];
   if (name.empty()) name = "CUDA_ERROR_" + std::to_string(e);
@@ -318,6 +337,7 @@ API cuMemAlloc_v2(Ptr* p, size_t n) {
   LOCK;
   void* q = nullptr;
   if (!n) return INVALID_VALUE;
+  if (Result r = unsafe()) return r;
   if (n > TOTAL_MEMORY - used || posix_memalign(&q, 512, n)) return OUT_OF_MEMORY;
   if (fill) memset(q, 0xFF, n);  // NaN: a read of memory that nobody wrote shows
   counters[ALLOCATIONS]++;
@@ -331,6 +351,7 @@ API cuMemFree_v2(Ptr p) {
   if (!p) return OK;
   auto i = memory.find(p);
   if (i == memory.end()) return INVALID_VALUE;
+  if (Result r = unsafe()) return r;
   flush();
   counters[FREES]++;
   used -= i->second;
@@ -339,11 +360,17 @@ API cuMemFree_v2(Ptr p) {
   return OK;
 }
 API cuMemHostAlloc(void** p, size_t n, unsigned) {
-  return posix_memalign(p, 512, n ? n : 1) ? OUT_OF_MEMORY : OK;
+  LOCK;
+  if (Result r = unsafe()) return r;
+  if (posix_memalign(p, 512, n ? n : 1)) return OUT_OF_MEMORY;
+  pinned[(Ptr)*p] = n;
+  return OK;
 }
 API cuMemFreeHost(void* p) {
   LOCK;
+  if (Result r = unsafe()) return r;
   flush();
+  pinned.erase((Ptr)p);
   free(p);
   return OK;
 }
@@ -366,9 +393,13 @@ static Result copy(Ptr d, Ptr s, size_t n, bool async, void* st) {
     if (Result r = flush()) return r;
     stream = &legacy;
   }
-  if (!stream->capturing && kind != D2D) counters[kind == H2D ? H2D_BYTES : D2H_BYTES] += n;
-  if (kind == H2D && (lazy || stream->capturing) &&
-      async) {  // pageable host memory is read at the call
+  if (stream->capturing) {
+    // Each replay reads or writes the host's memory again. A copy of pageable memory goes through a
+    // buffer of the driver and may wait, which PyTorch refuses as well; pinned memory must stay.
+    if (kind != D2D && !inside(kind == H2D ? s : d, n, pinned)) return spoil(CAPTURE_UNSUPPORTED);
+  } else if (kind != D2D)
+    counters[kind == H2D ? H2D_BYTES : D2H_BYTES] += n;
+  if (kind == H2D && lazy && !stream->capturing && async) {  // pageable memory is read at the call
     auto bytes = std::make_shared<std::vector<char>>((char*)s, (char*)s + n);
     return put(stream, kind, [=]() -> Result {
       memcpy((void*)d, bytes->data(), n);
@@ -379,6 +410,7 @@ static Result copy(Ptr d, Ptr s, size_t n, bool async, void* st) {
     memmove((void*)d, (void*)s, n);
     return OK;
   });
+  if (stream->capturing) stream->graph->nodes.back().bytes = n;
   return r ? r : async ? OK : flush();
 }
 API cuMemcpy(Ptr d, Ptr s, size_t n) {
@@ -578,13 +610,20 @@ API cuStreamGetFlags(void* s, unsigned* f) {
   *f = stream_of(s)->flags;
   return OK;
 }
-API cuStreamBeginCapture_v2(void* s, int) {
+API cuStreamQuery(void* s) {
+  LOCK;
+  if (stream_of(s)->capturing) return spoil(CAPTURE_UNSUPPORTED);
+  if (Result r = unsafe()) return r;
+  return pending.empty() ? OK : NOT_READY;
+}
+API cuStreamBeginCapture_v2(void* s, int mode) {
   LOCK;
   Stream* q = stream_of(s);
   if (q == &legacy) return CAPTURE_UNSUPPORTED;
   if (q->capturing) return INVALID_VALUE;
   q->capturing = true;
   q->bad = false;
+  q->mode = mode;
   q->graph = new Graph;
   capturing.insert(q);
   return OK;
@@ -616,9 +655,15 @@ API cuGraphInstantiateWithFlags(void** e, void* g, unsigned long long) {
 API cuGraphLaunch(void* e, void* s) {
   LOCK;
   auto* graph = (Graph*)e;
-  return put(stream_of(s), GRAPH_LAUNCHES, [ops = graph->ops]() -> Result {
-    for (auto& op : ops)
-      if (Result r = op()) return r;
+  if (!stream_of(s)->capturing)
+    for (auto& node : graph->nodes)  // what passes between host and device counts at each replay
+      if (node.kind == H2D || node.kind == D2H) {
+        counters[node.kind]++;
+        counters[node.kind == H2D ? H2D_BYTES : D2H_BYTES] += node.bytes;
+      }
+  return put(stream_of(s), GRAPH_LAUNCHES, [nodes = graph->nodes]() -> Result {
+    for (auto& node : nodes)
+      if (Result r = node.run()) return r;
     return OK;
   });
 }
@@ -633,13 +678,26 @@ API cuGraphExecDestroy(void* g) {
   return OK;
 }
 API cuEventCreate(void** e, unsigned) {
-  *e = malloc(8);
+  *e = new Event;
   return OK;
 }
 API cuEventDestroy_v2(void* e) {
-  free(e);
+  delete (Event*)e;
   return OK;
 }
-API cuEventSynchronize(void*) {
+API cuEventRecord(void* e, void* s) {
+  LOCK;
+  ((Event*)e)->captured = stream_of(s)->capturing;
+  return OK;
+}
+API cuEventQuery(void* e) {
+  LOCK;
+  if (((Event*)e)->captured) return spoil(CAPTURED_EVENT);
+  if (Result r = unsafe()) return r;
+  return pending.empty() ? OK : NOT_READY;
+}
+API cuEventSynchronize(void* e) {
+  LOCK;
+  if (((Event*)e)->captured) return spoil(CAPTURED_EVENT);
   return synchronize();
 }

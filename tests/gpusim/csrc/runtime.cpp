@@ -25,7 +25,8 @@ Result cuStreamBeginCapture_v2(void*, int), cuStreamEndCapture(void*, void**),
     cuStreamIsCapturing(void*, int*);
 Result cuGraphInstantiateWithFlags(void**, void*, unsigned long long), cuGraphLaunch(void*, void*);
 Result cuGraphDestroy(void*), cuGraphExecDestroy(void*);
-Result cuEventCreate(void**, unsigned), cuEventDestroy_v2(void*), cuEventSynchronize(void*);
+Result cuEventCreate(void**, unsigned), cuEventDestroy_v2(void*), cuEventSynchronize(void*),
+    cuEventRecord(void*, void*), cuEventQuery(void*), cuStreamQuery(void*);
 }
 static PyObject* runtime_error;  // CuPy's CUDARuntimeError
 static void set_error(Result r) {
@@ -174,8 +175,15 @@ static int stream_is_capturing(Int s, int) {
   cuStreamIsCapturing(P(s), &v);
   return v;
 }
-static PyObject* stream_begin_capture(Int s, int, void*) {
-  return none(cuStreamBeginCapture_v2(P(s), 0));
+static PyObject* stream_query(Int s, int) {  // CuPy's returns the result and raises nothing
+  return PyLong_FromLong(cuStreamQuery(P(s)));
+}
+struct CaptureMode {  // Cython's optional arguments: how many are given, and the first
+  int given, mode;
+};
+static PyObject* stream_begin_capture(Int s, int, CaptureMode* optional) {
+  const bool given = optional && optional->given > 0;
+  return none(cuStreamBeginCapture_v2(P(s), given ? optional->mode : 2));  // CuPy's is relaxed
 }
 static Int stream_end_capture(Int s, int) {
   void* g = nullptr;
@@ -201,11 +209,11 @@ static PyObject* event_destroy(Int e, int) {
 static float event_elapsed(Int, Int, int) {
   return 0.001f;
 }  // no time is simulated
-static PyObject* event_query(Int, int) {
-  Py_RETURN_NONE;
+static PyObject* event_query(Int e, int) {
+  return PyLong_FromLong(cuEventQuery(P(e)));
 }
-static PyObject* event_record(Int, Int, int) {
-  Py_RETURN_NONE;
+static PyObject* event_record(Int e, Int s, int) {
+  return none(cuEventRecord(P(e), P(s)));
 }
 static PyObject* event_synchronize(Int e, int) {
   return none(cuEventSynchronize(P(e)));
@@ -268,7 +276,7 @@ static const struct {
     {"streamCreateWithPriority", (void*)stream_with_priority, "intptr_t (unsigned int, int, int )"},
     {"streamDestroy", (void*)stream_destroy, "PyObject *(intptr_t, int )"},
     {"streamSynchronize", (void*)stream_synchronize, "PyObject *(intptr_t, int )"},
-    {"streamQuery", (void*)stream_synchronize, "PyObject *(intptr_t, int )"},
+    {"streamQuery", (void*)stream_query, "PyObject *(intptr_t, int )"},
     {"streamWaitEvent", (void*)stream_wait_event,
      "PyObject *(intptr_t, intptr_t, int , streamWaitEvent *__pyx_optional_args)"},
     {"streamIsCapturing", (void*)stream_is_capturing, "int (intptr_t, int )"},
