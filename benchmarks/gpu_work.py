@@ -51,14 +51,13 @@ def steps(
     except ImportError as error:
         yield {"note": f"not available: {error}"}
         return
-
     for batch in check:
         yield from guarded({"checked": batch}, lambda n=batch: compare(system, n, device))
+    if system == "compiled" and batches and (why := why_not(Case(batches[0]))):
+        yield {"note": why}
+        return
     for batch in batches:
         case = Case(batch, device=device)
-        if system == "compiled" and (why := why_not(case)):
-            yield {"note": why}
-            return
         yield from guarded({"batch": batch}, lambda case=case: timed(make(case), scale))
         if system == "compiled":
             yield from guarded({"batch": batch, "fit": True}, lambda c=case: fitted(c, fit_images))
@@ -134,11 +133,10 @@ def compare(system: str, batch: int, device: str) -> Job:
     for k in range(1, CHECKED_STEPS + 1):
         read = k in (1, CHECKED_STEPS)
         for each in (tested, truth):
-            (
-                each.step_in_two
-                if read and hasattr(each, "step_in_two")
-                else partial(each.steps, 1)
-            )()
+            if read and hasattr(each, "step_in_two"):
+                each.step_in_two()  # a single call may not leave the gradients behind
+            else:
+                each.steps(1)
         (loss, gradient, state), right = tested.last(), truth.last()
         losses.append(relative_error(loss, right[0]))
         states.append(largest_error(state, right[2]))
@@ -172,8 +170,9 @@ def epoch(batches: list[int], images: int, count: int) -> Iterator[Job]:
     from gpu_case import Case
 
     measure = import_module("gpu_nplenet").epochs
+    compiled = not why_not(Case(batches[0]))
     for batch in batches:
-        facts = {"batch": batch, "compiled": not why_not(Case(batch))}
+        facts = {"batch": batch, "compiled": compiled}
         yield from guarded(facts, lambda n=batch: measure(Case(n), images, count, augmented=True))
 
 
