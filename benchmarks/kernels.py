@@ -24,7 +24,7 @@ import numpy as np
 from nplenet import get_backend
 from nplenet.augment import rotation_coefficients
 from nplenet.backend import Backend
-from nplenet.backend.kernels import KERNELS
+from nplenet.backend.binding import KERNELS
 from nplenet.window import Window
 
 NAMES = {name.rpartition(".")[2]: name for name in KERNELS}

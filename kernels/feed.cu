@@ -11,8 +11,8 @@
 // The kernels of a graph have no arguments that change. So a step begins with a copy of its share to fixed
 // places, where the other kernels find it.
 //
-// Threads: one per number, up to 6 N or `words`; finish has one.
-// NumPy twin: nplenet/compiled/cuda/captured.py has none, as it is the host's loop over the batches.
+// Threads: one per number, up to 6 N or `words`, in a grid-stride loop; finish has one.
+// NumPy twins: deal and finish in nplenet/compiled/cuda/feed.py.
 
 extern "C" __global__ void deal(const unsigned long long* __restrict__ table, const long long* __restrict__ step,
                                 unsigned long long* __restrict__ now, int words, const int* __restrict__ order,
@@ -24,14 +24,15 @@ extern "C" __global__ void deal(const unsigned long long* __restrict__ table, co
 {
     const unsigned long long* row = table + *step * words;
     const long long first = (long long)row[0];
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < words) now[i] = row[i];
-    if (coefficients && i < 6 * N) batch_coefficients[i] = coefficients[6 * first + i];
-    if (i >= N) return;
-    batch_order[i] = order[first + i];
-    batch_labels[i] = labels[first + i];
-    if (inverted) batch_inverted[i] = inverted[first + i];
-    if (gray) batch_gray[i] = gray[first + i];
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < words || i < 6 * N; i += gridDim.x * blockDim.x) {
+        if (i < words) now[i] = row[i];
+        if (coefficients && i < 6 * N) batch_coefficients[i] = coefficients[6 * first + i];
+        if (i >= N) continue;
+        batch_order[i] = order[first + i];
+        batch_labels[i] = labels[first + i];
+        if (inverted) batch_inverted[i] = inverted[first + i];
+        if (gray) batch_gray[i] = gray[first + i];
+    }
 }
 
 template <typename T>

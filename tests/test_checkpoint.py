@@ -35,6 +35,7 @@ from nplenet.checkpoint import (
     save_model,
 )
 from nplenet.checkpoint.file import backup
+from nplenet.checkpoint.run import Run
 from nplenet.data import DataLoader, load_digits, pad_images
 from nplenet.files import atomic_write
 from nplenet.layers import (
@@ -91,16 +92,27 @@ class Trainer:
         )
 
     def fit(self, stop_at: int | None = None, **options: Any) -> History:
-        """Train; at the end of step ``stop_at``, counted from the start, raise ``Stop``."""
+        """Train; at the end of step ``stop_at``, counted from the start, raise ``Stop``.
+
+        On a device, where the schedule runs ahead of the steps, when this step is to be saved.
+        """
         with pytest.MonkeyPatch.context() as patch:
-            step = OneCycleLR.step
+            step, save = OneCycleLR.step, Run.save
 
             def stopping(schedule: OneCycleLR) -> None:
                 step(schedule)
                 if schedule.step_count == stop_at:
                     raise Stop
 
-            patch.setattr(OneCycleLR, "step", stopping)
+            def failing(run: Run, *arguments: Any) -> None:
+                if run.optimizer.step_count == stop_at:
+                    raise Stop
+                save(run, *arguments)
+
+            if self.model.backend.name == "numpy":
+                patch.setattr(OneCycleLR, "step", stopping)
+            else:
+                patch.setattr(Run, "save", failing)
             wanted = {"epochs": EPOCHS, "schedule": self.schedule, "validation": self.digits}
             loss = CrossEntropyLoss()
             arguments = wanted | options

@@ -6,8 +6,11 @@ full name, and a test checks that every such name is a function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from .base import Array
+from .launch import Launcher
 
 Kernel = Callable[..., Any]
 KERNELS: dict[str, Kernel] = {}
@@ -31,3 +34,12 @@ def replaces(name: str) -> Callable[[Kernel], Kernel]:
 def kernel_for(function: Callable[..., Any]) -> Kernel | None:
     """Return the replacement of ``function`` on a GPU, or None if it has no kernel."""
     return KERNELS.get(f"{function.__module__}.{function.__name__}")
+
+
+def here_or_there(gpu: Launcher, given: Any, count: int) -> tuple[Sequence[Any], Array | None]:
+    """Return numbers and None; or zeros, and the array on the device where the numbers lie."""
+    if not gpu.owns(given):
+        return (given if isinstance(given, Sequence) else (given,)), None
+    if given.size != count:
+        raise ValueError(f"expected {count} numbers on the device, got shape {given.shape}")
+    return (0,) * count, given

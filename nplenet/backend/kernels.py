@@ -1,4 +1,4 @@
-"""The kernels, each bound to the full name of the function that it replaces on a GPU."""
+"""The kernels of layers, each bound to the full name of the function that it replaces on a GPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import numpy.typing as npt
 
 from ..window import Window
 from .base import Array
-from .binding import KERNELS, kernel_for, replaces
+from .binding import here_or_there, replaces
 from .launch import THREADS, Launcher
 from .product import multiply
-
-__all__ = ["KERNELS", "kernel_for", "replaces"]
 
 SQUARE_PARTS = 64  # blocks per array in a norm: 16,384 threads, several thousand numbers at once
 
@@ -286,114 +284,14 @@ def dropout(
 ) -> tuple[Array, Array]:
     x = gpu.xp.ascontiguousarray(x)
     y, mask = gpu.xp.empty_like(x), gpu.xp.empty_like(x)
-    (key,), there = _here_or_there(gpu, key, 1)
+    (key,), there = here_or_there(gpu, key, 1)
     numbers = (x.size, first, key, threshold, scale, there)
     counters = -(-(first % 8 + x.size) // 8)
     gpu.launch_each("dropout", "dropout", counters, x, y, mask, *numbers)
     return y, mask
 
 
-# ------------------------------------------------------------------ loss
-
-
-@replaces("nplenet.losses.cross_entropy")
-def cross_entropy(
-    gpu: Launcher,
-    logits: Array,
-    targets: Array,
-    smoothing: float,
-    scale: float,
-    fault: Array,
-    forward: int | Array,
-) -> tuple[Array, Array, Array]:
-    logits = gpu.xp.ascontiguousarray(logits)
-    targets = gpu.xp.ascontiguousarray(targets, dtype=np.int64)
-    dlogits = gpu.xp.empty_like(logits)
-    loss, correct = gpu.xp.empty((), logits.dtype), gpu.xp.empty((), np.int64)
-    arrays = (logits, targets, dlogits, loss, correct, fault)
-    n, k = logits.shape
-    (forward,), there = _here_or_there(gpu, forward, 1)
-    numbers = (n, k, 1.0 - smoothing, smoothing / k, scale, forward, there)
-    gpu.launch("cross_entropy", "cross_entropy", 1, *arrays, *numbers)
-    return loss, dlogits, correct
-
-
-# ------------------------------------------------------------------ optimizers
-
-
-@replaces("nplenet.optim.sgd.sgd")
-def sgd(
-    gpu: Launcher, p: Array, g: Array, m: Array, s: None, t: None, numbers: Sequence[float] | Array
-) -> None:
-    (*floats, nesterov), there = _here_or_there(gpu, numbers, 5)
-    gpu.launch_each("optimizer", "sgd", p.size, p, g, m, p.size, *floats, int(nesterov), there)
-
-
-@replaces("nplenet.optim.adam.adam")
-def adam(
-    gpu: Launcher,
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    s: None,
-    t: None,
-    numbers: Sequence[float] | Array,
-) -> None:
-    floats, there = _here_or_there(gpu, numbers, 6)
-    gpu.launch_each("optimizer", "adam", p.size, p, g, m, v, p.size, *floats, there)
-
-
-@replaces("nplenet.optim.clip.norm")
-def norm(gpu: Launcher, *gradients: Array) -> Array:
-    squares = gpu.xp.empty((len(gradients), SQUARE_PARTS), np.float64)
-    for g, parts in zip(gradients, squares, strict=True):
-        g = gpu.xp.ascontiguousarray(g)
-        gpu.launch("sums", "square_sums", SQUARE_PARTS, g, parts, g.size)
-    return gpu.xp.sqrt(squares.sum())
-
-
-# ------------------------------------------------------------------ augmentation
-
-
-@replaces("nplenet.augment.pipeline.augment_batch")
-def augment_batch(
-    gpu: Launcher,
-    images: Array,
-    indexes: Array,
-    coefficients: Array | None,
-    inverted: Array | None,
-    gray: Array | None,
-    fill: int,
-    dtype: npt.DTypeLike,
-) -> Array:
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"augment_batch: images have shape {images.shape}, expected (M, C, H, W), C 1 or 3"
-        )
-    count, shapes = len(indexes), {"coefficients": (6,), "inverted": (), "gray": ()}
-    for (name, shape), draw in zip(shapes.items(), (coefficients, inverted, gray), strict=True):
-        if draw is not None and draw.shape != (count, *shape):
-            raise ValueError(
-                f"augment_batch: {name} has shape {draw.shape}, expected {(count, *shape)}"
-            )
-    out = gpu.xp.empty((count, *images.shape[1:]), dtype=dtype)
-    arrays = (images, indexes, coefficients, inverted, gray, out)
-    pixels = count * images.shape[2] * images.shape[3]
-    gpu.launch_each("augment", "augment_batch", pixels, *arrays, *out.shape, fill)
-    return out
-
-
 def _numbers(x_shape: Sequence[int], window: Window) -> tuple[int, ...]:
     """Return N C H W, KH KW, OH OW, stride, padding, dilation: last arguments of window kernels."""
     out = window.output_size(x_shape[2], x_shape[3])
     return (*x_shape, *window.size, *out, *window.stride, *window.padding, *window.dilation)
-
-
-def _here_or_there(gpu: Launcher, given: Any, count: int) -> tuple[Sequence[Any], Array | None]:
-    """Return numbers and None; or zeros, and the array on the device where the numbers lie."""
-    if not gpu.owns(given):
-        return (given if isinstance(given, Sequence) else (given,)), None
-    if given.size != count:
-        raise ValueError(f"expected {count} numbers on the device, got shape {given.shape}")
-    return (0,) * count, given

@@ -112,7 +112,9 @@ class DeviceLoader(Batches):
         draws = self.pipeline.draw(sizes, self.transform_rng, *self.images.shape[2:])
         labels = self.labels[order].astype(np.int64)
         fill = 0 if self.pipeline.rotation is None else self.pipeline.rotation.fill
-        return Deal(self.images_there, order.astype(np.int32), labels, draws, sizes, fill, self.pipeline)
+        return Deal(
+            self.images_there, order.astype(np.int32), labels, draws, sizes, fill, self.pipeline
+        )
 
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
         height, width = self.images.shape[2:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -52,7 +53,8 @@ def train_epoch(
     )
     with bar, naming_batch_size(run.loader, f"epoch {number}"):
         loop = one_by_one
-        if step.runs_epochs and isinstance(run.loader, DeviceLoader):
+        host_may_be_late = run.model.backend.reading_interval > 0.0
+        if step.runs_epochs and host_may_be_late and isinstance(run.loader, DeviceLoader):
             loop = many_at_once
         loop(run, step, metrics, stop, checkpoints, bar)
         metrics.fetch()
@@ -120,9 +122,7 @@ def many_at_once(
     epoch = step.begin_epoch(deal, run.schedule, so_far.step)
     metrics.follow(epoch)
     while epoch.done < steps and not stop.signal:
-        limit: float = 1 if metrics.backend.reading_interval == 0.0 else steps
-        if checkpoints is not None:
-            limit = min(limit, checkpoints.steps_to_save(epoch.done))
+        limit = math.inf if checkpoints is None else checkpoints.steps_to_save(epoch.done)
         epoch.advance(limit)
         due, save = stop.agree(
             step.group, metrics.due(), checkpoints is not None and checkpoints.due(epoch.done)

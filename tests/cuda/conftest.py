@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend, get_backend
-from nplenet.backend.kernels import kernel_for
+from nplenet.backend.binding import kernel_for
 
 ORDERS = ("forward", "reverse", "random:7")  # of threads; a real device takes its own
 # A hundred roundings of 6e-8 or 1.1e-16, beside the largest number of the array.

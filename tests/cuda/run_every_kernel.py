@@ -16,6 +16,7 @@ from nplenet import get_backend  # noqa: E402
 from nplenet.augment import augment_batch, rotation_coefficients  # noqa: E402
 from nplenet.backend.cupy_backend import CupyBackend  # noqa: E402
 from nplenet.cases import CASES  # noqa: E402
+from nplenet.compiled.cuda.feed import Feed, deal, finish  # noqa: E402
 from nplenet.layers import Dense, Dropout, Layer  # noqa: E402
 from nplenet.layers.products import matrix_product  # noqa: E402
 from nplenet.optim import SGD, Adam, AdamW, clip_gradients  # noqa: E402
@@ -55,6 +56,11 @@ for optimizer in (SGD, Adam, AdamW):
     dense.backward(cuda.xp.ones_like(y))
     clip_gradients(dense.parameters(), 1.0)
     optimizer(dense.parameters(), lr=0.1).step()
+
+images = cuda.xp.zeros((9, 1, 4, 4), np.uint8)
+feed = Feed(cuda, images, images, entries=9, steps=2, keys=1, numbers=5, augmented=(1, 1, 1))
+cuda.primitive(deal, feed, 9)
+cuda.primitive(finish, feed, cuda.xp.zeros((), np.float32), cuda.xp.zeros((), np.int64))
 
 with cuda.capturable():  # tiles of 16 x 64, 64 x 64 and 16 x 16, the last in slices
     for m, k, p in ((9, 33, 4111), (300, 17, 1031), (5, 200, 7)):

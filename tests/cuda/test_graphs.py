@@ -18,6 +18,7 @@ from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import LATEST, CheckpointFolder, load
 from nplenet.compiled import TextbookStep
 from nplenet.compiled.cuda.epoch import steps_of_a_graph
+from nplenet.compiled.cuda.feed import Feed, deal, finish, rows
 from nplenet.compiled.cuda.step import GraphStep
 from nplenet.data import DataLoader, DeviceLoader, load_digits, pad_images
 from nplenet.layers import (
@@ -40,7 +41,7 @@ from nplenet.seeds import generator
 from nplenet.train import History, NonFiniteLoss, fit
 
 IMAGES, LABELS = load_digits("train")
-IMAGES, LABELS = pad_images(IMAGES)[:300], LABELS[:300]
+IMAGES, LABELS = pad_images(IMAGES)[:480], LABELS[:480]
 
 Make = Callable[[], Layer]
 
@@ -50,13 +51,13 @@ def small() -> Layer:
     rng = np.random.default_rng(3)
     return Sequential(
         MaxPool2d(4),
-        Conv2d(1, 3, 3, rng=rng),
+        Conv2d(1, 3, 3, bias=False, rng=rng),
         BatchNorm2d(3),
         ReLU(),
         AvgPool2d(2),
         Flatten(),
         Dropout(0.2, rng=generator(0, "dropout")),
-        Dense(27, 12, rng=rng),
+        Dense(27, 12, bias=False, rng=rng),
         BatchNorm1d(12),
         ReLU(),
         Dropout(0.3, rng=generator(1, "dropout")),
@@ -96,6 +97,7 @@ class Run:
         self.optimizer = optimizer(self.model.parameters())
         self.schedule = schedule and schedule(self.optimizer)
         self.loss = loss or CrossEntropyLoss()
+        self.interrupted = False
 
     def fit(self, epochs: int = 2, **options: Any) -> History:
         return fit(
@@ -124,7 +126,9 @@ def assert_close(found: Run, expected: Run, tolerance: float) -> None:
     wanted = expected.state()
     for name, array in found.state().items():
         scale = max(1.0, float(np.abs(wanted[name]).max()))
-        np.testing.assert_allclose(array, wanted[name], rtol=0, atol=tolerance * scale, err_msg=name)
+        np.testing.assert_allclose(
+            array, wanted[name], rtol=0, atol=tolerance * scale, err_msg=name
+        )
 
 
 def bits(run: Run) -> dict[str, bytes]:
@@ -185,12 +189,40 @@ def test_two_runs_have_the_same_bits(cuda: Backend) -> None:
     assert bits(first) == bits(second)
 
 
+@pytest.mark.parametrize("augmented", [(True, True, True), (False, True, False)])
+def test_a_feed_deals_what_numpy_deals(cuda: Backend, augmented: tuple[bool, ...]) -> None:
+    rng = np.random.default_rng(0)
+    table = rows([0, 5], [1, 2], [[7, 2**64 - 1], [2**63, 8]], [[0.5], [-1.5]])
+    draws = [
+        rng.integers(0, 255, (8, 6)) if augmented[0] else None,
+        *(rng.integers(0, 2, 8) if wanted else None for wanted in augmented[1:]),
+    ]
+    found: dict[str, list[Any]] = {}
+    for backend in (get_backend("numpy"), cuda):
+        xp = backend.xp
+        images, fault = xp.zeros((8, 1, 2, 2), np.uint8), xp.zeros(3, np.int64)
+        sizes = {"entries": 8, "steps": 2, "keys": 2, "numbers": 1}
+        feed = Feed(backend, images, fault, **sizes, augmented=augmented)
+        order, labels = np.arange(8)[::-1], np.arange(8) % 3
+        feed.load(order=order, labels=labels, table=table, draws=draws, first_step=1)
+        batch = backend.primitive(deal, feed, 3)
+        numbers = [feed.key(0), feed.key(1), feed.forward, feed.numbers]
+        backend.primitive(finish, feed, xp.array(2.5), xp.array(4))
+        ends = [feed.step, feed.losses, feed.correct]
+        arrays = [*batch, *numbers, *ends]
+        found[backend.name] = [a if a is None else backend.to_numpy(a).tolist() for a in arrays]
+    assert found["cupy"] == found["numpy"]
+    assert found["numpy"][0] == [2, 1, 0]
+    assert found["numpy"][4:10] == [[2, 0, 1], 2**63, 8, 2, [-1.5], [2]]
+    assert found["numpy"][10:] == [[0.0, 2.5], [0, 4]]
+
+
 # --- nothing is asked of the host -------------------------------------------------------------
 
 
 def test_an_epoch_is_a_graph_launch_for_each_100_steps_and_nothing_else(cuda: Backend) -> None:
-    run = Run(cuda, images=228, batch=1, dtype="float32")
-    step = nplenet.compile(run.model, run.loss, run.optimizer, 1)
+    run = Run(cuda, images=456, batch=2, dtype="float32")
+    step = nplenet.compile(run.model, run.loss, run.optimizer, 2)
     assert isinstance(step, GraphStep)
     assert isinstance(run.loader, DeviceLoader)
     run.model.train()
@@ -233,7 +265,8 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(
     class Stops(CheckpointFolder):
         def save(self, run: Any, progress: Any) -> None:
             super().save(run, progress)
-            if progress.step >= 6:
+            if progress.step >= 6 and not stopped.interrupted:
+                stopped.interrupted = True
                 os.kill(os.getpid(), signal.SIGINT)
 
     stopped = Run(cuda, dtype="float32")

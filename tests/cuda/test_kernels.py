@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend
-from nplenet.backend.kernels import KERNELS, kernel_for, replaces
+from nplenet.backend.binding import KERNELS, kernel_for, replaces
 from nplenet.layers.conv import im2col
 
 

@@ -217,7 +217,7 @@ def wrong_label() -> DataLoader:
 
 @pytest.mark.usefixtures("no_reading")
 def test_a_label_out_of_range_is_named_after_training(cuda: Backend) -> None:
-    expected = r"label 12 of sample 5 in batch 3 of the 4 .* lies outside 0\.\.9"
+    expected = r"label 12 of sample 5 in step 3 of the epoch lies outside 0\.\.9"
     with pytest.raises(ValueError, match=expected):
         run(cuda, loader=wrong_label().to(cuda))
 

@@ -14,10 +14,8 @@ from ...augment.pipeline import augment_batch
 from ...backend import Array
 from ...layers import Dropout
 from ..step import TextbookStep
-from .feed import Feed
+from .feed import Feed, deal, finish
 from .graphs import Graphs
-
-THREADS = 256
 
 
 class CapturedStep:
@@ -37,26 +35,12 @@ class CapturedStep:
 
     def gradients(self, feed: Feed, images: int) -> None:
         """Enqueue the step ``feed.step``, whose batch has so many images, up to its gradients."""
-        textbook = self.textbook
+        textbook, run = self.textbook, self.backend.primitive
         with self.backend.capturable(), self._fed_by(feed):
-            order, draws, labels = self._deal(feed, images)
-            x = self.backend.primitive(
-                augment_batch, feed.images, order, *draws, feed.fill, self.dtype
-            )
+            order, *draws, labels = run(deal, feed, images)
+            x = run(augment_batch, feed.images, order, *draws, feed.fill, self.dtype)
             value = textbook.gradients(x, labels)
-            arrays = (value, textbook.correct, feed.losses, feed.correct, feed.step)
-            self.backend.launch("feed", "finish", 1, *arrays, block=1)
-
-    def _deal(self, feed: Feed, n: int) -> tuple[Array, list[Array | None], Array]:
-        """Return the order, the draws and the labels of the batch."""
-        epoch = (feed.order, feed.coefficients, feed.inverted, feed.gray, feed.labels)
-        batch = [
-            None if a is None else self.backend.xp.empty((n, *a.shape[1:]), a.dtype) for a in epoch
-        ]
-        head = (feed.table, feed.step, feed.now, feed.words)
-        blocks = -(-max(6 * n, feed.words) // THREADS)
-        self.backend.launch("feed", "deal", blocks, *head, *epoch, *batch, n)
-        return batch[0], batch[1:4], batch[4]
+            run(finish, feed, value, textbook.correct)
 
     @contextmanager
     def _fed_by(self, feed: Feed) -> Iterator[None]:
@@ -118,4 +102,3 @@ class CapturedInference:
 def active_dropouts(layers: Sequence[Any]) -> list[Dropout]:
     """Return the dropout layers that draw a key in each step."""
     return [a for a in layers if isinstance(a, Dropout) and a.training and a.p > 0.0]
-

@@ -1,7 +1,7 @@
 """An epoch of steps that run without the host, a graph at a time.
 
-    Runner        the launches of a step and its graphs, for one feed; lasts for a whole run
-    DeviceEpoch   one epoch: fills the feed, launches the graphs, keeps the host's part in step
+Runner        the launches of a step and its graphs, for one feed; lasts for a whole run
+DeviceEpoch   one epoch: fills the feed, launches the graphs, keeps the host's part in step
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ class Runner:
         Floating-point operations of a step.
     """
 
-    def __init__(
-        self, launches: Launches, optimizer: Optimizer, feed: Feed, flops: float
-    ) -> None:
+    def __init__(self, launches: Launches, optimizer: Optimizer, feed: Feed, flops: float) -> None:
         self.launches, self.optimizer, self.feed = launches, optimizer, feed
         self.most = int(min(max(WORK / max(flops, 1.0), 1), MAX_STEPS))
         self.graphs = Graphs(feed.backend)

@@ -90,6 +90,11 @@ class Feed:
         self.losses, self.correct = xp.zeros(steps), xp.zeros(steps, np.int64)
 
     @property
+    def per_image(self) -> tuple[Array | None, ...]:
+        """The arrays with an entry for each image, in the order in which ``deal`` returns them."""
+        return self.order, self.coefficients, self.inverted, self.gray, self.labels
+
+    @property
     def forward(self) -> Array:
         """The number of the forward of the step that runs, int64 ()."""
         return self.now[FORWARD : FORWARD + 1].view(np.int64).reshape(())
@@ -123,10 +128,10 @@ class Feed:
         first_step : int
             The step that runs next.
         """
-        there = (self.order, self.labels, self.table, self.coefficients, self.inverted, self.gray)
-        for to, values in zip(there, (order, labels, table, *draws), strict=True):
+        there = (*self.per_image, self.table)
+        for to, values in zip(there, (order, *draws, labels, table), strict=True):
             if to is not None and values is not None:
-                to[: len(values)].set(np.ascontiguousarray(values, to.dtype))
+                to[: len(values)] = self.backend.asarray(np.asarray(values, to.dtype))
         self.step.fill(first_step)
 
 
@@ -140,3 +145,31 @@ def rows(
     heads = np.array([[*first], [*forward]], np.uint64).T
     bits = np.array(numbers, np.float64).reshape(len(heads), -1).view(np.uint64)
     return np.hstack([heads, np.array(keys, np.uint64).reshape(len(heads), -1), bits])
+
+
+def deal(xp: Any, feed: Feed, n: int) -> tuple[Array, ...]:
+    """Copy the row of the step that runs to ``feed.now``; return its share of the epoch.
+
+    Parameters
+    ----------
+    feed : Feed
+    n : int
+        Images of the batch.
+
+    Returns
+    -------
+    order : int32 array (n,)
+    coefficients : int32 array (n, 6) or None
+    inverted, gray : uint8 array (n,) or None
+    labels : int64 array (n,)
+    """
+    feed.now[:] = feed.table[feed.step[0]]
+    first = int(feed.now[FIRST])
+    return tuple(None if a is None else a[first : first + n].copy() for a in feed.per_image)
+
+
+def finish(xp: Any, feed: Feed, loss: Array, correct: Array) -> None:
+    """Note loss and correct predictions of the step that runs, and go to the next one."""
+    step = int(feed.step[0])
+    feed.losses[step], feed.correct[step] = loss, correct
+    feed.step += 1

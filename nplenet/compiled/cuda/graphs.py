@@ -27,7 +27,8 @@ class Graphs:
     def __init__(self, backend: Backend) -> None:
         self._cuda = backend.xp.cuda
         self._stream = self._cuda.Stream(non_blocking=True)  # the default one can't be recorded
-        self._pool = self._cuda.MemoryPool()
+        # Of the program's own allocator, which may have a limit; what a graph uses stays set aside.
+        self._pool = self._cuda.MemoryPool(self._cuda.get_allocator())
         self._graphs: dict[Hashable, Any] = {}
 
     def launch(self, name: Hashable, enqueue: Callable[[], None], times: int) -> None:

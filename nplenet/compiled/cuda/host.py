@@ -1,4 +1,4 @@
-"""What the host decides for each step: the keys of dropout, the numbers of the update, the schedule.
+"""What the host decides for each step: keys of dropout, numbers of the update, the schedule.
 
 The steps of a graph run without the host. So it rehearses them: it does its own part of each step
 in advance and writes down what it would have passed to the kernels.
