@@ -17,7 +17,7 @@
 //   x (I, C, H, W)   frame (I, C, FH, FW)   weights (C * KH * KW, FP)   y (I, F, OH, OW)
 //   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW      correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT
 //
-// Threads of correlate: one per tile of FT channels x PT neighbouring pixels of y, which it keeps in registers. Per c and kh
+// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels x PT neighbouring pixels of y, which it keeps in registers. Per c and kh
 // it loads (PT - 1) * SW + KW numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 13 loads for 80
 // of them with FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row: the weights are a
 // broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
@@ -55,12 +55,12 @@ __device__ void arrange_turned_weights(const T* __restrict__ weight, T* weights)
 }
 
 template <int THREADS, class Shape>
-__device__ void correlate(const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
+__device__ void correlate(int thread, const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
 {
     constexpr int C = Shape::C, FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, KW = Shape::KW;
     constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
     constexpr int ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT, INPUTS = (PT - 1) * Shape::SW + KW;
-    for (int task = threadIdx.x; task < count * GROUPS * OH * ROW; task += THREADS) {
+    for (int task = thread; task < count * GROUPS * OH * ROW; task += THREADS) {
         const int left = task % ROW * PT, oh = task / ROW % OH;
         const int f0 = task / (ROW * OH) % GROUPS * FT, image = task / (ROW * OH * GROUPS);
         T sums[FT][PT];

@@ -21,7 +21,7 @@ from ...operation import DType, Value
 from ...passes import Work
 from ...plan import Plan, make_plan
 from .code import aligned
-from .conv import FusedConv
+from .conv import SUMS_BYTES, FusedConv
 from .dense import FusedDense
 from .elementwise import ACTIVATIONS, FusedActivation, FusedDropout, FusedFlatten
 from .loss import FusedLoss
@@ -45,11 +45,11 @@ LAYERS = (*PLAIN, *NORMS, Conv2d, Dropout)
 class FusedExecutor:
     """What a plan asks of the executor on a GPU; see ``plan.Executor``.
 
-    ``sums_in_shared`` is where the gradients of convolutions are summed; see ``FusedConv``.
+    ``max_sums_bytes`` is for the gradients of convolutions; see ``FusedConv``.
     """
 
-    def __init__(self, sums_in_shared: bool) -> None:
-        self.sums_in_shared = sums_in_shared
+    def __init__(self, max_sums_bytes: int) -> None:
+        self.max_sums_bytes = max_sums_bytes
         self._dropouts = 0
 
     def operation(self, layers: Sequence[Layer], x: Value, training: bool) -> tuple[Any, int]:
@@ -57,7 +57,7 @@ class FusedExecutor:
         if isinstance(layer, NORMS):
             return normalise(layers, x, training)
         if isinstance(layer, Conv2d):
-            return FusedConv(layer, x, training, self.sums_in_shared), 1
+            return FusedConv(layer, x, training, self.max_sums_bytes), 1
         if isinstance(layer, Dropout):
             self._dropouts += 1
             return FusedDropout(layer, x, training, self._dropouts - 1), 1
@@ -112,9 +112,9 @@ def make_program(
 
     They may need more shared memory than the device has; see ``Program.too_large``.
     """
-    for sums_in_shared in (True, False):
+    for max_sums_bytes in SUMS_BYTES:
         x = Value(image_shape, dtype)
-        executor = FusedExecutor(sums_in_shared)
+        executor = FusedExecutor(max_sums_bytes)
         plan: Plan = make_plan([Source(), *layers], x, executor, loss)
         program = Program(plan, device, batch_size, dtype, loss is not None)
         if program.too_large() is None:

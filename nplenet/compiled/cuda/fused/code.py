@@ -175,8 +175,10 @@ class PassCode:
             "const int count = min(I, s.count - n0);",
             *(f"{self._type_of(text)} const {name} = {text};" for name, text in self._pointers.items()),
         ]
-        for line in self.each:
-            loop += [line, "__syncthreads();"]
+        for i, line in enumerate(self.each, 1):
+            loop.append(line)
+            if not line.startswith("copy<") or i == len(self.each):  # what it reads stays as it is
+                loop.append("__syncthreads();")
         body = [
             f"constexpr int THREADS = {self.threads}, I = {self.images};",
             "extern __shared__ __align__(16) unsigned char shared[];",
@@ -215,5 +217,5 @@ def job_lines(first: str, jobs: Iterable[Job]) -> list[str]:
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:
-    head = f'extern "C" __global__ void __launch_bounds__({threads}) {name}(const Step s)'
+    head = f'extern "C" __global__ void __launch_bounds__({threads}, 1) {name}(const Step s)'
     return "\n".join([head, "{", *(f"    {line}" for line in body), "}"])

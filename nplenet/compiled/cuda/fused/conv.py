@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from ....layers import Conv2d
@@ -11,29 +12,32 @@ from .operation import FusedOperation, Writer, ceil_div, itemsize, saved
 
 MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights below 64 registers
 MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
-MAX_SUMS_BYTES = 24576  # of shared memory for the parts of a gradient's sums: two blocks fit beside
+SUMS_BYTES = (49152, 16384, 0)
+"""Shared memory for the parts of a gradient's sums, at most: the first of these that has room. With
+0 a block adds to its row in global memory."""
 
 
 class FusedConv(FusedOperation[Conv2d]):
-    """``sums_in_shared`` is False where the gradient's sums had no room beside the images."""
+    """``max_sums_bytes`` is one of ``SUMS_BYTES``."""
 
     convolves = True
 
-    def __init__(self, layer: Conv2d, x: Value, training: bool, sums_in_shared: bool) -> None:
+    def __init__(self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int) -> None:
         super().__init__(layer, x, training)
-        self.sums_in_shared = sums_in_shared
+        self.max_sums_bytes = max_sums_bytes
         self.x_saved = saved(x.shape, x.dtype, training)
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
         ft, pt = tile(f, oh, ow, kw, sw, itemsize(x.dtype))
-        self.gradient_pixels = row_tile(ow)
+        self.gradient = gradient_tile(layer.weight.data.shape, oh, ow, sw, max_sums_bytes // itemsize(x.dtype))
         fh, fw = window.padded_size(h, w)
-        for pixels in (pt, self.gradient_pixels):
+        for pixels in (pt, self.gradient["PT"]):
             fw = max(fw, (ceil_div(ow, pixels) * pixels - 1) * sw + kw)
         frame = {"FH": fh, "FW": fw, "C": c}
         self.frame_shape = frame | {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
         self.taps = {"KH": kh, "KW": kw, "F": f, "OH": oh, "OW": ow, "SH": sh, "SW": sw}
         self.shape = frame | self.taps | {"FT": ft, "PT": pt, "FP": ceil_div(f, ft) * ft}
+        self.framed = (fh, fw) != (h, w)
         self.frame = Value((c * fh * fw,), x.dtype, scratch=True)
         ft, pt = tile(c, h, w, kw, 1, itemsize(x.dtype))
         fh, fw = h + kh - 1, ceil_div(w, pt) * pt - 1 + kw
@@ -46,13 +50,14 @@ class FusedConv(FusedOperation[Conv2d]):
 
     def take_gradient(self, dy: Value, wanted: bool) -> None:
         super().take_gradient(dy, wanted)
-        size = max(self.frame.shape[0], self.back_frame_size if wanted else 0)
-        self.back_frame = Value((size,), dy.dtype, scratch=True)
+        self.x_frame = Value(self.frame.shape, dy.dtype, scratch=True)
+        size = self.back_frame_size
+        self.dy_frame = Value((size,), dy.dtype, scratch=True) if wanted else None
 
     def uses(self, part: Part) -> list[Value | None]:
         if part is Part.FORWARD:
-            return [self.x, self.frame, self.y]
-        return [self.dy, self.back_frame, self.dx]
+            return [self.x, self.frame if self.framed else None, self.y]
+        return [self.dy, self.x_frame, self.dy_frame, self.dx]
 
     def forward(self, w: Writer) -> None:
         w.use("conv")
@@ -63,64 +68,72 @@ class FusedConv(FusedOperation[Conv2d]):
         bias_name = "nullptr" if bias is None else w.array(f"{name}_bias", bias)
         weights = self._weights(w, "weights", self.shape)
         w.before.append(f"arrange_weights<THREADS, {shape}>({weight}, {weights});")
-        x, frame, y = w.at(self.x), w.at(self.frame), w.at(self.y)
+        x, y = w.at(self.x), w.at(self.y)
         if self.x_saved is not None:
             size = prod(self.x.shape)
             w.each.append(f"copy<THREADS>({x}, {w.at(self.x_saved)}, count * {size});")
-        w.each.append(f"frame_image<THREADS, {image}>({x}, {frame}, count);")
-        w.each.append(
-            f"correlate<THREADS, {shape}>({frame}, {weights}, {bias_name}, {y}, count);"
-        )
+        if self.framed:
+            frame = w.at(self.frame)
+            w.each.append(f"frame_image<THREADS, {image}>({x}, {frame}, count);")
+            x = frame
+        pointers = f"{x}, {weights}, {bias_name}, {y}"
+        w.each.append(f"correlate<THREADS, {shape}>(threadIdx.x, {pointers}, count);")
 
     def backward(self, w: Writer) -> None:
         w.use("conv", "conv_gradient", "sums")
         name, layer = self.label, self.layer
         image = w.shape(f"{name}_Image", **self.frame_shape)
         assert self.x_saved is not None
-        frame, dy = w.at(self.back_frame), w.at(self.dy)
-        w.each.append(f"frame_image<THREADS, {image}>({w.at(self.x_saved)}, {frame}, count);")
-        self._gradient(w, frame, dy)
+        frame, dy = w.at(self.x_frame), w.at(self.dy)
+        w.each.append(
+            f"frame_image<THREADS, {image}>({w.at(self.x_saved)}, {frame}, count);{self._frame_dy(w)}"
+        )
+        gradient = self._gradient(w, frame, dy)
+        if self.dx is None:
+            w.each.append(f"{gradient.replace('HALF', 'THREADS')}")
+        else:
+            w.each.append(
+                f"if (threadIdx.x < HALF) {gradient} else {self._back(w)}".replace("HALF", "THREADS / 2")
+            )
         if layer.bias is not None:
             self._bias_gradient(w, dy)
-        if self.dx is None:
-            return
-        back_image = w.shape(f"{name}_BackImage", **self.back_frame_shape)
-        back = w.shape(f"{name}_Back", **self.back_shape)
-        weight = w.array(f"{name}_weight", layer.weight)
+
+    def _frame_dy(self, w: Writer) -> str:
+        if self.dy_frame is None:
+            return ""
+        image = w.shape(f"{self.label}_BackImage", **self.back_frame_shape)
+        return f" frame_image<THREADS, {image}>({w.at(self.dy)}, {w.at(self.dy_frame)}, count);"
+
+    def _back(self, w: Writer) -> str:
+        """Return the call of the other half of the threads, which compute dx."""
+        assert self.dx is not None
+        assert self.dy_frame is not None
+        back = w.shape(f"{self.label}_Back", **self.back_shape)
+        weight = w.array(f"{self.label}_weight", self.layer.weight)
         weights = self._weights(w, "turned", self.back_shape)
         w.before.append(f"arrange_turned_weights<THREADS, {back}>({weight}, {weights});")
-        w.each.append(f"frame_image<THREADS, {back_image}>({dy}, {frame}, count);")
-        w.each.append(
-            f"correlate<THREADS, {back}>({frame}, {weights}, nullptr, {w.at(self.dx)}, count);"
-        )
+        pointers = f"{w.at(self.dy_frame)}, {weights}, nullptr, {w.at(self.dx)}"
+        return f"correlate<HALF, {back}>(threadIdx.x - HALF, {pointers}, count);"
 
     def _weights(self, w: Writer, suffix: str, shape: dict[str, int]) -> str:
         size = shape["C"] * shape["KH"] * shape["KW"] * shape["FP"]
         name = f"{self.label}_{suffix}"
         return w.lasting(name, "T", size, size * itemsize(self.x.dtype))
 
-    def _gradient(self, w: Writer, frame: str, dy: str) -> None:
-        """Write the sums of the weight's gradient, and the job that adds up the blocks."""
+    def _gradient(self, w: Writer, frame: str, dy: str) -> str:
+        """Return the call that adds to the weight's gradient; write what is before and after."""
         name, size = self.label, self.layer.weight.data.size
-        kh, kw = self.taps["KH"], self.taps["KW"]
-        rows_of_taps = kh if kh * kw <= MAX_TAPS else 1
-        filters = 2 if self.taps["F"] > 1 else 1
-        tasks = ceil_div(self.taps["F"], filters) * self.frame_shape["C"] * (kh // rows_of_taps)
-        nbytes = size * itemsize(self.x.dtype)
-        parts = min(self.taps["OH"], w.threads // tasks, MAX_SUMS_BYTES // nbytes)
-        if not self.sums_in_shared:
-            parts = 0
-        numbers = {k: self.frame_shape[k] for k in ("C", "FH", "FW")} | self.taps
-        numbers |= {"FT": filters, "PT": self.gradient_pixels, "KR": rows_of_taps}
-        shape = w.shape(f"{name}_Gradient", **numbers, PARTS=max(parts, 1))
+        nbytes, parts = size * itemsize(self.x.dtype), self.gradient["PARTS"]
+        numbers = {k: self.frame_shape[k] for k in ("C", "FH", "FW")} | self.taps | self.gradient
+        shape = w.shape(f"{name}_Gradient", **numbers)
         row = w.rows(f"{name}_rows", "T", size, nbytes)
         sums = row
-        if parts > 0:
+        if parts * nbytes <= self.max_sums_bytes:
             sums = w.lasting(f"{name}_sums", "T", parts * size, parts * nbytes)
             w.after.append(f"write_parts<THREADS, {parts}>({sums}, {row}, {size});")
-        w.before.append(f"fill_zero<THREADS>({sums}, {max(parts, 1) * size});")
-        w.each.append(f"conv_gradient<THREADS, {shape}>({frame}, {dy}, {sums}, count);")
+        w.before.append(f"fill_zero<THREADS>({sums}, {parts * size});")
         self._sum_job(w, f"{name}_rows", "weight", size)
+        return f"conv_gradient<HALF, {shape}>(threadIdx.x, {frame}, {dy}, {sums}, count);"
 
     def _bias_gradient(self, w: Writer, dy: str) -> None:
         name, f = self.label, self.taps["F"]
@@ -140,19 +153,11 @@ class FusedConv(FusedOperation[Conv2d]):
 
 
 def tile(f: int, oh: int, ow: int, kw: int, sw: int, size: int) -> tuple[int, int]:
-    """Return how many channels and neighbouring pixels a thread takes.
-
-    The least of an estimate, in cycles per row of taps for a block of 256 threads: of its loads
-    (one per cycle), its instructions (four), or what one warp takes alone, with 30 to wait for a load.
-    """
+    """Return how many channels and neighbouring pixels a thread takes: the least of ``cycles``."""
 
     def cost(ft: int, pt: int) -> float:
-        tasks = ceil_div(f, ft) * oh * ceil_div(ow, pt)
         loads = (pt - 1) * sw + kw + kw * ceil_div(ft * size, 16)
-        instructions = kw * ft * pt + loads
-        warps = ceil_div(min(tasks, 256), 32)
-        rounds = ceil_div(tasks, 256)
-        return rounds * max(warps * loads, warps * instructions / 4, instructions + 30)
+        return cycles(ceil_div(f, ft) * oh * ceil_div(ow, pt), loads, kw * ft * pt)
 
     sizes = [
         (ft, pt)
@@ -163,6 +168,37 @@ def tile(f: int, oh: int, ow: int, kw: int, sw: int, size: int) -> tuple[int, in
     return min(sizes, key=lambda size: cost(*size))
 
 
-def row_tile(ow: int) -> int:
-    """Return how many pixels of a row the gradient takes at a time: a divisor if there is one."""
-    return next((pt for pt in (7, 5, 6, 4, 3) if ow % pt == 0), min(ow, 4))
+def gradient_tile(
+    weight: Sequence[int], oh: int, ow: int, sw: int, max_sums: int
+) -> dict[str, int]:
+    """Return how many filters, pixels and rows of taps a thread of the gradient takes at a time, and
+    over how many parts the rows of an image are shared out: the least of ``cycles``."""
+    f, c, kh, kw = weight
+
+    def cost(ft: int, pt: int, kr: int, parts: int) -> float:
+        steps = ceil_div(oh, parts) * ceil_div(ow, pt)
+        loads = ft * pt + kr * ((pt - 1) * sw + kw)
+        tasks = parts * ceil_div(f, ft) * c * (kh // kr)
+        return cycles(tasks, steps * loads, steps * ft * pt * kr * kw)
+
+    sizes = [
+        (ft, pt, kr, parts)
+        for ft in (1, 2)
+        for pt in sorted({min(ow, 4), *(pt for pt in range(3, 8) if ow % pt == 0)})
+        for kr in {1, kh if kh * kw <= MAX_TAPS else 1}
+        for parts in range(1, max(1, min(oh, max_sums // (f * c * kh * kw))) + 1)
+        if ft <= f
+    ]
+    best = min(sizes, key=lambda size: (cost(*size), size))
+    return dict(zip(("FT", "PT", "KR", "PARTS"), best, strict=True))
+
+
+def cycles(tasks: int, loads: int, multiply_adds: int) -> float:
+    """Return an estimate of the cycles of 256 threads for tasks of so many loads and multiply-adds.
+
+    A multiprocessor does a warp's load in a cycle and four other instructions; a warp alone does one
+    instruction per cycle, and waits 30 for a load.
+    """
+    warps, rounds = ceil_div(min(tasks, 256), 32), ceil_div(tasks, 256)
+    instructions = loads + multiply_adds
+    return rounds * max(warps * loads, warps * instructions / 4, instructions + 30)
