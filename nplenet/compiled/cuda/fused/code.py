@@ -112,7 +112,7 @@ class PassCode:
             start = self.kept(f"{program.kept[value.buffer]}_kept", (program.rows_of_images, size), value.dtype)
         elif value.buffer not in program.plan.placement.offsets:  # the logits: noted as an output
             nbytes = aligned(size * np.dtype(value.dtype).itemsize * self.images)
-            return self.lasting(name, c_type, size * self.images, nbytes)
+            return self.lasting("logits", c_type, size * self.images, nbytes)
         if start:
             self._pointers[name] = f"{start} + (long long)n0 * {size}"
         else:
