@@ -73,7 +73,14 @@ def feed_of(
     first = np.cumsum([0, *sizes[:-1]]).tolist()
     fault = cuda.xp.zeros(3, np.int64)
     feed = Feed(
-        cuda, cuda.asarray(images), fault, entries=n, steps=steps, keys=len(drops), numbers=1, **more
+        cuda,
+        cuda.asarray(images),
+        fault,
+        entries=n,
+        steps=steps,
+        keys=len(drops),
+        numbers=1,
+        **more,
     )
     numbers = [[0.5 * step] for step in range(steps)]
     table = rows(first, range(1, steps + 1), keys, numbers)
@@ -272,9 +279,7 @@ MODELS: dict[str, tuple[Make, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize(("make", "shape"), MODELS.values(), ids=MODELS)
-def test_other_models_equal_the_textbook(
-    cuda: Backend, make: Make, shape: tuple[int, ...]
-) -> None:
+def test_other_models_equal_the_textbook(cuda: Backend, make: Make, shape: tuple[int, ...]) -> None:
     classes = make().output_shape((2, *shape))[1]
     twins = Twins(cuda, make, shape, (9, 9, 2), classes=classes)
     twins.run()
@@ -355,7 +360,9 @@ def test_bytes_are_augmented_as_by_the_device_loader(cuda: Backend, channels: in
         return Sequential(Flatten(), Dense(size, CLASSES, dtype=np.float64, rng=rng()))
 
     textbook, fused, loss = model(), model().to(cuda), CrossEntropyLoss()
-    loader = DataLoader(images, labels, 15, shuffle=True, rng=r, transform=transform, transform_rng=r)
+    loader = DataLoader(
+        images, labels, 15, shuffle=True, rng=r, transform=transform, transform_rng=r
+    )
     device_loader = DeviceLoader(loader, pipeline, get_backend("numpy"))
     state = loader.state_dict()
     batches = list(device_loader)
@@ -375,7 +382,10 @@ def test_bytes_are_augmented_as_by_the_device_loader(cuda: Backend, channels: in
         fill=0 if pipeline.rotation is None else pipeline.rotation.fill,
     )
     feed.load(
-        order=order, labels=labels[order], table=rows([0, 15], [1, 2], [[], []], [[], []]), draws=draws
+        order=order,
+        labels=labels[order],
+        table=rows([0, 15], [1, 2], [[], []], [[], []]),
+        draws=draws,
     )
     for i, (x, y) in enumerate(batches):
         textbook.zero_grad()
@@ -432,7 +442,10 @@ def test_a_step_is_six_launches_and_nothing_else(cuda: Backend, simulated: None)
     model = LeNet5(seed=1).to(cuda)
     step = FusedStep(layers_of(model), (1, 32, 32), np.float32, 8, CrossEntropyLoss(), cuda)
     x = cuda.asarray(np.zeros((8, 1, 32, 32), np.float32))
-    feed, out = feed_of(cuda, model, x, np.zeros(8, int), (4, 4)), cuda.xp.empty((8, 10), np.float32)
+    feed, out = (
+        feed_of(cuda, model, x, np.zeros(8, int), (4, 4)),
+        cuda.xp.empty((8, 10), np.float32),
+    )
     step.gradients(feed, 4)
     step.predict(x, out)
     with gpusim.counting() as count:

@@ -1,4 +1,4 @@
-"""A training step as one kernel per pass between two barriers; see ``nplenet/compiled/passes.py``."""
+"""A training step as one kernel per pass between two barriers; see ``compiled/passes.py``."""
 
 from .choose import why_not_fused
 from .program import Device

@@ -26,7 +26,7 @@ from .dense import FusedDense
 from .elementwise import ACTIVATIONS, FusedActivation, FusedDropout, FusedFlatten
 from .loss import FusedLoss
 from .norm import FusedFrozenNorm, FusedNorm, Normalise
-from .operation import FusedOperation, Head, Saved, Source
+from .operation import Head, Source
 from .pooling import FusedAveragePool, FusedMaxPool
 from .program import Device, Program
 
@@ -95,8 +95,7 @@ def tiles(pool: AvgPool2d, x: Value) -> bool:
         return False
     out = window.output_size(*x.shape[1:])
     return all(
-        o * size <= length
-        for o, size, length in zip(out, window.size, x.shape[1:], strict=True)
+        o * size <= length for o, size, length in zip(out, window.size, x.shape[1:], strict=True)
     )
 
 
@@ -159,8 +158,5 @@ def why_not_fused(
 def works_of(program: Program, kernel: str) -> str:
     """Return what a kernel does: the works of its pass."""
     if not kernel.startswith("pass"):
-        return "sums over the blocks"
+        return "loss and correct predictions of the step"
     return str(program.plan.passes[int(kernel.removeprefix("pass")) - 1])
-
-
-__all__ = ["FusedExecutor", "FusedOperation", "Saved", "make_program", "why_not_fused", "works_of"]

@@ -1,8 +1,8 @@
-"""The text of one kernel: a pass over the batch, with the jobs that the pass before has left.
+"""The text of one kernel: a pass over the batch, and beside it the jobs of the pass before.
 
-    main blocks                                          job blocks, behind them
-    before   weights, joins of rows, zeros               a line each, such as the gradient of a
-    loop     I images at a time, through all layers      dense layer over the whole batch
+    main blocks                                        job blocks, behind them
+    before   arranged weights, joined rows, zeros      a line each, such as the gradient of a dense
+    loop     I images at a time, through all layers    layer over the whole batch
     after    the block's rows of sums
 
 Shared memory of a block: first what the plan has placed, for I images; behind that what lasts from
@@ -14,46 +14,46 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ...operation import DType, Value
-from .operation import Saved
-
-if TYPE_CHECKING:
-    from .program import Program
-
-C_NAMES = {"float32": "T", "float64": "T", "uint8": "unsigned char", "int32": "int"}
+from .operation import Saved, ceil_div, itemsize
+from .parts import Parts
 
 
 def aligned(nbytes: int) -> int:
-    """Round up, so that any type may begin behind."""
-    return -(-nbytes // 16) * 16
+    """Round up to a multiple of 16, where any type may begin."""
+    return ceil_div(nbytes, 16) * 16
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """Blocks of their own beside the main blocks of a launch."""
+    """Blocks of their own beside the main blocks of a launch; see ``Writer.job``."""
 
     blocks: int
     line: str
     nbytes: int
+    traffic: int
+    flop: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class KernelText:
     """A kernel: its text and what a launch must know.
 
     Attributes
     ----------
+    name, text : str
     images, threads : int
         Of a block.
     max_blocks : int
         Main blocks for the largest batch.
     job_blocks : int
     shared : int
-        Bytes of a block.
+        Bytes of shared memory of a block.
+    flop, traffic : int
+        Per image: floating-point operations in products, and bytes of global memory that are read
+        or written; estimates.
     """
 
     name: str
@@ -63,122 +63,112 @@ class KernelText:
     max_blocks: int
     job_blocks: int
     shared: int
+    flop: int
+    traffic: int
 
     def blocks(self, images: int) -> int:
         """Return the main blocks for a batch of ``images``."""
-        return min(-(-images // self.images), self.max_blocks)
+        return min(ceil_div(images, self.images), self.max_blocks)
 
 
 @dataclass
 class PassCode:
-    """Writes a pass; a ``Writer`` for its operations."""
+    """Writes the kernel of a pass; a ``Writer`` for its operations."""
 
-    program: Program
+    parts: Parts
     name: str
     images: int
     threads: int
     max_blocks: int
-    training: bool
     before: list[str] = field(default_factory=list)
     each: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)  # for the next launch
 
     def __post_init__(self) -> None:
-        self._pointers: dict[str, str] = {}
-        self._local = 0
+        self.training = self.parts.training
+        self._pointers: dict[str, str] = {}  # declarations of pointers to values
         self._lasting: dict[str, tuple[str, int]] = {}
-        self._row = False
+        self._local = self._traffic = 0
+        self._needs_row = False
 
     # ------------------------------------------------------------------ what operations call
 
     def use(self, *files: str) -> None:
-        self.program.use(*files)
+        self.parts.use(*files)
 
     def shape(self, name: str, **numbers: int) -> str:
-        return self.program.shape(name, **numbers)
+        return self.parts.shape(name, **numbers)
 
     def at(self, value: Value) -> str:
-        name, program = self.program.names[value], self.program
+        parts, placement = self.parts, self.parts.plan.placement
+        name, c_type = parts.names[value], parts.c_type(value.dtype)
         if name in self._pointers:
             return name
-        c_type, size = C_NAMES[np.dtype(value.dtype).name], prod(value.shape)
-        start = ""
-        if isinstance(value, Saved):
-            start = self.kept(name, (program.rows_of_images, size), value.dtype)
-        elif value.buffer is program.plan.y.buffer and not self.training:
-            start = program.argument("out", "T*", "out")
-        elif value.buffer in program.kept:
-            start = self.kept(f"{program.kept[value.buffer]}_kept", (program.rows_of_images, size), value.dtype)
-        elif value.buffer not in program.plan.placement.offsets:  # the logits: noted as an output
-            nbytes = aligned(size * np.dtype(value.dtype).itemsize * self.images)
-            return self.lasting("logits", c_type, size * self.images, nbytes)
+        start = parts.start_in_global_memory(value)
         if start:
-            self._pointers[name] = f"{start} + (long long)n0 * {size}"
+            place = f"{start} + (long long)n0 * {prod(value.shape)}"
+            self._traffic += value.nbytes(1)
+        elif value.buffer not in placement.offsets:  # the logits: to the plan, an output
+            size = self.images * prod(value.shape)
+            return self.lasting("logits", c_type, size, itemsize(value.dtype))
         else:
-            offset = program.plan.placement.offsets[value.buffer] * self.images
-            self._local = max(self._local, offset + program.plan.placement.sizes[value.buffer] * self.images)
-            self._pointers[name] = f"({c_type}*)(shared + {offset})"
+            offset = placement.offsets[value.buffer] * self.images
+            end = offset + placement.sizes[value.buffer] * self.images
+            self._local = max(self._local, end)
+            place = f"({c_type}*)(shared + {offset})"
+        self._pointers[name] = f"{c_type}* const {name} = {place};"
         return name
 
     def whole(self, value: Saved) -> str:
-        return f"s.{self.program.names[value]}"
+        return self.parts.start_in_global_memory(value)
 
     def array(self, name: str, owner: Any, attribute: str = "data") -> str:
-        return self.program.array(name, owner, attribute)
+        return self.parts.array(name, owner, attribute)
 
     def kept(self, name: str, shape: Sequence[int], dtype: DType) -> str:
-        return self.program.kept_array(name, shape, dtype)
+        return self.parts.kept_array(name, shape, dtype)
 
-    def lasting(self, name: str, c_type: str, size: int, nbytes: int) -> str:
-        self._lasting[name] = c_type, nbytes
+    def lasting(self, name: str, c_type: str, size: int, itemsize: int) -> str:
+        self._lasting[name] = c_type, size * itemsize
         return name
 
-    def rows(self, name: str, c_type: str, size: int, nbytes: int) -> str:
-        start = self.program.rows_array(name, c_type, nbytes, self)
-        pointer = name.replace("rows", "row")
-        self.before.insert(0, f"{c_type}* const {pointer} = {start} + (long long)blockIdx.x * {size};")
-        return pointer
+    def rows(self, name: str, c_type: str, size: int, itemsize: int) -> str:
+        self.parts.rows[name] = self.name, self.images
+        nbytes = self.max_blocks * size * itemsize
+        start = self.parts.rows_array(name, c_type, nbytes)
+        row = name.replace("rows", "row")
+        place = f"{start} + (long long)blockIdx.x * {size}"
+        self.before.insert(0, f"{c_type}* const {row} = {place};")
+        return row
 
     def rows_before(self, name: str) -> tuple[str, str]:
-        code = self.program.writers[name]
-        return f"s.{name}", f"s.blocks_{code.name}"
+        return f"s.{name}", f"s.blocks_{self.parts.rows[name][0]}"
 
     def images_before(self, name: str) -> int:
-        return self.program.writers[name].images
+        return self.parts.rows[name][1]
 
     def scratch(self, c_type: str, nbytes: int) -> str:
         self._local = max(self._local, nbytes)
         return f"({c_type}*)shared"
 
     def feed_row(self) -> str:
-        self._row = True
+        self._needs_row = True
         return "row"
 
-    def job(self, blocks: int, line: str, nbytes: int) -> None:
-        self.jobs.append(Job(blocks, line, nbytes))
+    def job(self, blocks: int, line: str, nbytes: int, reads: Sequence[Value], flop: int) -> None:
+        self.jobs.append(Job(blocks, line, nbytes, sum(v.nbytes(1) for v in reads), flop))
 
     # ------------------------------------------------------------------ the text
 
-    def kernel(self, jobs: Sequence[Job]) -> KernelText:
-        """Return the kernel, with the jobs of the pass before."""
+    def kernel(self, jobs: Sequence[Job], flop: int) -> KernelText:
+        """Return the kernel, with the jobs of the pass before; ``flop`` are its own, per image."""
         offset, pointers = aligned(self._local), []
         for name, (c_type, nbytes) in self._lasting.items():
             pointers.append(f"{c_type}* const {name} = ({c_type}*)(shared + {offset});")
             offset += aligned(nbytes)
-        if self._row:
+        if self._needs_row:
             pointers.append("const unsigned long long* const row = s.table + *s.step * s.words;")
-        if any("own_images" in line for line in self.after):
-            own = f"images_of<I>(blockIdx.x, s.blocks_{self.name}, s.count)"
-            self.after.insert(0, f"const int own_images = {own};")
-        loop = [
-            "const int count = min(I, s.count - n0);",
-            *(f"{self._type_of(text)} const {name} = {text};" for name, text in self._pointers.items()),
-        ]
-        for i, line in enumerate(self.each, 1):
-            loop.append(line)
-            if not line.startswith("copy<") or i == len(self.each):  # what it reads stays as it is
-                loop.append("__syncthreads();")
         body = [
             f"constexpr int THREADS = {self.threads}, I = {self.images};",
             "extern __shared__ __align__(16) unsigned char shared[];",
@@ -187,35 +177,53 @@ class PassCode:
             *self.before,
             "__syncthreads();",
             f"for (int n0 = blockIdx.x * I; n0 < s.count; n0 += s.blocks_{self.name} * I) {{",
-            *(f"    {line}" for line in loop),
+            *(f"    {line}" for line in self._loop()),
             "}",
-            *self.after,
+            *self._end(),
         ]
-        text = kernel_text(self.name, self.threads, body)
-        shared = max([offset, *(job.nbytes for job in jobs)])
-        job_blocks = sum(job.blocks for job in jobs)
-        return KernelText(self.name, text, self.images, self.threads, self.max_blocks, job_blocks, shared)
+        return KernelText(
+            self.name,
+            kernel_text(self.name, self.threads, body),
+            self.images,
+            self.threads,
+            self.max_blocks,
+            sum(job.blocks for job in jobs),
+            max([offset, *(job.nbytes for job in jobs)]),
+            flop + sum(job.flop for job in jobs),
+            self._traffic + sum(job.traffic for job in jobs),
+        )
 
-    @staticmethod
-    def _type_of(text: str) -> str:
-        return text[1 : text.index(")")] if text.startswith("(") else "auto*"
+    def _loop(self) -> list[str]:
+        lines = ["const int count = min(I, s.count - n0);", *self._pointers.values()]
+        for i, line in enumerate(self.each, 1):
+            lines.append(line)
+            if not line.startswith("copy<") or i == len(self.each):
+                lines.append("__syncthreads();")
+        return lines
+
+    def _end(self) -> list[str]:
+        if not any("own_images" in line for line in self.after):
+            return self.after
+        own = f"images_of<I>(blockIdx.x, s.blocks_{self.name}, s.count)"
+        return [f"const int own_images = {own};", *self.after]
 
 
 def job_lines(first: str, jobs: Iterable[Job]) -> list[str]:
-    """Return the lines that a job block runs instead of the main blocks' lines."""
-    listed = list(jobs)
-    if not listed:
+    """Return what the job blocks run, of which ``first`` is the first."""
+    lines, begin = [], 0
+    for job in jobs:
+        end = begin + job.blocks
+        head = f"    if (job < {end}) {{" if begin == 0 else f"    else if (job < {end}) {{"
+        own = job.line if begin == 0 else job.line.replace("(job,", f"(job - {begin},")
+        lines += [head, f"        {own}", "    }"]
+        begin = end
+    if not lines:
         return []
-    lines = [f"if (blockIdx.x >= {first}) {{", f"    int job = blockIdx.x - {first};"]
-    for i, job in enumerate(listed):
-        if i + 1 < len(listed):
-            lines += [f"    if (job < {job.blocks}) {{", f"        {job.line}", "        return;", "    }"]
-            lines.append(f"    job -= {job.blocks};")
-        else:
-            lines.append(f"    {job.line}")
-    return [*lines, "    return;", "}"]
+    opening = [f"if (blockIdx.x >= {first}) {{", f"    const int job = blockIdx.x - {first};"]
+    return [*opening, *lines, "    return;", "}"]
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:
+    """Return a kernel. At least one block per multiprocessor: more registers rather than spills."""
     head = f'extern "C" __global__ void __launch_bounds__({threads}, 1) {name}(const Step s)'
     return "\n".join([head, "{", *(f"    {line}" for line in body), "}"])

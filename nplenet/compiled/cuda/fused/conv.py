@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
 from ....layers import Conv2d
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Writer, ceil_div, itemsize, saved
+from .operation import FusedOperation, Writer, call, ceil_div, itemsize
+from .tiles import gradient_tile, tile
 
-MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights below 64 registers
-MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
 SUMS_BYTES = (49152, 16384, 0)
 """Shared memory for the parts of a gradient's sums, at most: the first of these that has room. With
 0 a block adds to its row in global memory."""
@@ -25,180 +21,128 @@ class FusedConv(FusedOperation[Conv2d]):
     def __init__(self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int) -> None:
         super().__init__(layer, x, training)
         self.max_sums_bytes = max_sums_bytes
-        self.x_saved = saved(x.shape, x.dtype, training)
+        self.x_saved = self.saved(x)
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
-        ft, pt = tile(f, oh, ow, kw, sw, itemsize(x.dtype))
-        self.gradient = gradient_tile(layer.weight.data.shape, oh, ow, sw, max_sums_bytes // itemsize(x.dtype))
+        size = itemsize(x.dtype)
+        ft, pt = tile(f, oh, ow, kw, sw, size)
+        max_sums = max_sums_bytes // size
+        self.gradient = gradient_tile(layer.weight.data.shape, oh, ow, sw, max_sums)
         fh, fw = window.padded_size(h, w)
         for pixels in (pt, self.gradient["PT"]):
             fw = max(fw, (ceil_div(ow, pixels) * pixels - 1) * sw + kw)
-        frame = {"FH": fh, "FW": fw, "C": c}
-        self.frame_shape = frame | {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
-        self.taps = {"KH": kh, "KW": kw, "F": f, "OH": oh, "OW": ow, "SH": sh, "SW": sw}
-        self.shape = frame | self.taps | {"FT": ft, "PT": pt, "FP": ceil_div(f, ft) * ft}
-        self.framed = (fh, fw) != (h, w)
-        self.frame = Value((c * fh * fw,), x.dtype, scratch=True)
-        ft, pt = tile(c, h, w, kw, 1, itemsize(x.dtype))
-        fh, fw = h + kh - 1, ceil_div(w, pt) * pt - 1 + kw
-        frame = {"FH": fh, "FW": fw, "C": f}
-        self.back_frame_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw}
-        self.back_frame_shape |= {"TOP": kh - 1 - ph, "LEFT": kw - 1 - pw}
-        self.back_shape = frame | {"KH": kh, "KW": kw, "SH": 1, "SW": 1, "F": c, "OH": h, "OW": w}
-        self.back_shape |= {"FT": ft, "PT": pt, "FP": ceil_div(c, ft) * ft}
-        self.back_frame_size = f * fh * fw
+        frame = {"C": c, "FH": fh, "FW": fw}
+        self.image_shape = frame | {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
+        self.taps = {"KH": kh, "KW": kw, "SH": sh, "SW": sw, "F": f, "OH": oh, "OW": ow}
+        self.shape = frame | self.taps | {"FP": ceil_div(f, ft) * ft, "FT": ft, "PT": pt}
+        self.frame: Value | None = None
+        if (fh, fw) != (h, w):  # otherwise the image is its own frame
+            self.frame = Value((c * fh * fw,), x.dtype, scratch=True)
 
     def take_gradient(self, dy: Value, wanted: bool) -> None:
         super().take_gradient(dy, wanted)
-        self.x_frame = Value(self.frame.shape, dy.dtype, scratch=True)
-        size = self.back_frame_size
-        self.dy_frame = Value((size,), dy.dtype, scratch=True) if wanted else None
+        shape = self.image_shape
+        size = shape["C"] * shape["FH"] * shape["FW"]
+        self.x_frame = Value((size,), dy.dtype, scratch=True)
+        self.dy_frame: Value | None = None
+        if wanted:
+            self._plan_back(dy)
+
+    def _plan_back(self, dy: Value) -> None:
+        """Plan the correlation that gives dx: f and c are exchanged, the stride is 1."""
+        (c, h, w), (f, oh, ow), window = self.x.shape, dy.shape, self.layer.window
+        (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
+        ft, pt = tile(c, h, w, kw, 1, itemsize(dy.dtype))
+        fh, fw = h + kh - 1, ceil_div(w, pt) * pt - 1 + kw
+        frame = {"C": f, "FH": fh, "FW": fw}
+        edges = {"TOP": kh - 1 - ph, "LEFT": kw - 1 - pw}
+        self.back_image_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw} | edges
+        self.back_shape = frame | {"KH": kh, "KW": kw, "SH": 1, "SW": 1, "F": c, "OH": h, "OW": w}
+        self.back_shape |= {"FP": ceil_div(c, ft) * ft, "FT": ft, "PT": pt}
+        self.dy_frame = Value((f * fh * fw,), dy.dtype, scratch=True)
 
     def uses(self, part: Part) -> list[Value | None]:
         if part is Part.FORWARD:
-            return [self.x, self.frame if self.framed else None, self.y]
+            return [self.x, self.frame, self.y]
         return [self.dy, self.x_frame, self.dy_frame, self.dx]
 
     def forward(self, w: Writer) -> None:
         w.use("conv")
-        name = self.label
-        image, shape = w.shape(f"{name}_Image", **self.frame_shape), w.shape(name, **self.shape)
-        weight = w.array(f"{name}_weight", self.layer.weight)
-        bias = self.layer.bias
-        bias_name = "nullptr" if bias is None else w.array(f"{name}_bias", bias)
-        weights = self._weights(w, "weights", self.shape)
-        w.before.append(f"arrange_weights<THREADS, {shape}>({weight}, {weights});")
-        x, y = w.at(self.x), w.at(self.y)
-        if self.x_saved is not None:
-            size = prod(self.x.shape)
-            w.each.append(f"copy<THREADS>({x}, {w.at(self.x_saved)}, count * {size});")
-        if self.framed:
-            frame = w.at(self.frame)
-            w.each.append(f"frame_image<THREADS, {image}>({x}, {frame}, count);")
-            x = frame
-        pointers = f"{x}, {weights}, {bias_name}, {y}"
-        w.each.append(f"correlate<THREADS, {shape}>(threadIdx.x, {pointers}, count);")
+        shape, bias = w.shape(self.label, **self.shape), self.layer.bias
+        bias_pointer = "nullptr" if bias is None else w.array(f"{self.label}_bias", bias)
+        weights = self._weights(w, "arrange_weights", shape, self.shape)
+        self.save(w, self.x, self.x_saved)
+        x = w.at(self.x)
+        if self.frame is not None:
+            image = w.shape(f"{self.label}_Image", **self.image_shape)
+            x = w.at(self.frame)
+            w.each.append(call("frame_image", w.at(self.x), x, "count", template=(image,)))
+        arguments = ("threadIdx.x", x, weights, bias_pointer, w.at(self.y), "count")
+        w.each.append(call("correlate", *arguments, template=(shape,)))
 
     def backward(self, w: Writer) -> None:
         w.use("conv", "conv_gradient", "sums")
-        name, layer = self.label, self.layer
-        image = w.shape(f"{name}_Image", **self.frame_shape)
         assert self.x_saved is not None
-        frame, dy = w.at(self.x_frame), w.at(self.dy)
-        w.each.append(
-            f"frame_image<THREADS, {image}>({w.at(self.x_saved)}, {frame}, count);{self._frame_dy(w)}"
-        )
-        gradient = self._gradient(w, frame, dy)
-        if self.dx is None:
-            w.each.append(f"{gradient.replace('HALF', 'THREADS')}")
+        image = w.shape(f"{self.label}_Image", **self.image_shape)
+        x, dy = w.at(self.x_frame), w.at(self.dy)
+        frames = call("frame_image", w.at(self.x_saved), x, "count", template=(image,))
+        if self.dy_frame is None:
+            w.each += [frames, self._gradient(w, x, dy, "THREADS")]
         else:
-            w.each.append(
-                f"if (threadIdx.x < HALF) {gradient} else {self._back(w)}".replace("HALF", "THREADS / 2")
-            )
-        if layer.bias is not None:
+            back = w.shape(f"{self.label}_BackImage", **self.back_image_shape)
+            frame = w.at(self.dy_frame)
+            w.each.append(f"{frames} {call('frame_image', dy, frame, 'count', template=(back,))}")
+            gradient, dx = self._gradient(w, x, dy, "THREADS / 2"), self._back(w)
+            w.each.append(f"if (threadIdx.x < THREADS / 2) {gradient} else {dx}")
+        if self.layer.bias is not None:
             self._bias_gradient(w, dy)
 
-    def _frame_dy(self, w: Writer) -> str:
-        if self.dy_frame is None:
-            return ""
-        image = w.shape(f"{self.label}_BackImage", **self.back_frame_shape)
-        return f" frame_image<THREADS, {image}>({w.at(self.dy)}, {w.at(self.dy_frame)}, count);"
+    def _weights(self, w: Writer, function: str, shape: str, numbers: dict[str, int]) -> str:
+        """Arrange the weights in shared memory, once per block."""
+        size = numbers["C"] * numbers["KH"] * numbers["KW"] * numbers["FP"]
+        weights = w.lasting(f"{shape}_weights", "T", size, itemsize(self.x.dtype))
+        weight = w.array(f"{self.label}_weight", self.layer.weight)
+        w.before.append(call(function, weight, weights, template=(shape,)))
+        return weights
 
     def _back(self, w: Writer) -> str:
         """Return the call of the other half of the threads, which compute dx."""
         assert self.dx is not None
         assert self.dy_frame is not None
-        back = w.shape(f"{self.label}_Back", **self.back_shape)
-        weight = w.array(f"{self.label}_weight", self.layer.weight)
-        weights = self._weights(w, "turned", self.back_shape)
-        w.before.append(f"arrange_turned_weights<THREADS, {back}>({weight}, {weights});")
-        pointers = f"{w.at(self.dy_frame)}, {weights}, nullptr, {w.at(self.dx)}"
-        return f"correlate<HALF, {back}>(threadIdx.x - HALF, {pointers}, count);"
+        shape = w.shape(f"{self.label}_Back", **self.back_shape)
+        weights = self._weights(w, "arrange_turned_weights", shape, self.back_shape)
+        arguments = (w.at(self.dy_frame), weights, "nullptr", w.at(self.dx), "count")
+        line = call("correlate", "threadIdx.x - THREADS / 2", *arguments, template=(shape,))
+        return line.replace("THREADS,", "THREADS / 2,", 1)
 
-    def _weights(self, w: Writer, suffix: str, shape: dict[str, int]) -> str:
-        size = shape["C"] * shape["KH"] * shape["KW"] * shape["FP"]
-        name = f"{self.label}_{suffix}"
-        return w.lasting(name, "T", size, size * itemsize(self.x.dtype))
-
-    def _gradient(self, w: Writer, frame: str, dy: str) -> str:
+    def _gradient(self, w: Writer, frame: str, dy: str, threads: str) -> str:
         """Return the call that adds to the weight's gradient; write what is before and after."""
         name, size = self.label, self.layer.weight.data.size
-        nbytes, parts = size * itemsize(self.x.dtype), self.gradient["PARTS"]
-        numbers = {k: self.frame_shape[k] for k in ("C", "FH", "FW")} | self.taps | self.gradient
+        each, parts = itemsize(self.x.dtype), self.gradient["PARTS"]
+        numbers = {k: self.image_shape[k] for k in ("C", "FH", "FW")} | self.taps | self.gradient
         shape = w.shape(f"{name}_Gradient", **numbers)
-        row = w.rows(f"{name}_rows", "T", size, nbytes)
-        sums = row
-        if parts * nbytes <= self.max_sums_bytes:
-            sums = w.lasting(f"{name}_sums", "T", parts * size, parts * nbytes)
-            w.after.append(f"write_parts<THREADS, {parts}>({sums}, {row}, {size});")
-        w.before.append(f"fill_zero<THREADS>({sums}, {parts * size});")
+        sums = row = w.rows(f"{name}_rows", "T", size, each)
+        if parts * size * each <= self.max_sums_bytes:
+            sums = w.lasting(f"{name}_sums", "T", parts * size, each)
+            w.after.append(call("write_parts", sums, row, size, template=(parts,)))
+        w.before.append(call("fill_zero", sums, parts * size))
         self._sum_job(w, f"{name}_rows", "weight", size)
-        return f"conv_gradient<HALF, {shape}>(threadIdx.x, {frame}, {dy}, {sums}, count);"
+        line = call("conv_gradient", "threadIdx.x", frame, dy, sums, "count", template=(shape,))
+        return line.replace("THREADS,", f"{threads},", 1)
 
     def _bias_gradient(self, w: Writer, dy: str) -> None:
-        name, f = self.label, self.taps["F"]
-        nbytes = f * itemsize(self.x.dtype)
-        sums = w.lasting(f"{name}_bias_sums", "T", f, nbytes)
-        row = w.rows(f"{name}_bias_rows", "T", f, nbytes)
-        w.before.append(f"fill_zero<THREADS>({sums}, {f});")
-        w.each.append(f"conv_bias_gradient<THREADS, {name}_Gradient>({dy}, {sums}, count);")
-        w.after.append(f"write_parts<THREADS, 1>({sums}, {row}, {f});")
+        name, f, each = self.label, self.taps["F"], itemsize(self.x.dtype)
+        sums = w.lasting(f"{name}_bias_sums", "T", f, each)
+        row = w.rows(f"{name}_bias_rows", "T", f, each)
+        w.before.append(call("fill_zero", sums, f))
+        template = (f"{name}_Gradient",)
+        w.each.append(call("conv_bias_gradient", dy, sums, "count", template=template))
+        w.after.append(call("write_parts", sums, row, f, template=(1,)))
         self._sum_job(w, f"{name}_bias_rows", "bias", f)
 
     def _sum_job(self, w: Writer, rows: str, which: str, size: int) -> None:
+        """Have the rows of the blocks added up beside the next launch."""
         array, blocks = w.rows_before(rows)
         out = w.array(f"{self.label}_d{which}", getattr(self.layer, which), "grad")
-        line = f"sum_rows<THREADS, {size}>(job, {array}, {blocks}, {out}, (T*)shared);"
-        w.job(ceil_div(size, 64), line, 512 * itemsize(self.x.dtype))
-
-
-def tile(f: int, oh: int, ow: int, kw: int, sw: int, size: int) -> tuple[int, int]:
-    """Return how many channels and neighbouring pixels a thread takes: the least of ``cycles``."""
-
-    def cost(ft: int, pt: int) -> float:
-        loads = (pt - 1) * sw + kw + kw * ceil_div(ft * size, 16)
-        return cycles(ceil_div(f, ft) * oh * ceil_div(ow, pt), loads, kw * ft * pt)
-
-    sizes = [
-        (ft, pt)
-        for ft in (1, 2, 4, 6, 8)
-        for pt in range(1, 9)
-        if ft * pt <= MAX_TILE and pt <= ow and ft < 2 * f
-    ]
-    return min(sizes, key=lambda size: cost(*size))
-
-
-def gradient_tile(
-    weight: Sequence[int], oh: int, ow: int, sw: int, max_sums: int
-) -> dict[str, int]:
-    """Return how many filters, pixels and rows of taps a thread of the gradient takes at a time, and
-    over how many parts the rows of an image are shared out: the least of ``cycles``."""
-    f, c, kh, kw = weight
-
-    def cost(ft: int, pt: int, kr: int, parts: int) -> float:
-        steps = ceil_div(oh, parts) * ceil_div(ow, pt)
-        loads = ft * pt + kr * ((pt - 1) * sw + kw)
-        tasks = parts * ceil_div(f, ft) * c * (kh // kr)
-        return cycles(tasks, steps * loads, steps * ft * pt * kr * kw)
-
-    sizes = [
-        (ft, pt, kr, parts)
-        for ft in (1, 2)
-        for pt in sorted({min(ow, 4), *(pt for pt in range(3, 8) if ow % pt == 0)})
-        for kr in {1, kh if kh * kw <= MAX_TAPS else 1}
-        for parts in range(1, max(1, min(oh, max_sums // (f * c * kh * kw))) + 1)
-        if ft <= f
-    ]
-    best = min(sizes, key=lambda size: (cost(*size), size))
-    return dict(zip(("FT", "PT", "KR", "PARTS"), best, strict=True))
-
-
-def cycles(tasks: int, loads: int, multiply_adds: int) -> float:
-    """Return an estimate of the cycles of 256 threads for tasks of so many loads and multiply-adds.
-
-    A multiprocessor does a warp's load in a cycle and four other instructions; a warp alone does one
-    instruction per cycle, and waits 30 for a load.
-    """
-    warps, rounds = ceil_div(min(tasks, 256), 32), ceil_div(tasks, 256)
-    instructions = loads + multiply_adds
-    return rounds * max(warps * loads, warps * instructions / 4, instructions + 30)
+        line = call("sum_rows", "job", array, blocks, out, "(T*)shared", template=(size,))
+        w.job(ceil_div(size, 64), line, 512 * itemsize(self.x.dtype), (), 0)

@@ -1,4 +1,4 @@
-"""Nonlinearities, dropout and Flatten: a number of the output from one number of the input."""
+"""Nonlinearities, dropout and Flatten: each number of the output from one number of the input."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from ....layers import Dropout, Flatten, Layer, LeakyReLU, ReLU, Sigmoid, Tanh
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Writer
+from .operation import FusedOperation, Writer, call
 
 ACTIVATIONS: tuple[type[Layer], ...] = (ReLU, LeakyReLU, Sigmoid, Tanh)
+FEED_KEYS = 2  # the word of a feed's row that holds the first key; see ``feed.KEYS``
 
 
 def activation_code(layer: Layer | None) -> str:
@@ -25,14 +26,14 @@ def activation_code(layer: Layer | None) -> str:
 
 
 class Elementwise(FusedOperation[Any]):
-    """Its gradient overwrites dy, which nothing else reads again."""
+    """Its gradient overwrites dy, which nothing reads again."""
 
     def make_gradient(self) -> Value:
         return Value(self.x.shape, self.x.dtype, buffer=self.dy.buffer)
 
     @property
     def size(self) -> str:
-        """The numbers of a block's images."""
+        """The numbers of the block's images."""
         return f"count * {prod(self.x.shape)}"
 
 
@@ -40,29 +41,27 @@ class FusedActivation(Elementwise):
     """See ``kernels/fused/activation.cu``. LeakyReLU keeps its x: y may have lost its sign."""
 
     def make_output(self, shape: tuple[int, ...]) -> Value:
-        in_place = self.x.disposable and not isinstance(self.layer, LeakyReLU)
+        self.needs_x = isinstance(self.layer, LeakyReLU)
+        in_place = self.x.disposable and not self.needs_x
         return Value(shape, self.x.dtype, buffer=self.x.buffer if in_place else None)
 
     def uses(self, part: Part) -> list[Value | None]:
-        values: list[Value | None] = [self.x, self.y]
-        if part is Part.BACKWARD:
-            values = [self.x if isinstance(self.layer, LeakyReLU) else None, self.y]
-            values += [self.dy, self.dx]
-        return values
+        if part is Part.FORWARD:
+            return [self.x, self.y]
+        return [self.x if self.needs_x else None, self.y, self.dy, self.dx]
 
     def forward(self, w: Writer) -> None:
         w.use("activation")
         act = activation_code(self.layer)
-        w.each.append(f"activate<THREADS>({act}, {w.at(self.x)}, {w.at(self.y)}, {self.size});")
+        w.each.append(call("activate", act, w.at(self.x), w.at(self.y), self.size))
 
     def backward(self, w: Writer) -> None:
-        w.use("activation")
         if self.dx is None:
             return
-        x = w.at(self.x if isinstance(self.layer, LeakyReLU) else self.y)
-        pointers = f"{x}, {w.at(self.y)}, {w.at(self.dy)}, {w.at(self.dx)}"
-        act = activation_code(self.layer)
-        w.each.append(f"activate_backward<THREADS>({act}, {pointers}, {self.size});")
+        w.use("activation")
+        x, y = w.at(self.x if self.needs_x else self.y), w.at(self.y)
+        arguments = (activation_code(self.layer), x, y, w.at(self.dy), w.at(self.dx), self.size)
+        w.each.append(call("activate_backward", *arguments))
 
 
 class FusedDropout(Elementwise):
@@ -80,20 +79,17 @@ class FusedDropout(Elementwise):
 
     def forward(self, w: Writer) -> None:
         w.use("dropout")
-        size, layer = prod(self.x.shape), self.layer
-        pointers = f"{w.at(self.x)}, {w.at(self.y)}, {w.at(self.kept)}"
-        w.each.append(
-            f"dropout<THREADS>({pointers}, {w.feed_row()}[{2 + self.number}], (long long)n0 * {size}, "
-            f"{layer.threshold}ull, T({layer.scale!r}), {self.size});"
-        )
+        key = f"{w.feed_row()}[{FEED_KEYS + self.number}]"
+        first = f"(long long)n0 * {prod(self.x.shape)}"
+        numbers = (key, first, f"{self.layer.threshold}ull", f"T({self.layer.scale!r})", self.size)
+        pointers = (w.at(self.x), w.at(self.y), w.at(self.kept))
+        w.each.append(call("dropout", *pointers, *numbers))
 
     def backward(self, w: Writer) -> None:
         if self.dx is None:
             return
-        pointers = f"{w.at(self.dy)}, {w.at(self.kept)}, {w.at(self.dx)}"
-        w.each.append(
-            f"dropout_backward<THREADS>({pointers}, T({self.layer.scale!r}), {self.size});"
-        )
+        pointers = (w.at(self.dy), w.at(self.kept), w.at(self.dx))
+        w.each.append(call("dropout_backward", *pointers, f"T({self.layer.scale!r})", self.size))
 
 
 class FusedFlatten(FusedOperation[Flatten]):

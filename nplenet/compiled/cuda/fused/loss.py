@@ -5,11 +5,13 @@ from __future__ import annotations
 from ....losses import CrossEntropyLoss
 from ...operation import LossOperation, Value
 from ...passes import Part
-from .operation import Writer
+from .operation import Writer, call
+
+PART = 16  # bytes of a ``LossPart``
 
 
 class FusedLoss(LossOperation):
-    """The loss of a block's images, its gradient, and their correct predictions."""
+    """The loss of the block's images, its gradient, and their correct predictions."""
 
     name = "CrossEntropyLoss"
     label = "loss"
@@ -23,15 +25,13 @@ class FusedLoss(LossOperation):
 
     def write(self, part: Part, w: Writer) -> None:
         w.use("loss")
-        (k,) = self.x.shape
-        smoothing = self.loss.label_smoothing
-        part_name = w.lasting("loss_part", "LossPart", 1, 16)
-        each = w.lasting("loss_each", "LossPart", w.images, 16 * w.images)
-        row = w.rows("loss_rows", "LossPart", 1, 16)
-        w.before.append(f"if (threadIdx.x == 0) *{part_name} = {{0.0, 0, NO_FAULT}};")
-        targets = f"T({1.0 - smoothing!r}), T({smoothing / k!r}), T(s.scale)"
-        w.each.append(
-            f"cross_entropy<THREADS, I, {k}>({w.at(self.x)}, s.labels + (long long){w.feed_row()}[0] "
-            f"+ n0, {targets}, n0, {w.at(self.dx)}, {each}, {part_name}, count);"
-        )
-        w.after.append(f"if (threadIdx.x == 0) *{row} = *{part_name};")
+        (k,), smoothing = self.x.shape, self.loss.label_smoothing
+        total = w.lasting("loss_part", "LossPart", 1, PART)
+        each = w.lasting("loss_each", "LossPart", w.images, PART)
+        row = w.rows("loss_rows", "LossPart", 1, PART)
+        w.before.append(f"if (threadIdx.x == 0) *{total} = {{0.0, 0, NO_FAULT}};")
+        labels = f"s.labels + (long long){w.feed_row()}[0] + n0"
+        targets = (f"T({1.0 - smoothing!r})", f"T({smoothing / k!r})", "T(s.scale)")
+        arguments = (w.at(self.x), labels, *targets, "n0", w.at(self.dx), each, total, "count")
+        w.each.append(call("cross_entropy", *arguments, template=("I", k)))
+        w.after.append(f"if (threadIdx.x == 0) *{row} = *{total};")

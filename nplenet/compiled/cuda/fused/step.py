@@ -13,7 +13,8 @@ from ....layers import BatchNorm1d, BatchNorm2d, Layer
 from ....losses import CrossEntropyLoss
 from ..feed import Feed
 from .choose import make_program, works_of
-from .program import FEED, Device, Made, Program, argument_dtype, value_of
+from .parts import FEED, Made, argument_dtype
+from .program import Device, Program
 
 STATIC_SHARED = 49152  # bytes that a block may have without asking for more
 
@@ -99,9 +100,9 @@ class FusedStep:
     def describe(self) -> list[str]:
         """Return a line per kernel: its works, threads, images per block and shared memory."""
         return [
-            f"{k.name}: {works_of(self.training, k.name)}; {k.threads} threads, "
-            f"{k.images if k.name != 'finish' else 0} images per block, {k.shared} bytes of shared "
-            f"memory, {k.job_blocks} blocks for sums beside it"
+            f"{k.name}: {works_of(self.training, k.name)}\n    up to {k.max_blocks} blocks of "
+            f"{k.threads} threads, images at a time: {k.images if k.name != 'finish' else 'none'}, "
+            f"{k.shared} bytes of shared memory; beside them {k.job_blocks} blocks for gradients"
             for k in self.training.kernels
         ]
 
@@ -110,10 +111,13 @@ class FusedStep:
         return self.training.text(images)
 
     def kernels(self) -> list[FusedKernel]:
-        """Return the kernels of the last training step."""
-        runner = next(runner for (training, _), runner in self._runners.items() if training)
+        """Return the kernels of the last training step; none before the first one."""
+        runners = [runner for (training, _), runner in self._runners.items() if training]
+        if not runners:
+            return []
+        runner = runners[-1]
         return [
-            FusedKernel(k.name, launch, *estimate(self.training, k.name, self.batch_size))
+            FusedKernel(k.name, launch, k.flop * runner.images, k.traffic * runner.images)
             for k, launch in zip(self.training.kernels, runner.launches(), strict=True)
         ]
 
@@ -142,7 +146,7 @@ class Runner:
 
     def __init__(self, program: Program, source: str, backend: Any) -> None:
         xp = backend.xp
-        self.program, self.traced = program, getattr(backend, "traced", False)
+        self.program, self.backend = program, backend
         module = xp.RawModule(code=program.text(source), options=("-std=c++17",))
         self.functions = [module.get_function(kernel.name) for kernel in program.kernels]
         for function, kernel in zip(self.functions, program.kernels, strict=True):
@@ -150,17 +154,18 @@ class Runner:
                 function.max_dynamic_shared_size_bytes = kernel.shared
         self.arrays = {
             name: xp.empty(each.source.shape, each.source.dtype)
-            for name, each in program.arguments.items()
+            for name, each in program.parts.arguments.items()
             if isinstance(each.source, Made)
         }
-        self.argument = np.zeros((), argument_dtype(program.arguments))
+        self.argument = np.zeros((), argument_dtype(program.parts.arguments))
         self.grids: list[int] = []
+        self.images = 0
 
     def launch_all(self, values: dict[str, Any], images: int) -> None:
         """Launch all kernels; ``values`` are the members that each call gives."""
-        program, argument = self.program, self.argument
+        program, argument, self.images = self.program, self.argument, images
         blocks = {f"blocks_{k.name}": k.blocks(images) for k in program.kernels}
-        for name, each in program.arguments.items():
+        for name, each in program.parts.arguments.items():
             if name in values:
                 argument[name] = values[name]
             elif name in blocks:
@@ -170,8 +175,18 @@ class Runner:
             elif callable(each.source):
                 argument[name] = value_of(each.source())
         self.grids = [k.blocks(images) + k.job_blocks for k in program.kernels]
+        if self.backend.traced:
+            self._launch_and_print()
+            return
         for launch in self.launches():
             launch()
+
+    def _launch_and_print(self) -> None:
+        """Launch one after the other, and print the time of each; see ``Launcher``."""
+        for function, grid, k in zip(self.functions, self.grids, self.program.kernels, strict=True):
+            self.backend.launch_and_print(
+                k.name, function, (grid,), k.threads, (self.argument,), k.shared
+            )
 
     def launches(self) -> list[Any]:
         """Return a function per kernel that launches it."""
@@ -190,24 +205,9 @@ class Runner:
 def device_of(backend: Any) -> Device:
     """Return what the current device has."""
     attributes = backend.xp.cuda.Device().attributes
-    return Device(
-        attributes["MaxSharedMemoryPerBlockOptin"], attributes["MultiProcessorCount"]
-    )
+    return Device(attributes["MaxSharedMemoryPerBlockOptin"], attributes["MultiProcessorCount"])
 
 
-def estimate(program: Program, kernel: str, images: int) -> tuple[int, int]:
-    """Return FLOP in products and bytes of global memory of a kernel, for a number of images."""
-    if not kernel.startswith("pass"):
-        return 0, 0
-    flop = nbytes = 0
-    each = program.plan.passes[int(kernel.removeprefix("pass")) - 1]
-    for work in each.works:
-        layer = getattr(work.operation, "layer", None)
-        if layer is None:
-            continue
-        products = {"forward": 1, "backward": 1 + (work.operation.dx is not None)}
-        adds = layer.multiply_adds((1, *work.operation.x.shape))
-        flop += 2 * adds * products.get(work.part.value, 0) * images
-        saved = [v for k, v in vars(work.operation).items() if k.endswith("_saved") and v]
-        nbytes += sum(v.nbytes(images) for v in saved)
-    return flop, nbytes
+def value_of(array: Array | None) -> int:
+    """Return a pointer."""
+    return 0 if array is None else int(array.data.ptr)
