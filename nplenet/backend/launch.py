@@ -132,11 +132,11 @@ class Launcher(Backend):
             return
         function = self._function(file, f"{kernel}<{t}>" if is_template else kernel)
         if self.traced:
-            self._launch_and_print(kernel, function, blocks, block, values, shared_bytes)
+            self.launch_and_print(kernel, function, blocks, block, values, shared_bytes)
         else:
             function(blocks, (block,), values, shared_mem=shared_bytes)
 
-    def _launch_and_print(
+    def launch_and_print(
         self,
         kernel: str,
         function: Any,

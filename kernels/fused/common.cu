@@ -1,0 +1,56 @@
+// What the device functions of a fused step share.
+//
+// `T`, float or double, is defined in front of this file, as is `Source`, the type of the images.
+// A block takes a few images at a time. Arrays of theirs lie one image after the other, in shared
+// memory or in global memory alike: value e of image i of an array of SIZE values is at i * SIZE + e.
+// THREADS is the number of threads of a block, a multiple of 32; all of them call each function.
+// A function of a fused step ends without a barrier: the generated text has one after each call.
+// NumPy twin: none; see each file.
+
+struct alignas(16) Two {
+    double first, second;
+};
+
+// N neighbouring values, loaded by as few instructions as their alignment allows.
+template <int N>
+struct alignas(N * sizeof(T) % 16 == 0 ? 16 : N * sizeof(T) % 8 == 0 ? 8 : sizeof(T)) Pack {
+    T values[N];
+};
+
+template <int N>
+__device__ __forceinline__ Pack<N> pack_at(const T* place)
+{
+    return *reinterpret_cast<const Pack<N>*>(place);
+}
+
+// Return the sum over WIDTH neighbouring lanes, to each of them the same bits. WIDTH is a power of 2,
+// at most 32; all lanes of the warp call.
+template <int WIDTH, typename Number>
+__device__ __forceinline__ Number lanes_sum(Number value)
+{
+    for (int distance = WIDTH / 2; distance > 0; distance /= 2)
+        value += __shfl_xor_sync(0xffffffffu, value, distance);
+    return value;
+}
+
+// Return how many images a block takes: block b of `blocks` takes groups b, b + blocks, ... of I images.
+template <int I>
+__device__ __forceinline__ int images_of(int block, int blocks, int images)
+{
+    const int groups = (images + I - 1) / I;
+    const int own = (groups - block + blocks - 1) / blocks;
+    const bool has_last = (groups - 1) % blocks == block;
+    return own * I - (has_last ? groups * I - images : 0);
+}
+
+template <int THREADS>
+__device__ void copy(const T* from, T* to, int size)
+{
+    for (int i = threadIdx.x; i < size; i += THREADS) to[i] = from[i];
+}
+
+template <int THREADS, typename Number>
+__device__ void fill_zero(Number* values, int size)
+{
+    for (int i = threadIdx.x; i < size; i += THREADS) values[i] = Number(0);
+}

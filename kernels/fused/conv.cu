@@ -1,0 +1,98 @@
+// Convolution, forward and back to its input: both are a correlation of a framed image with weights.
+//
+//   y[f, oh, ow] = bias[f] + sum over c, kh, kw of frame[c, oh * SH + kh, ow * SW + kw] * weight[c, kh, kw, f]
+//
+// Forward, the frame is the input with its padding, zeros:
+//
+//        .-----------------.      Backward, dx is the correlation, at stride 1, of a frame of dy with the weights
+//        | 0  0  0  0  0  0|      turned by 180 degrees and f and c exchanged. In that frame dy lies
+//        | 0 .---------. 0  |      KH - 1 - padding below the top, KW - 1 - padding right of the left edge,
+//        | 0 |    x    | 0  |      and where the stride was SH x SW, its rows and columns lie that far apart
+//        | 0 '---------' 0  |      with zeros between.
+//        | 0  0  0  0  0  0|
+//        '-----------------'      The frame is a little wider than that, so that the last tile of a row stays inside.
+//
+// In shared memory the weights have the output channel fastest, filled up with zeros to whole tiles.
+//
+//   x (I, C, H, W)   frame (I, C, FH, FW)   weights (C * KH * KW, FP)   y (I, F, OH, OW)
+//   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW      correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT
+//
+// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels x PT neighbouring pixels of y, which it keeps in registers. Per c and kh
+// it loads (PT - 1) * SW + KW numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 13 loads for 80
+// of them with FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row: the weights are a
+// broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
+// NumPy twins: im2col, col2im in nplenet/layers/conv.py with product in nplenet/layers/products.py.
+
+template <int THREADS, class Shape>
+__device__ void frame_image(const T* x, T* frame, int count)
+{
+    constexpr int C = Shape::C, H = Shape::H, W = Shape::W, FH = Shape::FH, FW = Shape::FW;
+    for (int i = threadIdx.x; i < count * C * FH * FW; i += THREADS) {
+        const int h = i / FW % FH - Shape::TOP, w = i % FW - Shape::LEFT;
+        const int row = h / Shape::SH, column = w / Shape::SW;
+        const bool inside = h >= 0 && w >= 0 && row < H && column < W && row * Shape::SH == h && column * Shape::SW == w;
+        frame[i] = inside ? x[(i / (FH * FW) * H + row) * W + column] : T(0);
+    }
+}
+
+// Arrange weight (F, C, KH, KW) for the forward: weights (C * KH * KW, FP).
+template <int THREADS, class Shape>
+__device__ void arrange_weights(const T* __restrict__ weight, T* weights)
+{
+    constexpr int K = Shape::C * Shape::KH * Shape::KW, F = Shape::F, FP = Shape::FP;
+    for (int i = threadIdx.x; i < FP * K; i += THREADS) weights[i % K * FP + i / K] = i < F * K ? weight[i] : T(0);
+}
+
+// Arrange weight for the way back: Shape has the input channels as F. The weight is (Shape::C, Shape::F, KH, KW).
+template <int THREADS, class Shape>
+__device__ void arrange_turned_weights(const T* __restrict__ weight, T* weights)
+{
+    constexpr int TAPS = Shape::KH * Shape::KW, C = Shape::C, F = Shape::F, FP = Shape::FP;
+    for (int i = threadIdx.x; i < C * FP * TAPS; i += THREADS) {
+        const int tap = i % TAPS, f = i / TAPS % FP, c = i / (TAPS * FP);
+        weights[(c * TAPS + TAPS - 1 - tap) * FP + f] = f < F ? weight[(c * F + f) * TAPS + tap] : T(0);
+    }
+}
+
+template <int THREADS, class Shape>
+__device__ void correlate(int thread, const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
+{
+    constexpr int C = Shape::C, FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, KW = Shape::KW;
+    constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
+    constexpr int ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT, INPUTS = (PT - 1) * Shape::SW + KW;
+    for (int task = thread; task < count * GROUPS * OH * ROW; task += THREADS) {
+        const int left = task % ROW * PT, oh = task / ROW % OH;
+        const int f0 = task / (ROW * OH) % GROUPS * FT, image = task / (ROW * OH * GROUPS);
+        T sums[FT][PT];
+#pragma unroll
+        for (int f = 0; f < FT; ++f) {
+            const T start = bias && f0 + f < F ? bias[f0 + f] : T(0);
+#pragma unroll
+            for (int p = 0; p < PT; ++p) sums[f][p] = start;
+        }
+#pragma unroll 1
+        for (int c = 0; c < C; ++c) {
+            const T* row = frame + ((image * C + c) * FH + oh * Shape::SH) * FW + left * Shape::SW;
+            const T* tap = weights + c * KH * KW * Shape::FP + f0;
+#pragma unroll 1
+            for (int kh = 0; kh < KH; ++kh, row += FW) {
+                T inputs[INPUTS];
+#pragma unroll
+                for (int j = 0; j < INPUTS; ++j) inputs[j] = row[j];
+#pragma unroll
+                for (int kw = 0; kw < KW; ++kw, tap += Shape::FP) {
+                    const Pack<FT> w = pack_at<FT>(tap);
+#pragma unroll
+                    for (int f = 0; f < FT; ++f)
+#pragma unroll
+                        for (int p = 0; p < PT; ++p) sums[f][p] += w.values[f] * inputs[p * Shape::SW + kw];
+                }
+            }
+        }
+#pragma unroll
+        for (int f = 0; f < FT; ++f)
+#pragma unroll
+            for (int p = 0; p < PT; ++p)
+                if (f0 + f < F && left + p < OW) y[((image * F + f0 + f) * OH + oh) * OW + left + p] = sums[f][p];
+    }
+}

@@ -1,0 +1,162 @@
+"""Which operation a layer becomes, and why a chain does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ....layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2d,
+)
+from ....losses import CrossEntropyLoss
+from ...operation import DType, Value
+from ...passes import Work
+from ...plan import Plan, make_plan
+from .code import aligned
+from .conv import SUMS_BYTES, FusedConv
+from .dense import FusedDense
+from .elementwise import ACTIVATIONS, FusedActivation, FusedDropout, FusedFlatten
+from .loss import FusedLoss
+from .norm import FusedFrozenNorm, FusedNorm, Normalise
+from .operation import Head, Source
+from .pooling import FusedAveragePool, FusedMaxPool
+from .program import Device, Program
+
+NORMS = (BatchNorm1d, BatchNorm2d)
+PLAIN: dict[type[Layer], Any] = {
+    Source: Head,
+    Dense: FusedDense,
+    Flatten: FusedFlatten,
+    AvgPool2d: FusedAveragePool,
+    MaxPool2d: FusedMaxPool,
+} | dict.fromkeys(ACTIVATIONS, FusedActivation)
+LAYERS = (*PLAIN, *NORMS, Conv2d, Dropout)
+"""The layers that have device code."""
+
+
+class FusedExecutor:
+    """What a plan asks of the executor on a GPU; see ``plan.Executor``.
+
+    ``max_sums_bytes`` is for the gradients of convolutions; see ``FusedConv``.
+    """
+
+    def __init__(self, max_sums_bytes: int) -> None:
+        self.max_sums_bytes = max_sums_bytes
+        self._dropouts = 0
+
+    def operation(self, layers: Sequence[Layer], x: Value, training: bool) -> tuple[Any, int]:
+        layer = layers[0]
+        if isinstance(layer, NORMS):
+            return normalise(layers, x, training)
+        if isinstance(layer, Conv2d):
+            return FusedConv(layer, x, training, self.max_sums_bytes), 1
+        if isinstance(layer, Dropout):
+            self._dropouts += 1
+            return FusedDropout(layer, x, training, self._dropouts - 1), 1
+        return PLAIN[type(layer)](layer, x, training), 1
+
+    def loss(self, loss: CrossEntropyLoss, logits: Value) -> FusedLoss:
+        return FusedLoss(loss, logits)
+
+    def kind(self, value: Value) -> None:
+        """Only barriers end a pass."""
+
+    def uses(self, work: Work, at_barrier: bool) -> Iterable[Value]:
+        return [value for value in work.operation.uses(work.part) if value is not None]
+
+    def room(self, value: Value) -> int:
+        """Return the bytes of one image: a block takes several, each of which has as much."""
+        return aligned(value.nbytes(1))
+
+
+def normalise(layers: Sequence[Layer], x: Value, training: bool) -> tuple[Normalise, int]:
+    """Return a batch norm with the nonlinearity and average pool that follow it."""
+    norm, rest = layers[0], list(layers[1:])
+    assert isinstance(norm, NORMS)
+    activation = rest.pop(0) if rest and isinstance(rest[0], ACTIVATIONS) else None
+    pool = rest[0] if rest and isinstance(rest[0], AvgPool2d) and tiles(rest[0], x) else None
+    kind = FusedNorm if training and norm.training else FusedFrozenNorm
+    used = 1 + (activation is not None) + (pool is not None)
+    return kind(norm, x, training, activation, pool), used
+
+
+def tiles(pool: AvgPool2d, x: Value) -> bool:
+    """Return whether no pixel lies in two windows, and no window hangs over the border."""
+    window = pool.window
+    if len(x.shape) != 3 or window.stride != window.size or window.padding != (0, 0):
+        return False
+    out = window.output_size(*x.shape[1:])
+    return all(
+        o * size <= length for o, size, length in zip(out, window.size, x.shape[1:], strict=True)
+    )
+
+
+def make_program(
+    layers: Sequence[Layer],
+    image_shape: Sequence[int],
+    dtype: DType,
+    loss: CrossEntropyLoss | None,
+    batch_size: int,
+    device: Device,
+) -> Program:
+    """Return the kernels of a training step, or of inference where there is no loss.
+
+    They may need more shared memory than the device has; see ``Program.too_large``.
+    """
+    for max_sums_bytes in SUMS_BYTES:
+        x = Value(image_shape, dtype)
+        executor = FusedExecutor(max_sums_bytes)
+        plan: Plan = make_plan([Source(), *layers], x, executor, loss)
+        program = Program(plan, device, batch_size, dtype, loss is not None)
+        if program.too_large() is None:
+            break
+    return program
+
+
+def why_not_fused(
+    layers: Sequence[Layer],
+    image_shape: Sequence[int],
+    dtype: DType,
+    loss: CrossEntropyLoss,
+    batch_size: int,
+    device: Device,
+) -> str:
+    """Return why a chain cannot run as fused kernels on a device; an empty string if it can."""
+    if type(loss) is not CrossEntropyLoss:
+        return f"only CrossEntropyLoss is fused, not {type(loss).__name__}"
+    for layer in layers:
+        if type(layer) not in LAYERS:
+            return f"{layer!r} has no device code"
+        group = getattr(layer, "group", None)
+        if group is not None and group.size > 1:
+            return f"{layer!r} shares its batch with other ranks"
+    parameters = [p for layer in layers for p in layer.parameters()]
+    wrong = sorted({p.data.dtype.name for p in parameters} - {dtype.name})
+    if wrong or not parameters:
+        return f"the parameters' dtypes are {wrong or 'none'}, not {dtype.name}"
+    for each in (loss, None):
+        program = make_program(layers, image_shape, dtype, each, batch_size, device)
+        if len(program.plan.y.shape) != 1:
+            return f"the output has the shape {program.plan.y.shape}, not one number per class"
+        kernel = program.too_large()
+        if kernel is not None:
+            return (
+                f"{kernel.name} ({works_of(program, kernel.name)}) needs {kernel.shared} bytes of "
+                f"shared memory for a block, and the device has {device.shared}"
+            )
+    return ""
+
+
+def works_of(program: Program, kernel: str) -> str:
+    """Return what a kernel does: the works of its pass."""
+    if not kernel.startswith("pass"):
+        return "loss and correct predictions of the step"
+    return str(program.plan.passes[int(kernel.removeprefix("pass")) - 1])

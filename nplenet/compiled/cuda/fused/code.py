@@ -1,0 +1,229 @@
+"""The text of one kernel: a pass over the batch, and beside it the jobs of the pass before.
+
+    main blocks                                        job blocks, behind them
+    before   arranged weights, joined rows, zeros      a line each, such as the gradient of a dense
+    loop     I images at a time, through all layers    layer over the whole batch
+    after    the block's rows of sums
+
+Shared memory of a block: first what the plan has placed, for I images; behind that what lasts from
+``before`` to ``after``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from ...operation import DType, Value
+from .operation import Saved, ceil_div, itemsize
+from .parts import Parts
+
+
+def aligned(nbytes: int) -> int:
+    """Round up to a multiple of 16, where any type may begin."""
+    return ceil_div(nbytes, 16) * 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """Blocks of their own beside the main blocks of a launch; see ``Writer.job``."""
+
+    blocks: int
+    line: str
+    nbytes: int
+    traffic: int
+    flop: int
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """A kernel: its text and what a launch must know.
+
+    Attributes
+    ----------
+    name, text : str
+    images, threads : int
+        Of a block.
+    max_blocks : int
+        Main blocks for the largest batch.
+    job_blocks : int
+    shared : int
+        Bytes of shared memory of a block.
+    flop, traffic : int
+        Per image: floating-point operations in products, and bytes of global memory that are read
+        or written; estimates.
+    """
+
+    name: str
+    text: str
+    images: int
+    threads: int
+    max_blocks: int
+    job_blocks: int
+    shared: int
+    flop: int
+    traffic: int
+
+    def blocks(self, images: int) -> int:
+        """Return the main blocks for a batch of ``images``."""
+        return min(ceil_div(images, self.images), self.max_blocks)
+
+
+@dataclass
+class PassCode:
+    """Writes the kernel of a pass; a ``Writer`` for its operations."""
+
+    parts: Parts
+    name: str
+    images: int
+    threads: int
+    max_blocks: int
+    before: list[str] = field(default_factory=list)
+    each: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)  # for the next launch
+
+    def __post_init__(self) -> None:
+        self.training = self.parts.training
+        self._pointers: dict[str, str] = {}  # declarations of pointers to values
+        self._lasting: dict[str, tuple[str, int]] = {}
+        self._local = self._traffic = 0
+        self._needs_row = False
+
+    # ------------------------------------------------------------------ what operations call
+
+    def use(self, *files: str) -> None:
+        self.parts.use(*files)
+
+    def shape(self, name: str, **numbers: int) -> str:
+        return self.parts.shape(name, **numbers)
+
+    def at(self, value: Value) -> str:
+        parts, placement = self.parts, self.parts.plan.placement
+        name, c_type = parts.names[value], parts.c_type(value.dtype)
+        if name in self._pointers:
+            return name
+        start = parts.start_in_global_memory(value)
+        if start:
+            place = f"{start} + (long long)n0 * {prod(value.shape)}"
+            self._traffic += value.nbytes(1)
+        elif value.buffer not in placement.offsets:  # the logits: to the plan, an output
+            size = self.images * prod(value.shape)
+            return self.lasting("logits", c_type, size, itemsize(value.dtype))
+        else:
+            offset = placement.offsets[value.buffer] * self.images
+            end = offset + placement.sizes[value.buffer] * self.images
+            self._local = max(self._local, end)
+            place = f"({c_type}*)(shared + {offset})"
+        self._pointers[name] = f"{c_type}* const {name} = {place};"
+        return name
+
+    def whole(self, value: Saved) -> str:
+        return self.parts.start_in_global_memory(value)
+
+    def array(self, name: str, owner: Any, attribute: str = "data") -> str:
+        return self.parts.array(name, owner, attribute)
+
+    def kept(self, name: str, shape: Sequence[int], dtype: DType) -> str:
+        return self.parts.kept_array(name, shape, dtype)
+
+    def lasting(self, name: str, c_type: str, size: int, itemsize: int) -> str:
+        self._lasting[name] = c_type, size * itemsize
+        return name
+
+    def rows(self, name: str, c_type: str, size: int, itemsize: int) -> str:
+        self.parts.rows[name] = self.name, self.images
+        nbytes = self.max_blocks * size * itemsize
+        start = self.parts.rows_array(name, c_type, nbytes)
+        row = name.replace("rows", "row")
+        place = f"{start} + (long long)blockIdx.x * {size}"
+        self.before.insert(0, f"{c_type}* const {row} = {place};")
+        return row
+
+    def rows_before(self, name: str) -> tuple[str, str]:
+        return f"s.{name}", f"s.blocks_{self.parts.rows[name][0]}"
+
+    def images_before(self, name: str) -> int:
+        return self.parts.rows[name][1]
+
+    def scratch(self, c_type: str, nbytes: int) -> str:
+        self._local = max(self._local, nbytes)
+        return f"({c_type}*)shared"
+
+    def feed_row(self) -> str:
+        self._needs_row = True
+        return "row"
+
+    def job(self, blocks: int, line: str, nbytes: int, reads: Sequence[Value], flop: int) -> None:
+        self.jobs.append(Job(blocks, line, nbytes, sum(v.nbytes(1) for v in reads), flop))
+
+    # ------------------------------------------------------------------ the text
+
+    def kernel(self, jobs: Sequence[Job], flop: int) -> KernelText:
+        """Return the kernel, with the jobs of the pass before; ``flop`` are its own, per image."""
+        offset, pointers = aligned(self._local), []
+        for name, (c_type, nbytes) in self._lasting.items():
+            pointers.append(f"{c_type}* const {name} = ({c_type}*)(shared + {offset});")
+            offset += aligned(nbytes)
+        if self._needs_row:
+            pointers.append("const unsigned long long* const row = s.table + *s.step * s.words;")
+        body = [
+            f"constexpr int THREADS = {self.threads}, I = {self.images};",
+            "extern __shared__ __align__(16) unsigned char shared[];",
+            *job_lines(f"s.blocks_{self.name}", jobs),
+            *pointers,
+            *self.before,
+            "__syncthreads();",
+            f"for (int n0 = blockIdx.x * I; n0 < s.count; n0 += s.blocks_{self.name} * I) {{",
+            *(f"    {line}" for line in self._loop()),
+            "}",
+            *self._end(),
+        ]
+        return KernelText(
+            self.name,
+            kernel_text(self.name, self.threads, body),
+            self.images,
+            self.threads,
+            self.max_blocks,
+            sum(job.blocks for job in jobs),
+            max([offset, *(job.nbytes for job in jobs)]),
+            flop + sum(job.flop for job in jobs),
+            self._traffic + sum(job.traffic for job in jobs),
+        )
+
+    def _loop(self) -> list[str]:
+        lines = ["const int count = min(I, s.count - n0);", *self._pointers.values()]
+        for i, line in enumerate(self.each, 1):
+            lines.append(line)
+            if not line.startswith("copy<") or i == len(self.each):
+                lines.append("__syncthreads();")
+        return lines
+
+    def _end(self) -> list[str]:
+        if not any("own_images" in line for line in self.after):
+            return self.after
+        own = f"images_of<I>(blockIdx.x, s.blocks_{self.name}, s.count)"
+        return [f"const int own_images = {own};", *self.after]
+
+
+def job_lines(first: str, jobs: Iterable[Job]) -> list[str]:
+    """Return what the job blocks run, of which ``first`` is the first."""
+    lines, begin = [], 0
+    for job in jobs:
+        end = begin + job.blocks
+        head = f"    if (job < {end}) {{" if begin == 0 else f"    else if (job < {end}) {{"
+        own = job.line if begin == 0 else job.line.replace("(job,", f"(job - {begin},")
+        lines += [head, f"        {own}", "    }"]
+        begin = end
+    if not lines:
+        return []
+    opening = [f"if (blockIdx.x >= {first}) {{", f"    const int job = blockIdx.x - {first};"]
+    return [*opening, *lines, "    return;", "}"]
+
+
+def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:
+    """Return a kernel. At least one block per multiprocessor: more registers rather than spills."""
+    head = f'extern "C" __global__ void __launch_bounds__({threads}, 1) {name}(const Step s)'
+    return "\n".join([head, "{", *(f"    {line}" for line in body), "}"])

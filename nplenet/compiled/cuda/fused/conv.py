@@ -1,0 +1,148 @@
+"""A convolution: tiles in registers, weights in shared memory; see ``kernels/fused/conv.cu``."""
+
+from __future__ import annotations
+
+from ....layers import Conv2d
+from ...operation import Value
+from ...passes import Part
+from .operation import FusedOperation, Writer, call, ceil_div, itemsize
+from .tiles import gradient_tile, tile
+
+SUMS_BYTES = (49152, 16384, 0)
+"""Shared memory for the parts of a gradient's sums, at most: the first of these that has room. With
+0 a block adds to its row in global memory."""
+
+
+class FusedConv(FusedOperation[Conv2d]):
+    """``max_sums_bytes`` is one of ``SUMS_BYTES``."""
+
+    convolves = True
+
+    def __init__(self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int) -> None:
+        super().__init__(layer, x, training)
+        self.max_sums_bytes = max_sums_bytes
+        self.x_saved = self.saved(x)
+        (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
+        (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
+        size = itemsize(x.dtype)
+        ft, pt = tile(f, oh, ow, kw, sw, size)
+        max_sums = max_sums_bytes // size
+        self.gradient = gradient_tile(layer.weight.data.shape, oh, ow, sw, max_sums)
+        fh, fw = window.padded_size(h, w)
+        for pixels in (pt, self.gradient["PT"]):
+            fw = max(fw, (ceil_div(ow, pixels) * pixels - 1) * sw + kw)
+        frame = {"C": c, "FH": fh, "FW": fw}
+        self.image_shape = frame | {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
+        self.taps = {"KH": kh, "KW": kw, "SH": sh, "SW": sw, "F": f, "OH": oh, "OW": ow}
+        self.shape = frame | self.taps | {"FP": ceil_div(f, ft) * ft, "FT": ft, "PT": pt}
+        self.frame: Value | None = None
+        if (fh, fw) != (h, w):  # otherwise the image is its own frame
+            self.frame = Value((c * fh * fw,), x.dtype, scratch=True)
+
+    def take_gradient(self, dy: Value, wanted: bool) -> None:
+        super().take_gradient(dy, wanted)
+        shape = self.image_shape
+        size = shape["C"] * shape["FH"] * shape["FW"]
+        self.x_frame = Value((size,), dy.dtype, scratch=True)
+        self.dy_frame: Value | None = None
+        if wanted:
+            self._plan_back(dy)
+
+    def _plan_back(self, dy: Value) -> None:
+        """Plan the correlation that gives dx: f and c are exchanged, the stride is 1."""
+        (c, h, w), (f, oh, ow), window = self.x.shape, dy.shape, self.layer.window
+        (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
+        ft, pt = tile(c, h, w, kw, 1, itemsize(dy.dtype))
+        fh, fw = h + kh - 1, ceil_div(w, pt) * pt - 1 + kw
+        frame = {"C": f, "FH": fh, "FW": fw}
+        edges = {"TOP": kh - 1 - ph, "LEFT": kw - 1 - pw}
+        self.back_image_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw} | edges
+        self.back_shape = frame | {"KH": kh, "KW": kw, "SH": 1, "SW": 1, "F": c, "OH": h, "OW": w}
+        self.back_shape |= {"FP": ceil_div(c, ft) * ft, "FT": ft, "PT": pt}
+        self.dy_frame = Value((f * fh * fw,), dy.dtype, scratch=True)
+
+    def uses(self, part: Part) -> list[Value | None]:
+        if part is Part.FORWARD:
+            return [self.x, self.frame, self.y]
+        return [self.dy, self.x_frame, self.dy_frame, self.dx]
+
+    def forward(self, w: Writer) -> None:
+        w.use("conv")
+        shape, bias = w.shape(self.label, **self.shape), self.layer.bias
+        bias_pointer = "nullptr" if bias is None else w.array(f"{self.label}_bias", bias)
+        weights = self._weights(w, "arrange_weights", shape, self.shape)
+        self.save(w, self.x, self.x_saved)
+        x = w.at(self.x)
+        if self.frame is not None:
+            image = w.shape(f"{self.label}_Image", **self.image_shape)
+            x = w.at(self.frame)
+            w.each.append(call("frame_image", w.at(self.x), x, "count", template=(image,)))
+        arguments = ("threadIdx.x", x, weights, bias_pointer, w.at(self.y), "count")
+        w.each.append(call("correlate", *arguments, template=(shape,)))
+
+    def backward(self, w: Writer) -> None:
+        w.use("conv", "conv_gradient", "sums")
+        assert self.x_saved is not None
+        image = w.shape(f"{self.label}_Image", **self.image_shape)
+        x, dy = w.at(self.x_frame), w.at(self.dy)
+        frames = call("frame_image", w.at(self.x_saved), x, "count", template=(image,))
+        if self.dy_frame is None:
+            w.each += [frames, self._gradient(w, x, dy, "THREADS")]
+        else:
+            back = w.shape(f"{self.label}_BackImage", **self.back_image_shape)
+            frame = w.at(self.dy_frame)
+            w.each.append(f"{frames} {call('frame_image', dy, frame, 'count', template=(back,))}")
+            gradient, dx = self._gradient(w, x, dy, "THREADS / 2"), self._back(w)
+            w.each.append(f"if (threadIdx.x < THREADS / 2) {gradient} else {dx}")
+        if self.layer.bias is not None:
+            self._bias_gradient(w, dy)
+
+    def _weights(self, w: Writer, function: str, shape: str, numbers: dict[str, int]) -> str:
+        """Arrange the weights in shared memory, once per block."""
+        size = numbers["C"] * numbers["KH"] * numbers["KW"] * numbers["FP"]
+        weights = w.lasting(f"{shape}_weights", "T", size, itemsize(self.x.dtype))
+        weight = w.array(f"{self.label}_weight", self.layer.weight)
+        w.before.append(call(function, weight, weights, template=(shape,)))
+        return weights
+
+    def _back(self, w: Writer) -> str:
+        """Return the call of the other half of the threads, which compute dx."""
+        assert self.dx is not None
+        assert self.dy_frame is not None
+        shape = w.shape(f"{self.label}_Back", **self.back_shape)
+        weights = self._weights(w, "arrange_turned_weights", shape, self.back_shape)
+        arguments = (w.at(self.dy_frame), weights, "nullptr", w.at(self.dx), "count")
+        line = call("correlate", "threadIdx.x - THREADS / 2", *arguments, template=(shape,))
+        return line.replace("THREADS,", "THREADS / 2,", 1)
+
+    def _gradient(self, w: Writer, frame: str, dy: str, threads: str) -> str:
+        """Return the call that adds to the weight's gradient; write what is before and after."""
+        name, size = self.label, self.layer.weight.data.size
+        each, parts = itemsize(self.x.dtype), self.gradient["PARTS"]
+        numbers = {k: self.image_shape[k] for k in ("C", "FH", "FW")} | self.taps | self.gradient
+        shape = w.shape(f"{name}_Gradient", **numbers)
+        sums = row = w.rows(f"{name}_rows", "T", size, each)
+        if parts * size * each <= self.max_sums_bytes:
+            sums = w.lasting(f"{name}_sums", "T", parts * size, each)
+            w.after.append(call("write_parts", sums, row, size, template=(parts,)))
+        w.before.append(call("fill_zero", sums, parts * size))
+        self._sum_job(w, f"{name}_rows", "weight", size)
+        line = call("conv_gradient", "threadIdx.x", frame, dy, sums, "count", template=(shape,))
+        return line.replace("THREADS,", f"{threads},", 1)
+
+    def _bias_gradient(self, w: Writer, dy: str) -> None:
+        name, f, each = self.label, self.taps["F"], itemsize(self.x.dtype)
+        sums = w.lasting(f"{name}_bias_sums", "T", f, each)
+        row = w.rows(f"{name}_bias_rows", "T", f, each)
+        w.before.append(call("fill_zero", sums, f))
+        template = (f"{name}_Gradient",)
+        w.each.append(call("conv_bias_gradient", dy, sums, "count", template=template))
+        w.after.append(call("write_parts", sums, row, f, template=(1,)))
+        self._sum_job(w, f"{name}_bias_rows", "bias", f)
+
+    def _sum_job(self, w: Writer, rows: str, which: str, size: int) -> None:
+        """Have the rows of the blocks added up beside the next launch."""
+        array, blocks = w.rows_before(rows)
+        out = w.array(f"{self.label}_d{which}", getattr(self.layer, which), "grad")
+        line = call("sum_rows", "job", array, blocks, out, "(T*)shared", template=(size,))
+        w.job(ceil_div(size, 64), line, 512 * itemsize(self.x.dtype), (), 0)

@@ -1,0 +1,71 @@
+"""A dense layer: I images at a time; its gradient in jobs beside the next pass."""
+
+from __future__ import annotations
+
+from ....layers import Dense
+from ...operation import Value
+from ...passes import Part
+from .operation import FusedOperation, Writer, call, ceil_div, itemsize
+
+THREADS = 512  # of a block in a pass with a dense layer
+ROWS = 4  # outputs per job of the gradient
+MAX_COLUMNS = 512  # inputs per job: 128 threads, so that four images go at a time
+
+
+class FusedDense(FusedOperation[Dense]):
+    """See ``kernels/fused/dense.cu`` and ``kernels/fused/dense_gradient.cu``."""
+
+    multiplies_matrix = True
+
+    def __init__(self, layer: Dense, x: Value, training: bool) -> None:
+        super().__init__(layer, x, training)
+        (inputs,), (outputs,) = x.shape, self.y.shape
+        self.x_saved = self.saved(x)
+        parts = max(1, min(THREADS // inputs, outputs // 4))
+        self.shape = {"IN": inputs, "OUT": outputs, "PARTS": parts}
+
+    def take_gradient(self, dy: Value, wanted: bool) -> None:
+        super().take_gradient(dy, wanted)
+        self.dy_saved = self.saved(dy)
+        size = self.shape["PARTS"] * self.shape["IN"]
+        self.parts = Value((size,), dy.dtype, scratch=True) if wanted else None
+
+    def uses(self, part: Part) -> list[Value | None]:
+        return [self.x, self.y] if part is Part.FORWARD else [self.dy, self.parts, self.dx]
+
+    def forward(self, w: Writer) -> None:
+        w.use("dense")
+        shape, bias = w.shape(self.label, **self.shape), self.layer.bias
+        bias_pointer = "nullptr" if bias is None else w.array(f"{self.label}_bias", bias)
+        weight = w.array(f"{self.label}_weight", self.layer.weight)
+        self.save(w, self.x, self.x_saved)
+        arguments = (w.at(self.x), weight, bias_pointer, w.at(self.y), "count")
+        w.each.append(call("dense_forward", *arguments, template=("I", shape)))
+
+    def backward(self, w: Writer) -> None:
+        w.use("dense", "dense_gradient")
+        self.save(w, self.dy, self.dy_saved)
+        if self.dx is not None:
+            assert self.parts is not None
+            shape = w.shape(self.label, **self.shape)
+            weight = w.array(f"{self.label}_weight", self.layer.weight)
+            arguments = (w.at(self.dy), weight, w.at(self.dx), w.at(self.parts), "count")
+            w.each.append(call("dense_backward", *arguments, template=("I", shape)))
+        self._gradient_job(w)
+
+    def _gradient_job(self, w: Writer) -> None:
+        assert self.x_saved is not None
+        assert self.dy_saved is not None
+        layer, inputs, outputs = self.layer, self.shape["IN"], self.shape["OUT"]
+        rows, columns = min(ROWS, outputs), min(inputs, MAX_COLUMNS)
+        numbers = {"IN": inputs, "OUT": outputs, "ROWS": rows, "COLUMNS": columns}
+        shape = w.shape(f"{self.label}_Gradient", **numbers, QUARTER=ceil_div(columns, 4))
+        dweight, dbias = w.array(f"{self.label}_dweight", layer.weight, "grad"), "nullptr"
+        if layer.bias is not None:
+            dbias = w.array(f"{self.label}_dbias", layer.bias, "grad")
+        pointers = (w.whole(self.x_saved), w.whole(self.dy_saved), "s.count", dweight, dbias)
+        line = call("dense_gradient", "job", *pointers, "(T*)shared", template=(shape,))
+        blocks = ceil_div(outputs, rows) * ceil_div(inputs, columns)
+        reads = (self.x_saved, self.dy_saved)
+        nbytes = 4 * THREADS * itemsize(self.x.dtype)
+        w.job(blocks, line, nbytes, reads, 2 * inputs * outputs)

@@ -1,0 +1,215 @@
+"""Batch norm, with the nonlinearity and the average pool behind it; see ``kernels/fused/norm.cu``.
+
+x and dy are saved, so each of the four parts reads them in the pass where it is done.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from ....layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Layer
+from ...operation import Value
+from ...passes import Part
+from .elementwise import activation_code
+from .operation import FusedOperation, Writer, call, itemsize
+
+AnyNorm = BatchNorm1d | BatchNorm2d
+MAX_ROWS = 16  # threads per channel that join the rows of the blocks
+TWO = 16  # bytes of two doubles
+
+
+class Normalise(FusedOperation[AnyNorm]):
+    """What batch norm by the batch and by the running statistics have in common."""
+
+    def __init__(
+        self,
+        layer: AnyNorm,
+        x: Value,
+        training: bool,
+        activation: Layer | None = None,
+        pool: AvgPool2d | None = None,
+    ) -> None:
+        self.pool = (1, 1) if pool is None else pool.window.size
+        self.act = activation_code(activation)
+        self.channels, self.pixels = x.shape[0], prod(x.shape[1:])
+        super().__init__(layer, x, training)
+
+    def make_output(self, shape: tuple[int, ...]) -> Value:
+        if self.pool != (1, 1):
+            c, h, w = shape
+            shape = (c, h // self.pool[0], w // self.pool[1])
+        return Value(shape, self.x.dtype, disposable=True)
+
+    def teams(self, w: Writer) -> tuple[int, int]:
+        """Return the lanes of a team that sums a channel, and the teams per channel."""
+        size, lanes = w.images * self.pixels, 1
+        while lanes < min(32, size):
+            lanes *= 2
+        return lanes, max(1, min(w.threads // lanes // self.channels, size // (4 * lanes)))
+
+    def constants(self, w: Writer) -> str:
+        """Define the constants of the layer in this pass; return the name of their struct."""
+        w.use("activation", "norm")
+        c, (ph, pw) = self.channels, self.pool
+        h, width = self.x.shape[1:] if len(self.x.shape) == 3 else (1, self.pixels)
+        numbers = {"C": c, "H": h, "W": width, "L": self.pixels}
+        numbers |= {"PH": ph, "PW": pw, "OH": h // ph, "OW": width // pw}
+        lanes, parts = self.teams(w)
+        rows = max(1, min(MAX_ROWS, w.threads // c))
+        return w.shape(f"{self.label}_{w.name}", **numbers, WIDTH=lanes, PARTS=parts, ROWS=rows)
+
+    def array(self, w: Writer, which: str) -> str:
+        """Return a pointer to a parameter, its gradient (``dweight``, ``dbias``) or a buffer."""
+        name = f"{self.label}_{which}"
+        if which.startswith("d"):
+            return w.array(name, getattr(self.layer, which[1:]), "grad")
+        if which in ("weight", "bias"):
+            return w.array(name, getattr(self.layer, which))
+        return w.array(name, self.layer, which)
+
+    def coefficients(self, w: Writer) -> str:
+        """Return the place of center, scale and bias of each channel in this pass."""
+        size = 4 * itemsize(self.x.dtype) + 8  # with a double at a multiple of 8
+        return w.lasting(f"{self.label}_values", "NormValues", self.channels, size)
+
+    def set_coefficients(self, w: Writer, function: str, *arguments: str) -> None:
+        """Have the coefficients of this pass, unless it has them."""
+        arrays = (self.array(w, "weight"), self.array(w, "bias"))
+        values = self.coefficients(w)
+        if not any(f" {values});" in line for line in w.before):
+            numbers = (f"{float(self.layer.eps)!r}", values)
+            template = (self.channels,)
+            w.before.append(call(function, *arguments, *arrays, *numbers, template=template))
+
+    def write_sums(self, w: Writer, x: str, dy: str) -> None:
+        """Write the sums of the gradient, and the row of them that the block leaves."""
+        shape, c, size = self.constants(w), self.channels, self.teams(w)[1] * self.channels
+        sums = w.lasting(f"{self.label}_gradient_sums", "Two", size, TWO)
+        row = w.rows(f"{self.label}_gradient_rows", "Two", c, TWO)
+        w.before.append(call("fill_zero", f"(double*){sums}", 2 * size))
+        arguments = (self.act, x, dy, self.coefficients(w), sums, "count")
+        w.each.append(call("norm_gradient_sums", *arguments, template=(shape,)))
+        w.after.append(call("write_gradient_sums", sums, row, template=(shape,)))
+
+    def join_gradients(self, w: Writer, joined: str) -> tuple[str, str]:
+        """Return the lines that join the rows and write the gradients of the parameters."""
+        rows, blocks = w.rows_before(f"{self.label}_gradient_rows")
+        gradients = (self.array(w, "dweight"), self.array(w, "dbias"))
+        return (
+            call("join_gradients", rows, blocks, joined, template=(self.constants(w),)),
+            call("write_norm_gradients", joined, *gradients, template=(self.channels,)),
+        )
+
+    @property
+    def joined_bytes(self) -> int:
+        """Shared memory in which rows are joined."""
+        return TWO * self.channels * MAX_ROWS
+
+
+class FusedNorm(Normalise):
+    """By the statistics of the batch: a barrier."""
+
+    barrier = True
+
+    def __init__(
+        self,
+        layer: AnyNorm,
+        x: Value,
+        training: bool,
+        activation: Layer | None = None,
+        pool: AvgPool2d | None = None,
+    ) -> None:
+        super().__init__(layer, x, training, activation, pool)
+        self.x_saved, self.dy_saved = self.saved(x), self.saved(self.y)
+
+    def uses(self, part: Part) -> list[Value | None]:
+        if part is Part.STATISTICS:
+            return [self.x]
+        if part is Part.FORWARD:
+            return [self.y]
+        return [self.dy] if part is Part.GRADIENT_SUMS else [self.dx]
+
+    def statistics(self, w: Writer) -> None:
+        shape, c, size = self.constants(w), self.channels, self.teams(w)[1] * self.channels
+        assert self.x_saved is not None
+        origins = w.lasting(f"{self.label}_origins", "T", size, itemsize(self.x.dtype))
+        sums = w.lasting(f"{self.label}_sums", "Two", size, TWO)
+        row = w.rows(f"{self.label}_rows", "Two", c, TWO)
+        w.before.append(call("fill_zero", f"(double*){sums}", 2 * size))
+        first, x = "n0 == blockIdx.x * I", (w.at(self.x), w.at(self.x_saved))
+        arguments = (x[0], first, origins, sums, x[1], "count")
+        w.each.append(call("norm_statistics", *arguments, template=(shape,)))
+        w.after.append(
+            call("write_statistics", origins, sums, "own_images", row, template=(shape,))
+        )
+
+    def forward(self, w: Writer) -> None:
+        assert self.x_saved is not None
+        shape, joined = self.constants(w), w.scratch("Two", self.joined_bytes)
+        rows, blocks = w.rows_before(f"{self.label}_rows")
+        images = w.images_before(f"{self.label}_rows")
+        arguments = (rows, blocks, "s.count", joined)
+        w.before.append(call("join_statistics", *arguments, template=(images, shape)))
+        average, momentum = str(self.layer.momentum is None).lower(), self.layer.momentum or 0.0
+        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        tracked = (self.statistics_of_batch(w), *(self.array(w, which) for which in buffers))
+        numbers = ("s.count", average, f"{float(momentum)!r}")
+        line = call("track_statistics", joined, *numbers, *tracked, template=(shape,))
+        w.before.append(f"if (blockIdx.x == 0) {line}")
+        self.set_coefficients(w, "norm_values", joined)
+        pointers = (w.at(self.x_saved), self.coefficients(w), w.at(self.y))
+        w.each.append(call("norm_forward", self.act, *pointers, "count", template=(shape,)))
+
+    def gradient_sums(self, w: Writer) -> None:
+        assert self.x_saved is not None
+        self.set_coefficients(w, "norm_values", self.statistics_of_batch(w))
+        self.save(w, self.dy, self.dy_saved)
+        self.write_sums(w, w.at(self.x_saved), w.at(self.dy))
+
+    def backward(self, w: Writer) -> None:
+        assert self.x_saved is not None
+        assert self.dy_saved is not None
+        joined, shape = w.scratch("Two", self.joined_bytes), self.constants(w)
+        join, write = self.join_gradients(w, joined)
+        w.before += [join, f"if (blockIdx.x == 0) {write}"]
+        if self.dx is None:
+            return
+        self.set_coefficients(w, "norm_values", self.statistics_of_batch(w))
+        values, weight = self.coefficients(w), self.array(w, "weight")
+        size = 2 * itemsize(self.x.dtype)
+        slopes = w.lasting(f"{self.label}_slopes", "NormSlopes", self.channels, size)
+        arguments = (joined, "s.count", weight, values, slopes)
+        w.before.append(call("norm_slopes", *arguments, template=(shape,)))
+        pointers = (w.at(self.x_saved), w.at(self.dy_saved), values, slopes, w.at(self.dx))
+        w.each.append(call("norm_backward", self.act, *pointers, "count", template=(shape,)))
+
+    def statistics_of_batch(self, w: Writer) -> str:
+        """Return a pointer to mean and variance, which block 0 of the forward leaves."""
+        return f"(Two*){w.kept(f'{self.label}_statistics', (2 * self.channels,), 'f8')}"
+
+
+class FusedFrozenNorm(Normalise):
+    """By the running statistics: in ``eval``, also within training."""
+
+    def uses(self, part: Part) -> list[Value | None]:
+        return [self.x, self.y] if part is Part.FORWARD else [self.x, self.dy, self.dx]
+
+    def forward(self, w: Writer) -> None:
+        shape = self.constants(w)
+        self.read_running(w)
+        pointers = (w.at(self.x), self.coefficients(w), w.at(self.y))
+        w.each.append(call("norm_forward", self.act, *pointers, "count", template=(shape,)))
+
+    def backward(self, w: Writer) -> None:
+        shape = self.constants(w)
+        self.read_running(w)
+        x, dy = w.at(self.x), w.at(self.dy)
+        self.write_sums(w, x, dy)
+        if self.dx is not None:
+            pointers = (x, dy, self.coefficients(w), "nullptr", w.at(self.dx))
+            w.each.append(call("norm_backward", self.act, *pointers, "count", template=(shape,)))
+        w.job(1, " ".join(self.join_gradients(w, "(Two*)shared")), self.joined_bytes, (), 0)
+
+    def read_running(self, w: Writer) -> None:
+        arrays = (self.array(w, "running_mean"), self.array(w, "running_var"))
+        self.set_coefficients(w, "running_values", *arrays)

@@ -1,0 +1,213 @@
+"""Forward, loss and backward of a step as a few launches, one per pass between two barriers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ....backend import Array
+from ....layers import BatchNorm1d, BatchNorm2d, Layer
+from ....losses import CrossEntropyLoss
+from ..feed import Feed
+from .choose import make_program, works_of
+from .parts import FEED, Made, argument_dtype
+from .program import Device, Program
+
+STATIC_SHARED = 49152  # bytes that a block may have without asking for more
+
+
+class FusedKernel(NamedTuple):
+    """A kernel of a step, for those who measure it.
+
+    Attributes
+    ----------
+    name : str
+    launch : callable
+        Launches it with the arguments of the last step.
+    flop, nbytes : int
+        Floating-point operations in products, and bytes of global memory; estimates, per step.
+    """
+
+    name: str
+    launch: Any
+    flop: int
+    nbytes: int
+
+
+class FusedStep:
+    """The kernels of a chain, compiled at their first use.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The chain, flat, on ``backend``. ``why_not_fused`` must have returned an empty string.
+    image_shape : tuple of int
+    dtype : dtype
+        Of the parameters.
+    batch_size : int
+        The largest.
+    loss : CrossEntropyLoss
+    backend : CupyBackend
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        image_shape: Sequence[int],
+        dtype: Any,
+        batch_size: int,
+        loss: CrossEntropyLoss,
+        backend: Any,
+    ) -> None:
+        self.layers, self.loss, self.backend = list(layers), loss, backend
+        self.batch_size, self.dtype = batch_size, np.dtype(dtype)
+        device = device_of(backend)
+        arguments = (self.layers, tuple(image_shape), self.dtype)
+        self.training = make_program(*arguments, loss, batch_size, device)
+        self.inference = make_program(*arguments, None, batch_size, device)
+        self._runners: dict[tuple[bool, str], Runner] = {}
+
+    def gradients(self, feed: Feed, images: int) -> None:
+        """Enqueue forward, loss and backward of step ``feed.step``, which has ``images`` images.
+
+        Sets (does not add to) the gradient of every parameter, the running statistics, and the
+        step's row of the feed; then the next step begins. After the first call these are launches
+        and nothing else.
+
+        Raises
+        ------
+        ValueError
+            When a batch norm gets a single value per channel, or the batch is too large.
+        """
+        self._check(images)
+        runner = self._runner(True, feed.images.dtype.name)
+        mean = self.loss.reduction == "mean"
+        numbers = {"scale": 1.0 / images if mean else 1.0, "count": images, "words": feed.words}
+        pointers = {name: value_of(getattr(feed, name)) for name in FEED}
+        runner.launch_all(pointers | numbers | {"fill": feed.fill}, images)
+
+    def predict(self, x: Array, out: Array) -> None:
+        """Write the logits of ``x`` (N, ...), as in ``eval``, to ``out`` (N, K): one launch."""
+        if len(x) == 0:
+            return
+        runner = self._runner(False, x.dtype.name)
+        values = {"images": value_of(x), "out": value_of(out), "count": len(x), "fill": 0}
+        runner.launch_all(values, len(x))
+
+    def describe(self) -> list[str]:
+        """Return a line per kernel: its works, threads, images per block and shared memory."""
+        return [
+            f"{k.name}: {works_of(self.training, k.name)}\n    up to {k.max_blocks} blocks of "
+            f"{k.threads} threads, images at a time: {k.images if k.name != 'finish' else 'none'}, "
+            f"{k.shared} bytes of shared memory; beside them {k.job_blocks} blocks for gradients"
+            for k in self.training.kernels
+        ]
+
+    def source(self, images: str = "uint8") -> str:
+        """Return the CUDA C of the training step for images of a dtype."""
+        return self.training.text(images)
+
+    def kernels(self) -> list[FusedKernel]:
+        """Return the kernels of the last training step; none before the first one."""
+        runners = [runner for (training, _), runner in self._runners.items() if training]
+        if not runners:
+            return []
+        runner = runners[-1]
+        return [
+            FusedKernel(k.name, launch, k.flop * runner.images, k.traffic * runner.images)
+            for k, launch in zip(self.training.kernels, runner.launches(), strict=True)
+        ]
+
+    def _check(self, images: int) -> None:
+        if not 0 < images <= self.batch_size:
+            raise ValueError(f"a step of {images} images, the largest has {self.batch_size}")
+        for operation in self.training.plan.operations:
+            layer, shape = operation.layer, operation.x.shape
+            norm = isinstance(layer, (BatchNorm1d, BatchNorm2d)) and layer.training
+            if norm and images * prod(shape[1:]) < 2:
+                raise ValueError(
+                    f"{layer!r}: needs more than one value per channel to train, "
+                    f"got {(images, *shape)}"
+                )
+
+    def _runner(self, training: bool, source: str) -> Runner:
+        key = training, source
+        if key not in self._runners:
+            program = self.training if training else self.inference
+            self._runners[key] = Runner(program, source, self.backend)
+        return self._runners[key]
+
+
+class Runner:
+    """A program for images of one dtype, compiled, with its own arrays."""
+
+    def __init__(self, program: Program, source: str, backend: Any) -> None:
+        xp = backend.xp
+        self.program, self.backend = program, backend
+        module = xp.RawModule(code=program.text(source), options=("-std=c++17",))
+        self.functions = [module.get_function(kernel.name) for kernel in program.kernels]
+        for function, kernel in zip(self.functions, program.kernels, strict=True):
+            if kernel.shared > STATIC_SHARED:
+                function.max_dynamic_shared_size_bytes = kernel.shared
+        self.arrays = {
+            name: xp.empty(each.source.shape, each.source.dtype)
+            for name, each in program.parts.arguments.items()
+            if isinstance(each.source, Made)
+        }
+        self.argument = np.zeros((), argument_dtype(program.parts.arguments))
+        self.grids: list[int] = []
+        self.images = 0
+
+    def launch_all(self, values: dict[str, Any], images: int) -> None:
+        """Launch all kernels; ``values`` are the members that each call gives."""
+        program, argument, self.images = self.program, self.argument, images
+        blocks = {f"blocks_{k.name}": k.blocks(images) for k in program.kernels}
+        for name, each in program.parts.arguments.items():
+            if name in values:
+                argument[name] = values[name]
+            elif name in blocks:
+                argument[name] = blocks[name]
+            elif name in self.arrays:
+                argument[name] = value_of(self.arrays[name])
+            elif callable(each.source):
+                argument[name] = value_of(each.source())
+        self.grids = [k.blocks(images) + k.job_blocks for k in program.kernels]
+        if self.backend.traced:
+            self._launch_and_print()
+            return
+        for launch in self.launches():
+            launch()
+
+    def _launch_and_print(self) -> None:
+        """Launch one after the other, and print the time of each; see ``Launcher``."""
+        for function, grid, k in zip(self.functions, self.grids, self.program.kernels, strict=True):
+            self.backend.launch_and_print(
+                k.name, function, (grid,), k.threads, (self.argument,), k.shared
+            )
+
+    def launches(self) -> list[Any]:
+        """Return a function per kernel that launches it."""
+
+        def launcher(function: Any, grid: int, threads: int, shared: int) -> Any:
+            return lambda: function((grid,), (threads,), (self.argument,), shared_mem=shared)
+
+        return [
+            launcher(function, grid, k.threads, k.shared)
+            for function, grid, k in zip(
+                self.functions, self.grids, self.program.kernels, strict=True
+            )
+        ]
+
+
+def device_of(backend: Any) -> Device:
+    """Return what the current device has."""
+    attributes = backend.xp.cuda.Device().attributes
+    return Device(attributes["MaxSharedMemoryPerBlockOptin"], attributes["MultiProcessorCount"])
+
+
+def value_of(array: Array | None) -> int:
+    """Return a pointer."""
+    return 0 if array is None else int(array.data.ptr)

@@ -1,0 +1,88 @@
+"""How much a thread of a convolution takes at a time: the least of an estimate of cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .operation import ceil_div
+
+THREADS = 256  # that a convolution has: a block in forward, half of one in backward
+MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights below 80 registers
+MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
+
+
+def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> tuple[int, int]:
+    """Return how many channels and neighbouring pixels of the output a thread takes.
+
+    Parameters
+    ----------
+    f, oh, ow : int
+        Shape of the output.
+    kw, sw : int
+        Width of the window, and its stride along a row.
+    itemsize : int
+    """
+
+    def cost(ft: int, pt: int) -> float:
+        loads = (pt - 1) * sw + kw + kw * ceil_div(ft * itemsize, 16)
+        return cycles(ceil_div(f, ft) * oh * ceil_div(ow, pt), loads, kw * ft * pt)
+
+    sizes = [
+        (ft, pt)
+        for ft in (1, 2, 4, 6, 8)
+        for pt in range(1, 9)
+        if ft * pt <= MAX_TILE and pt <= ow and ft < 2 * f
+    ]
+    return min(sizes, key=lambda size: cost(*size))
+
+
+def gradient_tile(
+    weight: Sequence[int], oh: int, ow: int, sw: int, max_sums: int
+) -> dict[str, int]:
+    """Return what a thread of the gradient takes: constants of ``conv_gradient.cu``.
+
+    Parameters
+    ----------
+    weight : tuple of int
+        Its shape, (F, C, KH, KW).
+    oh, ow, sw : int
+        As for ``tile``.
+    max_sums : int
+        Numbers in shared memory, at most.
+
+    Returns
+    -------
+    dict of str to int
+        FT filters, PT pixels, KR rows of taps at a time; PARTS into which the rows of an image are
+        shared out.
+    """
+    f, c, kh, kw = weight
+
+    def cost(ft: int, pt: int, kr: int, parts: int) -> float:
+        steps = ceil_div(oh, parts) * ceil_div(ow, pt)
+        loads = ft * pt + kr * ((pt - 1) * sw + kw)
+        tasks = parts * ceil_div(f, ft) * c * (kh // kr)
+        return cycles(tasks, steps * loads, steps * ft * pt * kr * kw)
+
+    max_parts = max(1, min(oh, max_sums // (f * c * kh * kw)))
+    sizes = [
+        (ft, pt, kr, parts)
+        for ft in (1, 2)
+        for pt in sorted({min(ow, 4), *(pt for pt in range(3, 8) if ow % pt == 0)})
+        for kr in sorted({1, kh if kh * kw <= MAX_TAPS else 1})
+        for parts in range(1, max_parts + 1)
+        if ft <= f
+    ]
+    best = min(sizes, key=lambda size: cost(*size))
+    return dict(zip(("FT", "PT", "KR", "PARTS"), best, strict=True))
+
+
+def cycles(tasks: int, loads: int, multiply_adds: int) -> float:
+    """Return an estimate of the cycles in which THREADS threads do tasks of equal size.
+
+    A multiprocessor does one load of a warp per cycle, and four other instructions. A warp alone
+    does one instruction per cycle, and waits 30 for its first load. Not measured.
+    """
+    warps, rounds = ceil_div(min(tasks, THREADS), 32), ceil_div(tasks, THREADS)
+    instructions = loads + multiply_adds
+    return rounds * max(warps * loads, warps * instructions / 4, instructions + 30)

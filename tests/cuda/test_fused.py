@@ -1,0 +1,473 @@
+"""A step of fused kernels computes what the textbook layers compute, on any chain."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import gpusim
+import numpy as np
+import pytest
+
+from nplenet import get_backend
+from nplenet.augment import Compose, ToFloat, fuse, standard_augmentation
+from nplenet.backend import Backend
+from nplenet.cases import ROWS, Case
+from nplenet.compiled.cuda.feed import Feed, rows
+from nplenet.compiled.cuda.fused import Device, FusedStep, device_of, why_not_fused
+from nplenet.data import DataLoader, DeviceLoader
+from nplenet.layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Tanh,
+)
+from nplenet.layers.sequential import leaves
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5, LeNet5For28x28
+from nplenet.optim import SGD
+
+TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 2e-5}
+"""Of each array's largest value, or of 1: both add the same numbers, in another order."""
+
+KINK = 2e-6  # twice the rounding error of the inputs of LeNet-5's ReLUs in float32
+CLASSES = 5
+ORDERS = ("forward", "reverse", "random:7")
+
+Make = Callable[[], Layer]
+
+
+def layers_of(model: Layer) -> list[Layer]:
+    return [layer for _, layer in leaves(model)]
+
+
+def dropouts(model: Layer) -> list[Dropout]:
+    """Return the layers that draw a key per step."""
+    found = [layer for layer in layers_of(model) if isinstance(layer, Dropout)]
+    return [layer for layer in found if layer.training and layer.p > 0.0]
+
+
+def feed_of(
+    cuda: Backend,
+    model: Layer,
+    images: np.ndarray,
+    labels: np.ndarray,
+    sizes: Sequence[int],
+    **more: Any,
+) -> Feed:
+    """Return a feed of batches of these sizes, of the images in order; draws the dropout keys."""
+    drops, n, steps = dropouts(model), sum(sizes), len(sizes)
+    keys = [[int(d.rng.integers(2**64, dtype=np.uint64)) for d in drops] for _ in sizes]
+    first = np.cumsum([0, *sizes[:-1]]).tolist()
+    fault = cuda.xp.zeros(3, np.int64)
+    feed = Feed(
+        cuda,
+        cuda.asarray(images),
+        fault,
+        entries=n,
+        steps=steps,
+        keys=len(drops),
+        numbers=1,
+        **more,
+    )
+    numbers = [[0.5 * step] for step in range(steps)]
+    table = rows(first, range(1, steps + 1), keys, numbers)
+    feed.load(order=np.arange(n), labels=labels[:n], table=table)
+    return feed
+
+
+class Twins:
+    """The same model twice: the textbook on NumPy, and a fused step with its own optimizer."""
+
+    def __init__(
+        self,
+        cuda: Backend,
+        make: Make,
+        shape: tuple[int, ...],
+        sizes: Sequence[int],
+        *,
+        dtype: Any = np.float64,
+        loss: Callable[[], CrossEntropyLoss] = CrossEntropyLoss,
+        classes: int = CLASSES,
+    ) -> None:
+        self.cuda, self.sizes, self.classes = cuda, sizes, classes
+        self.textbook, self.fused = make().astype(dtype), make().astype(dtype).to(cuda)
+        self.loss, self.dtype, self.shape = loss(), np.dtype(dtype), shape
+        self.tolerance = TOLERANCE[self.dtype]
+        arguments = (layers_of(self.fused), shape, self.dtype)
+        assert why_not_fused(*arguments, loss(), max(sizes), device_of(cuda)) == ""
+        self.step = FusedStep(*arguments, max(sizes), loss(), cuda)
+        self.optimizers = [SGD(m.parameters(), lr=0.1) for m in (self.textbook, self.fused)]
+        rng = np.random.default_rng(0)
+        self.images = rng.standard_normal((sum(sizes), *shape)).astype(dtype)
+        self.labels = rng.integers(0, classes, sum(sizes))
+
+    def run(self) -> None:
+        """Do all steps with both; everything must agree after each."""
+        self.fused.zero_grad()
+        for p in self.fused.parameters():
+            p.grad += 7.0  # gradients are set, not added to
+        self.feed = feed_of(self.cuda, self.fused, self.images, self.labels, self.sizes)
+        self.textbook.input_gradient, begin = False, 0
+        for i, n in enumerate(self.sizes):
+            rows = slice(begin, begin + n)
+            x = self.images[rows]
+            value = self.loss(self.textbook(x), self.labels[rows])
+            self.textbook.zero_grad()
+            self.textbook.backward(self.loss.backward())
+            self.step.gradients(self.feed, n)
+            self.assert_close("loss", self.feed.losses[i], np.float64(value))
+            assert int(self.feed.correct[i]) == int(self.loss.correct)
+            assert self.feed.step.get().tolist() == [i + 1]
+            np.testing.assert_array_equal(self.feed.now.get(), self.feed.table[i].get())
+            for p, q in zip(self.fused.parameters(), self.textbook.parameters(), strict=True):
+                self.assert_close(f"step {i}, gradient of {q.name}", p.grad, q.grad)
+            for optimizer in self.optimizers:
+                optimizer.step()
+            begin += n
+        state = self.textbook.state_dict()
+        for name, found in self.fused.state_dict().items():
+            self.assert_close(name, found, state[name])
+
+    def assert_same_predictions(self, n: int = 23) -> None:
+        x = np.random.default_rng(5).standard_normal((n, *self.shape)).astype(self.dtype)
+        out = self.cuda.xp.empty((n, self.classes), self.dtype)
+        self.step.predict(self.cuda.asarray(x), out)
+        self.assert_close("logits", out, self.textbook.eval()(x))
+
+    def assert_close(self, what: str, found: Any, expected: Any) -> None:
+        found, expected = self.cuda.to_numpy(self.cuda.asarray(found)), np.asarray(expected)
+        assert found.shape == expected.shape, what
+        assert np.isfinite(expected).all(), what
+        error = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
+        assert error <= self.tolerance, f"{what}: off by {error:.1e}"
+
+
+def off_the_kinks(twins: Twins) -> None:
+    """Have images of which no ReLU of the model gets a number close to zero.
+
+    A number within rounding of zero is cut by one program and passed by another, both right, and
+    then whole gradients differ by more than rounding.
+    """
+    for seed in range(200):
+        x = np.random.default_rng([9, seed]).standard_normal(twins.images.shape)
+        x = x.astype(twins.dtype)
+        exact, y, nearest = copy.deepcopy(twins.textbook).astype(np.float64), x.astype(float), 1.0
+        for layer in layers_of(exact):
+            if isinstance(layer, ReLU):
+                nearest = min(nearest, np.abs(y).min())
+            y = layer(y)
+        if nearest > KINK:
+            twins.images = x
+            return
+    raise AssertionError(f"200 times a ReLU got a number below {KINK}")
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+# --------------------------------------------------------------------------- whole models
+
+
+@pytest.mark.parametrize("sizes", [(1,), (7, 7, 3), (64, 37), (300,)], ids=str)
+def test_lenet5_equals_the_textbook(cuda: Backend, sizes: tuple[int, ...]) -> None:
+    twins = Twins(cuda, lambda: LeNet5(seed=1, dropout=0.5), (1, 32, 32), sizes, classes=10)
+    twins.run()
+    twins.assert_same_predictions()
+    assert len(twins.step.describe()) == 6
+
+
+def test_lenet5_without_dropout_equals_the_textbook_in_float32(cuda: Backend) -> None:
+    make = lambda: LeNet5(seed=1, dropout=0.0)  # noqa: E731
+    twins = Twins(cuda, make, (1, 32, 32), (100,), dtype=np.float32, classes=10)
+    off_the_kinks(twins)
+    twins.run()
+    twins.assert_same_predictions()
+
+
+MODELS: dict[str, tuple[Make, tuple[int, ...]]] = {
+    "28x28": (lambda: LeNet5For28x28(seed=1), (1, 28, 28)),
+    "colour": (lambda: LeNet5(seed=1, in_channels=3, conv_bias=True), (3, 32, 32)),
+    "no-batch-norm": (
+        lambda: Sequential(
+            Conv2d(2, 4, 3, padding=1, rng=rng()),
+            Tanh(),
+            MaxPool2d(2),
+            Conv2d(4, 5, 3, rng=rng()),
+            LeakyReLU(-0.2),
+            Flatten(),
+            Dense(45, 10, rng=rng()),
+        ),
+        (2, 10, 10),
+    ),
+    "batch-norm-first-and-twice": (
+        lambda: Sequential(
+            BatchNorm2d(2),
+            BatchNorm2d(2, momentum=None),
+            MaxPool2d(2),
+            Flatten(),
+            Dense(18, 10, rng=rng()),
+        ),
+        (2, 6, 6),
+    ),
+    "dropout-before-batch-norm": (
+        lambda: Sequential(
+            Flatten(),
+            Dense(72, 11, rng=rng()),
+            Dropout(0.3, rng=rng()),
+            BatchNorm1d(11),
+            LeakyReLU(),
+            Sigmoid(),
+            Dense(11, 10, rng=rng()),
+        ),
+        (2, 6, 6),
+    ),
+    "dense": (
+        lambda: Sequential(
+            Dense(7, 40, rng=rng()),
+            BatchNorm1d(40),
+            ReLU(),
+            Dropout(0.5, rng=rng()),
+            Dense(40, 10, rng=rng()),
+        ),
+        (7,),
+    ),
+    "one-dense": (lambda: Sequential(Dense(1030, 10, rng=rng())), (1030,)),
+    "one-convolution": (
+        lambda: Sequential(Conv2d(1, 10, 4, stride=2, rng=rng()), AvgPool2d(2), Flatten()),
+        (1, 6, 6),
+    ),
+    "frozen": (
+        lambda: Sequential(
+            Conv2d(1, 3, 3, rng=rng()),
+            BatchNorm2d(3).eval(),
+            Tanh(),
+            AvgPool2d(2),
+            BatchNorm2d(3),
+            Flatten(),
+            Dense(12, 10, rng=rng()),
+        ),
+        (1, 6, 6),
+    ),
+    "pools-that-cannot-be-fused": (
+        lambda: Sequential(
+            BatchNorm2d(2),
+            ReLU(),
+            AvgPool2d(2, ceil_mode=True),
+            Conv2d(2, 4, 2, stride=(2, 1), padding=(1, 0), rng=rng()),
+            BatchNorm2d(4),
+            AvgPool2d(2),
+            Flatten(),
+            BatchNorm1d(4),
+        ),
+        (2, 7, 7),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "shape"), MODELS.values(), ids=MODELS)
+def test_other_models_equal_the_textbook(cuda: Backend, make: Make, shape: tuple[int, ...]) -> None:
+    classes = make().output_shape((2, *shape))[1]
+    twins = Twins(cuda, make, shape, (9, 9, 2), classes=classes)
+    twins.run()
+    twins.assert_same_predictions()
+
+
+CASES = [
+    case
+    for row in ROWS
+    if issubclass(row.kind, Layer) and not issubclass(row.kind, (Sequential, ReLU))
+    for case in row.cases
+]
+
+
+@pytest.mark.parametrize("kind", sorted({case.name.split("/")[0] for case in CASES}))
+def test_every_case_of_the_table_equals_the_textbook(cuda: Backend, kind: str) -> None:
+    """All cases of a layer as one chain each, between layers that need its dx."""
+    for case in [case for case in CASES if case.name.startswith(f"{kind}/")]:
+        shape = case.input_shape[1:]
+        twins = Twins(cuda, between_dense_layers(case), shape, (6, 5))
+        twins.run()
+
+
+def between_dense_layers(case: Case) -> Make:
+    def model() -> Layer:
+        shape, inner = case.input_shape[1:], case.build(dtype=np.float64)
+        assert isinstance(inner, Layer)
+        first: Layer = Tanh()
+        if len(shape) == 1:
+            first = Dense(shape[0], shape[0], rng=rng())
+        elif len(shape) == 3:
+            first = Conv2d(shape[0], shape[0], 1, rng=rng())
+        outputs = prod(inner.output_shape((1, *shape))[1:])
+        return Sequential(first, inner, Flatten(), Dense(outputs, CLASSES, rng=rng()))
+
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CrossEntropyLoss("sum"),
+        lambda: CrossEntropyLoss(label_smoothing=0.1),
+        lambda: CrossEntropyLoss("sum", label_smoothing=1.0),
+    ],
+    ids=["sum", "smoothing", "both"],
+)
+def test_every_form_of_the_loss_equals_the_textbook(
+    cuda: Backend, make: Callable[[], CrossEntropyLoss]
+) -> None:
+    model = lambda: Sequential(Dense(6, 40, rng=rng()))  # noqa: E731  more classes than lanes
+    twins = Twins(cuda, model, (6,), (40, 11), loss=make, classes=40)
+    twins.images *= 30.0
+    twins.run()
+
+
+def test_a_distant_mean_does_not_swallow_the_deviation(cuda: Backend) -> None:
+    make = lambda: Sequential(BatchNorm2d(2), Flatten(), Dense(18, CLASSES, rng=rng()))  # noqa: E731
+    twins = Twins(cuda, make, (2, 3, 3), (30,), dtype=np.float32)
+    twins.images = (twins.images * 0.01 + 1000.0).astype(np.float32)
+    twins.run()
+
+
+# --------------------------------------------------------------------------- images and faults
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_are_augmented_as_by_the_device_loader(cuda: Backend, channels: int) -> None:
+    r = np.random.default_rng(3)
+    images = r.integers(0, 256, (30, channels, 8, 8), np.uint8)
+    labels = r.integers(0, CLASSES, 30)
+    transform = Compose([*standard_augmentation().transforms[:-1], ToFloat(np.float64)])
+    pipeline = fuse(transform)
+    assert pipeline is not None
+    size = channels * 64
+
+    def model() -> Layer:
+        return Sequential(Flatten(), Dense(size, CLASSES, dtype=np.float64, rng=rng()))
+
+    textbook, fused, loss = model(), model().to(cuda), CrossEntropyLoss()
+    loader = DataLoader(
+        images, labels, 15, shuffle=True, rng=r, transform=transform, transform_rng=r
+    )
+    device_loader = DeviceLoader(loader, pipeline, get_backend("numpy"))
+    state = loader.state_dict()
+    batches = list(device_loader)
+    loader.load_state_dict(state)
+    order = loader.draw_order()
+    draws = pipeline.draw(loader.sizes(), loader.transform_rng, 8, 8)
+    step = FusedStep(layers_of(fused), images.shape[1:], np.float64, 15, CrossEntropyLoss(), cuda)
+    feed = Feed(
+        cuda,
+        cuda.asarray(images),
+        cuda.xp.zeros(3, np.int64),
+        entries=30,
+        steps=2,
+        keys=0,
+        numbers=0,
+        augmented=[a is not None for a in draws],
+        fill=0 if pipeline.rotation is None else pipeline.rotation.fill,
+    )
+    feed.load(
+        order=order,
+        labels=labels[order],
+        table=rows([0, 15], [1, 2], [[], []], [[], []]),
+        draws=draws,
+    )
+    for i, (x, y) in enumerate(batches):
+        textbook.zero_grad()
+        value = loss(textbook(x), y)
+        textbook.backward(loss.backward())
+        step.gradients(feed, 15)
+        assert abs(float(feed.losses[i]) - float(value)) < 1e-12
+        for p, q in zip(fused.parameters(), textbook.parameters(), strict=True):
+            np.testing.assert_allclose(p.grad.get(), q.grad, rtol=0, atol=1e-12)
+    out = cuda.xp.empty((30, CLASSES))
+    step.predict(cuda.asarray(images), out)
+    np.testing.assert_allclose(out.get(), textbook(images / 255.0), rtol=0, atol=1e-12)
+
+
+def test_a_label_out_of_range_is_noted_and_the_loss_is_nan(cuda: Backend) -> None:
+    model = Sequential(Dense(3, CLASSES, dtype=np.float64, rng=rng())).to(cuda)
+    labels = np.array([0, 1, 2, 7, -1, 0, 1, 9, 0])
+    step = FusedStep(layers_of(model), (3,), np.float64, 3, CrossEntropyLoss(), cuda)
+    feed = feed_of(cuda, model, np.ones((9, 3)), labels, (3, 3, 3))
+    for _ in range(3):
+        step.gradients(feed, 3)
+    assert np.isnan(feed.losses.get()).tolist() == [False, True, True]
+    assert feed.fault.get().tolist() == [2, 0, 7]  # the first one
+
+
+def test_one_value_per_channel_is_refused_as_by_the_textbook(cuda: Backend) -> None:
+    model = Sequential(Dense(3, 4, rng=rng()), BatchNorm1d(4)).to(cuda)
+    step = FusedStep(layers_of(model), (3,), np.float32, 2, CrossEntropyLoss(), cuda)
+    feed = feed_of(cuda, model, np.ones((2, 3), np.float32), np.zeros(2, int), (2,))
+    with pytest.raises(ValueError, match=r"BatchNorm1d\(4.*more than one value per channel"):
+        step.gradients(feed, 1)
+    with pytest.raises(ValueError, match="the largest has 2"):
+        step.gradients(feed, 3)
+
+
+# --------------------------------------------------------------------------- bits and launches
+
+
+def test_the_same_bits_in_any_order_of_threads(cuda: Backend) -> None:
+    bits = set()
+    x = np.random.default_rng(1).standard_normal((20, 1, 32, 32)).astype(np.float32)
+    for order in (*ORDERS, "forward"):
+        model = LeNet5(seed=1).to(cuda)
+        step = FusedStep(layers_of(model), (1, 32, 32), np.float32, 20, CrossEntropyLoss(), cuda)
+        feed = feed_of(cuda, model, x, np.arange(20) % 10, (20,))
+        with gpusim.thread_order(order):
+            step.gradients(feed, 20)
+        arrays = [p.grad for p in model.parameters()] + [feed.losses, *model._state().values()]
+        bits.add(b"".join(a.get().tobytes() for a in arrays))
+    assert len(bits) == 1
+
+
+def test_a_step_is_six_launches_and_nothing_else(cuda: Backend, simulated: None) -> None:
+    model = LeNet5(seed=1).to(cuda)
+    step = FusedStep(layers_of(model), (1, 32, 32), np.float32, 8, CrossEntropyLoss(), cuda)
+    x = cuda.asarray(np.zeros((8, 1, 32, 32), np.float32))
+    feed, out = (
+        feed_of(cuda, model, x, np.zeros(8, int), (4, 4)),
+        cuda.xp.empty((8, 10), np.float32),
+    )
+    step.gradients(feed, 4)
+    step.predict(x, out)
+    with gpusim.counting() as count:
+        step.gradients(feed, 4)
+    assert (count.launches, count.syncs, count.allocations) == (6, 0, 0)
+    assert count.h2d == count.d2h == count.d2d == count.memsets == 0
+    with gpusim.counting() as count:
+        step.predict(x, out)
+    assert (count.launches, count.allocations) == (1, 0)
+    assert [kernel.name for kernel in step.kernels()][-1] == "finish"
+
+
+def test_a_chain_that_needs_too_much_shared_memory_is_refused() -> None:
+    wide = Sequential(
+        Conv2d(3, 64, 3, padding=1), ReLU(), Conv2d(64, 64, 3, padding=1), ReLU(), MaxPool2d(2)
+    )
+    wide = Sequential(*layers_of(wide), Flatten(), Dense(64 * 32 * 32, 10))
+    float32, loss = np.dtype(np.float32), CrossEntropyLoss()
+    why = why_not_fused(layers_of(wide), (3, 64, 64), float32, loss, 64, Device(232448, 132))
+    assert why.startswith("pass1 (Source forward, Conv2d forward, ReLU forward")
+    assert "bytes of shared memory for a block, and the device has 232448" in why
+    lenet = layers_of(LeNet5(seed=1))
+    assert why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(65536, 40)) == ""
+    why = why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(49152, 40))
+    assert why.startswith("pass4 (BatchNorm2d backward, Conv2d backward")
