@@ -155,11 +155,13 @@ class CrossEntropyLoss:
         self._forwards += 1
         return self._forwards
 
-    def fault_on(self, backend: Backend) -> Array:
+    def fault_on(self, backend: Backend, classes: int | None = None) -> Array:
         """Return the int64 array (3,) in which ``cross_entropy`` notes a fault on this backend.
 
-        Made at first use; a loss that changes its backend forgets the other one's.
+        Made at first use; a loss that changes its backend forgets the other one's. ``classes`` is
+        for a caller who does without ``forward``; errors name it.
         """
+        self._classes = self._classes if classes is None else classes
         if backend is not self._backend:
             self._backend, self._fault = backend, backend.xp.zeros(3, np.int64)
         return self._fault

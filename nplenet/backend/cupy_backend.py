@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, BackendError, Result
 from . import kernels, training_kernels  # noqa: F401  bind the kernels
+from .base import Array, BackendError, Result
 from .binding import kernel_for
 from .launch import Launcher
 

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..window import Window
 from .base import Array
 from .binding import here_or_there, replaces
 from .launch import THREADS, Launcher
 from .product import multiply
-
-SQUARE_PARTS = 64  # blocks per array in a norm: 16,384 threads, several thousand numbers at once
-
 
 # ------------------------------------------------------------------ convolution
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from .base import Array
 from .binding import here_or_there, replaces
 from .launch import Launcher
+
+SQUARE_PARTS = 64  # blocks per array in a norm: 16,384 threads, several thousand numbers at once
 
 
 # ------------------------------------------------------------------ loss

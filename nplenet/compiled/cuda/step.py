@@ -10,9 +10,12 @@ Both run an epoch without the host, by graphs (see ``epoch``). A step on arrays 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ...backend import Array, Backend
+import numpy as np
+
+from ...backend import Array
 from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
@@ -21,9 +24,12 @@ from ..step import Step, TextbookStep
 from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
+from .fused import FusedStep, device_of, why_not_fused
 from .host import HostSide, Schedule
+from .single import SingleSteps
 
 DEPENDS_ON_TRAINING = (BatchNorm1d, BatchNorm2d, Dropout)
+IMAGES = ("uint8", "float32", "float64")
 
 
 class GraphStep(Step):
@@ -39,25 +45,68 @@ class GraphStep(Step):
         self, model: Layer, loss: CrossEntropyLoss, optimizer: Optimizer, batch_size: int
     ) -> None:
         super().__init__(model, loss, optimizer, batch_size)
-        self.backend: Backend = model.backend
+        self.backend: Any = model.backend
         self.textbook = TextbookStep(model, loss, optimizer, batch_size, "it is captured")
         self._layers = [layer for _, layer in leaves(model)]
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
         self._inference = CapturedInference(self.textbook)
+        self._plans: dict[tuple[Any, ...], FusedStep | str] = {}
+        self._single: SingleSteps | None = None
         self._runner: Runner | None = None
         self._planned_for: tuple[Any, ...] = ()
+
+    # ------------------------------------------------------------------ planning
+
+    def fused(self, image_shape: Sequence[int]) -> FusedStep | str:
+        """Return the fused kernels for images of a shape, or a sentence that says why not."""
+        self._check_bound()
+        layers = [*self._layers] if self.group.size == 1 else []
+        key = (tuple(image_shape), *self._modes(), bool(layers))
+        if not layers:
+            return "the ranks sum their gradients between the launches"
+        if key not in self._plans:
+            shape = tuple(image_shape)
+            self.model.output_shape((1, *shape))  # refuses images that do not fit, naming a layer
+            dtype = self._parameters[0][1].dtype
+            size, device = self.batch_size, device_of(self.backend)
+            why = why_not_fused(layers, shape, dtype, self.loss, size, device)
+            arguments = (layers, shape, dtype, size, self.loss, self.backend)
+            self._plans[key] = why or FusedStep(*arguments)
+        return self._plans[key]
+
+    def _modes(self) -> list[bool]:
+        """Return the ``training`` flags on which a plan depends."""
+        return [a.training for a in self._layers if isinstance(a, DEPENDS_ON_TRAINING)]
 
     # ------------------------------------------------------------------ a single step
 
     def gradients(self, x: Array, y: Array) -> Any:
-        self.textbook.group = self.group
-        value = self.textbook.gradients(x, y)
-        self.correct = self.textbook.correct
+        fused = self._fused_for(x)
+        if isinstance(fused, str):
+            self.textbook.group = self.group
+            value = self.textbook.gradients(x, y)
+            self.correct = self.textbook.correct
+            return value
+        if self._single is None or self._single.fused is not fused:
+            dropouts = active_dropouts(self._layers)
+            self._single = SingleSteps(fused, dropouts, self.loss, self.batch_size)
+        value, self.correct = self._single.gradients(x, y)
         return value
 
     def predict(self, x: Array) -> Array:
-        self._check_bound()
-        return self._inference.predict(x)
+        fused = self._fused_for(x)
+        if isinstance(fused, str):
+            return self._inference.predict(x)
+        classes = self.model.output_shape((1, *x.shape[1:]))[1]
+        logits = self.backend.xp.empty((len(x), classes), self._parameters[0][1].dtype)
+        fused.predict(self.backend.xp.ascontiguousarray(x), logits)
+        return logits
+
+    def _fused_for(self, x: Array) -> FusedStep | str:
+        """Return the fused kernels for a batch, or why the textbook layers take it."""
+        if not self.backend.owns(x) or x.ndim < 2 or x.dtype.name not in IMAGES:
+            return "the textbook layers refuse it with an error"
+        return self.fused(x.shape[1:])
 
     # ------------------------------------------------------------------ an epoch
 
@@ -86,16 +135,17 @@ class GraphStep(Step):
 
     def _runner_for(self, deal: Deal, dropouts: list[Dropout], numbers: int) -> Runner:
         """Return the runner of the epoch before, if its graphs fit."""
-        modes = [a.training for a in self._layers if isinstance(a, DEPENDS_ON_TRAINING)]
         augmented = tuple(draw is not None for draw in deal.draws)
         sizes = (sum(deal.sizes), len(deal.sizes))
-        planned_for = (id(deal.images), *sizes, augmented, deal.fill, *modes)
+        planned_for = (id(deal.images), *sizes, augmented, deal.fill, *self._modes())
         if self._runner is None or self._planned_for != planned_for:
             self._runner = None  # its memory is free before the next is taken
+            image_shape = deal.images.shape[1:]
+            classes = self.model.output_shape((1, *image_shape))[1]
             feed = Feed(
                 self.backend,
                 deal.images,
-                self.loss.fault_on(self.backend),
+                self.loss.fault_on(self.backend, classes),
                 entries=sizes[0],
                 steps=sizes[1],
                 keys=len(dropouts),
@@ -103,14 +153,14 @@ class GraphStep(Step):
                 augmented=augmented,
                 fill=deal.fill,
             )
-            shape = (self.batch_size, *deal.images.shape[1:])
-            flops = 6.0 * self.model.multiply_adds(shape)
-            self._runner = Runner(self._launches(dropouts), self.optimizer, feed, flops)
+            fused = self.fused(image_shape)
+            launches: Launches = (
+                CapturedStep(self.textbook, dropouts) if isinstance(fused, str) else fused
+            )
+            flops = 6.0 * self.model.multiply_adds((self.batch_size, *image_shape))
+            self._runner = Runner(launches, self.optimizer, feed, flops)
             self._planned_for = planned_for
         return self._runner
-
-    def _launches(self, dropouts: list[Dropout]) -> Launches:
-        return CapturedStep(self.textbook, dropouts)
 
     def _check_bound(self) -> None:
         for parameter, data, grad in self._parameters:
@@ -121,5 +171,34 @@ class GraphStep(Step):
                     "it again"
                 )
 
+    def kernels(self) -> list[dict[str, Any]]:
+        """Return, for each fused kernel of the last step, its name, seconds, bytes and flop."""
+        plans = [plan for plan in self._plans.values() if not isinstance(plan, str)]
+        return [measured(self.backend, kernel) for plan in plans[-1:] for kernel in plan.kernels()]
+
     def describe(self) -> str:
-        return f"compiled {type(self.model).__name__}: the textbook layers' kernels in a graph"
+        lines = [f"compiled {type(self.model).__name__} for a GPU"]
+        if not self._plans:
+            lines.append("the plan is made when the shape of the images is known")
+        for (shape, *_), plan in self._plans.items():
+            if isinstance(plan, str):
+                lines.append(
+                    f"images {shape}: the textbook layers' kernels, in graphs, because {plan}"
+                )
+            else:
+                lines += [f"images {shape}: one kernel between two barriers", *plan.describe()]
+        return "\n".join(lines)
+
+
+def measured(gpu: Any, kernel: Any, times: int = 20) -> dict[str, Any]:
+    """Return the time of a kernel that is launched alone, the median of so many."""
+    cuda, seconds = gpu.xp.cuda, []
+    for _ in range(times):
+        begin, end = cuda.Event(), cuda.Event()
+        begin.record()
+        kernel.launch()
+        end.record()
+        end.synchronize()
+        seconds.append(1e-3 * cuda.get_elapsed_time(begin, end))
+    median = float(np.median(seconds))
+    return {"name": kernel.name, "seconds": median, "bytes": kernel.nbytes, "flop": kernel.flop}

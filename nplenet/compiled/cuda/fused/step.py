@@ -68,6 +68,7 @@ class FusedStep:
         arguments = (self.layers, tuple(image_shape), self.dtype)
         self.training = make_program(*arguments, loss, batch_size, device)
         self.inference = make_program(*arguments, None, batch_size, device)
+        self.classes = self.training.plan.y.shape[0]
         self._runners: dict[tuple[bool, str], Runner] = {}
 
     def gradients(self, feed: Feed, images: int) -> None:
