@@ -10,8 +10,21 @@
     run        each step: cpu/step.gradients -> cpu/numerics, cpu/workers -> Program.work: load the
                images, make the calls of each stage. Then the sums over ranks, and the optimizer
 
-operation, passes, placement and plan hold no array, no call and no thread: another executor can run
-the same plan. ``NPLENET_TRACE=1`` prints the passes of each step with their times (cpu/trace).
+On a GPU (cuda) an epoch runs without the host, and a pass becomes a kernel:
+
+    compile    cuda/choose says whether the steps of a model need the host; if so, step has the
+               textbook layers
+    plan       once per shape of the images: cuda/step.GraphStep.fused -> cuda/fused/choose -> plan,
+               with the answers of its executor -> cuda/fused/program writes a kernel per pass from
+               the lines of its operations. Where one does not fit into shared memory,
+               cuda/captured launches the kernels of the textbook layers
+    run        each epoch: cuda/host rehearses its part of all steps, cuda/feed copies the result to
+               the device, cuda/epoch launches the graphs that cuda/graphs has recorded. A step on
+               given arrays, ``gradients(x, y)``, is launched kernel by kernel (cuda/single)
+
+operation, passes, placement and plan hold no array, no call and no thread: both executors run the
+same plan. ``NPLENET_TRACE=1`` prints the passes of each step (cpu/trace), or its kernels, with
+their times.
 """
 
 from __future__ import annotations
@@ -59,7 +72,7 @@ def compile(
         this machine, in about a second, and cached.
     input_shape : (C, H, W), optional
         The shape of one image, to plan now rather than in the first step. The textbook layers need
-        none.
+        none. On a GPU neither this nor ``tunables`` has an effect.
 
     Returns
     -------
