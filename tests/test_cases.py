@@ -17,8 +17,8 @@ from nplenet.backend.cupy_backend import CupyBackend
 from nplenet.cases import ROWS, RUNGS, WITHOUT, Row, _row
 from nplenet.checkpoint import save_model
 from nplenet.compiled import CompiledStep
-from nplenet.compiled.cuda.fused.choose import LAYERS as FUSED
 from nplenet.interop.onnx import EXPORTERS, export
+from nplenet.compiled.cuda.fused.choose import LAYERS as FUSED
 from nplenet.layers import Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.layers.sequential import leaves
 from nplenet.losses import CrossEntropyLoss
