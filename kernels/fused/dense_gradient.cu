@@ -26,7 +26,7 @@ __device__ void dense_gradient(int job, const T* __restrict__ x, const T* __rest
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) biases[r] = sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = T(0);
     if (group < GROUPS) {
-#pragma unroll 2
+#pragma unroll 4
         for (int n = group; n < N; n += GROUPS) {
             T values[4];
 #pragma unroll

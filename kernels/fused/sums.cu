@@ -15,7 +15,7 @@ __device__ void sum_rows(int job, const T* __restrict__ rows, int R, T* __restri
     const int e = job * 64 + threadIdx.x % 64;
     T sum = T(0);
     if (e < SIZE) {
-#pragma unroll 4
+#pragma unroll 8
         for (int r = threadIdx.x / 64; r < R; r += GROUPS) sum += rows[(long long)r * SIZE + e];
     }
     scratch[threadIdx.x] = sum;

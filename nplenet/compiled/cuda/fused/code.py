@@ -17,7 +17,7 @@ from math import prod
 from typing import Any
 
 from ...operation import DType, Value
-from .operation import Saved, ceil_div, itemsize
+from .operation import Lasting, Saved, ceil_div, itemsize
 from .parts import Parts
 
 
@@ -81,6 +81,7 @@ class PassCode:
     threads: int
     max_blocks: int
     before: list[str] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
     each: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)  # for the next launch
@@ -89,10 +90,15 @@ class PassCode:
         self.training = self.parts.training
         self._pointers: dict[str, str] = {}  # declarations of pointers to values
         self._lasting: dict[str, tuple[str, int]] = {}
+        self._in_place: dict[int, bool] = {}  # of elementwise lines, by their place in ``each``
         self._local = self._traffic = 0
         self._needs_row = False
 
     # ------------------------------------------------------------------ what operations call
+
+    def elementwise(self, line: str, *, in_place: bool) -> None:
+        self._in_place[len(self.each)] = in_place
+        self.each.append(line)
 
     def use(self, *files: str) -> None:
         self.parts.use(*files)
@@ -109,9 +115,9 @@ class PassCode:
         if start:
             place = f"{start} + (long long)n0 * {prod(value.shape)}"
             self._traffic += value.nbytes(1)
-        elif value.buffer not in placement.offsets:  # the logits: to the plan, an output
-            size = self.images * prod(value.shape)
-            return self.lasting("logits", c_type, size, itemsize(value.dtype))
+        elif isinstance(value, Lasting) or value.buffer not in placement.offsets:
+            own = name if isinstance(value, Lasting) else "logits"  # to the plan, an output
+            return self.lasting(own, c_type, self.images * prod(value.shape), itemsize(value.dtype))
         else:
             offset = placement.offsets[value.buffer] * self.images
             end = offset + placement.sizes[value.buffer] * self.images
@@ -195,11 +201,19 @@ class PassCode:
 
     def _loop(self) -> list[str]:
         lines = ["const int count = min(I, s.count - n0);", *self._pointers.values()]
-        for i, line in enumerate(self.each, 1):
+        lines += self.first
+        for i, line in enumerate(self.each):
             lines.append(line)
-            if not line.startswith("copy<") or i == len(self.each):
+            if i + 1 == len(self.each) or self._needs_barrier(i):
                 lines.append("__syncthreads();")
         return lines
+
+    def _needs_barrier(self, i: int) -> bool:
+        """Return whether the next line needs what other threads do in line i of ``each``."""
+        if self.each[i].startswith("copy<"):
+            return False
+        both_elementwise = {i, i + 1} <= self._in_place.keys()
+        return not both_elementwise or not (self._in_place[i] or self._in_place[i + 1])
 
     def _end(self) -> list[str]:
         if not any("own_images" in line for line in self.after):
