@@ -8,21 +8,22 @@
 // Threads, forward: a warp per two outputs, its lanes over the inputs (coalesced), then a sum over the lanes. Backward: one
 // per input and part of the outputs (coalesced again); the parts, as many as there are threads for, are added in order.
 // Each weight is read once for I images: forward I + 2 loads, two of them from global memory, for 2 * I multiply-adds, backward
-// I + 1 for I. Loops are unrolled so that 16 loads of weights are on their way at once: their latency is what this costs.
+// I + 1 for I. Loops are unrolled so that 16 loads of weights (8 for large I) are on their way at once: their
+// latency is what this costs.
 // 2 * IN * OUT FLOP per image each way; IN * OUT numbers of global memory per I images.
 // NumPy twin: Dense in nplenet/layers/dense.py.
 
 template <int THREADS, int I, class Shape>
 __device__ void dense_forward(const T* x, const T* __restrict__ weight, const T* __restrict__ bias, T* y, int count)
 {
-    constexpr int IN = Shape::IN, OUT = Shape::OUT, PAIR = 2;
+    constexpr int IN = Shape::IN, OUT = Shape::OUT, PAIR = 2, IN_FLIGHT = I > 4 ? 4 : 8;
     const int lane = threadIdx.x % 32;
     for (int o = threadIdx.x / 32 * PAIR; o < OUT; o += THREADS / 32 * PAIR) {
         const T* rows[PAIR] = {weight + (long long)o * IN, weight + (long long)min(o + 1, OUT - 1) * IN};
         T sums[PAIR][I];
 #pragma unroll
         for (int i = 0; i < I; ++i) sums[0][i] = sums[1][i] = T(0);
-#pragma unroll 8
+#pragma unroll IN_FLIGHT
         for (int k = lane; k < IN; k += 32) {
             const T w[PAIR] = {rows[0][k], rows[1][k]};
 #pragma unroll
@@ -47,13 +48,13 @@ __device__ void dense_forward(const T* x, const T* __restrict__ weight, const T*
 template <int THREADS, int I, class Shape>
 __device__ void dense_backward(const T* dy, const T* __restrict__ weight, T* dx, T* scratch, int count)
 {
-    constexpr int IN = Shape::IN, OUT = Shape::OUT, PARTS = Shape::PARTS;
+    constexpr int IN = Shape::IN, OUT = Shape::OUT, PARTS = Shape::PARTS, IN_FLIGHT = I > 4 ? 8 : 16;
     for (int task = threadIdx.x; task < PARTS * IN; task += THREADS) {
         const int k = task % IN, part = task / IN;
         T sums[I];
 #pragma unroll
         for (int i = 0; i < I; ++i) sums[i] = T(0);
-#pragma unroll 16
+#pragma unroll IN_FLIGHT
         for (int o = part; o < OUT; o += PARTS) {
             const T w = weight[(long long)o * IN + k];
 #pragma unroll

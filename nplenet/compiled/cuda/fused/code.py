@@ -1,6 +1,6 @@
 """The text of one kernel: a pass over the batch, and beside it the jobs of the pass before.
 
-    main blocks                                        job blocks, behind them
+    main blocks                                        job blocks, the first of the launch
     before   arranged weights, joined rows, zeros      a line each, such as the gradient of a dense
     loop     I images at a time, through all layers    layer over the whole batch
     after    the block's rows of sums
@@ -144,7 +144,7 @@ class PassCode:
         nbytes = self.max_blocks * size * itemsize
         start = self.parts.rows_array(name, c_type, nbytes)
         row = name.replace("rows", "row")
-        place = f"{start} + (long long)blockIdx.x * {size}"
+        place = f"{start} + (long long)block * {size}"
         self.before.insert(0, f"{c_type}* const {row} = {place};")
         return row
 
@@ -178,11 +178,11 @@ class PassCode:
         body = [
             f"constexpr int THREADS = {self.threads}, I = {self.images};",
             "extern __shared__ __align__(16) unsigned char shared[];",
-            *job_lines(f"s.blocks_{self.name}", jobs),
+            *job_lines(jobs),
             *pointers,
             *self.before,
             "__syncthreads();",
-            f"for (int n0 = blockIdx.x * I; n0 < s.count; n0 += s.blocks_{self.name} * I) {{",
+            f"for (int n0 = block * I; n0 < s.count; n0 += s.blocks_{self.name} * I) {{",
             *(f"    {line}" for line in self._loop()),
             "}",
             *self._end(),
@@ -218,23 +218,23 @@ class PassCode:
     def _end(self) -> list[str]:
         if not any("own_images" in line for line in self.after):
             return self.after
-        own = f"images_of<I>(blockIdx.x, s.blocks_{self.name}, s.count)"
+        own = f"images_of<I>(block, s.blocks_{self.name}, s.count)"
         return [f"const int own_images = {own};", *self.after]
 
 
-def job_lines(first: str, jobs: Iterable[Job]) -> list[str]:
-    """Return what the job blocks run, of which ``first`` is the first."""
-    lines, begin = [], 0
+def job_lines(jobs: Sequence[Job]) -> list[str]:
+    """Return what the job blocks run; the main blocks go on, with their number in ``block``.
+
+    Jobs come first: main blocks, which are shorter and more, fill up behind them.
+    """
+    if not jobs:
+        return ["const int block = blockIdx.x;"]
+    lines, begin = ["const int job = blockIdx.x;"], 0
     for job in jobs:
-        end = begin + job.blocks
-        head = f"    if (job < {end}) {{" if begin == 0 else f"    else if (job < {end}) {{"
         own = job.line if begin == 0 else job.line.replace("(job,", f"(job - {begin},")
-        lines += [head, f"        {own}", "    }"]
-        begin = end
-    if not lines:
-        return []
-    opening = [f"if (blockIdx.x >= {first}) {{", f"    const int job = blockIdx.x - {first};"]
-    return [*opening, *lines, "    return;", "}"]
+        begin += job.blocks
+        lines += [f"if (job < {begin}) {{", f"    {own}", "    return;", "}"]
+    return [*lines, f"const int block = blockIdx.x - {begin};"]
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:
