@@ -168,7 +168,7 @@ ROWS: tuple[Row, ...] = (
             "no-bias": lambda rng: Conv2d(2, 3, 3, bias=False, rng=rng),
             "one-pixel-out": (lambda rng: Conv2d(3, 2, 4, rng=rng), (2, 3, 4, 4)),
         },
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
     _row(
         BatchNorm2d,
@@ -178,7 +178,7 @@ ROWS: tuple[Row, ...] = (
             "eval": lambda rng: BatchNorm2d(2).eval(),
             "average": lambda rng: BatchNorm2d(2, momentum=None),
         },
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
     _row(
         BatchNorm1d,
@@ -188,7 +188,7 @@ ROWS: tuple[Row, ...] = (
             "eval": lambda rng: BatchNorm1d(3).eval(),
             "sequence": (lambda rng: BatchNorm1d(3), (3, 3, 4)),
         },
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
     _row(
         AvgPool2d,
@@ -207,7 +207,7 @@ ROWS: tuple[Row, ...] = (
                 (2, 3), stride=(1, 2), padding=(0, 1), ceil_mode=True, count_include_pad=False
             ),
         },
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
     _row(
         MaxPool2d,
@@ -223,7 +223,7 @@ ROWS: tuple[Row, ...] = (
                 (3, 2), stride=(2, 1), padding=(1, 0), dilation=(2, 1), ceil_mode=True
             ),
         },
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
     _row(
         Dense,
@@ -233,9 +233,9 @@ ROWS: tuple[Row, ...] = (
             "no-bias": lambda rng: Dense(5, 3, bias=False, rng=rng),
             "one-output": lambda rng: Dense(5, 1, rng=rng),
         },
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
-    _row(Flatten, (2, 3, 2, 4), {"images": lambda rng: Flatten()}, "cpu onnx page golden"),
+    _row(Flatten, (2, 3, 2, 4), {"images": lambda rng: Flatten()}, "cpu cuda onnx page golden"),
     _row(
         Dropout,
         (4, 3, 5),
@@ -245,17 +245,17 @@ ROWS: tuple[Row, ...] = (
             "keep-all": lambda rng: Dropout(0.0, rng=rng),
             "drop-all": lambda rng: Dropout(1.0, rng=rng),
         },
-        "kernel cpu onnx page",
+        "kernel cpu cuda onnx page",
     ),
-    _row(ReLU, (3, 4, 5), {"plain": lambda rng: ReLU()}, "kernel cpu onnx page golden"),
+    _row(ReLU, (3, 4, 5), {"plain": lambda rng: ReLU()}, "kernel cpu cuda onnx page golden"),
     _row(
         LeakyReLU,
         (3, 4, 5),
         {"default": lambda rng: LeakyReLU(), "steep": lambda rng: LeakyReLU(0.3)},
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
-    _row(Sigmoid, (3, 4, 5), {"plain": lambda rng: Sigmoid()}, "kernel cpu onnx page golden"),
-    _row(Tanh, (3, 4, 5), {"plain": lambda rng: Tanh()}, "kernel cpu onnx page golden"),
+    _row(Sigmoid, (3, 4, 5), {"plain": lambda rng: Sigmoid()}, "kernel cpu cuda onnx page golden"),
+    _row(Tanh, (3, 4, 5), {"plain": lambda rng: Tanh()}, "kernel cpu cuda onnx page golden"),
     _row(
         Sequential,
         (3, 2, 6, 6),
@@ -274,7 +274,7 @@ ROWS: tuple[Row, ...] = (
                 Flatten(), Dense(72, 5, rng=rng), BatchNorm1d(5), Sigmoid()
             ),
         },
-        "kernel cpu onnx page",
+        "kernel cpu cuda onnx page",
     ),
     _row(
         CrossEntropyLoss,
@@ -285,7 +285,7 @@ ROWS: tuple[Row, ...] = (
             "smoothing": lambda rng: CrossEntropyLoss(label_smoothing=0.1),
             "smoothing-sum": lambda rng: CrossEntropyLoss("sum", label_smoothing=1.0),
         },
-        "kernel cpu golden",
+        "kernel cpu cuda golden",
     ),
     _row(
         LeNet5,
@@ -299,7 +299,7 @@ ROWS: tuple[Row, ...] = (
                 (2, 3, 32, 32),
             ),
         },
-        "kernel cpu onnx page golden",
+        "kernel cpu cuda onnx page golden",
     ),
 )
 
