@@ -482,9 +482,9 @@ def test_a_chain_that_needs_too_much_shared_memory_is_refused() -> None:
     why = why_not_fused(layers_of(wide), (3, 64, 64), float32, loss, 64, Device(232448, 132))
     assert why.startswith("pass1 (Source forward, Conv2d forward, ReLU forward")
     assert "bytes of shared memory for a block, and the device has 232448" in why
-    deep = [Dense(9, 9) for _ in range(80)]
+    deep = [Dense(9, 9) for _ in range(90)]
     why = why_not_fused(deep, (9,), float32, loss, 64, Device(232448, 132))
-    assert re.fullmatch(r"the kernels need arguments of 5\d\d\d bytes, of at most 4096", why)
+    assert re.fullmatch(r"the kernels need arguments of 4\d\d\d bytes, of at most 4096", why)
     lenet = layers_of(LeNet5(seed=1))
     assert why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(65536, 40)) == ""
     why = why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(49152, 40))
