@@ -203,7 +203,7 @@ class PassCode:
         lines = ["const int count = min(I, s.count - n0);", *self._pointers.values()]
         lines += self.first
         for i, line in enumerate(self.each):
-            lines.append(line)
+            lines += line.split("\n")
             if i + 1 == len(self.each) or self._needs_barrier(i):
                 lines.append("__syncthreads();")
         return lines

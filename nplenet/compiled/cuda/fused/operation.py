@@ -106,9 +106,11 @@ class Writer(Protocol):
         """
 
 
-def call(function: str, *arguments: object, template: Sequence[object] = ()) -> str:
+def call(
+    function: str, *arguments: object, template: Sequence[object] = (), threads: str = "THREADS"
+) -> str:
     """Return a line that calls a device function."""
-    parameters = ", ".join(map(str, ("THREADS", *template)))
+    parameters = ", ".join(map(str, (threads, *template)))
     return f"{function}<{parameters}>({', '.join(map(str, arguments))});"
 
 
