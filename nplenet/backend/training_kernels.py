@@ -79,18 +79,18 @@ def norm(gpu: Launcher, *gradients: Array) -> Array:
 
 
 @replaces("nplenet.compiled.cuda.feed.deal")
-def deal(gpu: Launcher, feed: Any, n: int) -> tuple[Array, ...]:
-    batch = [
-        None if a is None else gpu.xp.empty((n, *a.shape[1:]), a.dtype) for a in feed.per_image
-    ]
-    head = (feed.table, feed.step, feed.now, feed.words)
-    gpu.launch_each("feed", "deal", max(6 * n, feed.words), *head, *feed.per_image, *batch, n)
+def deal(
+    gpu: Launcher, table: Array, step: Array, now: Array, *per_image_and_n: Any
+) -> tuple[Array, ...]:
+    *epoch, n = per_image_and_n
+    batch = [None if a is None else gpu.xp.empty((n, *a.shape[1:]), a.dtype) for a in epoch]
+    words = now.size
+    gpu.launch_each("feed", "deal", max(6 * n, words), table, step, now, words, *epoch, *batch, n)
     return tuple(batch)
 
 
 @replaces("nplenet.compiled.cuda.feed.finish")
-def finish(gpu: Launcher, feed: Any, loss: Array, correct: Array) -> None:
-    arrays = (loss, correct, feed.losses, feed.correct, feed.step)
+def finish(gpu: Launcher, *arrays: Array) -> None:
     gpu.launch("feed", "finish", 1, *arrays, block=1)
 
 
