@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,9 +79,18 @@ def norm(gpu: Launcher, *gradients: Array) -> Array:
 
 @replaces("nplenet.compiled.cuda.feed.deal")
 def deal(
-    gpu: Launcher, table: Array, step: Array, now: Array, *per_image_and_n: Any
-) -> tuple[Array, ...]:
-    *epoch, n = per_image_and_n
+    gpu: Launcher,
+    table: Array,
+    step: Array,
+    now: Array,
+    order: Array,
+    coefficients: Array | None,
+    inverted: Array | None,
+    gray: Array | None,
+    labels: Array,
+    n: int,
+) -> tuple[Array | None, ...]:
+    epoch = (order, coefficients, inverted, gray, labels)
     batch = [None if a is None else gpu.xp.empty((n, *a.shape[1:]), a.dtype) for a in epoch]
     words = now.size
     gpu.launch_each("feed", "deal", max(6 * n, words), table, step, now, words, *epoch, *batch, n)
@@ -90,8 +98,10 @@ def deal(
 
 
 @replaces("nplenet.compiled.cuda.feed.finish")
-def finish(gpu: Launcher, *arrays: Array) -> None:
-    gpu.launch("feed", "finish", 1, *arrays, block=1)
+def finish(
+    gpu: Launcher, loss: Array, correct: Array, losses: Array, corrects: Array, step: Array
+) -> None:
+    gpu.launch("feed", "finish", 1, loss, correct, losses, corrects, step, block=1)
 
 
 # ------------------------------------------------------------------ augmentation
