@@ -24,7 +24,7 @@ import numpy as np
 from nplenet import get_backend
 from nplenet.augment import rotation_coefficients
 from nplenet.backend import Backend
-from nplenet.backend.binding import KERNELS
+from nplenet.backend.cupy_backend import KERNELS
 from nplenet.window import Window
 
 NAMES = {name.rpartition(".")[2]: name for name in KERNELS}
@@ -49,6 +49,8 @@ def arguments(n: int) -> dict[str, tuple[Any, ...]]:
     images = rng.integers(0, 256, (2 * n, 1, 32, 32), np.uint8)
     indexes, coins = rng.integers(0, 2 * n, n, np.int32), rng.integers(0, 2, (2, n), np.uint8)
     angles = rotation_coefficients(rng.uniform(-15, 15, n), 32, 32)
+    table = np.array([[0, 1, 2, 3], [n, 2, 3, 4]], np.uint64)
+    epoch = indexes.repeat(2), angles.repeat(2, 0), *coins.repeat(2, 1), labels.repeat(2)
     return {
         "im2col": (small, kernel),
         "col2im": (cols, small, kernel),
@@ -76,6 +78,8 @@ def arguments(n: int) -> dict[str, tuple[Any, ...]]:
         "sgd": (*flat, None, None, (0.1, 0.9, 1.0, 1e-4, 1.0)),
         "adam": (*flat, v, None, None, (1e-3, 0.9, 0.999, 1e-8, 0.0, 0.99)),
         "norm": tuple(flat),
+        "deal": (table, np.array([1]), table[0], *epoch, n),
+        "finish": (np.float32(2.5), np.array(n), np.zeros(3), np.zeros(3, np.int64), np.array([1])),
         "augment_batch": (images, indexes, angles, *coins, 0, np.float32),
     }
 

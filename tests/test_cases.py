@@ -17,8 +17,8 @@ from nplenet.backend.cupy_backend import CupyBackend
 from nplenet.cases import ROWS, RUNGS, WITHOUT, Row, _row
 from nplenet.checkpoint import save_model
 from nplenet.compiled import CompiledStep
+from nplenet.compiled.cuda.fused.choose import LAYERS
 from nplenet.interop.onnx import EXPORTERS, export
-from nplenet.compiled.cuda.fused.choose import LAYERS as FUSED
 from nplenet.layers import Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.layers.sequential import leaves
 from nplenet.losses import CrossEntropyLoss
@@ -69,7 +69,7 @@ def is_in_the_reference(row: Row) -> bool:
 FOUND: dict[str, Callable[[Row], bool]] = {
     "textbook": lambda row: "forward" in dir(row.kind) and row.kind.backward is not Layer.backward,
     "cpu": is_compiled,
-    "cuda": lambda row: all(kind in (*FUSED, CrossEntropyLoss) for kind in parts(row)),
+    "cuda": lambda row: {*parts(row)} <= {*LAYERS, CrossEntropyLoss},
     "onnx": lambda row: all(kind in EXPORTERS for kind in parts(row)),
     "page": lambda row: all(kind.__name__ in computed_layers() for kind in parts(row)),
     "golden": is_golden,

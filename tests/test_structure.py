@@ -192,7 +192,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "conv": "operation tiles",
         "norm": "elementwise operation",
         "program": "code dense operation parts",
-        "choose": "code conv dense elementwise loss norm operation pooling program",
+        "choose": "code conv dense elementwise loss norm operation parts pooling program",
         "step": "choose parts program",
         "__init__": "choose program step",
     },

@@ -5,13 +5,14 @@
 //   x (N, IN)   dy (N, OUT)   dweight (OUT, IN)   dbias (OUT), or null   scratch (GROUPS * 4 * QUARTER), shared
 //   Shape   IN, OUT, ROWS, COLUMNS, QUARTER = COLUMNS / 4 rounded up
 //
-//            COLUMNS of IN            A job is a block of its own: ROWS x COLUMNS numbers of dweight. Its threads are
-//          .--------------.           cut into GROUPS of QUARTER threads; group g takes images g, g + GROUPS, ...,
-//     ROWS |  one job     |           and each of its threads columns q, q + QUARTER, q + 2 QUARTER, q + 3 QUARTER of all
-//   of OUT |   q . . . q  |           ROWS. At the end the groups are added, in order.
+//            COLUMNS of IN
+//          .--------------.
+//     ROWS |  one job     |           q: the four columns of a thread, QUARTER apart, in all ROWS
+//   of OUT |   q q  q q   |
 //          '--------------'
 //
-// Per image a thread loads 4 numbers of x (coalesced) and ROWS of dy (a broadcast) for 4 * ROWS multiply-adds: 8 for 16.
+// Threads: a job is a block of its own, for ROWS x COLUMNS numbers of dweight. GROUPS of QUARTER threads take images g,
+// g + GROUPS, ... each; at the end the groups are added, in order. Per image a thread loads 4 numbers of x (coalesced) and ROWS of dy (a broadcast) for 4 * ROWS multiply-adds: 8 for 16.
 // NumPy twins: add_product and add_sums in nplenet/layers/products.py.
 
 template <int THREADS, class Shape>
@@ -26,7 +27,7 @@ __device__ void dense_gradient(int job, const T* __restrict__ x, const T* __rest
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) biases[r] = sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = T(0);
     if (group < GROUPS) {
-#pragma unroll 2
+#pragma unroll 4
         for (int n = group; n < N; n += GROUPS) {
             T values[4];
 #pragma unroll

@@ -1,12 +1,13 @@
 // dropout: zero each value with probability p, scale the others by 1 / (1 - p).
 //
-//   y[j] = x[j] * (kept[j] ? scale : 0)        kept[j] = word[first + j] >= threshold        dx likewise from dy
+//   kept[j] = word[first + j] >= threshold     y[j] = x[j] * (kept[j] ? scale : 0)     dx[j] = dy[j] * (kept[j] ? scale : 0)
 //
 //   word[w] = half w % 8 (the low half of a word first) of what Philox4x64-10 makes of counter 1 + w / 8
-//   x, y, kept, dy, dx (I * SIZE); y may be x, dx may be dy; first: the values of the images before, of the whole batch
+//   x, y, kept, dy, dx (I * SIZE); dx may be dy; first: the number of values of the images before, in the whole batch
 //
-// Threads: one per counter, which decides 8 neighbouring values; Philox has no state, so a block makes the words of
-// its own images alone. kept is a byte per value.
+// Threads: of the mask, one per counter, which decides 8 neighbouring values; Philox has no state, so a block makes the
+// words of its own images alone, before they are needed. kept is a byte per value. Of the product, forward and
+// backward, one per value, as in activation.cu: between the two a block needs no barrier.
 // NumPy twin: dropout in nplenet/layers/dropout.py.
 
 // Make four random words of (counter, 0, 0, 0) and the key (k0, 0): ten rounds (Salmon et al., 2011, section 3.3).
@@ -31,26 +32,23 @@ __device__ void philox4x64_10(unsigned long long counter, unsigned long long k0,
 }
 
 template <int THREADS>
-__device__ void dropout(const T* x, T* y, unsigned char* kept, unsigned long long key, long long first,
-                        unsigned long long threshold, T scale, int size)
+__device__ void dropout_mask(unsigned char* kept, unsigned long long key, long long first, unsigned long long threshold,
+                             int size)
 {
     const int skipped = (int)(first % 8);
-    for (int begin = 8 * threadIdx.x - skipped; begin < size; begin += 8 * THREADS) {
+    for (int begin = 8 * (int)threadIdx.x - skipped; begin < size; begin += 8 * THREADS) {
         unsigned long long words[4];
         philox4x64_10(1 + (unsigned long long)((first + begin) / 8), key, words);
 #pragma unroll
         for (int e = 0; e < 8; ++e) {
             const int j = begin + e;
-            if (j < 0 || j >= size) continue;
-            const bool keep = (words[e / 2] >> (e % 2 * 32) & 0xffffffffu) >= threshold;
-            kept[j] = keep;
-            y[j] = x[j] * (keep ? scale : T(0));
+            if (j >= 0 && j < size) kept[j] = (words[e / 2] >> (e % 2 * 32) & 0xffffffffu) >= threshold;
         }
     }
 }
 
 template <int THREADS>
-__device__ void dropout_backward(const T* dy, const unsigned char* kept, T* dx, T scale, int size)
+__device__ void dropout(const T* x, const unsigned char* kept, T* y, T scale, int size)
 {
-    for (int j = threadIdx.x; j < size; j += THREADS) dx[j] = dy[j] * (kept[j] ? scale : T(0));
+    for (int j = threadIdx.x; j < size; j += THREADS) y[j] = x[j] * (kept[j] ? scale : T(0));
 }

@@ -4,8 +4,8 @@
 //
 //   rows (R, SIZE)   out (SIZE)   scratch (THREADS), shared
 //
-// A job is a block of its own beside the main blocks of a pass: job j has 64 numbers. Threads: 64 neighbouring ones
-// read 64 neighbouring numbers (coalesced) of every (THREADS / 64)th row; then the groups' sums are added in order.
+// Threads: a job is a block of its own beside the main blocks of a pass; job j has 64 numbers. 64 neighbouring threads read
+// 64 neighbouring numbers (coalesced) of every (THREADS / 64)th row; then the groups' sums are added in order.
 // NumPy twin: add_weight_gradient in nplenet/layers/conv.py.
 
 template <int THREADS, int SIZE>
@@ -15,7 +15,7 @@ __device__ void sum_rows(int job, const T* __restrict__ rows, int R, T* __restri
     const int e = job * 64 + threadIdx.x % 64;
     T sum = T(0);
     if (e < SIZE) {
-#pragma unroll 4
+#pragma unroll 8
         for (int r = threadIdx.x / 64; r < R; r += GROUPS) sum += rows[(long long)r * SIZE + e];
     }
     scratch[threadIdx.x] = sum;

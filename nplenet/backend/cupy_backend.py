@@ -9,8 +9,10 @@ import numpy as np
 
 from . import kernels, training_kernels  # noqa: F401  bind the kernels
 from .base import Array, BackendError, Result
-from .binding import kernel_for
+from .binding import KERNELS, kernel_for
 from .launch import Launcher
+
+__all__ = ["KERNELS", "CupyBackend", "kernel_for"]
 
 INSTALL = (
     "install it with `pip install 'nplenet[cuda12]'` (NVIDIA driver 525 or newer) or "

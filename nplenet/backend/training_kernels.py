@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,19 +78,30 @@ def norm(gpu: Launcher, *gradients: Array) -> Array:
 
 
 @replaces("nplenet.compiled.cuda.feed.deal")
-def deal(gpu: Launcher, feed: Any, n: int) -> tuple[Array, ...]:
-    batch = [
-        None if a is None else gpu.xp.empty((n, *a.shape[1:]), a.dtype) for a in feed.per_image
-    ]
-    head = (feed.table, feed.step, feed.now, feed.words)
-    gpu.launch_each("feed", "deal", max(6 * n, feed.words), *head, *feed.per_image, *batch, n)
+def deal(
+    gpu: Launcher,
+    table: Array,
+    step: Array,
+    now: Array,
+    order: Array,
+    coefficients: Array | None,
+    inverted: Array | None,
+    gray: Array | None,
+    labels: Array,
+    n: int,
+) -> tuple[Array | None, ...]:
+    epoch = (order, coefficients, inverted, gray, labels)
+    batch = [None if a is None else gpu.xp.empty((n, *a.shape[1:]), a.dtype) for a in epoch]
+    words = now.size
+    gpu.launch_each("feed", "deal", max(6 * n, words), table, step, now, words, *epoch, *batch, n)
     return tuple(batch)
 
 
 @replaces("nplenet.compiled.cuda.feed.finish")
-def finish(gpu: Launcher, feed: Any, loss: Array, correct: Array) -> None:
-    arrays = (loss, correct, feed.losses, feed.correct, feed.step)
-    gpu.launch("feed", "finish", 1, *arrays, block=1)
+def finish(
+    gpu: Launcher, loss: Array, correct: Array, losses: Array, corrects: Array, step: Array
+) -> None:
+    gpu.launch("feed", "finish", 1, loss, correct, losses, corrects, step, block=1)
 
 
 # ------------------------------------------------------------------ augmentation

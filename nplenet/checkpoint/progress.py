@@ -38,7 +38,7 @@ class Epoch:
                 f"  validation loss {self.validation_loss:.4f}"
                 f"  accuracy {self.validation_accuracy:7.2%}"
             )
-        return f"{line}  {self.seconds:.1f} s  {self.images_per_second:,.0f} images/s"
+        return f"{line}  {self.seconds:.2f} s  {self.images_per_second:,.0f} images/s"
 
 
 @dataclass

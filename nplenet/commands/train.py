@@ -172,7 +172,7 @@ class Console:
         self.detail(confusion_table(tested.confusion))
         self.print(
             f"test accuracy {tested.accuracy:.2%}, on inverted images {inverted.accuracy:.2%}, "
-            f"trained in {history.seconds:.1f} s"
+            f"trained in {history.seconds:.2f} s"
         )
 
 

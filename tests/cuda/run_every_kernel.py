@@ -59,8 +59,9 @@ for optimizer in (SGD, Adam, AdamW):
 
 images = cuda.xp.zeros((9, 1, 4, 4), np.uint8)
 feed = Feed(cuda, images, images, entries=9, steps=2, keys=1, numbers=5, augmented=(1, 1, 1))
-cuda.primitive(deal, feed, 9)
-cuda.primitive(finish, feed, cuda.xp.zeros((), np.float32), cuda.xp.zeros((), np.int64))
+cuda.primitive(deal, *feed.dealt, 9)
+result = cuda.xp.zeros((), np.float32), cuda.xp.zeros((), np.int64)
+cuda.primitive(finish, *result, feed.losses, feed.correct, feed.step)
 
 with cuda.capturable():  # tiles of 16 x 64, 64 x 64 and 16 x 16, the last in slices
     for m, k, p in ((9, 33, 4111), (300, 17, 1031), (5, 200, 7)):

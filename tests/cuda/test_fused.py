@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -421,6 +422,20 @@ def test_one_value_per_channel_is_refused_as_by_the_textbook(cuda: Backend) -> N
         step.gradients(feed, 3)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_of_another_dtype_become_that_of_the_model(cuda: Backend, dtype: type) -> None:
+    model = lambda: Sequential(Dense(6, CLASSES, rng=rng()))  # noqa: E731
+    twins = Twins(cuda, model, (6,), (8,))
+    given = np.random.default_rng(1).integers(0, 256, (8, 6)).astype(dtype)
+    twins.images = given / (255.0 if dtype is np.uint8 else 1.0)
+    twins.run()
+    expected = float(twins.feed.losses[0])
+    feed = feed_of(cuda, twins.fused, given, twins.labels, (8,))
+    twins.fused.load_state_dict(model().state_dict())
+    twins.step.gradients(feed, 8)
+    assert float(feed.losses[0]) == expected
+
+
 # --------------------------------------------------------------------------- bits and launches
 
 
@@ -467,6 +482,9 @@ def test_a_chain_that_needs_too_much_shared_memory_is_refused() -> None:
     why = why_not_fused(layers_of(wide), (3, 64, 64), float32, loss, 64, Device(232448, 132))
     assert why.startswith("pass1 (Source forward, Conv2d forward, ReLU forward")
     assert "bytes of shared memory for a block, and the device has 232448" in why
+    deep = [Dense(9, 9) for _ in range(90)]
+    why = why_not_fused(deep, (9,), float32, loss, 64, Device(232448, 132))
+    assert re.fullmatch(r"the kernels need arguments of 4\d\d\d bytes, of at most 4096", why)
     lenet = layers_of(LeNet5(seed=1))
     assert why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(65536, 40)) == ""
     why = why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(49152, 40))

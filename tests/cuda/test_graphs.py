@@ -35,6 +35,7 @@ from nplenet.layers import (
     Sequential,
 )
 from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
 from nplenet.optim import SGD, Adam, AdamW, Optimizer
 from nplenet.schedules import CosineLR, Schedule
 from nplenet.seeds import generator
@@ -214,9 +215,10 @@ def test_a_feed_deals_what_numpy_deals(cuda: Backend, augmented: tuple[bool, ...
         feed = Feed(backend, images, fault, **sizes, augmented=augmented)
         order, labels = np.arange(8)[::-1], np.arange(8) % 3
         feed.load(order=order, labels=labels, table=table, draws=draws, first_step=1)
-        batch = backend.primitive(deal, feed, 3)
+        batch = backend.primitive(deal, *feed.dealt, 3)
         numbers = [feed.key(0), feed.key(1), feed.forward, feed.numbers]
-        backend.primitive(finish, feed, xp.array(2.5), xp.array(4))
+        result = xp.array(2.5), xp.array(4)
+        backend.primitive(finish, *result, feed.losses, feed.correct, feed.step)
         ends = [feed.step, feed.losses, feed.correct]
         arrays = [*batch, *numbers, *ends]
         found[backend.name] = [a if a is None else backend.to_numpy(a).tolist() for a in arrays]
@@ -246,6 +248,19 @@ def test_an_epoch_is_a_graph_launch_for_each_100_steps_and_nothing_else(cuda: Ba
         assert count.syncs == count.h2d == count.d2h == 0
         assert epoch_number == 1 or count.allocations == count.frees == 0
     assert np.isfinite(cuda.to_numpy(epoch.losses)).all()
+
+
+def test_a_step_of_lenet5_is_7_nodes_of_a_graph(cuda: Backend, path: str) -> None:
+    run = Run(cuda, make=lambda: LeNet5(seed=0), images=6, batch=2, dtype="float32")
+    step = nplenet.compile(run.model, run.loss, run.optimizer, 2)
+    assert isinstance(run.loader, DeviceLoader)
+    run.model.train()
+    epoch = step.begin_epoch(run.loader.deal(), run.schedule, 0)
+    epoch.advance(1)  # compiles
+    with gpusim.counting() as count:
+        epoch.advance(2)
+    assert epoch.done == 3
+    assert count.value.captured / 2 <= {"fused": 7, "captured": 70}[path]
 
 
 @pytest.mark.parametrize(

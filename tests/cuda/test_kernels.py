@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend
-from nplenet.backend.binding import KERNELS, kernel_for, replaces
+from nplenet.backend.binding import replaces
+from nplenet.backend.cupy_backend import KERNELS, kernel_for
 from nplenet.layers.conv import im2col
 
 

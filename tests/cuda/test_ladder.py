@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nplenet.backend.binding import KERNELS
+from nplenet.backend.cupy_backend import KERNELS
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "benchmarks" / "kernels.py"

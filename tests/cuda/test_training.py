@@ -14,6 +14,7 @@ import pytest
 
 from nplenet.augment import ToFloat, standard_augmentation
 from nplenet.backend import Array, Backend, get_backend
+from nplenet.compiled import TextbookStep
 from nplenet.data import DataLoader, DeviceLoader, load_digits, pad_images
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -75,12 +76,15 @@ def run(
     loss: CrossEntropyLoss | None = None,
     loader: Any = None,
     epochs: int = 1,
+    textbook: bool = False,
     **options: Any,
 ) -> tuple[LeNet5, Optimizer]:
     """Train LeNet-5 on augmented digits, from one seed."""
     model = LeNet5(seed=0).to(backend)
     optimizer = kind(model.parameters(), 1e-3)
     loss, loader = loss or CrossEntropyLoss(), loader or loader_for(backend)
+    if textbook:
+        options["step"] = TextbookStep(model, loss, optimizer, 32, "the test wants it")
     fit(model, loss, optimizer, loader, epochs=epochs, progress=False, **options)
     return model, optimizer
 
@@ -165,10 +169,12 @@ def counting(no_reading: None) -> None:
 
 
 @pytest.mark.usefixtures("counting")
-def test_a_step_takes_57_launches_and_waits_for_nothing(cuda: Backend) -> None:
+def test_a_textbook_step_takes_57_launches_and_waits_for_nothing(
+    cuda: Backend,
+) -> None:
     readings: list[Any] = []
     loader = Watched(loader_for(cuda, 160), lambda: readings.append(gpusim.counters()))
-    run(cuda, loader=loader, epochs=2)
+    run(cuda, loader=loader, epochs=2, textbook=True)
     first, *_, last = readings[5:]  # of the second epoch: in the first one memory is still fetched
     steps = {name: (last[name] - first[name]) / 4 for name in last.nonzero()}
     assert steps["launches"] + steps["gemms"] == LAUNCHES, steps

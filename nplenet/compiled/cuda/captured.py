@@ -37,10 +37,10 @@ class CapturedStep:
         """Enqueue the step ``feed.step``, whose batch has so many images, up to its gradients."""
         textbook, run = self.textbook, self.backend.primitive
         with self.backend.capturable(), self._fed_by(feed):
-            order, *draws, labels = run(deal, feed, images)
+            order, *draws, labels = run(deal, *feed.dealt, images)
             x = run(augment_batch, feed.images, order, *draws, feed.fill, self.dtype)
             value = textbook.gradients(x, labels)
-            run(finish, feed, value, textbook.correct)
+            run(finish, value, textbook.correct, feed.losses, feed.correct, feed.step)
 
     @contextmanager
     def _fed_by(self, feed: Feed) -> Iterator[None]:

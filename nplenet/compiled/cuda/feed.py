@@ -90,6 +90,11 @@ class Feed:
         self.losses, self.correct = xp.zeros(steps), xp.zeros(steps, np.int64)
 
     @property
+    def dealt(self) -> tuple[Array | None, ...]:
+        """The arrays that ``deal`` takes."""
+        return self.table, self.step, self.now, *self.per_image
+
+    @property
     def per_image(self) -> tuple[Array | None, ...]:
         """The arrays with an entry for each image, in the order in which ``deal`` returns them."""
         return self.order, self.coefficients, self.inverted, self.gray, self.labels
@@ -147,12 +152,24 @@ def rows(
     return np.hstack([heads, np.array(keys, np.uint64).reshape(len(heads), -1), bits])
 
 
-def deal(xp: Any, feed: Feed, n: int) -> tuple[Array, ...]:
-    """Copy the row of the step that runs to ``feed.now``; return its share of the epoch.
+def deal(
+    xp: Any,
+    table: Array,
+    step: Array,
+    now: Array,
+    order: Array,
+    coefficients: Array | None,
+    inverted: Array | None,
+    gray: Array | None,
+    labels: Array,
+    n: int,
+) -> tuple[Array | None, ...]:
+    """Copy the row of the step that runs to ``now``; return its share of the epoch.
 
     Parameters
     ----------
-    feed : Feed
+    table, step, now, order, coefficients, inverted, gray, labels : arrays
+        Those of a ``Feed``.
     n : int
         Images of the batch.
 
@@ -163,13 +180,15 @@ def deal(xp: Any, feed: Feed, n: int) -> tuple[Array, ...]:
     inverted, gray : uint8 array (n,) or None
     labels : int64 array (n,)
     """
-    feed.now[:] = feed.table[feed.step[0]]
-    first = int(feed.now[FIRST])
-    return tuple(None if a is None else a[first : first + n].copy() for a in feed.per_image)
+    now[:] = table[step[0]]
+    first = int(now[FIRST])
+    epoch = (order, coefficients, inverted, gray, labels)
+    return tuple(None if a is None else a[first : first + n].copy() for a in epoch)
 
 
-def finish(xp: Any, feed: Feed, loss: Array, correct: Array) -> None:
+def finish(
+    xp: Any, loss: Array, correct: Array, losses: Array, corrects: Array, step: Array
+) -> None:
     """Note loss and correct predictions of the step that runs, and go to the next one."""
-    step = int(feed.step[0])
-    feed.losses[step], feed.correct[step] = loss, correct
-    feed.step += 1
+    losses[step[0]], corrects[step[0]] = loss, correct
+    step += 1

@@ -59,11 +59,15 @@ class SingleSteps:
         keys = [[dropout.draw_key() for dropout in self.dropouts]]
         row: Any = rows([0], [self.loss.count_forward()], keys, [[]])
         feed.table[:] = feed.backend.asarray(row)
-        feed.step.fill(0)
+        self.rewind()
         self.fused.gradients(feed, n)
         if feed.backend.reading_interval == 0.0:
             self.loss.check()
         return feed.losses[0].astype(self.fused.dtype), feed.correct[0].copy()
+
+    def rewind(self) -> None:
+        """Let the step begin that has just ended: the feed has no other."""
+        self.feed.step.fill(0)
 
     def _check(self, y: Array, n: int) -> None:
         if not self.feed.backend.owns(y):

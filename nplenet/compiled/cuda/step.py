@@ -10,7 +10,7 @@ Both run an epoch without the host, by graphs (see ``epoch``). A step on arrays 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -172,9 +172,11 @@ class GraphStep(Step):
                 )
 
     def kernels(self) -> list[dict[str, Any]]:
-        """Return, for each fused kernel of the last step, its name, seconds, bytes and flop."""
-        plans = [plan for plan in self._plans.values() if not isinstance(plan, str)]
-        return [measured(self.backend, kernel) for plan in plans[-1:] for kernel in plan.kernels()]
+        """Return, for each fused kernel of the last ``gradients``: name, seconds, bytes, flop."""
+        single = self._single
+        if single is None:
+            return []
+        return [measured(self.backend, kernel, single.rewind) for kernel in single.fused.kernels()]
 
     def describe(self) -> str:
         lines = [f"compiled {type(self.model).__name__} for a GPU"]
@@ -190,10 +192,11 @@ class GraphStep(Step):
         return "\n".join(lines)
 
 
-def measured(gpu: Any, kernel: Any, times: int = 20) -> dict[str, Any]:
+def measured(gpu: Any, kernel: Any, prepare: Callable[[], None], times: int = 20) -> dict[str, Any]:
     """Return the time of a kernel that is launched alone, the median of so many."""
     cuda, seconds = gpu.xp.cuda, []
     for _ in range(times):
+        prepare()
         begin, end = cuda.Event(), cuda.Event()
         begin.record()
         kernel.launch()

@@ -27,6 +27,7 @@ from .elementwise import ACTIVATIONS, FusedActivation, FusedDropout, FusedFlatte
 from .loss import FusedLoss
 from .norm import FusedFrozenNorm, FusedNorm, Normalise
 from .operation import Head, Source
+from .parts import argument_dtype
 from .pooling import FusedAveragePool, FusedMaxPool
 from .program import Device, Program
 
@@ -38,6 +39,7 @@ PLAIN: dict[type[Layer], Any] = {
     AvgPool2d: FusedAveragePool,
     MaxPool2d: FusedMaxPool,
 } | dict.fromkeys(ACTIVATIONS, FusedActivation)
+MAX_ARGUMENT_BYTES = 4096  # of a kernel, before CUDA 12.1
 LAYERS = (*PLAIN, *NORMS, Conv2d, Dropout)
 """The layers that have device code."""
 
@@ -146,6 +148,9 @@ def why_not_fused(
         program = make_program(layers, image_shape, dtype, each, batch_size, device)
         if len(program.plan.y.shape) != 1:
             return f"the output has the shape {program.plan.y.shape}, not one number per class"
+        nbytes = argument_dtype(program.parts.arguments).itemsize
+        if nbytes > MAX_ARGUMENT_BYTES:
+            return f"the kernels need arguments of {nbytes} bytes, of at most {MAX_ARGUMENT_BYTES}"
         kernel = program.too_large()
         if kernel is not None:
             return (

@@ -1,6 +1,6 @@
 """The text of one kernel: a pass over the batch, and beside it the jobs of the pass before.
 
-    main blocks                                        job blocks, behind them
+    main blocks                                        job blocks, the first of the launch
     before   arranged weights, joined rows, zeros      a line each, such as the gradient of a dense
     loop     I images at a time, through all layers    layer over the whole batch
     after    the block's rows of sums
@@ -17,7 +17,7 @@ from math import prod
 from typing import Any
 
 from ...operation import DType, Value
-from .operation import Saved, ceil_div, itemsize
+from .operation import Lasting, Saved, ceil_div, itemsize
 from .parts import Parts
 
 
@@ -81,6 +81,7 @@ class PassCode:
     threads: int
     max_blocks: int
     before: list[str] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
     each: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)  # for the next launch
@@ -89,10 +90,15 @@ class PassCode:
         self.training = self.parts.training
         self._pointers: dict[str, str] = {}  # declarations of pointers to values
         self._lasting: dict[str, tuple[str, int]] = {}
+        self._in_place: dict[int, bool] = {}  # of elementwise lines, by their place in ``each``
         self._local = self._traffic = 0
         self._needs_row = False
 
     # ------------------------------------------------------------------ what operations call
+
+    def elementwise(self, line: str, *, in_place: bool) -> None:
+        self._in_place[len(self.each)] = in_place
+        self.each.append(line)
 
     def use(self, *files: str) -> None:
         self.parts.use(*files)
@@ -109,9 +115,9 @@ class PassCode:
         if start:
             place = f"{start} + (long long)n0 * {prod(value.shape)}"
             self._traffic += value.nbytes(1)
-        elif value.buffer not in placement.offsets:  # the logits: to the plan, an output
-            size = self.images * prod(value.shape)
-            return self.lasting("logits", c_type, size, itemsize(value.dtype))
+        elif isinstance(value, Lasting) or value.buffer not in placement.offsets:
+            own = name if isinstance(value, Lasting) else "logits"  # to the plan, an output
+            return self.lasting(own, c_type, self.images * prod(value.shape), itemsize(value.dtype))
         else:
             offset = placement.offsets[value.buffer] * self.images
             end = offset + placement.sizes[value.buffer] * self.images
@@ -138,7 +144,7 @@ class PassCode:
         nbytes = self.max_blocks * size * itemsize
         start = self.parts.rows_array(name, c_type, nbytes)
         row = name.replace("rows", "row")
-        place = f"{start} + (long long)blockIdx.x * {size}"
+        place = f"{start} + (long long)block * {size}"
         self.before.insert(0, f"{c_type}* const {row} = {place};")
         return row
 
@@ -172,11 +178,11 @@ class PassCode:
         body = [
             f"constexpr int THREADS = {self.threads}, I = {self.images};",
             "extern __shared__ __align__(16) unsigned char shared[];",
-            *job_lines(f"s.blocks_{self.name}", jobs),
+            *job_lines(jobs),
             *pointers,
             *self.before,
             "__syncthreads();",
-            f"for (int n0 = blockIdx.x * I; n0 < s.count; n0 += s.blocks_{self.name} * I) {{",
+            f"for (int n0 = block * I; n0 < s.count; n0 += s.blocks_{self.name} * I) {{",
             *(f"    {line}" for line in self._loop()),
             "}",
             *self._end(),
@@ -195,32 +201,40 @@ class PassCode:
 
     def _loop(self) -> list[str]:
         lines = ["const int count = min(I, s.count - n0);", *self._pointers.values()]
-        for i, line in enumerate(self.each, 1):
-            lines.append(line)
-            if not line.startswith("copy<") or i == len(self.each):
+        lines += self.first
+        for i, line in enumerate(self.each):
+            lines += line.split("\n")
+            if i + 1 == len(self.each) or self._needs_barrier(i):
                 lines.append("__syncthreads();")
         return lines
+
+    def _needs_barrier(self, i: int) -> bool:
+        """Return whether the next line needs what other threads do in line i of ``each``."""
+        if self.each[i].startswith("copy<"):
+            return False
+        both_elementwise = {i, i + 1} <= self._in_place.keys()
+        return not both_elementwise or not (self._in_place[i] or self._in_place[i + 1])
 
     def _end(self) -> list[str]:
         if not any("own_images" in line for line in self.after):
             return self.after
-        own = f"images_of<I>(blockIdx.x, s.blocks_{self.name}, s.count)"
+        own = f"images_of<I>(block, s.blocks_{self.name}, s.count)"
         return [f"const int own_images = {own};", *self.after]
 
 
-def job_lines(first: str, jobs: Iterable[Job]) -> list[str]:
-    """Return what the job blocks run, of which ``first`` is the first."""
-    lines, begin = [], 0
+def job_lines(jobs: Sequence[Job]) -> list[str]:
+    """Return what the job blocks run; the main blocks go on, with their number in ``block``.
+
+    Jobs come first: main blocks, which are shorter and more, fill up behind them.
+    """
+    if not jobs:
+        return ["const int block = blockIdx.x;"]
+    lines, begin = ["const int job = blockIdx.x;"], 0
     for job in jobs:
-        end = begin + job.blocks
-        head = f"    if (job < {end}) {{" if begin == 0 else f"    else if (job < {end}) {{"
         own = job.line if begin == 0 else job.line.replace("(job,", f"(job - {begin},")
-        lines += [head, f"        {own}", "    }"]
-        begin = end
-    if not lines:
-        return []
-    opening = [f"if (blockIdx.x >= {first}) {{", f"    const int job = blockIdx.x - {first};"]
-    return [*opening, *lines, "    return;", "}"]
+        begin += job.blocks
+        lines += [f"if (job < {begin}) {{", f"    {own}", "    return;", "}"]
+    return [*lines, f"const int block = blockIdx.x - {begin};"]
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:

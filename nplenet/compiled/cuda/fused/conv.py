@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....layers import Conv2d
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Writer, call, ceil_div, itemsize
+from .operation import FusedOperation, Lasting, Writer, call, ceil_div, itemsize
 from .tiles import gradient_tile, tile
 
 SUMS_BYTES = (49152, 16384, 0)
@@ -21,7 +21,7 @@ class FusedConv(FusedOperation[Conv2d]):
     def __init__(self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int) -> None:
         super().__init__(layer, x, training)
         self.max_sums_bytes = max_sums_bytes
-        self.x_saved = self.saved(x)
+        self.x_saved, self.forward_pass = self.saved(x), ""
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
         size = itemsize(x.dtype)
@@ -43,7 +43,7 @@ class FusedConv(FusedOperation[Conv2d]):
         super().take_gradient(dy, wanted)
         shape = self.image_shape
         size = shape["C"] * shape["FH"] * shape["FW"]
-        self.x_frame = Value((size,), dy.dtype, scratch=True)
+        self.x_frame = Lasting((size,), dy.dtype)
         self.dy_frame: Value | None = None
         if wanted:
             self._plan_back(dy)
@@ -64,7 +64,7 @@ class FusedConv(FusedOperation[Conv2d]):
     def uses(self, part: Part) -> list[Value | None]:
         if part is Part.FORWARD:
             return [self.x, self.frame, self.y]
-        return [self.dy, self.x_frame, self.dy_frame, self.dx]
+        return [self.dy, self.dy_frame, self.dx]
 
     def forward(self, w: Writer) -> None:
         w.use("conv")
@@ -72,6 +72,7 @@ class FusedConv(FusedOperation[Conv2d]):
         bias_pointer = "nullptr" if bias is None else w.array(f"{self.label}_bias", bias)
         weights = self._weights(w, "arrange_weights", shape, self.shape)
         self.save(w, self.x, self.x_saved)
+        self.forward_pass = w.name
         x = w.at(self.x)
         if self.frame is not None:
             image = w.shape(f"{self.label}_Image", **self.image_shape)
@@ -85,15 +86,17 @@ class FusedConv(FusedOperation[Conv2d]):
         assert self.x_saved is not None
         image = w.shape(f"{self.label}_Image", **self.image_shape)
         x, dy = w.at(self.x_frame), w.at(self.dy)
-        frames = call("frame_image", w.at(self.x_saved), x, "count", template=(image,))
+        line = call("frame_image", w.at(self.x_saved), x, "count", template=(image,))
+        lines = w.each if w.name == self.forward_pass else w.first
+        lines.append(line)
         if self.dy_frame is None:
-            w.each += [frames, self._gradient(w, x, dy, "THREADS")]
+            w.each.append(self._gradient(w, x, dy, "THREADS"))
         else:
             back = w.shape(f"{self.label}_BackImage", **self.back_image_shape)
-            frame = w.at(self.dy_frame)
-            w.each.append(f"{frames} {call('frame_image', dy, frame, 'count', template=(back,))}")
-            gradient, dx = self._gradient(w, x, dy, "THREADS / 2"), self._back(w)
-            w.each.append(f"if (threadIdx.x < THREADS / 2) {gradient} else {dx}")
+            frame, half = w.at(self.dy_frame), "THREADS / 2"
+            w.each.append(call("frame_image", dy, frame, "count", template=(back,)))
+            gradient, dx = self._gradient(w, x, dy, half), self._back(w, half)
+            w.each.append(f"if (threadIdx.x < {half}) {gradient}\nelse {dx}")
         if self.layer.bias is not None:
             self._bias_gradient(w, dy)
 
@@ -105,15 +108,15 @@ class FusedConv(FusedOperation[Conv2d]):
         w.before.append(call(function, weight, weights, template=(shape,)))
         return weights
 
-    def _back(self, w: Writer) -> str:
+    def _back(self, w: Writer, half: str) -> str:
         """Return the call of the other half of the threads, which compute dx."""
         assert self.dx is not None
         assert self.dy_frame is not None
         shape = w.shape(f"{self.label}_Back", **self.back_shape)
         weights = self._weights(w, "arrange_turned_weights", shape, self.back_shape)
         arguments = (w.at(self.dy_frame), weights, "nullptr", w.at(self.dx), "count")
-        line = call("correlate", "threadIdx.x - THREADS / 2", *arguments, template=(shape,))
-        return line.replace("THREADS,", "THREADS / 2,", 1)
+        thread = f"threadIdx.x - {half}"
+        return call("correlate", thread, *arguments, template=(shape,), threads=half)
 
     def _gradient(self, w: Writer, frame: str, dy: str, threads: str) -> str:
         """Return the call that adds to the weight's gradient; write what is before and after."""
@@ -127,8 +130,8 @@ class FusedConv(FusedOperation[Conv2d]):
             w.after.append(call("write_parts", sums, row, size, template=(parts,)))
         w.before.append(call("fill_zero", sums, parts * size))
         self._sum_job(w, f"{name}_rows", "weight", size)
-        line = call("conv_gradient", "threadIdx.x", frame, dy, sums, "count", template=(shape,))
-        return line.replace("THREADS,", f"{threads},", 1)
+        arguments = ("threadIdx.x", frame, dy, sums, "count")
+        return call("conv_gradient", *arguments, template=(shape,), threads=threads)
 
     def _bias_gradient(self, w: Writer, dy: str) -> None:
         name, f, each = self.label, self.taps["F"], itemsize(self.x.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from ....layers import Dropout, Flatten, Layer, LeakyReLU, ReLU, Sigmoid, Tanh
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Writer, call
+from .operation import FusedOperation, Lasting, Writer, call
 
 ACTIVATIONS: tuple[type[Layer], ...] = (ReLU, LeakyReLU, Sigmoid, Tanh)
 FEED_KEYS = 2  # the word of a feed's row that holds the first key; see ``feed.KEYS``
@@ -53,7 +53,8 @@ class FusedActivation(Elementwise):
     def forward(self, w: Writer) -> None:
         w.use("activation")
         act = activation_code(self.layer)
-        w.each.append(call("activate", act, w.at(self.x), w.at(self.y), self.size))
+        line = call("activate", act, w.at(self.x), w.at(self.y), self.size)
+        w.elementwise(line, in_place=self.x.buffer is self.y.buffer)
 
     def backward(self, w: Writer) -> None:
         if self.dx is None:
@@ -61,7 +62,7 @@ class FusedActivation(Elementwise):
         w.use("activation")
         x, y = w.at(self.x if self.needs_x else self.y), w.at(self.y)
         arguments = (activation_code(self.layer), x, y, w.at(self.dy), w.at(self.dx), self.size)
-        w.each.append(call("activate_backward", *arguments))
+        w.elementwise(call("activate_backward", *arguments), in_place=True)
 
 
 class FusedDropout(Elementwise):
@@ -70,7 +71,7 @@ class FusedDropout(Elementwise):
     def __init__(self, layer: Dropout, x: Value, training: bool, number: int) -> None:
         super().__init__(layer, x, training)
         self.number = number
-        self.kept = Value(x.shape, np.dtype(np.uint8))
+        self.kept = Lasting(x.shape, np.dtype(np.uint8))
 
     def uses(self, part: Part) -> list[Value | None]:
         if part is Part.FORWARD:
@@ -81,15 +82,19 @@ class FusedDropout(Elementwise):
         w.use("dropout")
         key = f"{w.feed_row()}[{FEED_KEYS + self.number}]"
         first = f"(long long)n0 * {prod(self.x.shape)}"
-        numbers = (key, first, f"{self.layer.threshold}ull", f"T({self.layer.scale!r})", self.size)
-        pointers = (w.at(self.x), w.at(self.y), w.at(self.kept))
-        w.each.append(call("dropout", *pointers, *numbers))
+        numbers = (key, first, f"{self.layer.threshold}ull", self.size)
+        w.first.append(call("dropout_mask", w.at(self.kept), *numbers))
+        self._multiply(w, self.x, self.y)
 
     def backward(self, w: Writer) -> None:
         if self.dx is None:
             return
-        pointers = (w.at(self.dy), w.at(self.kept), w.at(self.dx))
-        w.each.append(call("dropout_backward", *pointers, f"T({self.layer.scale!r})", self.size))
+        self._multiply(w, self.dy, self.dx)
+
+    def _multiply(self, w: Writer, x: Value, y: Value) -> None:
+        scale = f"T({self.layer.scale!r})"
+        line = call("dropout", w.at(x), w.at(self.kept), w.at(y), scale, self.size)
+        w.elementwise(line, in_place=x.buffer is y.buffer)
 
 
 class FusedFlatten(FusedOperation[Flatten]):

@@ -136,7 +136,7 @@ class FusedNorm(Normalise):
         sums = w.lasting(f"{self.label}_sums", "Two", size, TWO)
         row = w.rows(f"{self.label}_rows", "Two", c, TWO)
         w.before.append(call("fill_zero", f"(double*){sums}", 2 * size))
-        first, x = "n0 == blockIdx.x * I", (w.at(self.x), w.at(self.x_saved))
+        first, x = "n0 == block * I", (w.at(self.x), w.at(self.x_saved))
         arguments = (x[0], first, origins, sums, x[1], "count")
         w.each.append(call("norm_statistics", *arguments, template=(shape,)))
         w.after.append(
@@ -155,7 +155,7 @@ class FusedNorm(Normalise):
         tracked = (self.statistics_of_batch(w), *(self.array(w, which) for which in buffers))
         numbers = ("s.count", average, f"{float(momentum)!r}")
         line = call("track_statistics", joined, *numbers, *tracked, template=(shape,))
-        w.before.append(f"if (blockIdx.x == 0) {line}")
+        w.before.append(f"if (block == 0) {line}")
         self.set_coefficients(w, "norm_values", joined)
         pointers = (w.at(self.x_saved), self.coefficients(w), w.at(self.y))
         w.each.append(call("norm_forward", self.act, *pointers, "count", template=(shape,)))
@@ -171,7 +171,7 @@ class FusedNorm(Normalise):
         assert self.dy_saved is not None
         joined, shape = w.scratch("Two", self.joined_bytes), self.constants(w)
         join, write = self.join_gradients(w, joined)
-        w.before += [join, f"if (blockIdx.x == 0) {write}"]
+        w.before += [join, f"if (block == 0) {write}"]
         if self.dx is None:
             return
         self.set_coefficients(w, "norm_values", self.statistics_of_batch(w))

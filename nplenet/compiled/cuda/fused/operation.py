@@ -22,6 +22,13 @@ class Saved(Value):
     """A value that its operation writes to global memory, for a later launch."""
 
 
+class Lasting(Value):
+    """A value that is in shared memory from the first line of the loop to the last one.
+
+    If more than one pass uses it, it lies in global memory, as any other value then does.
+    """
+
+
 class Writer(Protocol):
     """What an operation writes to: the kernel of a pass. See ``code.PassCode``.
 
@@ -34,10 +41,10 @@ class Writer(Protocol):
     threads : int
         Threads of a block, THREADS in the kernel.
     training : bool
-    before, each, after : list of str
-        Lines of the kernel: before the loop over a block's images, in the loop, and after it. A
-        barrier follows each line of ``each``, unless it is a ``copy``, which only reads what the
-        next line reads.
+    before, first, each, after : list of str
+        Lines of the kernel: before the loop over a block's images, in the loop, and after it. Lines
+        of ``first`` need nothing that is made in the loop. A barrier follows each line of ``each``,
+        unless it is a ``copy``, which only reads what the next line reads.
     """
 
     name: str
@@ -45,8 +52,16 @@ class Writer(Protocol):
     threads: int
     training: bool
     before: list[str]
+    first: list[str]
     each: list[str]
     after: list[str]
+
+    def elementwise(self, line: str, *, in_place: bool) -> None:
+        """Add a line to ``each`` of which thread t reads and writes numbers t, t + THREADS, ...
+
+        Between two such lines there is no barrier if one of them works in place; otherwise the
+        output of the second may lie where the input of the first was.
+        """
 
     def use(self, *files: str) -> None:
         """Have the functions of ``kernels/fused/<file>.cu`` in the module."""
@@ -91,9 +106,11 @@ class Writer(Protocol):
         """
 
 
-def call(function: str, *arguments: object, template: Sequence[object] = ()) -> str:
+def call(
+    function: str, *arguments: object, template: Sequence[object] = (), threads: str = "THREADS"
+) -> str:
     """Return a line that calls a device function."""
-    parameters = ", ".join(map(str, ("THREADS", *template)))
+    parameters = ", ".join(map(str, (threads, *template)))
     return f"{function}<{parameters}>({', '.join(map(str, arguments))});"
 
 

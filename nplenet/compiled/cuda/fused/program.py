@@ -99,7 +99,8 @@ class Program:
         body = [
             f"constexpr int THREADS = {THREADS};",
             "extern __shared__ __align__(16) unsigned char shared[];",
-            *job_lines("1", jobs),
+            *job_lines(jobs),
+            "if (block > 0) return;",
             f"count_step<THREADS>(s.loss_rows, s.blocks_{loss_pass}, s.scale, s.labels, s.table,",
             "                    s.words, s.now, s.step, s.losses, s.correct, s.fault);",
         ]

@@ -1,0 +1,78 @@
+"""The device code of a fused step: what NVRTC says of it, and the house rules."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gpusim import nvrtc
+
+from nplenet.compiled.cuda.fused import Device
+from nplenet.compiled.cuda.fused.choose import make_program
+from nplenet.compiled.cuda.fused.program import FILES
+from nplenet.layers.sequential import leaves
+from nplenet.losses import CrossEntropyLoss
+from nplenet.models import LeNet5
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "kernels" / "fused").glob("*.cu"))
+H100 = Device(shared=232448, processors=132)
+
+every_file = pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "architectures"), [(64, (70, 80, 90, 120)), (4096, (80,))], ids=str
+)
+def test_nvrtc_takes_lenet5_without_warnings_or_spills(
+    tmp_path: Path, batch_size: int, architectures: tuple[int, ...]
+) -> None:
+    try:
+        known = nvrtc.supported_archs()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    layers, file = [layer for _, layer in leaves(LeNet5(seed=0))], tmp_path / "lenet5.cu"
+    arguments = (layers, (1, 32, 32), np.dtype(np.float32))
+    program = make_program(*arguments, CrossEntropyLoss(), batch_size, H100)
+    file.write_text(program.text("uint8"), encoding="utf-8")
+    archs = [arch for arch in architectures if arch in known]
+    reports = nvrtc.check_kernels(file, archs)  # prints them: pytest -s
+    assert [r.error for r in reports if r.error] == []
+    assert {w for r in reports for w in r.warnings} == set()
+    assert [(r.kernel, r.arch) for r in reports if r.spill_bytes] == []
+    assert len(reports) == 6 * len(archs)
+
+
+def test_each_file_is_in_the_list_of_the_program() -> None:
+    assert sorted(file.stem for file in SOURCES) == sorted(FILES)
+
+
+def code(file: Path) -> str:
+    """Return the text of a file without its comments."""
+    return re.sub(r"//[^\n]*|/\*.*?\*/", "", file.read_text(encoding="utf-8"), flags=re.S)
+
+
+@every_file
+def test_device_code_includes_nothing_and_uses_no_atomics(file: Path) -> None:
+    assert "#include" not in code(file)
+    assert not re.search(r"\batomic\w+\s*\(|\basm\b", code(file))
+    assert "__global__" not in code(file)  # kernels are generated
+
+
+@every_file
+def test_a_file_says_what_its_threads_do_and_which_function_it_must_equal(file: Path) -> None:
+    if file.stem == "common":
+        return
+    comment, _, _ = file.read_text(encoding="utf-8").partition("\n\n")
+    lines = [line.removeprefix("//").strip() for line in comment.splitlines()]
+    assert any(line.startswith("Threads") for line in lines)
+    text = " ".join(lines).partition("NumPy twin")[2]
+    named = re.findall(r"([\w ,]+?) in (nplenet/[\w/]+\.py)", text.partition(":")[2])
+    assert named, "name the NumPy twins and their files on top"
+    for names, module in named:
+        tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+        found = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+        assert set(re.findall(r"\w+", names)) - {"and", "with"} <= found
