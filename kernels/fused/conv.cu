@@ -17,9 +17,10 @@
 //   x (I, C, H, W)   frame (I, C, FH, FW)   weights (C * KH * KW, FP)   y (I, F, OH, OW)
 //   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW      correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT
 //
-// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels x PT neighbouring pixels of y, which it keeps in registers. Per c and kh
-// it loads (PT - 1) * SW + KW numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 13 loads for 80
-// of them with FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row: the weights are a
+// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels
+// x PT neighbouring pixels of y, which it keeps in registers. Per c and kh it loads (PT - 1) * SW + KW
+// numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 13 loads for 80 of them
+// with FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row: the weights are a
 // broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
 // NumPy twins: im2col, col2im in nplenet/layers/conv.py with product in nplenet/layers/products.py.
 
@@ -30,7 +31,8 @@ __device__ void frame_image(const T* x, T* frame, int count)
     for (int i = threadIdx.x; i < count * C * FH * FW; i += THREADS) {
         const int h = i / FW % FH - Shape::TOP, w = i % FW - Shape::LEFT;
         const int row = h / Shape::SH, column = w / Shape::SW;
-        const bool inside = h >= 0 && w >= 0 && row < H && column < W && row * Shape::SH == h && column * Shape::SW == w;
+        const bool hit = row * Shape::SH == h && column * Shape::SW == w;
+        const bool inside = hit && h >= 0 && w >= 0 && row < H && column < W;
         frame[i] = inside ? x[(i / (FH * FW) * H + row) * W + column] : T(0);
     }
 }
