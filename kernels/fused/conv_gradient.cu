@@ -6,7 +6,8 @@
 //
 //   frame (I, C, FH, FW)   dy (I, F, OH, OW)   sums (PARTS, F, C, KH, KW), in shared memory, or in global memory
 //   with PARTS = 1         bias_sums (F)
-//   Shape   C, FH, FW, KH, KW, SH, SW, F, OH, OW, FT, PT, KR, PARTS; frame as in conv.cu
+//   Shape   C, FH, FW, KH, KW, SH, SW, F, OH, OW, FT, PT, KR, PARTS; frame as in conv.cu, but with an odd FW:
+//           threads that read in different rows do not meet in a bank
 //
 // Threads: half of the block, while the other half computes dx; `thread` is the number of this one. One per
 // (s, FT filters, c, KR rows of taps). It keeps all its taps in registers over the rows of an image, and adds
