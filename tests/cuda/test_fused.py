@@ -420,6 +420,12 @@ def test_one_value_per_channel_is_refused_as_by_the_textbook(cuda: Backend) -> N
         step.gradients(feed, 1)
     with pytest.raises(ValueError, match="the largest has 2"):
         step.gradients(feed, 3)
+    other = feed_of(cuda, model, np.ones((2, 5), np.float32), np.zeros(2, int), (2,))
+    with pytest.raises(ValueError, match=r"images of \(3,\), the feed has \(5,\)"):
+        step.gradients(other, 2)
+    out = cuda.xp.empty((2, 4))
+    with pytest.raises(ValueError, match=r"an output of \(2, 4\) float32, .* \(2, 4\) float64"):
+        step.predict(feed.images, out)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
