@@ -7,7 +7,8 @@
 //   x, dx (I, C, H, W)   y, dy (I, C, OH, OW)
 //   Shape   C, H, W, KH, KW, OH, OW, SH, SW, PH, PW, COUNT_PADDING
 //
-// Threads: one per number of the result; terms are added tap by tap. Neighbouring threads differ in ow (or w).
+// Threads: one per number of the result; terms are added tap by tap. Neighbouring threads differ in ow (or
+// w).
 // NumPy twins: average_pool and average_pool_backward in nplenet/layers/pooling.py.
 
 // Return how many of the window's pixels on one axis count; the window begins at `start`.

@@ -1,10 +1,10 @@
 // What the device functions of a fused step share.
 //
-// `T`, float or double, is defined in front of this file, as is `Source`, the type of the images.
-// A block takes a few images at a time. Arrays of theirs lie one image after the other, in shared
-// memory or in global memory alike: value e of image i of an array of SIZE values is at i * SIZE + e.
-// THREADS is the number of threads of a block, a multiple of 32; all of them call each function.
-// A function of a fused step ends without a barrier: the generated text has one after each call.
+// `T`, float or double, is defined in front of this file, as is `Source`, the type of the images. A block
+// takes a few images at a time. Arrays of theirs lie one image after the other, in shared memory or in global
+// memory alike: value e of image i of an array of SIZE values is at i * SIZE + e. THREADS is the number of
+// threads of a block, a multiple of 32; all of them call each function. A function of a fused step ends
+// without a barrier: the generated text has one after each call.
 // NumPy twin: none; see each file.
 
 struct alignas(16) Two {

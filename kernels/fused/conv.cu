@@ -15,12 +15,14 @@
 // In shared memory the weights have the output channel fastest, filled up with zeros to whole tiles.
 //
 //   x (I, C, H, W)   frame (I, C, FH, FW)   weights (C * KH * KW, FP)   y (I, F, OH, OW)
-//   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW      correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT
+//   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW      correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT,
+//           VECTOR: numbers per load of the frame, a divisor of FW and of PT * SW
 //
-// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels x PT neighbouring pixels of y, which it keeps in registers. Per c and kh
-// it loads (PT - 1) * SW + KW numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 13 loads for 80
-// of them with FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row: the weights are a
-// broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
+// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels
+// x PT neighbouring pixels of y, which it keeps in registers. Per c and kh it loads (PT - 1) * SW + KW
+// numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 2 + 5 loads of 16 bytes
+// for 80 of them with floats, FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row:
+// their loads of VECTOR numbers meet in no bank, and the weights are a broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
 // NumPy twins: im2col, col2im in nplenet/layers/conv.py with product in nplenet/layers/products.py.
 
 template <int THREADS, class Shape>
@@ -30,7 +32,8 @@ __device__ void frame_image(const T* x, T* frame, int count)
     for (int i = threadIdx.x; i < count * C * FH * FW; i += THREADS) {
         const int h = i / FW % FH - Shape::TOP, w = i % FW - Shape::LEFT;
         const int row = h / Shape::SH, column = w / Shape::SW;
-        const bool inside = h >= 0 && w >= 0 && row < H && column < W && row * Shape::SH == h && column * Shape::SW == w;
+        const bool hit = row * Shape::SH == h && column * Shape::SW == w;
+        const bool inside = hit && h >= 0 && w >= 0 && row < H && column < W;
         frame[i] = inside ? x[(i / (FH * FW) * H + row) * W + column] : T(0);
     }
 }
@@ -59,7 +62,8 @@ __device__ void correlate(int thread, const T* frame, const T* weights, const T*
 {
     constexpr int C = Shape::C, FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, KW = Shape::KW;
     constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
-    constexpr int ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT, INPUTS = (PT - 1) * Shape::SW + KW;
+    constexpr int ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT, VECTOR = Shape::VECTOR;
+    constexpr int PACKS = ((PT - 1) * Shape::SW + KW + VECTOR - 1) / VECTOR;
     for (int task = thread; task < count * GROUPS * OH * ROW; task += THREADS) {
         const int left = task % ROW * PT, oh = task / ROW % OH;
         const int f0 = task / (ROW * OH) % GROUPS * FT, image = task / (ROW * OH * GROUPS);
@@ -76,9 +80,13 @@ __device__ void correlate(int thread, const T* frame, const T* weights, const T*
             const T* tap = weights + c * KH * KW * Shape::FP + f0;
 #pragma unroll 1
             for (int kh = 0; kh < KH; ++kh, row += FW) {
-                T inputs[INPUTS];
+                T inputs[PACKS * VECTOR];
 #pragma unroll
-                for (int j = 0; j < INPUTS; ++j) inputs[j] = row[j];
+                for (int j = 0; j < PACKS; ++j) {
+                    const Pack<VECTOR> some = pack_at<VECTOR>(row + j * VECTOR);
+#pragma unroll
+                    for (int e = 0; e < VECTOR; ++e) inputs[j * VECTOR + e] = some.values[e];
+                }
 #pragma unroll
                 for (int kw = 0; kw < KW; ++kw, tap += Shape::FP) {
                     const Pack<FT> w = pack_at<FT>(tap);

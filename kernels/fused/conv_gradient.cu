@@ -6,13 +6,15 @@
 //
 //   frame (I, C, FH, FW)   dy (I, F, OH, OW)   sums (PARTS, F, C, KH, KW), in shared memory, or in global memory
 //   with PARTS = 1         bias_sums (F)
-//   Shape   C, FH, FW, KH, KW, SH, SW, F, OH, OW, FT, PT, KR, PARTS; frame as in conv.cu
+//   Shape   C, FH, FW, KH, KW, SH, SW, F, OH, OW, FT, PT, KR, PARTS; frame as in conv.cu, but with an odd FW:
+//           threads that read in different rows do not meet in a bank
 //
-// Threads: half of the block, while the other half computes dx; `thread` is the number of this one. One per (s, FT filters, c, KR rows of taps). It keeps all its taps in registers over the rows of an image,
-// and adds them to `sums`, of which no other thread adds to the same number: no atomics. Per PT pixels it loads FT * PT numbers
-// of dy and KR * ((PT - 1) * SW + KW) of the frame for FT * PT * KR * KW multiply-adds: 65 loads for 250 with a 5x5 window,
-// FT = 2, PT = 5. Neighbouring threads differ in c: dy is a broadcast.
-// After the last image `write_conv_gradient` adds up the parts and writes the row of the block; a job beside the next
+// Threads: half of the block, while the other half computes dx; `thread` is the number of this one. One per
+// (s, FT filters, c, KR rows of taps). It keeps all its taps in registers over the rows of an image, and adds
+// them to `sums`, of which no other thread adds to the same number: no atomics. Per PT pixels it loads FT *
+// PT numbers of dy and KR * ((PT - 1) * SW + KW) of the frame for FT * PT * KR * KW multiply-adds: 55 loads
+// for 250 with a 5x5 window, FT = 2, PT = 5. Neighbouring threads differ in c: dy is a broadcast. After the
+// last image `write_parts` adds up the parts and writes the row of the block; a job beside the next
 // pass (sums.cu) adds up the blocks. 2 * F * OH * OW * C * KH * KW FLOP per image.
 // NumPy twin: add_weight_gradient in nplenet/layers/conv.py.
 

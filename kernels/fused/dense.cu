@@ -5,12 +5,12 @@
 //   x, dx (I, IN)   y, dy (I, OUT)   weight (OUT, IN), in global memory   scratch (I, PARTS, IN)
 //   Shape   IN, OUT, PARTS
 //
-// Threads, forward: a warp per two outputs, its lanes over the inputs (coalesced), then a sum over the lanes. Backward: one
-// per input and part of the outputs (coalesced again); the parts, as many as there are threads for, are added in order.
-// Each weight is read once for I images: forward I + 2 loads, two of them from global memory, for 2 * I multiply-adds, backward
-// I + 1 for I. Loops are unrolled so that 16 loads of weights (8 for large I) are on their way at once: their
-// latency is what this costs.
-// 2 * IN * OUT FLOP per image each way; IN * OUT numbers of global memory per I images.
+// Threads, forward: a warp per two outputs, its lanes over the inputs (coalesced), then a sum over the lanes.
+// Backward: one per input and part of the outputs (coalesced again); the parts, as many as there are threads
+// for, are added in order. Each weight is read once for I images: forward I + 2 loads, two of them from
+// global memory, for 2 * I multiply-adds, backward I + 1 for I. Loops are unrolled so that 16 loads of
+// weights (8 for large I) are on their way at once: their latency is what this costs. 2 * IN * OUT FLOP per
+// image each way; IN * OUT numbers of global memory per I images.
 // NumPy twin: Dense in nplenet/layers/dense.py.
 
 template <int THREADS, int I, class Shape>

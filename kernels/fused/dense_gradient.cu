@@ -1,4 +1,5 @@
-// dense_gradient: the gradients of a dense layer's parameters over the whole batch; jobs beside the next pass.
+// dense_gradient: the gradients of a dense layer's parameters over the whole batch; jobs beside the next
+// pass.
 //
 //   dweight[o, k] = sum over n of dy[n, o] * x[n, k]        dbias[o] = sum over n of dy[n, o]
 //
@@ -11,8 +12,9 @@
 //   of OUT |   q q  q q   |
 //          '--------------'
 //
-// Threads: a job is a block of its own, for ROWS x COLUMNS numbers of dweight. GROUPS of QUARTER threads take images g,
-// g + GROUPS, ... each; at the end the groups are added, in order. Per image a thread loads 4 numbers of x (coalesced) and ROWS of dy (a broadcast) for 4 * ROWS multiply-adds: 8 for 16.
+// Threads: a job is a block of its own, for ROWS x COLUMNS numbers of dweight. GROUPS of QUARTER threads take
+// images g, g + GROUPS, ... each; at the end the groups are added, in order. Per image a thread loads 4
+// numbers of x (coalesced) and ROWS of dy (a broadcast) for 4 * ROWS multiply-adds: 8 for 16.
 // NumPy twins: add_product and add_sums in nplenet/layers/products.py.
 
 template <int THREADS, class Shape>
@@ -52,7 +54,8 @@ __device__ void dense_gradient(int job, const T* __restrict__ x, const T* __rest
         for (int e = threadIdx.x; e < 4 * QUARTER; e += THREADS) {
             T sum = T(0);
             for (int g = 0; g < GROUPS; ++g) sum += scratch[g * 4 * QUARTER + e];
-            if (row + r < OUT && e < Shape::COLUMNS && column + e < IN) dweight[(long long)(row + r) * IN + column + e] = sum;
+            if (row + r < OUT && e < Shape::COLUMNS && column + e < IN)
+                dweight[(long long)(row + r) * IN + column + e] = sum;
         }
         __syncthreads();
         if (group < GROUPS && q == 0) scratch[group] = biases[r];

@@ -1,13 +1,13 @@
 // dropout: zero each value with probability p, scale the others by 1 / (1 - p).
 //
-//   kept[j] = word[first + j] >= threshold     y[j] = x[j] * (kept[j] ? scale : 0)     dx[j] = dy[j] * (kept[j] ? scale : 0)
+//   kept[j] = word[first + j] >= threshold        y[j] = x[j] * (kept[j] ? scale : 0), and dx from dy likewise
 //
 //   word[w] = half w % 8 (the low half of a word first) of what Philox4x64-10 makes of counter 1 + w / 8
 //   x, y, kept, dy, dx (I * SIZE); dx may be dy; first: the number of values of the images before, in the whole batch
 //
-// Threads: of the mask, one per counter, which decides 8 neighbouring values; Philox has no state, so a block makes the
-// words of its own images alone, before they are needed. kept is a byte per value. Of the product, forward and
-// backward, one per value, as in activation.cu: between the two a block needs no barrier.
+// Threads: of the mask, one per counter, which decides 8 neighbouring values; Philox has no state, so a block
+// makes the words of its own images alone, before they are needed. kept is a byte per value. Of the product,
+// forward and backward, one per value, as in activation.cu: between the two a block needs no barrier.
 // NumPy twin: dropout in nplenet/layers/dropout.py.
 
 // Make four random words of (counter, 0, 0, 0) and the key (k0, 0): ten rounds (Salmon et al., 2011, section 3.3).

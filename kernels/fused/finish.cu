@@ -6,8 +6,8 @@
 //
 //   parts (blocks)   labels (N): of this step   table (steps, words)   now (words)   fault (3)
 //
-// Threads: the first warp adds up, in a fixed order; all copy the row. One block alone runs this, and no other block of
-// its launch reads `step`: they run while it is raised.
+// Threads: the first warp adds up, in a fixed order; all copy the row. One block alone runs this, and no
+// other block of its launch reads `step`: they run while it is raised.
 // NumPy twin: cross_entropy in nplenet/losses.py.
 
 template <int THREADS>

@@ -15,8 +15,8 @@
 //   Shape         C, H, W
 //
 // Threads: one per pixel with all its channels. Neighbouring threads differ in w. The order of an entry, its
-// coefficients and coins are the same for all threads of an image: broadcast loads, from cache.
-// Global memory: a byte (or float) read per value; nothing is written.
+// coefficients and coins are the same for all threads of an image: broadcast loads, from cache. Global
+// memory: a byte (or float) read per value; nothing is written.
 // NumPy twin: augment_batch in nplenet/augment/pipeline.py, to the last bit.
 
 template <int THREADS, class Shape>

@@ -6,8 +6,9 @@
 //   z, dz (I, K)   labels (I), global   part, in shared memory: what this block's images have added up to so far
 //   A label outside 0 ... K - 1 gives NaN for loss and gradient, and its image is noted as the fault of the block.
 //
-// Threads: a warp per image, its lanes over the classes; the sums over lanes are butterflies, the same bits in every run. The
-// loss of each image waits in shared memory until thread 0 adds them up, in order, in double.
+// Threads: a warp per image, its lanes over the classes; the sums over lanes are butterflies, the same bits
+// in every run. The loss of each image waits in shared memory until thread 0 adds them up, in order, in
+// double.
 // NumPy twin: cross_entropy in nplenet/losses.py.
 
 struct LossPart {

@@ -19,10 +19,11 @@
 //   x, dx (I, C, H, W)   y, dy (I, C, OH, OW)   rows (blocks, C) of two doubles   values, slopes (C), shared
 //   Shape   C, H, W, OH, OW, PH, PW, L = H * W, WIDTH, PARTS, ROWS
 //
-// Threads of the sums: PARTS groups of WIDTH neighbouring lanes per channel; sums of 16 numbers in T, beyond that in double,
-// around the first number of the channel, so that nothing is lost beside a large mean. Threads of a join: ROWS per
-// channel, coalesced over channels; Chan, Golub & LeVeque, 1983, "Algorithms for computing the sample variance", (2.1b).
-// Forward, backward: one per number of the result. Global memory: x is read once per pass, x and dy are written once.
+// Threads of the sums: PARTS groups of WIDTH neighbouring lanes per channel; sums of 16 numbers in T, beyond
+// that in double, around the first number of the channel, so that nothing is lost beside a large mean.
+// Threads of a join: ROWS per channel, coalesced over channels; Chan, Golub & LeVeque, 1983, "Algorithms for
+// computing the sample variance", (2.1b). Forward, backward: one per number of the result. Global memory: x
+// is read once per pass, x and dy are written once.
 // NumPy twins: batch_norm_sums, batch_norm_center, batch_norm_training, batch_norm_inference,
 // batch_norm_gradient_sums, batch_norm_backward in nplenet/layers/batchnorm.py.
 
@@ -145,7 +146,8 @@ __device__ void norm_values(const Two* statistics, const T* weight, const T* bia
 }
 
 template <int THREADS, int C>
-__device__ void running_values(const T* mean, const T* var, const T* weight, const T* bias, double eps, NormValues* values)
+__device__ void running_values(const T* mean, const T* var, const T* weight, const T* bias, double eps,
+                               NormValues* values)
 {
     for (int c = threadIdx.x; c < C; c += THREADS) {
         const double inverse_std = 1.0 / sqrt((double)var[c] + eps);
@@ -184,7 +186,8 @@ __device__ __forceinline__ T gradient_at(Activation act, const NormValues& v, T 
 }
 
 template <int THREADS, class Shape, class Activation>
-__device__ void norm_gradient_sums(Activation act, const T* x, const T* dy, const NormValues* values, Two* sums, int count)
+__device__ void norm_gradient_sums(Activation act, const T* x, const T* dy, const NormValues* values, Two* sums,
+                                   int count)
 {
     constexpr int C = Shape::C, L = Shape::L, WIDTH = Shape::WIDTH, TEAMS = C * Shape::PARTS;
     const int size = count * L;
@@ -263,7 +266,8 @@ __device__ void write_norm_gradients(const Two* joined, T* dweight, T* dbias)
 }
 
 template <int THREADS, class Shape>
-__device__ void norm_slopes(const Two* joined, int images, const T* weight, const NormValues* values, NormSlopes* slopes)
+__device__ void norm_slopes(const Two* joined, int images, const T* weight, const NormValues* values,
+                            NormSlopes* slopes)
 {
     const double M = (double)images * Shape::L;
     for (int c = threadIdx.x; c < Shape::C; c += THREADS) {

@@ -4,8 +4,9 @@
 //
 //   rows (R, SIZE)   out (SIZE)   scratch (THREADS), shared
 //
-// Threads: a job is a block of its own beside the main blocks of a pass; job j has 64 numbers. 64 neighbouring threads read
-// 64 neighbouring numbers (coalesced) of every (THREADS / 64)th row; then the groups' sums are added in order.
+// Threads: a job is a block of its own beside the main blocks of a pass; job j has 64 numbers. 64
+// neighbouring threads read 64 neighbouring numbers (coalesced) of every (THREADS / 64)th row; then the
+// groups' sums are added in order.
 // NumPy twin: add_weight_gradient in nplenet/layers/conv.py.
 
 template <int THREADS, int SIZE>

@@ -20,8 +20,8 @@ of the pass in order; up: the address; smaller buffers are left out):
            |   image   |            |                    |
        0   '-----------'            '--------------------'
 
-On a GPU, kept would mean global memory and shared the shared memory of a block, whose limit its
-executor has to check; on a CPU both are parts of one arena.
+On a GPU kept means global memory, and shared the shared memory of a block, whose limit its executor
+checks; on a CPU both are parts of one arena.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The plan of a step: its operations, its passes, and which value lies where.
 
-An executor runs a plan: ``cpu`` binds it to NumPy calls; on a GPU each pass would become a launch.
+An executor runs a plan: ``cpu`` binds it to NumPy calls, ``cuda/fused`` writes a kernel per pass.
 A plan is made once for a model and a shape of images, and holds what both have in common:
 
     layers      --> executor.operation, executor.loss  --> operations   (some layers are fused)

@@ -420,6 +420,12 @@ def test_one_value_per_channel_is_refused_as_by_the_textbook(cuda: Backend) -> N
         step.gradients(feed, 1)
     with pytest.raises(ValueError, match="the largest has 2"):
         step.gradients(feed, 3)
+    other = feed_of(cuda, model, np.ones((2, 5), np.float32), np.zeros(2, int), (2,))
+    with pytest.raises(ValueError, match=r"images of \(3,\), the feed has \(5,\)"):
+        step.gradients(other, 2)
+    out = cuda.xp.empty((2, 4))
+    with pytest.raises(ValueError, match=r"an output of \(2, 4\) float32, .* \(2, 4\) float64"):
+        step.predict(feed.images, out)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -470,7 +476,35 @@ def test_a_step_is_six_launches_and_nothing_else(cuda: Backend, simulated: None)
     with gpusim.counting() as count:
         step.predict(x, out)
     assert (count.launches, count.allocations) == (1, 0)
-    assert [kernel.name for kernel in step.kernels()][-1] == "finish"
+    kernels = step.kernels()
+    assert [kernel.name for kernel in kernels] == [*(f"pass{i}" for i in range(1, 6)), "finish"]
+    products = 117_600 + 240_000 + 48_000 + 10_080 + 840  # of the forward, per image
+    operations = 2 * (3 * products - 117_600)  # the images need no gradient
+    assert sum(kernel.flop for kernel in kernels) == 4 * operations
+    assert all(kernel.nbytes > 0 for kernel in kernels[:-1])
+
+
+def test_a_captured_step_gives_the_same_bits(cuda: Backend) -> None:
+    x, bits = np.random.default_rng(1).standard_normal((8, 3)), set()
+    for captured in (False, True):
+        make = Sequential(Dense(3, 4, dtype=np.float64, rng=rng()), BatchNorm1d(4))
+        model = make.astype(np.float64).to(cuda)
+        step = FusedStep(layers_of(model), (3,), np.float64, 4, CrossEntropyLoss(), cuda)
+        feed = feed_of(cuda, model, x, np.arange(8) % 4, (4, 4))
+        step.gradients(feed, 4)  # compiles
+        feed.step.fill(0)
+        stream = cuda.xp.cuda.Stream(non_blocking=True)
+        with stream:
+            if captured:
+                stream.begin_capture()
+            for _ in range(2):
+                step.gradients(feed, 4)
+            if captured:
+                stream.end_capture().launch(stream)
+            stream.synchronize()
+        arrays = [p.grad for p in model.parameters()] + [feed.losses, feed.step, feed.correct]
+        bits.add(b"".join(a.get().tobytes() for a in arrays))
+    assert len(bits) == 1
 
 
 def test_a_chain_that_needs_too_much_shared_memory_is_refused() -> None:

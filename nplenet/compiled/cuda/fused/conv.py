@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from ....layers import Conv2d
 from ...operation import Value
 from ...passes import Part
@@ -25,25 +27,27 @@ class FusedConv(FusedOperation[Conv2d]):
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
         size = itemsize(x.dtype)
-        ft, pt = tile(f, oh, ow, kw, sw, size)
-        max_sums = max_sums_bytes // size
-        self.gradient = gradient_tile(layer.weight.data.shape, oh, ow, sw, max_sums)
+        numbers = tile(f, oh, ow, kw, sw, size)
         fh, fw = window.padded_size(h, w)
-        for pixels in (pt, self.gradient["PT"]):
-            fw = max(fw, (ceil_div(ow, pixels) * pixels - 1) * sw + kw)
-        frame = {"C": c, "FH": fh, "FW": fw}
-        self.image_shape = frame | {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
-        self.taps = {"KH": kh, "KW": kw, "SH": sh, "SW": sw, "F": f, "OH": oh, "OW": ow}
-        self.shape = frame | self.taps | {"FP": ceil_div(f, ft) * ft, "FT": ft, "PT": pt}
+        fw = max(fw, (ceil_div(ow, numbers["PT"]) * numbers["PT"] - 1) * sw + kw)
         self.frame: Value | None = None
-        if (fh, fw) != (h, w):  # otherwise the image is its own frame
+        if (fh, fw) != (h, w) or w % numbers["VECTOR"]:  # otherwise the image is its own frame
+            fw = ceil_div(fw, numbers["VECTOR"]) * numbers["VECTOR"]
             self.frame = Value((c * fh * fw,), x.dtype, scratch=True)
+        image = {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
+        frame = {"C": c, "FH": fh, "FW": fw}
+        self.taps = {"KH": kh, "KW": kw, "SH": sh, "SW": sw, "F": f, "OH": oh, "OW": ow}
+        self.image_shape, self.shape = frame | image, frame | self.taps | numbers
+        self.gradient = gradient_tile(
+            layer.weight.data.shape, oh, ow, sw, self.max_sums_bytes // size
+        )
+        fw = max(fw, (ceil_div(ow, self.gradient["PT"]) * self.gradient["PT"] - 1) * sw + kw)
+        self.gradient_frame = {"C": c, "FH": fh, "FW": fw | 1}
+        self.gradient_image_shape = self.gradient_frame | image
 
     def take_gradient(self, dy: Value, wanted: bool) -> None:
         super().take_gradient(dy, wanted)
-        shape = self.image_shape
-        size = shape["C"] * shape["FH"] * shape["FW"]
-        self.x_frame = Lasting((size,), dy.dtype)
+        self.x_frame = Lasting((prod(self.gradient_frame.values()),), dy.dtype)
         self.dy_frame: Value | None = None
         if wanted:
             self._plan_back(dy)
@@ -52,13 +56,14 @@ class FusedConv(FusedOperation[Conv2d]):
         """Plan the correlation that gives dx: f and c are exchanged, the stride is 1."""
         (c, h, w), (f, oh, ow), window = self.x.shape, dy.shape, self.layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
-        ft, pt = tile(c, h, w, kw, 1, itemsize(dy.dtype))
-        fh, fw = h + kh - 1, ceil_div(w, pt) * pt - 1 + kw
+        numbers = tile(c, h, w, kw, 1, itemsize(dy.dtype))
+        fh, fw = h + kh - 1, ceil_div(w, numbers["PT"]) * numbers["PT"] - 1 + kw
+        fw = ceil_div(fw, numbers["VECTOR"]) * numbers["VECTOR"]
         frame = {"C": f, "FH": fh, "FW": fw}
         edges = {"TOP": kh - 1 - ph, "LEFT": kw - 1 - pw}
         self.back_image_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw} | edges
         self.back_shape = frame | {"KH": kh, "KW": kw, "SH": 1, "SW": 1, "F": c, "OH": h, "OW": w}
-        self.back_shape |= {"FP": ceil_div(c, ft) * ft, "FT": ft, "PT": pt}
+        self.back_shape |= numbers
         self.dy_frame = Value((f * fh * fw,), dy.dtype, scratch=True)
 
     def uses(self, part: Part) -> list[Value | None]:
@@ -84,7 +89,7 @@ class FusedConv(FusedOperation[Conv2d]):
     def backward(self, w: Writer) -> None:
         w.use("conv", "conv_gradient", "sums")
         assert self.x_saved is not None
-        image = w.shape(f"{self.label}_Image", **self.image_shape)
+        image = w.shape(f"{self.label}_GradientImage", **self.gradient_image_shape)
         x, dy = w.at(self.x_frame), w.at(self.dy)
         line = call("frame_image", w.at(self.x_saved), x, "count", template=(image,))
         lines = w.each if w.name == self.forward_pass else w.first
@@ -122,7 +127,7 @@ class FusedConv(FusedOperation[Conv2d]):
         """Return the call that adds to the weight's gradient; write what is before and after."""
         name, size = self.label, self.layer.weight.data.size
         each, parts = itemsize(self.x.dtype), self.gradient["PARTS"]
-        numbers = {k: self.image_shape[k] for k in ("C", "FH", "FW")} | self.taps | self.gradient
+        numbers = self.gradient_frame | self.taps | self.gradient
         shape = w.shape(f"{name}_Gradient", **numbers)
         sums = row = w.rows(f"{name}_rows", "T", size, each)
         if parts * size * each <= self.max_sums_bytes:

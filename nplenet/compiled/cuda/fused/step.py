@@ -40,6 +40,10 @@ class FusedKernel(NamedTuple):
 class FusedStep:
     """The kernels of a chain, compiled at their first use.
 
+    What the layers and the loss say at construction counts: which layers train, the dropout
+    probabilities, the label smoothing. Parameters and buffers are read wherever they are when a
+    step is enqueued.
+
     Parameters
     ----------
     layers : sequence of Layer
@@ -65,7 +69,8 @@ class FusedStep:
         self.layers, self.loss, self.backend = list(layers), loss, backend
         self.batch_size, self.dtype = batch_size, np.dtype(dtype)
         device = device_of(backend)
-        arguments = (self.layers, tuple(image_shape), self.dtype)
+        self.image_shape = tuple(image_shape)
+        arguments = (self.layers, self.image_shape, self.dtype)
         self.training = make_program(*arguments, loss, batch_size, device)
         self.inference = make_program(*arguments, None, batch_size, device)
         self.classes = self.training.plan.y.shape[0]
@@ -81,9 +86,10 @@ class FusedStep:
         Raises
         ------
         ValueError
-            When a batch norm gets a single value per channel, or the batch is too large.
+            When a batch norm gets a single value per channel, the batch is too large, or the images
+            have another shape.
         """
-        self._check(images)
+        self._check(feed, images)
         runner = self._runner(True, feed.images.dtype.name)
         mean = self.loss.reduction == "mean"
         numbers = {"scale": 1.0 / images if mean else 1.0, "count": images, "words": feed.words}
@@ -91,7 +97,21 @@ class FusedStep:
         runner.launch_all(pointers | numbers | {"fill": feed.fill}, images)
 
     def predict(self, x: Array, out: Array) -> None:
-        """Write the logits of ``x`` (N, ...), as in ``eval``, to ``out`` (N, K): one launch."""
+        """Write the logits of ``x`` (N, ...), as in ``eval``, to ``out`` (N, K): one launch.
+
+        Raises
+        ------
+        ValueError
+            When a shape or dtype does not fit, or an array is not C-contiguous.
+        """
+        expected = (len(x), *self.inference.plan.y.shape), self.dtype
+        contiguous = x.flags.c_contiguous and out.flags.c_contiguous
+        fitting = x.shape[1:] == self.image_shape and (out.shape, out.dtype) == expected
+        if not (contiguous and fitting):
+            raise ValueError(
+                f"predict: takes images of {self.image_shape} and an output of {expected[0]} "
+                f"{self.dtype}, both C-contiguous, got {x.shape} and {out.shape} {out.dtype}"
+            )
         if len(x) == 0:
             return
         runner = self._runner(False, x.dtype.name)
@@ -122,7 +142,9 @@ class FusedStep:
             for k, launch in zip(self.training.kernels, runner.launches(), strict=True)
         ]
 
-    def _check(self, images: int) -> None:
+    def _check(self, feed: Feed, images: int) -> None:
+        if feed.images.shape[1:] != self.image_shape:
+            raise ValueError(f"images of {self.image_shape}, the feed has {feed.images.shape[1:]}")
         if not 0 < images <= self.batch_size:
             raise ValueError(f"a step of {images} images, the largest has {self.batch_size}")
         for operation in self.training.plan.operations:

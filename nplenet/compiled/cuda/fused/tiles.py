@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 
 from .operation import ceil_div
 
@@ -11,8 +12,8 @@ MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights belo
 MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
 
 
-def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> tuple[int, int]:
-    """Return how many channels and neighbouring pixels of the output a thread takes.
+def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> dict[str, int]:
+    """Return what a thread of a convolution takes: constants of ``conv.cu``.
 
     Parameters
     ----------
@@ -21,10 +22,20 @@ def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> tuple[int
     kw, sw : int
         Width of the window, and its stride along a row.
     itemsize : int
+
+    Returns
+    -------
+    dict of str to int
+        FT channels and PT pixels at a time, FP channels filled up to whole tiles, VECTOR numbers
+        per load of the input.
     """
 
+    def vector(pt: int) -> int:
+        return next(v for v in (4, 2, 1) if pt * sw % v == 0 and v * itemsize <= 16)
+
     def cost(ft: int, pt: int) -> float:
-        loads = (pt - 1) * sw + kw + kw * ceil_div(ft * itemsize, 16)
+        conflicts = max(1, gcd(pt * sw, 32) // vector(pt))  # of threads that read in one bank
+        loads = ((pt - 1) * sw + kw) * conflicts + kw * ceil_div(ft * itemsize, 16)
         return cycles(ceil_div(f, ft) * oh * ceil_div(ow, pt), loads, kw * ft * pt)
 
     sizes = [
@@ -33,7 +44,8 @@ def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> tuple[int
         for pt in range(1, 9)
         if ft * pt <= MAX_TILE and pt <= ow and ft < 2 * f
     ]
-    return min(sizes, key=lambda size: cost(*size))
+    ft, pt = min(sizes, key=lambda size: cost(*size))
+    return {"FT": ft, "PT": pt, "FP": ceil_div(f, ft) * ft, "VECTOR": vector(pt)}
 
 
 def gradient_tile(
