@@ -28,8 +28,8 @@ PACKAGES_LOADED = {"nplenet", "idx2numpy", "safetensors", "threadpoolctl"}
 PACKAGES_LOADED |= {"six"}  # by idx2numpy
 PACKAGES_LOADED |= {"numpy", "cython_runtime"}  # numpy.random
 PYTHON_LOADED = """
-annotationlib ast base64 binascii bisect bz2 compression copy ctypes.util dataclasses dis errno
-fnmatch glob grp gzip hashlib heapq hmac importlib importlib.machinery importlib.util inspect
+annotationlib ast atexit base64 binascii bisect bz2 compression copy ctypes.util dataclasses dis
+errno fnmatch glob grp gzip hashlib heapq hmac importlib importlib.machinery importlib.util inspect
 ipaddress json json.decoder json.encoder json.scanner linecache lzma ntpath opcode pathlib pwd queue
 random secrets shutil tempfile threading token tokenize urllib urllib.parse zlib
 """
@@ -43,6 +43,7 @@ PARTS: dict[str, str] = {
     "version": "",
     "machine": "version",
     "seeds": "checks",
+    "turns": "",
     "window": "checks deprecated",
     "backend": "deprecated machine window",
     "augment": "backend checks deprecated",
@@ -52,7 +53,7 @@ PARTS: dict[str, str] = {
     "data": "augment backend checks files group seeds",
     "layers": "backend checks group parameter window",
     "mpi": "backend group",
-    "optim": "backend checks deprecated parameter",
+    "optim": "backend checks deprecated parameter turns",
     "architecture": "layers",
     "compiled": "augment backend checks files group layers losses machine optim window",
     "doctor": "backend data layers version",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,9 +18,39 @@ from ..optim import Optimizer
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Step")
+
+
+def in_turn(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Let a method of a step wait until no other thread is in one; see ``nplenet.turns``."""
+
+    @wraps(method)
+    def waiting(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.optimizer.turns.turn():
+            return method(self, *args, **kwargs)
+
+    return waiting
+
+
+def trains(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Do what ``in_turn`` does, and refuse a second thread that trains with a RuntimeError."""
+
+    @wraps(method)
+    def refusing(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.optimizer.turns.training_turn():
+            return method(self, *args, **kwargs)
+
+    return refusing
+
 
 class Step(ABC):
     """One training step, forward to update, as a single call.
+
+    Threads may share a step: ``predict`` computes for one after the other, also between the steps
+    of a thread that trains; a second thread that trains gets a RuntimeError. Call whatever else
+    changes the parameters, such as ``model.load_state_dict``, while no thread uses the step.
 
     Attributes
     ----------
@@ -56,6 +88,7 @@ class Step(ABC):
         warnings.warn("Step.hits is deprecated: use correct", DeprecationWarning, stacklevel=2)
         self.correct = value
 
+    @trains
     def __call__(self, x: Array, y: Array) -> Any:
         """Do one training step and return its loss.
 
@@ -70,6 +103,11 @@ class Step(ABC):
         -------
         scalar of the model's dtype
             The loss before the update.
+
+        Raises
+        ------
+        RuntimeError
+            When another thread is training the model.
         """
         value = self.gradients(x, y)
         self.optimizer.step()
@@ -136,6 +174,7 @@ class TextbookStep(Step):
         super().__init__(model, loss, optimizer, batch_size)
         self.why = why
 
+    @trains
     def gradients(self, x: Array, y: Array) -> Any:
         self.optimizer.zero_grad()
         before = self.model.input_gradient
@@ -159,6 +198,7 @@ class TextbookStep(Step):
             return value, dlogits
         return value * len(y), dlogits * len(y)
 
+    @in_turn
     def predict(self, x: Array) -> Array:
         flags = [(layer, layer.training) for _, layer in self.model.modules()]
         self.model.eval()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .. import checks
 from ..backend import Array, backend_of
 from ..parameter import Parameter
+from ..turns import Turns
 from .flat import Block, FlatParameters, blocks_of, checked_parameters
 
 not_negative = partial(checks.number, interval="[0, inf)")
@@ -40,6 +41,8 @@ class Optimizer:
         Steps done.
     flats : list of FlatParameters
         The packed parameters, one for each dtype.
+    turns : Turns
+        Of the threads that train or use the parameters through a step.
 
     Raises
     ------
@@ -57,7 +60,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Parameter], **hyper_parameters: Any) -> None:
         vars(self).update(self._checked(hyper_parameters))
-        self.step_count = 0
+        self.step_count, self.turns = 0, Turns()
         parameters = checked_parameters(type(self).__name__, params)
         dtypes = dict.fromkeys(p.data.dtype.name for p in parameters)
         self.flats = [
@@ -86,10 +89,13 @@ class Optimizer:
         ------
         ValueError
             When a parameter was moved, converted or taken by another optimizer.
+        RuntimeError
+            When another thread is training with it.
         """
-        self._check_packed()
-        self.step_count += 1
-        self.update(self.numbers())
+        with self.turns.training_turn():
+            self._check_packed()
+            self.step_count += 1
+            self.update(self.numbers())
 
     def numbers(self) -> tuple[float, ...]:
         """Return the numbers of the update of step ``step_count``, computed in double precision."""

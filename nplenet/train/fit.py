@@ -104,6 +104,8 @@ def fit(
         When the memory of the backend is full; the message names the batch size.
     CheckpointError
         When ``resume`` is from another run, or another run is using the folder.
+    RuntimeError
+        When another thread is training the model.
     ValueError
         When ``step`` is for another model, loss or optimizer, or the ranks differ in data,
         arguments, weights or versions.
@@ -134,7 +136,8 @@ def fit(
     begin = time.perf_counter() - so_far.seconds
     shared = sharing(group, step, loader, *(layer for _, layer in model.modules()))
     held_out = validation and LabelledImages(model.backend, *validation, group=group)
-    with checkpoints or nullcontext(), shared, stop_on_signals() as stop:
+    alone = optimizer.turns.training()
+    with alone, checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None and resume is None:
             checkpoints.begin_anew()
         while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):

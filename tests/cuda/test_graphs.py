@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -340,3 +341,64 @@ def test_a_moved_model_is_refused(cuda: Backend) -> None:
     run.model.astype("float32")
     with pytest.raises(ValueError, match="is no longer the array it was compiled for"):
         run.fit(step=step)
+
+
+# --- threads ----------------------------------------------------------------------------------
+
+
+def test_predictions_are_right_from_any_thread_and_a_second_trainer_is_refused(
+    cuda: Backend,
+) -> None:
+    run = Run(cuda, images=6, batch=2, dtype="float32")
+    step = nplenet.compile(run.model, run.loss, run.optimizer, 2)
+    assert isinstance(run.loader, DeviceLoader)
+    dealt = run.loader.deal()
+    epoch = step.begin_epoch(dealt, run.schedule, 0)
+    count = run.optimizer.step_count
+    images, labels = cuda.asarray(IMAGES[:5] / np.float32(255)), cuda.asarray(LABELS[:2])
+    batches = [images[:2], images[2:4], images[4:5]]
+    expected = [cuda.to_numpy(step.predict(x)) for x in batches]
+    wrong, errors = [], []
+
+    def ask(i: int) -> None:
+        for _ in range(5):
+            if not np.array_equal(cuda.to_numpy(step.predict(batches[i])), expected[i]):
+                wrong.append(i)
+
+    def train(work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    trainings: list[Callable[[], Any]] = [
+        lambda: step(batches[0], labels),
+        lambda: step.begin_epoch(dealt, run.schedule, 0),
+        lambda: epoch.advance(1),
+        epoch.settle,
+    ]
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(3)]
+    threads += [threading.Thread(target=train, args=(work,)) for work in trainings]
+    with run.optimizer.turns.training():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert len(errors) == 4
+    assert all("another thread is training this model" in error for error in errors)
+    assert (epoch.done, run.optimizer.step_count) == (0, count)
+
+
+def test_an_epoch_that_another_one_has_overwritten_is_refused(cuda: Backend) -> None:
+    run = Run(cuda, images=6, batch=2, dtype="float32")
+    step = nplenet.compile(run.model, run.loss, run.optimizer, 2)
+    assert isinstance(run.loader, DeviceLoader)
+    first = step.begin_epoch(run.loader.deal(), run.schedule, 0)
+    first.advance(1)
+    first.settle()
+    second = step.begin_epoch(run.loader.deal(), run.schedule, 0)
+    with pytest.raises(RuntimeError, match="another epoch of this step has begun"):
+        first.advance(1)
+    second.advance(1)
+    assert second.done == 1

@@ -17,7 +17,7 @@ from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
 from ..plan import Plan
-from ..step import Step, image_shape
+from ..step import Step, image_shape, in_turn, trains
 from .numerics import Numerics
 from .prepared import Prepared
 from .program import execute
@@ -69,6 +69,7 @@ class CompiledStep(Step):
         """The plan of a training step, for the shape of images seen last."""
         return None if self._training is None else self._training.plan
 
+    @in_turn
     def prepare(self, image_shape: Sequence[int]) -> Prepared:
         """Allocate for images (C, H, W) now; otherwise the first step does it.
 
@@ -122,6 +123,7 @@ class CompiledStep(Step):
 
     # ------------------------------------------------------------------ running
 
+    @trains
     def gradients(self, x: Array, y: Array) -> Any:
         prepared, images = self.prepare(image_shape(x)), len(x)
         self.group.begin(images)
@@ -148,6 +150,7 @@ class CompiledStep(Step):
                 "compile it with a larger batch_size"
             )
 
+    @in_turn
     def predict(self, x: Array) -> np.ndarray:
         prepared = self._prepare_inference(image_shape(x))
         size = prepared.batch_size

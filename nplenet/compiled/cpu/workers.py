@@ -93,11 +93,16 @@ class Workers:
             except BaseException as error:  # KeyboardInterrupt too: no helper may wait for ever
                 barrier.fail(worker, error)
 
-        helpers = self._awake(workers - 1)
-        for worker, helper in enumerate(helpers, start=1):
-            helper.begin(partial(contextvars.copy_context().run, guarded, worker))
-        guarded(0)
-        for helper in helpers:
+        begun: list[Helper] = []
+        try:
+            for worker, helper in enumerate(self._awake(workers - 1), start=1):
+                helper.begin(partial(contextvars.copy_context().run, guarded, worker))
+                begun.append(helper)
+        except BaseException as error:  # Ctrl-C, or a thread that cannot be started
+            barrier.fail(0, error)
+        else:
+            guarded(0)
+        for helper in begun:
             helper.finish(barrier)
         if barrier.error is not None:
             raise barrier.error
@@ -108,7 +113,8 @@ class Workers:
             self._helpers, self._process = [], os.getpid()
         while len(self._helpers) < number:
             helper = Helper()
-            weakref.finalize(self, helper.begin, None)
+            end = weakref.finalize(self, helper.begin, None)
+            end.atexit = False  # a thread that waits ends with the process
             self._helpers.append(helper)
         return self._helpers[:number]
 

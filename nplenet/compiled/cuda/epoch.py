@@ -64,6 +64,7 @@ class Runner:
         self.most = int(min(max(WORK / max(flops, 1.0), 1), MAX_STEPS))
         self.graphs = Graphs(feed.backend)
         self._ready: set[int] = set()
+        self.epochs = 0  # begun: the feed is the last one's
 
     def ready(self, images: int) -> bool:
         """Say whether a step of this batch size has run before."""
@@ -128,6 +129,8 @@ class DeviceEpoch:
     ) -> None:
         self.runner, self.deal, self._host = runner, deal, host
         self.sizes, feed = deal.sizes, runner.feed
+        runner.epochs += 1
+        self._number, self._turns = runner.epochs, runner.optimizer.turns
         self.done = self._begun = done = len(deal.sizes) - len(keys)
         self.losses, self.correct = feed.losses, feed.correct
         self._events: deque[Any] = deque()
@@ -139,12 +142,28 @@ class DeviceEpoch:
         )
 
     def advance(self, limit: float) -> None:
-        """Enqueue up to ``limit`` steps, of one batch size; wait while enough are enqueued."""
+        """Enqueue up to ``limit`` steps, of one batch size; wait while enough are enqueued.
+
+        Raises
+        ------
+        RuntimeError
+            When another thread is training the model, or another epoch has begun since.
+        """
+        with self._turns.training():
+            self._wait()
+            with self._turns.turn():
+                self._advance(limit)
+
+    def _wait(self) -> None:
         while len(self._events) >= AHEAD:
             if self._events[0].done:
                 self._events.popleft()
             else:
                 time.sleep(PAUSE)
+
+    def _advance(self, limit: float) -> None:
+        if self._number != self.runner.epochs:
+            raise RuntimeError("another epoch of this step has begun, which overwrote this one")
         size = self.sizes[self.done]
         left = 0
         while self.done + left < len(self.sizes) and self.sizes[self.done + left] == size:
@@ -161,7 +180,8 @@ class DeviceEpoch:
 
     def settle(self) -> None:
         """Bring optimizer, schedule and generators to where the steps enqueued leave them."""
-        self._host.settle(self.done - self._begun)
+        with self._turns.training_turn():
+            self._host.settle(self.done - self._begun)
 
     def images_of(self, k: int) -> Array:
         """Return the images (N, C, H, W) of step k, counted from 0, as floats."""

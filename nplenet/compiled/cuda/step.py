@@ -20,7 +20,7 @@ from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
-from ..step import Step, TextbookStep
+from ..step import Step, TextbookStep, in_turn, trains
 from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
@@ -57,6 +57,7 @@ class GraphStep(Step):
 
     # ------------------------------------------------------------------ planning
 
+    @in_turn
     def fused(self, image_shape: Sequence[int]) -> FusedStep | str:
         """Return the fused kernels for images of a shape, or a sentence that says why not."""
         self._check_bound()
@@ -80,6 +81,7 @@ class GraphStep(Step):
 
     # ------------------------------------------------------------------ a single step
 
+    @trains
     def gradients(self, x: Array, y: Array) -> Any:
         fused = self._fused_for(x)
         if isinstance(fused, str):
@@ -93,6 +95,7 @@ class GraphStep(Step):
         value, self.correct = self._single.gradients(x, y)
         return value
 
+    @in_turn
     def predict(self, x: Array) -> Array:
         fused = self._fused_for(x)
         if isinstance(fused, str):
@@ -115,6 +118,7 @@ class GraphStep(Step):
         """Whether ``begin_epoch`` may be used: the sums of several ranks go through the host."""
         return self.group.size == 1
 
+    @trains
     def begin_epoch(self, deal: Deal, schedule: Schedule | None, done: int) -> DeviceEpoch:
         """Return the epoch, or the rest of one, that runs without the host.
 
@@ -171,6 +175,7 @@ class GraphStep(Step):
                     "it again"
                 )
 
+    @trains
     def kernels(self) -> list[dict[str, Any]]:
         """Return, for each fused kernel of the last ``gradients``: name, seconds, bytes, flop."""
         single = self._single
