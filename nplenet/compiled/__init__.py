@@ -69,7 +69,7 @@ def compile(
         Largest number of images per step.
     tunables : mapping of str to int, optional
         Some of ``Tunables``, the others at their defaults. If None, they are measured once on
-        this machine, in about a second, and cached.
+        this machine, in about a second, and cached. A GPU does without.
     input_shape : (C, H, W), optional
         The shape of one image, to plan now rather than in the first step. The textbook layers need
         none. On a GPU neither this nor ``tunables`` has an effect.
@@ -86,6 +86,11 @@ def compile(
         For an invalid batch size or invalid tunables.
     """
     batch_size = count(batch_size, "compile: batch_size")
+    given = None
+    if tunables is not None:
+        from .cpu.tuning import checked
+
+        given = checked(tunables)
     if model.backend.name == "cupy":
         from .cuda import choose as graphs
         from .cuda.step import GraphStep
@@ -93,11 +98,13 @@ def compile(
         why = graphs.why_not_in_a_graph(model, loss, optimizer)
         if why:
             return TextbookStep(model, loss, optimizer, batch_size, why)
-        return GraphStep(model, loss, optimizer, batch_size)
+        on_gpu = GraphStep(model, loss, optimizer, batch_size)
+        if input_shape is not None:
+            on_gpu.fused(input_shape)  # plans
+        return on_gpu
 
     from .cpu import choose, step, trial, tuning  # 5 ms that `import nplenet` need not wait for
 
-    given = None if tunables is None else tuning.checked(tunables)
     why = choose.why_not_compiled(model, loss)
     if why:
         return TextbookStep(model, loss, optimizer, batch_size, why)

@@ -143,10 +143,10 @@ class Step(ABC):
         return loss * factor
 
     def floats(self, x: Array) -> Array:
-        """Return bytes divided by 255, in the model's dtype; and floats as they are."""
-        if x.dtype != np.uint8:
-            return x
+        """Return bytes divided by 255, or float32 or float64, in the model's dtype."""
         dtype = self.model.parameters()[0].data.dtype
+        if x.dtype != np.uint8:
+            return x.astype(dtype, copy=False) if x.dtype in DTYPES else x
         return self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
 
     @abstractmethod

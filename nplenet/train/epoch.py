@@ -121,21 +121,23 @@ def many_at_once(
         return
     epoch = step.begin_epoch(deal, run.schedule, so_far.step)
     metrics.follow(epoch)
-    while epoch.done < steps and not stop.signal:
-        limit = math.inf if checkpoints is None else checkpoints.steps_to_save(epoch.done)
-        epoch.advance(limit)
-        due, save = stop.agree(
-            step.group, metrics.due(), checkpoints is not None and checkpoints.due(epoch.done)
-        )
-        if due:
-            metrics.fetch()
-            metrics.show(bar)
-        if stop.signal or save:
-            metrics.fetch()
-            epoch.settle()
-            if checkpoints is not None:
-                checkpoints.save(run, so_far)
-    epoch.settle()
+    try:
+        while epoch.done < steps and not stop.signal:
+            limit = math.inf if checkpoints is None else checkpoints.steps_to_save(epoch.done)
+            epoch.advance(limit)
+            due, save = stop.agree(
+                step.group, metrics.due(), checkpoints is not None and checkpoints.due(epoch.done)
+            )
+            if due:
+                metrics.fetch()
+                metrics.show(bar)
+            if stop.signal or save:
+                metrics.fetch()
+                epoch.settle()
+                if checkpoints is not None:
+                    checkpoints.save(run, so_far)
+    finally:  # an error, too, must not leave what was rehearsed for steps that were not run
+        epoch.settle()
 
 
 class RunningMetrics:

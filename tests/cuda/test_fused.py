@@ -295,24 +295,53 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("kind", sorted({case.name.split("/")[0] for case in CASES}))
-def test_every_case_of_the_table_equals_the_textbook(cuda: Backend, kind: str) -> None:
-    """All cases of a layer as one chain each, between layers that need its dx."""
-    for case in [case for case in CASES if case.name.startswith(f"{kind}/")]:
-        shape = case.input_shape[1:]
-        twins = Twins(cuda, between_dense_layers(case), shape, (6, 5))
-        twins.run()
+def chains(cases: Sequence[Case]) -> list[tuple[list[Case], tuple[int, ...]]]:
+    """Return cases and the shape of their input: as many in a chain as may follow each other.
+
+    A module takes a second to compile, so poolings share one, on larger images than in the table.
+    """
+    found: list[tuple[list[Case], tuple[int, ...]]] = []
+    shape: tuple[int, ...] = ()
+    for case in cases:
+        layer = case.build()
+        assert isinstance(layer, Layer)
+        in_chain = isinstance(layer, (AvgPool2d, MaxPool2d, LeakyReLU, Sigmoid, Tanh))
+        pooling = isinstance(layer, (AvgPool2d, MaxPool2d))
+        if not (in_chain and shape) or (pooling and min(shape[1:]) < 7):
+            shape = case.input_shape[1:]
+            if pooling:
+                shape = (2, 29, 34)
+            found.append(([], shape))
+        found[-1][0].append(case)
+        shape = layer.output_shape((2, *shape))[1:]
+        if not in_chain:
+            shape = ()
+    return found
 
 
-def between_dense_layers(case: Case) -> Make:
+CHAINS = {case[0].name: (case, shape) for case, shape in chains(CASES)}
+
+
+@pytest.mark.parametrize(("cases", "shape"), CHAINS.values(), ids=CHAINS)
+def test_every_case_of_the_table_equals_the_textbook(
+    cuda: Backend, cases: Sequence[Case], shape: tuple[int, ...]
+) -> None:
+    Twins(cuda, between_dense_layers(cases, shape), shape, (6, 5)).run()
+
+
+def between_dense_layers(cases: Sequence[Case], shape: tuple[int, ...]) -> Make:
+    """Return a model with the layers of the cases in the middle, so that their dx is needed."""
+
     def model() -> Layer:
-        shape, inner = case.input_shape[1:], case.build(dtype=np.float64)
-        assert isinstance(inner, Layer)
+        made = [case.build(dtype=np.float64) for case in cases]
+        inner = Sequential(*(layer for layer in made if isinstance(layer, Layer)))
         first: Layer = Tanh()
         if len(shape) == 1:
             first = Dense(shape[0], shape[0], rng=rng())
         elif len(shape) == 3:
             first = Conv2d(shape[0], shape[0], 1, rng=rng())
+        elif len(shape) == 2:
+            first = BatchNorm1d(shape[0])
         outputs = prod(inner.output_shape((1, *shape))[1:])
         return Sequential(first, inner, Flatten(), Dense(outputs, CLASSES, rng=rng()))
 

@@ -37,7 +37,7 @@ from nplenet.layers import (
 )
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
-from nplenet.optim import SGD, Adam, AdamW, Optimizer
+from nplenet.optim import SGD, Adam, AdamW, Optimizer, clip_gradients
 from nplenet.schedules import CosineLR, Schedule
 from nplenet.seeds import generator
 from nplenet.train import History, NonFiniteLoss, fit
@@ -176,6 +176,24 @@ def test_epochs_in_graphs_train_what_numpy_trains(
             other.validation_accuracy,
             other.lr,
         )
+
+
+def test_steps_with_clipped_gradients_equal_numpy(cuda: Backend) -> None:
+    runs = [Run(backend) for backend in (cuda, get_backend("numpy"))]
+    images, labels = IMAGES[:20].astype(np.float64) / 255, LABELS[:20].astype(np.int64)
+    losses, norms = [], []
+    for run in runs:
+        step = nplenet.compile(run.model, run.loss, run.optimizer, 20, tunables={})
+        x, y = (run.model.backend.asarray(a) for a in (images, labels))
+        run.model.train()
+        for _ in range(20):
+            losses.append(float(step.gradients(x, y)))
+            norms.append(float(clip_gradients(run.model.parameters(), 0.5)))
+            run.optimizer.step()
+    assert losses[:20] == pytest.approx(losses[20:], abs=1e-10)
+    assert norms[:20] == pytest.approx(norms[20:], abs=1e-10)
+    assert max(norms) > 0.5
+    assert_close(*runs, 1e-10)
 
 
 def test_the_generators_and_the_schedule_end_where_numpy_leaves_them(cuda: Backend) -> None:

@@ -74,17 +74,21 @@ class CapturedInference:
         self._seen: set[Hashable] = set()
         self._places: dict[Hashable, tuple[Array, Array]] = {}
 
-    def predict(self, x: Array) -> Array:
-        """Return the logits (N, K) of floats or bytes (N, ...)."""
-        size = (x.shape, x.dtype.str)
+    def predict(self, x: Array, settings: Hashable = ()) -> Array:
+        """Return the logits (N, K) of floats or bytes (N, ...).
+
+        ``settings`` are those of the layers; a graph keeps the ones with which it was recorded.
+        """
+        size = (x.shape, x.dtype.str, settings)
         if self.backend.traced or (size not in self._seen and len(self._seen) == self.MAX_SIZES):
             return self.textbook.predict(x)
         if size not in self._seen:
-            self._seen.add(size)
             with self._graphs.apart():
                 logits = self._logits(x)
-            self._places[size] = self.backend.xp.empty_like(x), self.backend.xp.empty_like(logits)
-            return logits
+            self._seen.add(size)
+            xp = self.backend.xp
+            self._places[size] = xp.empty(x.shape, x.dtype), xp.empty_like(logits)
+            return logits.copy()  # out of the memory of the graphs, which the next one overwrites
         there, out = self._places[size]
 
         def enqueue() -> None:

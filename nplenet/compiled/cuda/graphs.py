@@ -8,11 +8,25 @@ that was in use while it was recorded stays set aside.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...backend import Backend
+
+_left: list[Any] = []  # pools of graphs that are gone, until no array lies in them
+
+
+def give_back(pool: Any) -> None:
+    """Return the memory of a pool to its allocator, which a pool that is deleted fails to do.
+
+    Memory in which an array still lies is returned when the next graphs go.
+    """
+    _left.append(pool)
+    for each in _left:
+        each.free_all_blocks()
+    _left[:] = [each for each in _left if each.total_bytes()]
 
 
 class Graphs:
@@ -30,6 +44,7 @@ class Graphs:
         # Of the program's own allocator, which may have a limit; what a graph uses stays set aside.
         self._pool = self._cuda.MemoryPool(self._cuda.get_allocator())
         self._graphs: dict[Hashable, Any] = {}
+        weakref.finalize(self, give_back, self._pool).atexit = False
 
     def launch(self, name: Hashable, enqueue: Callable[[], None], times: int) -> None:
         """Repeat what ``enqueue`` launches, so many times; it is recorded at the first call."""
@@ -46,9 +61,11 @@ class Graphs:
         """
         current = self._cuda.get_current_stream()
         self._stream.wait_event(current.record())
-        with self._memory():
-            yield
-        current.wait_event(self._stream.record())
+        try:
+            with self._memory():
+                yield
+        finally:  # what was launched before an error runs all the same
+            current.wait_event(self._stream.record())
 
     @contextmanager
     def _memory(self) -> Iterator[None]:

@@ -19,10 +19,6 @@ class Schedule(Protocol):
 
     def step(self) -> None: ...
 
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any], /) -> None: ...
-
 
 class HostSide:
     """The random generators, the optimizer and the schedule, which advance with each step.
@@ -59,8 +55,18 @@ class HostSide:
         if steps == self.steps:
             return
         if steps < self.steps:
-            self._restore()
+            self.undo()
         self.rehearse(steps - self.steps)
+
+    def undo(self) -> None:
+        """Bring everything back to the start, also after a rehearsal that ended with an error."""
+        settings, schedule, generators = self._start
+        if self.schedule is not None:
+            vars(self.schedule).update(self._copy(schedule))
+        vars(self.optimizer).update(settings)
+        for rng, state in generators:
+            rng.bit_generator.state = state
+        self.steps = 0
 
     def _state(self) -> tuple[Any, ...]:
         optimizer = self.optimizer
@@ -68,15 +74,11 @@ class HostSide:
         generators = {id(d.rng): d.rng for d in self.dropouts}
         return (
             {name: getattr(optimizer, name) for name in names},
-            None if self.schedule is None else copy.deepcopy(self.schedule.state_dict()),
+            # Not its state_dict, which it takes back only if all are plain numbers.
+            None if self.schedule is None else self._copy(vars(self.schedule)),
             [(rng, copy.deepcopy(rng.bit_generator.state)) for rng in generators.values()],
         )
 
-    def _restore(self) -> None:
-        settings, schedule, generators = self._start
-        if self.schedule is not None:  # first: it sets the learning rate
-            self.schedule.load_state_dict(schedule)
-        vars(self.optimizer).update(settings)
-        for rng, state in generators:
-            rng.bit_generator.state = state
-        self.steps = 0
+    def _copy(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return a copy of the schedule's settings, with the optimizer itself."""
+        return copy.deepcopy(settings, {id(self.optimizer): self.optimizer})

@@ -54,6 +54,7 @@ class SingleSteps:
         """
         feed, n = self.feed, len(x)
         self._check(y, n)
+        feed.fault = self.loss.fault_on(feed.backend, self.fused.classes)
         feed.images = feed.backend.xp.ascontiguousarray(x)
         feed.labels[:n] = y
         keys = [[dropout.draw_key() for dropout in self.dropouts]]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer
+from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer, LeakyReLU
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
@@ -28,7 +28,15 @@ from .fused import FusedStep, device_of, why_not_fused
 from .host import HostSide, Schedule
 from .single import SingleSteps
 
-DEPENDS_ON_TRAINING = (BatchNorm1d, BatchNorm2d, Dropout)
+NORM = ("training", "eps", "momentum")
+SETTINGS: dict[type[Layer], tuple[str, ...]] = {
+    BatchNorm1d: NORM,
+    BatchNorm2d: NORM,
+    Dropout: ("training", "p"),
+    LeakyReLU: ("negative_slope",),
+}
+"""What may be changed between two steps, and is a constant in the kernels or in a graph."""
+MAX_PLANS = 4  # kept; a schedule of dropout probabilities makes a new one each time
 IMAGES = ("uint8", "float32", "float64")
 
 
@@ -49,6 +57,9 @@ class GraphStep(Step):
         self.textbook = TextbookStep(model, loss, optimizer, batch_size, "it is captured")
         self._layers = [layer for _, layer in leaves(model)]
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
+        own = {id(p) for p, _, _ in self._parameters}
+        updated = [p for flat in optimizer.flats for p in flat.parameters]
+        self._other_parameters = [p for p in updated if id(p) not in own]
         self._inference = CapturedInference(self.textbook)
         self._plans: dict[tuple[Any, ...], FusedStep | str] = {}
         self._single: SingleSteps | None = None
@@ -61,23 +72,31 @@ class GraphStep(Step):
     def fused(self, image_shape: Sequence[int]) -> FusedStep | str:
         """Return the fused kernels for images of a shape, or a sentence that says why not."""
         self._check_bound()
-        layers = [*self._layers] if self.group.size == 1 else []
-        key = (tuple(image_shape), *self._modes(), bool(layers))
-        if not layers:
+        shape = tuple(image_shape)
+        key = (shape, *self._settings())
+        if self.group.size > 1:
             return "the ranks sum their gradients between the launches"
+        if self._other_parameters:
+            return (
+                f"the optimizer updates {self._other_parameters[0]} too, which is not of this "
+                "model: no kernel clears its gradient"
+            )
         if key not in self._plans:
-            shape = tuple(image_shape)
             self.model.output_shape((1, *shape))  # refuses images that do not fit, naming a layer
             dtype = self._parameters[0][1].dtype
             size, device = self.batch_size, device_of(self.backend)
+            layers = self._layers
             why = why_not_fused(layers, shape, dtype, self.loss, size, device)
             arguments = (layers, shape, dtype, size, self.loss, self.backend)
             self._plans[key] = why or FusedStep(*arguments)
+            if len(self._plans) > MAX_PLANS:
+                del self._plans[next(iter(self._plans))]
         return self._plans[key]
 
-    def _modes(self) -> list[bool]:
-        """Return the ``training`` flags on which a plan depends."""
-        return [a.training for a in self._layers if isinstance(a, DEPENDS_ON_TRAINING)]
+    def _settings(self) -> tuple[Any, ...]:
+        """Return the settings of layers and loss on which kernels and graphs depend."""
+        own = (getattr(a, name) for a in self._layers for name in SETTINGS.get(type(a), ()))
+        return (*own, self.loss.reduction, self.loss.label_smoothing)
 
     # ------------------------------------------------------------------ a single step
 
@@ -99,7 +118,7 @@ class GraphStep(Step):
     def predict(self, x: Array) -> Array:
         fused = self._fused_for(x)
         if isinstance(fused, str):
-            return self._inference.predict(x)
+            return self._inference.predict(x, self._settings())
         classes = self.model.output_shape((1, *x.shape[1:]))[1]
         logits = self.backend.xp.empty((len(x), classes), self._parameters[0][1].dtype)
         fused.predict(self.backend.xp.ascontiguousarray(x), logits)
@@ -107,7 +126,12 @@ class GraphStep(Step):
 
     def _fused_for(self, x: Array) -> FusedStep | str:
         """Return the fused kernels for a batch, or why the textbook layers take it."""
-        if not self.backend.owns(x) or x.ndim < 2 or x.dtype.name not in IMAGES:
+        if not self.backend.owns(x):
+            raise TypeError(
+                f"the compiled step: its images must be on the device, got {type(x).__name__}; "
+                "convert them with get_backend('cupy').asarray"
+            )
+        if x.ndim < 2 or x.dtype.name not in IMAGES:
             return "the textbook layers refuse it with an error"
         return self.fused(x.shape[1:])
 
@@ -131,25 +155,36 @@ class GraphStep(Step):
             Steps of the epoch that were done before, less than all.
         """
         self._check_bound()
+        if max(deal.sizes) > self.batch_size:
+            raise ValueError(
+                f"the compiled step takes 1 to {self.batch_size} images, got {max(deal.sizes)}; "
+                "compile it with a larger batch_size"
+            )
         dropouts = active_dropouts(self._layers)
         host = HostSide(dropouts, self.optimizer, schedule)
-        keys, numbers = host.rehearse(len(deal.sizes) - done)
-        runner = self._runner_for(deal, dropouts, len(numbers[0]))
-        return DeviceEpoch(runner, deal, host, keys, numbers)
+        try:
+            keys, numbers = host.rehearse(len(deal.sizes) - done)
+            runner = self._runner_for(deal, dropouts, len(numbers[0]))
+            return DeviceEpoch(runner, deal, host, keys, numbers)
+        except BaseException:
+            host.undo()
+            raise
 
     def _runner_for(self, deal: Deal, dropouts: list[Dropout], numbers: int) -> Runner:
         """Return the runner of the epoch before, if its graphs fit."""
         augmented = tuple(draw is not None for draw in deal.draws)
         sizes = (sum(deal.sizes), len(deal.sizes))
-        planned_for = (id(deal.images), *sizes, augmented, deal.fill, *self._modes())
+        image_shape = deal.images.shape[1:]
+        classes = self.model.output_shape((1, *image_shape))[1]
+        fault = self.loss.fault_on(self.backend, classes)  # a new one if the loss was elsewhere
+        arrays = (id(deal.images), id(fault))  # the feed keeps both, so no others have these ids
+        planned_for = (*arrays, *sizes, augmented, deal.fill, *self._settings())
         if self._runner is None or self._planned_for != planned_for:
             self._runner = None  # its memory is free before the next is taken
-            image_shape = deal.images.shape[1:]
-            classes = self.model.output_shape((1, *image_shape))[1]
             feed = Feed(
                 self.backend,
                 deal.images,
-                self.loss.fault_on(self.backend, classes),
+                fault,
                 entries=sizes[0],
                 steps=sizes[1],
                 keys=len(dropouts),
@@ -185,9 +220,12 @@ class GraphStep(Step):
 
     def describe(self) -> str:
         lines = [f"compiled {type(self.model).__name__} for a GPU"]
-        if not self._plans:
+        plans = {shape: plan for (shape, *_), plan in self._plans.items()}  # the last of each
+        if self.group.size > 1:
+            return f"{lines[0]}; on several ranks the textbook layers run, kernel by kernel"
+        if not plans:
             lines.append("the plan is made when the shape of the images is known")
-        for (shape, *_), plan in self._plans.items():
+        for shape, plan in plans.items():
             if isinstance(plan, str):
                 lines.append(
                     f"images {shape}: the textbook layers' kernels, in graphs, because {plan}"

@@ -119,13 +119,19 @@ class FusedStep:
         runner.launch_all(values, len(x))
 
     def describe(self) -> list[str]:
-        """Return a line per kernel: its works, threads, images per block and shared memory."""
-        return [
-            f"{k.name}: {works_of(self.training, k.name)}\n    up to {k.max_blocks} blocks of "
-            f"{k.threads} threads, images at a time: {k.images if k.name != 'finish' else 'none'}, "
-            f"{k.shared} bytes of shared memory; beside them {k.job_blocks} blocks for gradients"
-            for k in self.training.kernels
-        ]
+        """Return a line per kernel, and one with its blocks, threads and shared memory."""
+        lines = []
+        for k in self.training.kernels:
+            images = f", {k.images} images at a time" if k.images > 1 else ", an image at a time"
+            images = "" if k.name == "finish" else images
+            beside = f"; {k.job_blocks} more for gradients" if k.job_blocks else ""
+            blocks = "1 block" if k.max_blocks == 1 else f"up to {k.max_blocks} blocks"
+            lines.append(f"{k.name}: {works_of(self.training, k.name)}")
+            lines.append(
+                f"    {blocks} of {k.threads} threads{images}{beside}; "
+                f"{k.shared / 1e3:.1f} kB of shared memory"
+            )
+        return lines
 
     def source(self, images: str = "uint8") -> str:
         """Return the CUDA C of the training step for images of a dtype."""
