@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from . import layers
-from .layers import Layer, Sequential
-from .layers.sequential import is_chain
+from .layers import BatchNorm2d, Conv2d, Layer, Sequential
+from .layers.sequential import LAYER_ERRORS, is_chain, leaves
 
 MAX_NESTED_CHAINS = 32
 MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it would take 256 KiB
+IMAGE = (32, 32)  # the images of all data sets here
+MAX_OUTPUT = 1 << 21  # numbers per image: an evaluation of 256 images takes 2 GiB a layer
+MAX_COLUMNS = 1 << 24  # numbers of an image that im2col makes, 64 MiB
 NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves determine these
 NOT_MULTIPLIED = {"stride", "padding", "dilation", "groups"}  # enlarge no tensor of a layer
 
@@ -73,7 +76,8 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
     description : dict
         A result of ``describe``. It is checked, so it may come from any file.
     weights : mapping of str to array
-        The ``state_dict`` of the model. A layer larger than its weights here is refused.
+        The ``state_dict`` of the model. A layer larger than its weights here is refused, and a
+        model that would make far too many numbers of an image of 32x32, by its padding.
 
     Raises
     ------
@@ -81,6 +85,7 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
         When the description is wrong or does not fit the weights; the message names the layer.
     """
     model = _build(description, weights, "")
+    _check_images(model)
     dtypes = {a.dtype for a in weights.values() if a.dtype.kind == "f"}
     if len(dtypes) == 1:
         model.astype(dtypes.pop())
@@ -119,6 +124,34 @@ def _chain(children: dict[str, Layer]) -> Sequential:
     positional = [layer for i, (name, layer) in enumerate(children.items()) if name == str(i)]
     named = dict(list(children.items())[len(positional) :])
     return Sequential(*positional, **named)
+
+
+def _check_images(model: Layer) -> None:
+    """Refuse a model that would make far more numbers of an image than its file has.
+
+    ``_check_size`` bounds the weights of a layer by the bytes of the file; what the layer makes of
+    an image costs no bytes. A layer may make as many numbers as it has weights, or as the limits
+    say. A chain that does not take images of 32x32 is checked up to the layer that refuses them.
+    """
+    layers = list(leaves(model))
+    takes_images = [a for _, a in layers if isinstance(a, (Conv2d, BatchNorm2d))]
+    channels = takes_images[0].channels if takes_images else 1
+    shape: tuple[int, ...] = (1, channels or 1, *IMAGE)
+    for path, layer in layers:
+        try:
+            output = layer.output_shape(shape)
+        except LAYER_ERRORS:
+            return
+        columns = 0
+        if isinstance(layer, Conv2d):
+            columns = math.prod(output[2:]) * shape[1] * math.prod(layer.window.size)
+        own = sum(parameter.data.size for parameter in layer.parameters())
+        if math.prod(output) > max(MAX_OUTPUT, own) or columns > max(MAX_COLUMNS, own):
+            raise ValueError(
+                f"{path or 'the model'}: this {type(layer).__name__} makes {output[1:]} of an "
+                f"image {shape[1:]}, more than a file may ask for"
+            )
+        shape = output
 
 
 def _check_size(

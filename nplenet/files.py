@@ -1,11 +1,51 @@
-"""Write a file completely or not at all: temporary name in the same folder, flush, rename."""
+"""Read regular files only; write a file completely or not at all.
+
+A write goes to a temporary name in the same folder, is flushed, and renamed.
+"""
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+
+class NotRegularError(OSError):
+    """A folder, pipe or device lies where a file was expected; the message names it."""
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read its bytes: each reader of files that others wrote uses this.
+
+    Opening a pipe waits for its writer, for ever if there is none, and a device may have no end.
+
+    Raises
+    ------
+    NotRegularError
+        An OSError, for anything else, before it is opened.
+    OSError
+        When the file is missing or can't be opened.
+    """
+    _check_regular(path, os.stat(path).st_mode)
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
+    try:
+        _check_regular(path, os.fstat(file.fileno()).st_mode)  # it may have been replaced since
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_regular(path: str | os.PathLike[str], mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise NotRegularError(f"{os.fspath(path)}: is {kind}")
 
 
 @contextmanager

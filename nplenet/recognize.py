@@ -3,7 +3,7 @@
 MNIST's digits were scans in black and white, scaled to fit 20x20, with their centre of mass in the
 middle of 28x28 (LeCun et al., 1998, section III.A). ``prepare`` does the same to any image:
 
-1. ``_at_most``: shrink it to 512 pixels at most.
+1. ``picture_file.read_image`` reads it, ``_at_most`` shrinks it to 512 pixels at most.
 2. ``_ink``: fit the paper, find whether ink is darker or lighter, and the threshold between.
 3. ``_digit``: remove specks and parts that reach the edge of the image; crop.
 4. ``_as_mnist``: scale, thicken thin strokes, centre.
@@ -13,8 +13,6 @@ Legend: H, W height and width; rows count down, columns to the right. Ink is Tru
 
 from __future__ import annotations
 
-import os
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +20,10 @@ import numpy.typing as npt
 from numpy.polynomial.polynomial import polygrid2d, polyvander2d
 
 from .augment import ToFloat, invert
-from .data import DataError, pad_images
+from .data import pad_images
 from .layers import Layer
 from .losses import softmax
+from .picture_file import fewer_pixels, pillow, read_image
 
 __all__ = ["Recognition", "picture", "prepare", "read_image", "recognize"]
 
@@ -40,72 +39,6 @@ SCALE = 4  # pixels per pixel of MNIST: strokes and centre are exact to a quarte
 MIN_STROKE = 2.0  # pixels of MNIST; over four fifths of its digits have thicker strokes
 MIN_ASPECT = 0.45  # width / height; in MNIST hardly any digit except 1 is narrower
 RAMP = " .:-=+*#%@"
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Read a PNG, JPEG or BMP file as grey levels, rotated as its EXIF data say.
-
-    Of 16-bit levels the upper 8 bits are kept. Transparent pixels become white, or black around
-    light ink.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    uint8 (H, W)
-
-    Raises
-    ------
-    DataError
-        When the file is missing, another kind of file, damaged, or so large that Pillow suspects a
-        decompression bomb (89 million pixels).
-    ImportError
-        When Pillow is not installed.
-    """
-    pil = _pillow()
-    from PIL import ImageOps
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata
-            warnings.simplefilter("error", pil.DecompressionBombWarning)
-            with pil.open(path, formats=("PNG", "JPEG", "BMP")) as image:
-                return _grey(ImageOps.exif_transpose(image))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{os.fspath(path)}: expected a PNG, JPEG or BMP image, found no file"
-        ) from error
-    except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
-        raise DataError(
-            f"{os.fspath(path)}: expected an undamaged PNG, JPEG or BMP image, got "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def _pillow() -> Any:
-    """Return the module PIL.Image."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError("images need Pillow: pip install 'nplenet[image]'") from error
-    return Image
-
-
-def _grey(image: Any) -> npt.NDArray[np.uint8]:
-    """Return a Pillow image of any mode as uint8 (H, W)."""
-    if image.mode.startswith("I"):  # 16 bits; Pillow would clip them to 255
-        return (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
-    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
-        return np.asarray(image.convert("RGB").convert("L"))
-    grey, alpha = np.moveaxis(np.asarray(image.convert("RGBA").convert("LA"), np.float32), 2, 0)
-    alpha = alpha / 255
-    paper = 0 if (grey * alpha).sum() > 127.5 * alpha.sum() else 255
-    return np.rint(paper + (grey - paper) * alpha).astype(np.uint8)
 
 
 # --- from an image to MNIST's form ----------------------------------------------------------------
@@ -145,13 +78,14 @@ def prepare(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _at_most(grey: npt.NDArray[np.uint8], side: int) -> Floats:
     """Shrink an image by averaging until no side is longer than ``side``."""
+    grey = fewer_pixels(grey)
     factor = min(1.0, side / max(grey.shape))
     return _resize(grey, *(max(1, round(n * factor)) for n in grey.shape))
 
 
 def _resize(image: npt.NDArray[Any], height: int, width: int) -> Floats:
     """Resize with a triangle filter, which averages to shrink and interpolates to enlarge."""
-    pil = _pillow()
+    pil = pillow()
     source = pil.fromarray(image.astype(np.float32))
     return np.asarray(source.resize((width, height), pil.Resampling.BILINEAR), np.float64)
 

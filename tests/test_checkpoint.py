@@ -333,6 +333,13 @@ def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path:
         save_model(Sequential(inner=Residual(Flatten())), tmp_path / "m.safetensors")
 
 
+def convolution(times: int = 1, **arguments: Any) -> dict[str, Any]:
+    """Return the description of a chain of convolutions with a kernel of 3."""
+    sizes = {"in_channels": 6, "out_channels": 6, "kernel_size": 3, "bias": False}
+    layer = {"type": "Conv2d", **sizes, **arguments}
+    return {"type": "Sequential", "layers": {str(i): layer for i in range(times)}}
+
+
 @pytest.mark.parametrize(
     ("description", "words"),
     [
@@ -350,12 +357,39 @@ def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path:
         ({"type": "Dense", "in_features": 3, "out_features": 2, "code": 1}, "no argument"),
         ({"type": "Dense", "in_features": 3, "out_features": 2, "bias": False}, "unknown"),
         ({"type": "Dropout", "p": 3.0}, r"in \[0, 1\]"),
+        (convolution(padding=3000), r"0: this Conv2d makes \(6, 6030, 6030\) of an image"),
+        (convolution(padding=10**18), "more than a file may ask for"),
+        (convolution(kernel_size=[1, 3], in_channels=1, out_channels=1 << 16), "the sizes of this"),
+        (convolution(times=200, padding=8), r"\d\d: this Conv2d makes .*, more than a file"),
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused(description: Any, words: str) -> None:
     weights = Dense(3, 2).state_dict()
-    with pytest.raises(ValueError, match=words):
-        build(description, weights)
+    weights |= {f"{i}.weight": np.zeros((6, 6, 3, 3), np.float32) for i in range(200)}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=words):
+            build(description, weights)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Sequential(Conv2d(1, 2, 1, padding=3), ReLU()),
+        Sequential(Flatten(), Dense(4096, 10)),
+        Sequential(Conv2d(1024, 64, 3, padding=2), ReLU()),  # of small maps of many channels
+        Sequential(BatchNorm2d(3), Conv2d(3, 64, 7, padding=6)),
+    ],
+    ids=["1x1", "features", "channels", "wide"],
+)
+def test_a_model_with_padding_or_many_channels_is_saved_and_loaded(
+    model: Layer, tmp_path: Path
+) -> None:
+    save_model(model, tmp_path / "m.safetensors")
+    assert repr(load_model(tmp_path / "m.safetensors")) == repr(model.eval())
 
 
 def test_a_description_can_t_nest_without_end() -> None:

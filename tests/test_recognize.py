@@ -8,7 +8,11 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import json
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from nplenet.__main__ import main
 from nplenet.checkpoint import DEFAULT_MODEL, load_model
 from nplenet.data import DataError, MissingDataError, load_mnist, pad_images
 from nplenet.layers import Layer
@@ -499,6 +504,95 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, kind: str) -> None:
         read_image(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def png(width: int, height: int, colour: int, *chunks: bytes) -> bytes:
+    """Return a PNG of zeros, 8 bits deep; ``colour`` 0 is grey, 3 a palette, 6 RGBA."""
+
+    def chunk(data: bytes) -> bytes:
+        return struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    row = bytes(1 + width * {0: 1, 3: 1, 6: 4}[colour])
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    parts = [header, *chunks, b"IDAT" + packed, b"IEND"]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(map(chunk, parts))
+
+
+READ_ALONE = """
+import sys
+from pathlib import Path
+from nplenet.recognize import read_image
+
+def memory(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
+
+small, large = sys.argv[1:]
+read_image(small)
+before = memory("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+print(read_image(large).shape, memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")
+@pytest.mark.parametrize("kind", ["rgba", "transparent palette", "jpeg"])
+def test_an_image_takes_at_most_twice_its_decoded_size(tmp_path: Path, kind: str) -> None:
+    side, bytes_per_pixel = 5000, 4
+    large, small = tmp_path / "large", tmp_path / "small"
+    if kind == "rgba":
+        large.write_bytes(png(side, side, 6))
+    elif kind == "transparent palette":
+        bytes_per_pixel = 1
+        large.write_bytes(png(side, side, 3, b"PLTE" + bytes(768), b"tRNS" + bytes(256)))
+    else:
+        Image.new("RGB", (side, side), (10, 20, 200)).save(large, "JPEG")
+    small.write_bytes(png(40, 40, 6))
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ALONE, small, large], capture_output=True, text=True, timeout=60
+    )
+    shape, _, taken = done.stdout.strip().rpartition(" ")
+    assert shape == "(1250, 1250)", done.stderr
+    assert int(taken) < 2 * side * side * bytes_per_pixel
+
+
+@pytest.mark.parametrize(("width", "height"), [(89_000_000, 1), (1, 89_000_000), (9400, 9400)])
+def test_an_image_of_absurd_size_is_refused_and_the_next_one_is_read(
+    tmp_path: Path, width: int, height: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absurd, digit = tmp_path / "absurd.png", tmp_path / "digit.png"
+    data = bytearray(png(40, 1, 0))
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    absurd.write_bytes(data)
+    with pytest.raises(DataError, match=rf"absurd\.png: has {width} x {height} pixels"):
+        read_image(absurd)
+    Image.fromarray(grey(255 - 255 * sheet(printed("Aileron", 3)(140), 200, 200))).save(digit)
+    assert main(["predict", "default", str(absurd), str(digit), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == 1
+    assert json.loads(out)["image"] == str(digit)
+
+
+def test_a_large_image_is_shrunk_to_what_a_small_one_would_be(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (1100, 700), np.uint8)
+    large = small.repeat(3, axis=0).repeat(3, axis=1)[:-1, :-2]  # the last windows are cut
+    for mode in ("L", "LA", "RGBA"):
+        Image.fromarray(large).convert(mode).save(tmp_path / "large.png")
+        np.testing.assert_array_equal(read_image(tmp_path / "large.png"), small)
+
+
+def test_a_bmp_of_run_lengths_is_refused(tmp_path: Path) -> None:
+    pixels = bytes((2, 7, 0, 1))
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 8, 1, len(pixels), 0, 0, 256, 0)
+    start = 14 + len(header) + 1024
+    head = b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start)
+    (tmp_path / "runs.bmp").write_bytes(head + header + bytes(1024) + pixels)
+    with pytest.raises(DataError, match="BMP of run-length codes"):
+        read_image(tmp_path / "runs.bmp")
 
 
 def test_random_damage_is_an_error_or_an_image(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import safetensors.numpy
 
 from ..architecture import build, describe
 from ..deprecated import model_first
-from ..files import atomic_write
+from ..files import atomic_write, open_regular
 from ..layers import Layer
 from ..machine import environment
 
@@ -173,7 +173,7 @@ def read_file(path: Path) -> Checkpoint:
     if path.suffix in (".pth", ".pt"):
         raise CheckpointError(f"{path} is a file of PyTorch: read it with nplenet.interop.pytorch")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
             stamped = (file.metadata() or {}).get(KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys() if stamped}  # noqa: SIM118
     except (safetensors.SafetensorError, TypeError, AttributeError) as error:

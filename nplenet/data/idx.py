@@ -8,7 +8,6 @@ idx2numpy parses it; this module makes sure that idx2numpy gets a complete file 
 import gzip
 import math
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ import idx2numpy
 import numpy as np
 import numpy.typing as npt
 
-from ..files import atomic_write
+from ..files import NotRegularError, atomic_write, open_regular
 
 _ELEMENT_TYPES = {
     0x08: "uint8",
@@ -191,10 +190,7 @@ def find_idx(folder: Path, name: str) -> Path | None:
 def open_unpacked(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file, plain or gzip, to read it unpacked; every failure is a DataError."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
-            kind = "a directory" if path.is_dir() else "not a regular file"
-            raise DataError(f"{path}: is {kind}; give the path of an IDX file")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             packed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             if packed:
@@ -202,6 +198,8 @@ def open_unpacked(path: Path) -> Iterator[BinaryIO]:
                     yield unpacked  # type: ignore[misc]  # a BinaryIO in all but name
             else:
                 yield file
+    except NotRegularError as error:
+        raise DataError(f"{error}; give the path of an IDX file") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path") from error
     except EOFError as error:

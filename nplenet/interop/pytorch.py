@@ -22,7 +22,7 @@ import safetensors
 import safetensors.numpy
 
 from ..data import DataError
-from ..files import atomic_write
+from ..files import atomic_write, open_regular
 from ..layers import Layer
 from . import torch_zip
 
@@ -153,7 +153,7 @@ def load_state_dict(
     try:
         if suffix in _SAFETENSORS:
             return _read_safetensors(path)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return torch_zip.read(file, key)
     except _DAMAGE as error:
         raise DataError(f"{path} cannot be read: {str(error) or 'it is cut short'}") from error
@@ -161,7 +161,8 @@ def load_state_dict(
 
 def _read_safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     state = {}
-    tensors = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    with open_regular(path) as file:
+        tensors = safetensors.deserialize(file.read())  # type: ignore[no-untyped-call]
     for name, tensor in tensors:
         if tensor["dtype"] not in _SAFETENSORS_DTYPES:
             raise ValueError(f"tensor {name!r} is {tensor['dtype']}, which NumPy does not have")

@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from ...checks import count
-from ...files import atomic_write
+from ...files import atomic_write, open_regular
 from ...machine import processor, usable_cores
 
 CANDIDATES = {
@@ -118,8 +118,9 @@ def tuned(measure: Callable[[Tunables], float]) -> Tunables:
         Takes tunables, returns the seconds per step with them.
     """
     path = cache_file()
-    with contextlib.suppress(OSError, LookupError, TypeError, ValueError):  # absent, damaged, other
-        return checked(json.loads(path.read_text(encoding="utf-8"))["tunables"])
+    absent_or_damaged = OSError, LookupError, TypeError, ValueError
+    with contextlib.suppress(*absent_or_damaged), open_regular(path) as file:
+        return checked(json.loads(file.read())["tunables"])
     best = search(measure)
     with contextlib.suppress(OSError):  # a folder that can't be written: measured again next time
         path.parent.mkdir(parents=True, exist_ok=True)
