@@ -188,7 +188,7 @@ def test_lenet5_equals_the_textbook(cuda: Backend, sizes: tuple[int, ...]) -> No
     twins = Twins(cuda, lambda: LeNet5(seed=1, dropout=0.5), (1, 32, 32), sizes, classes=10)
     twins.run()
     twins.assert_same_predictions()
-    assert len(twins.step.describe()) == 6
+    assert len(twins.step.kernels()) == 6
 
 
 def test_lenet5_without_dropout_equals_the_textbook_in_float32(cuda: Backend) -> None:

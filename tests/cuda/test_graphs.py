@@ -353,6 +353,15 @@ def test_a_label_out_of_range_is_named_with_its_step(cuda: Backend) -> None:
         run.fit()
 
 
+def test_a_batch_norm_over_one_value_is_refused_as_by_its_layer(cuda: Backend) -> None:
+    make = lambda: Sequential(Flatten(), features=Sequential(Dense(1024, 10), BatchNorm1d(10)))  # noqa: E731
+    run = Run(cuda, make=make, images=33)
+    with pytest.raises(
+        ValueError, match=r"^features\.1 \(BatchNorm1d\(10.*: needs more than one value"
+    ):
+        run.fit()
+
+
 def test_a_moved_model_is_refused(cuda: Backend) -> None:
     run = Run(cuda)
     step = nplenet.compile(run.model, run.loss, run.optimizer, 32)

@@ -87,8 +87,12 @@ class GraphStep(Step):
             size, device = self.batch_size, device_of(self.backend)
             layers = self._layers
             why = why_not_fused(layers, shape, dtype, self.loss, size, device)
-            arguments = (layers, shape, dtype, size, self.loss, self.backend)
-            self._plans[key] = why or FusedStep(*arguments)
+            if why:
+                self._plans[key] = why
+            else:
+                plan = FusedStep(layers, shape, dtype, size, self.loss, self.backend)
+                plan.paths = {id(layer): path for path, layer in leaves(self.model)}
+                self._plans[key] = plan
             if len(self._plans) > MAX_PLANS:
                 del self._plans[next(iter(self._plans))]
         return self._plans[key]

@@ -55,6 +55,11 @@ class FusedStep:
         The largest.
     loss : CrossEntropyLoss
     backend : CupyBackend
+
+    Attributes
+    ----------
+    paths : dict of int to str
+        The paths of layers in their network, by ``id``, for errors.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class FusedStep:
     ) -> None:
         self.layers, self.loss, self.backend = list(layers), loss, backend
         self.batch_size, self.dtype = batch_size, np.dtype(dtype)
+        self.paths: dict[int, str] = {}
         device = device_of(backend)
         self.image_shape = tuple(image_shape)
         arguments = (self.layers, self.image_shape, self.dtype)
@@ -157,8 +163,10 @@ class FusedStep:
             layer, shape = operation.layer, operation.x.shape
             norm = isinstance(layer, (BatchNorm1d, BatchNorm2d)) and layer.training
             if norm and images * prod(shape[1:]) < 2:
+                path = self.paths.get(id(layer))
+                name = f"{path} ({layer!r})" if path else repr(layer)
                 raise ValueError(
-                    f"{layer!r}: needs more than one value per channel to train, "
+                    f"{name}: needs more than one value per channel to train, "
                     f"got {(images, *shape)}"
                 )
 
