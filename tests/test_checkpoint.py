@@ -46,6 +46,7 @@ from nplenet.layers import (
     Flatten,
     Layer,
     LeakyReLU,
+    ReLU,
     Sequential,
 )
 from nplenet.losses import CrossEntropyLoss
@@ -333,13 +334,6 @@ def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path:
         save_model(Sequential(inner=Residual(Flatten())), tmp_path / "m.safetensors")
 
 
-def convolution(times: int = 1, **arguments: Any) -> dict[str, Any]:
-    """Return the description of a chain of convolutions with a kernel of 3."""
-    sizes = {"in_channels": 6, "out_channels": 6, "kernel_size": 3, "bias": False}
-    layer = {"type": "Conv2d", **sizes, **arguments}
-    return {"type": "Sequential", "layers": {str(i): layer for i in range(times)}}
-
-
 @pytest.mark.parametrize(
     ("description", "words"),
     [
@@ -357,15 +351,35 @@ def convolution(times: int = 1, **arguments: Any) -> dict[str, Any]:
         ({"type": "Dense", "in_features": 3, "out_features": 2, "code": 1}, "no argument"),
         ({"type": "Dense", "in_features": 3, "out_features": 2, "bias": False}, "unknown"),
         ({"type": "Dropout", "p": 3.0}, r"in \[0, 1\]"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(description: Any, words: str) -> None:
+    weights = Dense(3, 2).state_dict()
+    with pytest.raises(ValueError, match=words):
+        build(description, weights)
+
+
+def convolution(times: int = 1, **arguments: Any) -> dict[str, Any]:
+    """Return the description of a chain of convolutions with a kernel of 3."""
+    sizes = {"in_channels": 6, "out_channels": 6, "kernel_size": 3, "bias": False}
+    layer = {"type": "Conv2d", **sizes, **arguments}
+    return {"type": "Sequential", "layers": {str(i): layer for i in range(times)}}
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
         (convolution(padding=3000), r"0: this Conv2d makes \(6, 6030, 6030\) of an image"),
         (convolution(padding=10**18), "more than a file may ask for"),
         (convolution(kernel_size=[1, 3], in_channels=1, out_channels=1 << 16), "the sizes of this"),
         (convolution(times=200, padding=8), r"\d\d: this Conv2d makes .*, more than a file"),
     ],
+    ids=["padding", "absurd-padding", "channels", "many-paddings"],
 )
-def test_a_description_that_makes_no_sense_is_refused(description: Any, words: str) -> None:
-    weights = Dense(3, 2).state_dict()
-    weights |= {f"{i}.weight": np.zeros((6, 6, 3, 3), np.float32) for i in range(200)}
+def test_a_model_that_would_take_far_more_memory_than_its_file_is_refused_before_it_does(
+    description: Any, words: str
+) -> None:
+    weights = {f"{i}.weight": np.zeros((6, 6, 3, 3), np.float32) for i in range(200)}
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=words):

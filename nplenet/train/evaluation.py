@@ -149,8 +149,9 @@ def naming_batch_size(loader: DataLoader | DeviceLoader, where: str) -> Iterator
     try:
         yield
     except MemoryError as error:
+        detail = f" ({error})" if str(error) else ""  # Python's own says nothing
         raise MemoryError(
-            f"no memory left for batches of {loader.batch_size} images in {where} ({error}); "
+            f"no memory left for batches of {loader.batch_size} images in {where}{detail}; "
             "a smaller batch size needs less"
         ) from error
 
