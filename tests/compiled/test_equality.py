@@ -382,3 +382,56 @@ def test_a_batch_of_any_size_up_to_the_largest_equals_the_textbook() -> None:
     for n in (40, 3, 16, 1, 40, 17):
         twins.both_step(images(n, (1, 32, 32), np.float64), labels(n))
     twins.assert_same_state()
+
+
+def windows_overlap() -> Layer:
+    rng = np.random.default_rng(0)
+    layers = (Conv2d(1, 3, 3, rng=rng), BatchNorm2d(3), Tanh(), MaxPool2d(5), Flatten())
+    return Sequential(*layers, Dense(108, 10, rng=rng))
+
+
+def features_normalised() -> Layer:
+    rng = np.random.default_rng(0)
+    layers = (Dense(1024, 20, rng=rng), BatchNorm1d(20), ReLU(), Dense(20, 10, rng=rng))
+    return Sequential(Flatten(), *layers)
+
+
+def lenet_without_dropout() -> Layer:
+    model = LeNet5(seed=0)
+    for _, layer in model.modules():
+        if isinstance(layer, Dropout):
+            layer.p = 0.0
+    return model
+
+
+@both_dtypes
+@pytest.mark.parametrize("size", [1e-16, 1e8, 1e14, 1e16, 1e18])
+@pytest.mark.parametrize("make", [lenet_without_dropout, windows_overlap, features_normalised])
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # the sum of squares, at first
+def test_a_batch_norm_keeps_its_input_however_large_or_small_the_images(
+    make: Make, size: float, dtype: type
+) -> None:
+    """After the first step its bias is not zero, and a fixed limit for the gain drops the input."""
+    x = np.random.default_rng(0).random((64, 1, 32, 32)).astype(dtype) * dtype(size)
+    y = labels(64, 10)
+    twins = Twins(lambda: make().astype(dtype), 64, lambda model: Adam(model.parameters()))
+    for _ in range(3):
+        twins.optimizer.zero_grad()
+        expected = twins.loss(twins.textbook(x), y)
+        twins.textbook.backward(twins.loss.backward())
+        twins.optimizer.step()
+        # 1e-4, not rounding: Adam turns a gradient that is rounding alone into a whole step.
+        assert abs(twins.step(x, y) - expected) < 1e-4
+
+
+def test_a_weight_that_is_zero_or_close_to_it_leaves_the_bias() -> None:
+    def model() -> Layer:
+        made = windows_overlap().astype(np.float64)
+        norm = made[1]  # type: ignore[index]
+        norm.weight.data[:] = 0.0, 1e-20, 1e-9
+        norm.bias.data[:] = 0.5, -0.5, 0.25
+        return made
+
+    twins = Twins(model, 40)
+    twins.both_step(images(40, (1, 32, 32), np.float64), labels(40))
+    twins.assert_same_state()

@@ -7,7 +7,7 @@ the rows of ``rows(x)``, (C, L*n).
 from __future__ import annotations
 
 from functools import partial
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ....layers import BatchNorm1d, BatchNorm2d
 from ..chunks import Calls, Chunk, count_images
 from .lane import Lane, LaneValue, Limits, as_numpy, bind, rows
 
-MIN_GAIN_OVER_BIAS = 1e-12  # below it a gain has no center: bias / gain would overflow
+MIN_WEIGHT_OVER_BIAS = 1e-12  # below it a weight has no center: std * bias / weight is too far
 MAX_MEAN_SQUARE_OVER_VARIANCE = 64.0  # up to it E[x^2] - E[x]^2 is accurate
 
 
@@ -91,7 +91,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         var = mean_square - square
         # In plain Python: on so few numbers each call of NumPy takes longer than all of it.
         pairs_of = zip(square.tolist(), var.tolist(), strict=True)
-        self.distant = any(s > MAX_MEAN_SQUARE_OVER_VARIANCE * v for s, v in pairs_of)
+        self.distant = any(not s <= MAX_MEAN_SQUARE_OVER_VARIANCE * v < inf for s, v in pairs_of)
         if self.distant:
             mean, var = self.exact_statistics(pairs, mean, m)
         layer = self.layer
@@ -105,13 +105,19 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
     def exact_statistics(
         self, pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.ndarray, m: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance from sums of x - mean, which are small."""
+        """Return mean and variance from sums of x - mean, which are small.
+
+        Of numbers like 1e18 the sum of a chunk's squares overflows float32; it is taken in float64.
+        """
         near = mean.astype(self.x.dtype)[:, None]
+        parts = np.empty((2, len(pairs), len(mean)))
         for i, (x, centered) in enumerate(pairs):
             np.subtract(x, near, out=centered)
-            np.add.reduce(centered, axis=1, out=self.sums[i])
-            np.vecdot(centered, centered, out=self.products[i])
-        rest, mean_square = self.layer.group.sum(totals(self.parts, len(pairs))) / m
+            parts[0, i] = np.add.reduce(centered, axis=1)
+            parts[1, i] = np.vecdot(centered, centered)
+            if not np.isfinite(parts[1, i]).all():
+                parts[1, i] = np.vecdot(centered, centered, dtype=np.float64)
+        rest, mean_square = self.layer.group.sum(totals(parts, len(pairs))) / m
         return near[:, 0] + rest, mean_square - rest * rest
 
     def make_columns(self) -> None:
@@ -121,7 +127,8 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         """
         weight, bias = as_numpy(self.layer.weight.data), as_numpy(self.layer.bias.data)
         gain = weight * self.inverse_std
-        usable = ~(np.abs(gain) <= MIN_GAIN_OVER_BIAS * np.abs(bias))  # NaN is, and shows
+        usable = ~(np.abs(weight) <= MIN_WEIGHT_OVER_BIAS * np.abs(bias))  # NaN is, and shows
+        usable &= gain != 0.0
         center = self.mean - np.divide(bias, gain, out=np.zeros_like(gain), where=usable)
         self.gain[:, 0], self.center[:, 0] = gain, center
         self.shift[:, 0] = np.where(usable, 0.0, bias)

@@ -17,12 +17,12 @@ import numpy as np
 
 from ....layers import AvgPool2d, BatchNorm2d
 from ..chunks import Call, Calls, Chunk, count_images
-from .batchnorm import MIN_GAIN_OVER_BIAS, BatchNormLanes, totals
+from .batchnorm import MIN_WEIGHT_OVER_BIAS, BatchNormLanes, totals
 from .lane import LaneValue, Limits, as_numpy, bind, integers, rows
 from .sums import is_tiling, sum_of_equal, tile_sums
 
 MAX_WINDOW_PIXELS = 127  # they are counted in signed bytes
-MIN_WEIGHT_OVER_BIAS = 0.125  # below it the difference in sum_dy_xhat cancels
+MIN_WEIGHT_OVER_BIAS_TO_DIVIDE = 0.125  # below it the difference in sum_dy_xhat cancels
 
 
 def can_be_fused(pool: AvgPool2d, height: int, width: int) -> bool:
@@ -77,11 +77,8 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def make_columns(self) -> None:
         weight, bias = as_numpy(self.layer.weight.data), as_numpy(self.layer.bias.data)
         gain = weight * self.inverse_std
-        gains, biases = gain.tolist(), bias.tolist()
-        flat = [
-            g == 0.0 or abs(g) <= MIN_GAIN_OVER_BIAS * abs(b)
-            for g, b in zip(gains, biases, strict=True)
-        ]
+        columns = zip(gain.tolist(), weight.tolist(), bias.tolist(), strict=True)
+        flat = [g == 0.0 or abs(w) <= MIN_WEIGHT_OVER_BIAS * abs(b) for g, w, b in columns]
         t = self.mean - bias / (np.where(flat, 1.0, gain) if any(flat) else gain)
         rising = gain > 0.0
         self.center[:, 0], self.rounded_mean[:, 0] = t, self.mean
@@ -160,7 +157,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         sum_dy, sum_dy_y = totals(self.parts, chunks)
         sum_dy /= self.size
         both = zip(weight.tolist(), bias.tolist(), strict=True)
-        if not any(abs(w) <= MIN_WEIGHT_OVER_BIAS * abs(b) for w, b in both):
+        if not any(abs(w) <= MIN_WEIGHT_OVER_BIAS_TO_DIVIDE * abs(b) for w, b in both):
             sum_dy_xhat = (sum_dy_y - bias * sum_dy) / weight
         else:
             for call in exact:
