@@ -284,6 +284,8 @@ ROWS: tuple[Row, ...] = (
             "sum": lambda rng: CrossEntropyLoss(reduction="sum"),
             "smoothing": lambda rng: CrossEntropyLoss(label_smoothing=0.1),
             "smoothing-sum": lambda rng: CrossEntropyLoss("sum", label_smoothing=1.0),
+            "none": lambda rng: CrossEntropyLoss("none"),
+            "smoothing-none": lambda rng: CrossEntropyLoss("none", label_smoothing=0.1),
         },
         "kernel cpu cuda golden",
     ),

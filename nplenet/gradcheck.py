@@ -222,10 +222,11 @@ def check_loss(
     def forward() -> Floats:
         return np.array(backend.to_numpy(twin.forward(logits, targets)))
 
-    forward()
-    dlogits = np.array(backend.to_numpy(twin.backward()))
-    differences = _Differences(forward, logits, backend, np.ones(()))
-    rng = np.random.default_rng(seed)
+    losses, rng = forward(), np.random.default_rng(seed)
+    dy = rng.standard_normal(losses.shape) if losses.ndim else np.ones(())
+    given = [backend.asarray(dy)] if losses.ndim else []
+    dlogits = np.array(backend.to_numpy(twin.backward(*given)))
+    differences = _Differences(forward, logits, backend, dy)
     name = type(loss).__name__
     return Report((_check_tensor(name, "logits", dlogits, differences, tolerance, rng),))
 

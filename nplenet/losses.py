@@ -29,16 +29,10 @@ def softmax(logits: Array) -> Array:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def cross_entropy(
-    xp: Any,
-    logits: Array,
-    targets: Array,
-    smoothing: float,
-    scale: float,
-    fault: Array,
-    forward: int | Array,
+def cross_entropies(
+    xp: Any, logits: Array, targets: Array, smoothing: float, fault: Array, forward: int | Array
 ) -> tuple[Array, Array, Array]:
-    """Return the loss, its gradient and the number of correct predictions.
+    """Return the loss of each image, their gradients and the number of correct predictions.
 
     The formulas stand in ``CrossEntropyLoss``. A sample whose label lies outside 0..K-1 gets NaN
     for its loss and gradient, and ``fault`` records the first such sample: a GPU can't raise an
@@ -48,8 +42,8 @@ def cross_entropy(
     ----------
     logits : float array (N, K)
     targets : integer array (N,)
-    smoothing, scale : float
-        Fraction of the uniform distribution in the targets; factor of loss and gradient.
+    smoothing : float
+        Fraction of the uniform distribution in the targets.
     fault : int64 array (3,)
         Zeros, or an earlier fault, which is kept; becomes ``forward``, sample, label.
     forward : int or int64 array (1,)
@@ -57,7 +51,7 @@ def cross_entropy(
 
     Returns
     -------
-    loss : array () of the dtype of ``logits``
+    losses : array (N,) of the dtype of ``logits``
     dlogits : array (N, K)
     correct : integer array ()
     """
@@ -66,15 +60,32 @@ def cross_entropy(
     t = right * dtype(1.0 - smoothing) + dtype(smoothing / k)
     log_p = log_softmax(logits)
     losses = -(t * log_p).sum(axis=1)
-    dlogits = (xp.exp(log_p) - t) * dtype(scale)
+    dlogits = xp.exp(log_p) - t
     known = right.any(axis=1)
     if not known.all():
         losses[~known], dlogits[~known] = np.nan, np.nan
         if fault[0] == 0:
             fault[:1], fault[1] = forward, known.argmin()
             fault[2] = targets[fault[1]]
+    return losses, dlogits, (logits.argmax(axis=1) == targets).sum()
+
+
+def cross_entropy(
+    xp: Any,
+    logits: Array,
+    targets: Array,
+    smoothing: float,
+    scale: float,
+    fault: Array,
+    forward: int | Array,
+) -> tuple[Array, Array, Array]:
+    """Return the loss of the batch (), its gradient (N, K) and the number of correct predictions.
+
+    It is the sum of ``cross_entropies``, which has the other parameters, times ``scale``.
+    """
+    losses, dlogits, correct = cross_entropies(xp, logits, targets, smoothing, fault, forward)
     loss = (losses.sum(dtype=np.float64) * scale).astype(logits.dtype)
-    return loss, dlogits, (logits.argmax(axis=1) == targets).sum()
+    return loss, dlogits * logits.dtype.type(scale), correct
 
 
 class CrossEntropyLoss:
@@ -88,13 +99,16 @@ class CrossEntropyLoss:
 
         dlogits = softmax(z) - t        (divided by N for the mean)
 
+    Without reduction the losses (N,) stay apart, and ``backward`` takes the gradient of whatever is
+    made of them.
+
     A label outside 0..K-1 is an error. On NumPy ``forward`` raises it. On a GPU the loss becomes
     NaN, and the next ``check`` raises the error: the training loop calls it when it waits for the
     device anyway.
 
     Parameters
     ----------
-    reduction : {"mean", "sum"}
+    reduction : {"mean", "sum", "none"}
     label_smoothing : float
         0 <= s <= 1.
 
@@ -111,9 +125,9 @@ class CrossEntropyLoss:
     forward_there: Array | None = None
 
     def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
-        if reduction not in ("mean", "sum"):
+        if reduction not in ("mean", "sum", "none"):
             raise ValueError(
-                f"CrossEntropyLoss: reduction must be 'mean' or 'sum', got {reduction!r}"
+                f"CrossEntropyLoss: reduction must be 'mean', 'sum' or 'none', got {reduction!r}"
             )
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(
@@ -132,6 +146,8 @@ class CrossEntropyLoss:
     def forward(self, logits: Array, targets: Array) -> Array:
         """Return the loss, a scalar of the backend (0-d array), and keep its gradient.
 
+        With ``reduction="none"`` the loss of each image, (N,).
+
         Raises
         ------
         TypeError
@@ -142,9 +158,13 @@ class CrossEntropyLoss:
         backend = self._checked_backend(logits, targets)
         fault = self.fault_on(backend)
         number = self.count_forward() if self.forward_there is None else self.forward_there
-        scale = 1.0 / len(logits) if self.reduction == "mean" else 1.0
-        arguments = (logits, targets, self.label_smoothing, scale, fault, number)
-        loss, self._dlogits, self.correct = backend.primitive(cross_entropy, *arguments)
+        arguments = (logits, targets, self.label_smoothing)
+        if self.reduction == "none":
+            found = backend.primitive(cross_entropies, *arguments, fault, number)
+        else:
+            scale = 1.0 / len(logits) if self.reduction == "mean" else 1.0
+            found = backend.primitive(cross_entropy, *arguments, scale, fault, number)
+        loss, self._dlogits, self.correct = found
         self._classes = logits.shape[1]
         if backend.reading_interval == 0.0 and self.forward_there is None:  # NumPy does not wait
             self.check()
@@ -166,15 +186,29 @@ class CrossEntropyLoss:
             self._backend, self._fault = backend, backend.xp.zeros(3, np.int64)
         return self._fault
 
-    def backward(self) -> Array:
-        """Return dlogits (N, K) of the last forward; once per forward."""
+    def backward(self, dlosses: Array | None = None) -> Array:
+        """Return dlogits (N, K) of the last forward; once per forward.
+
+        Parameters
+        ----------
+        dlosses : array (N,), optional
+            Only with ``reduction="none"``: the gradient of each loss, such as the weights of a
+            weighted mean; by default 1, which gives the gradient of their sum.
+        """
         if self._dlogits is None:
             raise ValueError(
                 "CrossEntropyLoss: backward called without a matching forward: call forward once "
                 "before each backward"
             )
+        if dlosses is not None and (
+            self.reduction != "none" or dlosses.shape != self._dlogits.shape[:1]
+        ):
+            raise ValueError(
+                "CrossEntropyLoss: backward takes a gradient of shape (N,) with reduction='none', "
+                f"got one of shape {dlosses.shape} with reduction={self.reduction!r}"
+            )
         dlogits, self._dlogits = self._dlogits, None
-        return dlogits
+        return dlogits if dlosses is None else dlogits * dlosses[:, None].astype(dlogits.dtype)
 
     @property
     def hits(self) -> Array:

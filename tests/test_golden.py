@@ -99,6 +99,10 @@ def test_loss_equals_pytorch(i: int, dtype: str) -> None:
     dlogits = loss.backward()
     assert value.dtype == dlogits.dtype == dtype
     assert_equals_pytorch(value, LOSS_ARRAYS[f"{i}.loss"], "loss", TOLERANCE[dtype])
+    apart = CrossEntropyLoss(**{**LOSSES[i], "reduction": "none"})
+    losses = apart(LOSS_ARRAYS["logits"].astype(dtype), LOSS_ARRAYS["targets"])
+    reduced = np.asarray(losses.mean() if loss.reduction == "mean" else losses.sum())
+    assert_equals_pytorch(reduced, LOSS_ARRAYS[f"{i}.loss"], "losses", TOLERANCE[dtype])
     assert_equals_pytorch(dlogits, LOSS_ARRAYS[f"{i}.dlogits"], "dlogits", TOLERANCE[dtype])
 
 

@@ -50,6 +50,54 @@ def test_the_gradient_is_softmax_less_targets(
     )
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_without_reduction_each_image_has_its_loss_and_its_gradient(
+    smoothing: float, dtype: type, backend: Backend
+) -> None:
+    loss = CrossEntropyLoss("none", label_smoothing=smoothing)
+    logits, targets = backend.asarray(LOGITS, dtype), backend.asarray(TARGETS)
+    losses = backend.to_numpy(loss(logits, targets))
+    tolerance = {np.float32: 2e-6, np.float64: 1e-13}[dtype]
+    assert (losses.shape, losses.dtype) == ((6,), dtype)
+    np.testing.assert_allclose(losses, by_formula(LOGITS, TARGETS, smoothing), rtol=tolerance)
+    assert int(loss.correct) == (LOGITS.argmax(axis=1) == TARGETS).sum()
+    p = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    t = (1 - smoothing) * np.eye(4)[TARGETS] + smoothing / 4
+    of_sum = backend.to_numpy(loss.backward())
+    assert of_sum.dtype == dtype
+    np.testing.assert_allclose(of_sum, p - t, rtol=0, atol=tolerance)
+    weights = np.arange(6.0)
+    loss(logits, targets)
+    weighted = backend.to_numpy(loss.backward(backend.asarray(weights)))
+    assert weighted.dtype == dtype
+    np.testing.assert_allclose(weighted, (p - t) * weights[:, None], rtol=0, atol=6 * tolerance)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "shape"), [("none", (5,)), ("none", (6, 1)), ("none", ()), ("mean", (6,))]
+)
+def test_a_gradient_of_the_losses_of_another_shape_is_refused(
+    reduction: str, shape: tuple[int, ...]
+) -> None:
+    loss = CrossEntropyLoss(reduction)
+    loss(LOGITS, TARGETS)
+    with pytest.raises(ValueError, match=r"takes a gradient of shape \(N,\)"):
+        loss.backward(np.ones(shape))
+    assert loss.backward().shape == LOGITS.shape  # the forward still waits for it
+
+
+def test_without_reduction_a_label_outside_is_an_error(backend: Backend) -> None:
+    loss = CrossEntropyLoss("none")
+
+    def forward_and_check() -> None:
+        loss(backend.asarray(LOGITS), backend.asarray([0, 1, 9, 0, 0, 0]))
+        loss.check()
+
+    with pytest.raises(ValueError, match=r"label 9 of sample 2 lies outside 0\.\.3"):
+        forward_and_check()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.uint64])
 def test_labels_may_be_of_any_integer_dtype(dtype: type) -> None:
     expected = CrossEntropyLoss()(LOGITS, TARGETS)
@@ -216,7 +264,7 @@ def test_a_second_backward_for_one_forward_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"reduction": "none"}, "reduction must be 'mean' or 'sum', got 'none'"),
+        ({"reduction": "all"}, "reduction must be 'mean', 'sum' or 'none', got 'all'"),
         ({"label_smoothing": 1.5}, "label_smoothing must lie between 0 and 1, got 1.5"),
         ({"label_smoothing": float("nan")}, "label_smoothing must lie between 0 and 1, got nan"),
     ],

@@ -228,6 +228,14 @@ def test_the_confusion_table_shows_recall_of_each_label() -> None:
     assert table[2].split() == ["1", ".", ".", "-"]
 
 
+def test_a_loss_without_reduction_is_refused(digits: tuple[Images, Images]) -> None:
+    model = Sequential(Flatten(), Dense(1024, 10))
+    loader = DataLoader(*digits, 64, transform=ToFloat())
+    loss, optimizer = CrossEntropyLoss("none"), AdamW(model.parameters())
+    with pytest.raises(ValueError, match="needs reduction='mean' or 'sum'"):
+        fit(model, loss, optimizer, loader, epochs=1, progress=False)
+
+
 def fit_small(model: Sequential, digits: tuple[Images, Images]) -> History:
     loader = DataLoader(*digits, 64, transform=ToFloat()).to(model.backend)
     optimizer = AdamW(model.parameters(), 1e-3)

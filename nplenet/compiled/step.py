@@ -102,7 +102,8 @@ class Step(ABC):
         Returns
         -------
         scalar of the model's dtype
-            The loss before the update.
+            The loss before the update; with ``reduction="none"`` the losses (N,), and the update is
+            that of their sum.
 
         Raises
         ------
@@ -191,10 +192,10 @@ class TextbookStep(Step):
         """Return the loss and its gradient, on several ranks as sums; set ``correct``."""
         if self.group.size > 1 and len(y) == 0:
             self.correct = 0
-            return 0.0, logits
+            return logits[:, 0] if self.loss.reduction == "none" else 0.0, logits
         value = self.loss(logits, y)
         dlogits, self.correct = self.loss.backward(), self.loss.correct
-        if self.group.size == 1 or self.loss.reduction == "sum":
+        if self.group.size == 1 or self.loss.reduction != "mean":
             return value, dlogits
         return value * len(y), dlogits * len(y)
 

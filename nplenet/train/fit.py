@@ -107,8 +107,8 @@ def fit(
     RuntimeError
         When another thread is training the model.
     ValueError
-        When ``step`` is for another model, loss or optimizer, or the ranks differ in data,
-        arguments, weights or versions.
+        When ``step`` is for another model, loss or optimizer, the loss is not reduced to a number,
+        or the ranks differ in data, arguments, weights or versions.
     """
     count(epochs, "fit: epochs", 0)
     if patience is not None:
@@ -117,6 +117,8 @@ def fit(
         patience is not None or (checkpoints and checkpoints.keep == "best")
     ):
         raise ValueError("fit: patience and keep='best' need validation images")
+    if loss.reduction == "none":
+        raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:

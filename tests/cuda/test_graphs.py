@@ -370,6 +370,14 @@ def test_a_moved_model_is_refused(cuda: Backend) -> None:
         run.fit(step=step)
 
 
+def test_a_loss_without_reduction_runs_on_the_textbook_layers(cuda: Backend) -> None:
+    run = Run(cuda, images=6, batch=2, loss=CrossEntropyLoss("none"))
+    step = nplenet.compile(run.model, run.loss, run.optimizer, 2)
+    assert "reduction='none'" in step.describe()
+    images, labels = cuda.asarray(IMAGES[:2] / 255), cuda.asarray(LABELS[:2])
+    assert step(images, labels).shape == (2,)
+
+
 # --- threads ----------------------------------------------------------------------------------
 
 

@@ -121,6 +121,8 @@ def why_not_compiled(model: Layer, loss: CrossEntropyLoss) -> str:
     """Return why a model cannot be compiled; an empty string if it can."""
     if type(loss) is not CrossEntropyLoss:
         return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
+    if loss.reduction == "none":
+        return "the loss stays apart for each image (reduction='none'), a compiled step adds it up"
     for _, layer in model.modules():
         if layer.backend.name != "numpy":
             return f"the model is on the {layer.backend.name} backend, not on numpy"

@@ -44,6 +44,8 @@ def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimize
     """Return why a model's steps cannot run without the host; an empty string if they can."""
     if type(loss) is not CrossEntropyLoss:
         return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
+    if loss.reduction == "none":
+        return "the loss stays apart for each image (reduction='none'), a compiled step adds it up"
     if type(optimizer) not in OPTIMIZERS:
         names = ", ".join(kind.__name__ for kind in OPTIMIZERS)
         return f"of the optimizers only {names} are compiled, not {type(optimizer).__name__}"
