@@ -31,7 +31,7 @@ PYTHON_LOADED = """
 annotationlib ast base64 binascii bisect bz2 compression copy ctypes.util dataclasses dis errno
 fnmatch glob grp gzip hashlib heapq hmac importlib importlib.machinery importlib.util inspect
 ipaddress json json.decoder json.encoder json.scanner linecache lzma ntpath opcode pathlib pwd queue
-random secrets shutil tempfile threading token tokenize urllib urllib.parse zlib
+random secrets shutil signal tempfile threading token tokenize urllib urllib.parse zlib
 """
 
 # Each module and folder of nplenet, and those that it imports: exactly these. A row may name only
@@ -40,6 +40,8 @@ PARTS: dict[str, str] = {
     "checks": "",
     "deprecated": "",
     "files": "",
+    "interrupts": "",
+    "terminal": "",
     "version": "",
     "machine": "version",
     "seeds": "checks",
@@ -70,17 +72,17 @@ PARTS: dict[str, str] = {
         "machine optim schedules seeds "
     ),
     "__init__": (
-        "augment backend checkpoint compiled data gradcheck layers losses "
-        "models optim schedules version "
+        "augment backend checkpoint compiled data gradcheck interrupts layers "
+        "losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",
     "report": "augment checkpoint data files layers plots recipe train",
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
         "group interop losses machine models mpi optim page recipe recognize "
-        "report seeds train "
+        "report seeds terminal train "
     ),
-    "__main__": "architecture backend commands",
+    "__main__": "architecture backend commands interrupts terminal",
 }
 
 # The same within each folder, except for a layer: it has no row, and imports some of LAYER_IMPORTS.

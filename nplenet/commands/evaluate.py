@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from .. import augment
 from ..checkpoint import load
 from ..data import DATASETS, load_dataset
+from ..terminal import show, show_json
 from ..train import confusion_table, evaluate
 from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint, positive
 
@@ -35,16 +35,16 @@ def run(options: argparse.Namespace) -> int:
     name = options.dataset or checkpoint.record.get("arguments", {}).get("dataset", "auto")
     data = load_dataset(name, options.data_dir, download=not options.no_download)
     if data.notice:
-        print(data.notice, file=sys.stderr)
+        show(data.notice, file=sys.stderr)
     data = data.limited(options.limit) if options.limit else data
     test = evaluate(model, data.test_images, data.test_labels)
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
     if options.json:
         record = {"dataset": data.name, "test": vars(test), "inverted_test": vars(inverted)}
-        print(json.dumps(record))
+        show_json(record)
         return 0
-    print(confusion_table(test.confusion))
-    print(
+    show(confusion_table(test.confusion))
+    show(
         f"{data.name}: test accuracy {test.accuracy:.2%}, on inverted images "
         f"{inverted.accuracy:.2%}, of {len(data.test_labels):,} images"
     )

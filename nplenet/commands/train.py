@@ -41,6 +41,7 @@ from ..recipe import (
     augmentation,
 )
 from ..seeds import generator
+from ..terminal import printable, show
 from ..train import Evaluation, History, NonFiniteLoss, confusion_table, evaluate, fit
 from .train_options import add_options, as_arguments, checkpoint_to_resume, settings_of
 
@@ -137,7 +138,7 @@ class Console:
 
     def print(self, text: object, file: TextIO | None = None) -> None:
         if self.rank == 0:
-            print(text, file=file)
+            show(text, file=file)
 
     def detail(self, text: object) -> None:
         if not self.quiet:
@@ -160,7 +161,7 @@ class Console:
             f"{tests:,} test images; {epochs} epochs of {len(loader)} steps"
         )
         if resume:
-            self.detail(f"resuming from {resume.path}")
+            self.detail(f"resuming from {printable(resume.path)}")
 
     def conclude(
         self, history: History, epochs: int, tested: Evaluation, inverted: Evaluation
@@ -276,4 +277,4 @@ def write_report(folder: Path, options: argparse.Namespace, console: Console) ->
     except ImportError as error:
         console.print(f"no report: {error}", file=sys.stderr)
     else:
-        console.detail(f"report: {path}")
+        console.detail(f"report: {printable(path)}")
