@@ -76,7 +76,7 @@ PARTS: dict[str, str] = {
         "losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",
-    "report": "augment checkpoint data files layers plots recipe train",
+    "report": "augment checkpoint data files layers plots recipe terminal train",
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
         "group interop losses machine models mpi optim page recipe recognize "
@@ -245,7 +245,7 @@ INSIDE: dict[str, dict[str, str]] = {
     "report": {
         "html": "",
         "sections": "html",
-        "__init__": "sections",
+        "__init__": "html sections",
     },
     "train": {
         "evaluation": "",

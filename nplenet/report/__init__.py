@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..data import Dataset, load_dataset
 from ..files import atomic_write
 from ..layers import Layer
 from ..train import History, evaluate
+from .html import fill
 from .sections import DEGREES, SEED, inside, learning, notice, over_epochs, repeating, results
 
 __all__ = ["DEGREES", "NAME", "SEED", "write_report"]
@@ -76,7 +76,7 @@ def write_report(
     }
     path = folder / NAME
     with atomic_write(path) as file:
-        file.write(Template(TEMPLATE.read_text(encoding="utf-8")).substitute(page).encode())
+        file.write(fill(TEMPLATE.read_text(encoding="utf-8"), page).encode())
     return path
 
 
