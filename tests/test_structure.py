@@ -51,7 +51,7 @@ PARTS: dict[str, str] = {
     "group": "backend",
     "losses": "backend",
     "parameter": "backend",
-    "data": "augment backend checks files group seeds",
+    "data": "augment backend checks files group seeds terminal",
     "layers": "backend checks group parameter window",
     "mpi": "backend group",
     "optim": "backend checks deprecated parameter",
