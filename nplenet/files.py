@@ -1,11 +1,16 @@
-"""Write a file completely or not at all: temporary name in the same folder, flush, rename."""
+"""Write a file completely or not at all: temporary name in the same folder, flush, rename.
 
+And read a file of JSON without trust: it may be a stranger's.
+"""
+
+import json
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @contextmanager
@@ -47,6 +52,58 @@ def atomic_write(
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse what is not a regular file, such as a pipe, which may never end.
+
+    Raises
+    ------
+    OSError
+        When it is not a regular file, or is missing.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(f"{path} is not a regular file")
+
+
+def read_json(path: str | os.PathLike[str], max_bytes: int) -> Any:
+    """Return the contents of a JSON file of at most ``max_bytes``.
+
+    Raises
+    ------
+    OSError
+        When the file is missing, cannot be read, or is not a regular file.
+    ValueError
+        When it is too large or not JSON.
+    """
+    check_regular(path)
+    with open(path, "rb") as file:
+        contents = file.read(max_bytes + 1)
+    if len(contents) > max_bytes:
+        raise ValueError(f"it is larger than {max_bytes:,} bytes")
+    try:
+        return json.loads(contents.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in place of ``~``, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # an unset HOME, and a user whom the system does not know
+        return Path(path)
+
+
+def user_cache() -> Path | None:
+    """Return this user's cache folder for nplenet; None for a user without a home."""
+    import platformdirs  # 12 ms that `import nplenet` need not wait for
+
+    try:
+        folder = expanded(platformdirs.user_cache_dir("nplenet", False))
+    except (KeyError, RuntimeError):
+        return None
+    return folder if folder.is_absolute() else None
 
 
 def _keep(path: Path, previous: Path) -> None:

@@ -42,6 +42,7 @@ PARTS: dict[str, str] = {
     "files": "",
     "interrupts": "",
     "terminal": "",
+    "schema": "terminal",
     "version": "",
     "machine": "version",
     "seeds": "checks",
@@ -56,16 +57,18 @@ PARTS: dict[str, str] = {
     "mpi": "backend group",
     "optim": "backend checks deprecated parameter",
     "architecture": "layers",
-    "compiled": "augment backend checks files group layers losses machine optim window",
+    "compiled": "augment backend checks files group layers losses machine optim schema window",
     "doctor": "backend data layers version",
     "models": "layers seeds",
     "recognize": "augment data layers losses",
     "schedules": "checks optim",
     "cases": "backend layers losses models",
-    "checkpoint": "architecture checks data deprecated files layers machine optim schedules seeds",
+    "checkpoint": (
+        "architecture checks data deprecated files layers machine optim schedules schema seeds"
+    ),
     "interop": "architecture backend checks data files layers version window",
     "page": "architecture data deprecated files layers",
-    "recipe": "augment layers optim schedules",
+    "recipe": "augment data layers optim schedules schema",
     "gradcheck": "backend cases layers losses",
     "train": (
         "augment backend checkpoint checks compiled data group layers losses "
@@ -76,11 +79,11 @@ PARTS: dict[str, str] = {
         "losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",
-    "report": "augment checkpoint data files layers plots recipe terminal train",
+    "report": "augment checkpoint data files layers plots recipe schema terminal train",
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
         "group interop losses machine models mpi optim page recipe recognize "
-        "report seeds terminal train "
+        "report schema seeds terminal train "
     ),
     "__main__": "architecture backend commands interrupts terminal",
 }
@@ -109,8 +112,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "base choose numpy_backend",
     },
     "checkpoint": {
-        "file": "",
         "progress": "",
+        "record": "",
+        "file": "record",
         "run": "file progress",
         "folder": "file progress run",
         "__init__": "file folder progress run",
@@ -243,9 +247,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "network run",
     },
     "report": {
+        "history": "",
         "html": "",
         "sections": "html",
-        "__init__": "html sections",
+        "__init__": "history html sections",
     },
     "train": {
         "evaluation": "",

@@ -17,9 +17,11 @@ import safetensors.numpy
 
 from ..architecture import build, describe
 from ..deprecated import model_first
-from ..files import atomic_write
+from ..files import atomic_write, check_regular
 from ..layers import Layer
 from ..machine import environment
+from ..schema import shown
+from .record import check_record
 
 FORMAT = 1
 KEY = "nplenet"  # of digest and JSON text in the metadata of the file
@@ -170,6 +172,7 @@ def read_file(path: Path) -> Checkpoint:
         raise IsADirectoryError(
             f"{path} is a folder; name a checkpoint in it, such as {path / LATEST}"
         )
+    check_regular(path)
     if path.suffix in (".pth", ".pt"):
         raise CheckpointError(f"{path} is a file of PyTorch: read it with nplenet.interop.pytorch")
     try:
@@ -195,9 +198,13 @@ def read_file(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: its record is not a checkpoint's")
     if record["format"] != FORMAT:
         raise CheckpointError(
-            f"{path} has format {record['format']}, written by nplenet {record['nplenet']}; this "
-            f"version reads format {FORMAT}"
+            f"{path} has format {shown(record['format'])}, written by nplenet "
+            f"{shown(record['nplenet'])}; this version reads format {FORMAT}"
         )
+    try:
+        check_record(record, tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: in its record {error}") from None
     return Checkpoint(path, tensors, record)
 
 

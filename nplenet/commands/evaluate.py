@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from .. import augment
-from ..checkpoint import load
+from ..checkpoint import CheckpointError, load
 from ..data import DATASETS, load_dataset
+from ..recipe import SETTINGS
 from ..terminal import show, show_json
 from ..train import confusion_table, evaluate
 from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint, positive
@@ -33,6 +34,10 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = load(options.checkpoint)
     model = checkpoint.model().to(options.backend)
     name = options.dataset or checkpoint.record.get("arguments", {}).get("dataset", "auto")
+    try:
+        SETTINGS["dataset"](name, "arguments.dataset")
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: in its record {error}") from None
     data = load_dataset(name, options.data_dir, download=not options.no_download)
     if data.notice:
         show(data.notice, file=sys.stderr)
