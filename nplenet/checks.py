@@ -63,6 +63,14 @@ def fraction(value: Any, name: str) -> float:
     return number(value, name, "[0, 1]")
 
 
+def flag(value: Any, name: str) -> bool:
+    """Return True or False, NumPy's as well."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return plain
+
+
 def generator(value: Any, name: str) -> np.random.Generator:
     """Return ``value``, which must be a random generator of NumPy."""
     if not isinstance(value, np.random.Generator):

@@ -264,7 +264,7 @@ def test_the_command_makes_it_again_and_says_where(by_command: tuple[Path, str],
 
 ATTACKS = (
     '<meta http-equiv="refresh" content="0;url=//evil/">',
-    "</pre><script>document.title = 'evil'</script>",
+    "</pre><script>self['title'] = 'evil'</script>",
     "\"><form action='//evil/'><input type='submit'>",
     "'><base href='//evil/'><a href='//evil/'>",
     "\x1b]0;evil\x07 \ud800",  # neither printable nor UTF-8

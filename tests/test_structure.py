@@ -54,7 +54,7 @@ PARTS: dict[str, str] = {
     "parameter": "backend",
     "data": "augment backend checks files group seeds terminal",
     "layers": "backend checks group parameter window",
-    "mpi": "backend group",
+    "mpi": "backend group machine",
     "optim": "backend checks deprecated parameter",
     "architecture": "layers",
     "compiled": "augment backend checks files group layers losses machine optim schema window",
@@ -64,7 +64,8 @@ PARTS: dict[str, str] = {
     "schedules": "checks optim",
     "cases": "backend layers losses models",
     "checkpoint": (
-        "architecture checks data deprecated files layers machine optim schedules schema seeds"
+        "architecture checks data deprecated files layers machine optim schedules schema seeds "
+        "terminal"
     ),
     "interop": "architecture backend checks data files layers version window",
     "page": "architecture data deprecated files layers",

@@ -21,6 +21,7 @@ from ..files import atomic_write, check_regular
 from ..layers import Layer
 from ..machine import environment
 from ..schema import shown
+from ..terminal import printable
 from .record import check_record
 
 FORMAT = 1
@@ -197,9 +198,10 @@ def read_file(path: Path) -> Checkpoint:
     if not isinstance(record, dict) or not record.keys() >= {"format", "nplenet", "model"}:
         raise CheckpointError(f"{path}: its record is not a checkpoint's")
     if record["format"] != FORMAT:
+        writer = record["nplenet"] if isinstance(record["nplenet"], str) else "of no version"
         raise CheckpointError(
             f"{path} has format {shown(record['format'])}, written by nplenet "
-            f"{shown(record['nplenet'])}; this version reads format {FORMAT}"
+            f"{printable(writer, 60)}; this version reads format {FORMAT}"
         )
     try:
         check_record(record, tensors)

@@ -120,13 +120,13 @@ def train(options: argparse.Namespace, group: Group) -> int:
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
     group.part_ways()
     console.conclude(history, epochs, tested, inverted)
+    saved = checkpoints is None or checkpoints.saved
     if output and group.rank == 0:
-        write_history(output, options, settings, group, history, tested, inverted)
-        if history.epochs:
-            write_report(output, options, console)
+        run = (options, settings, group, history, tested, inverted)
+        saved = write_files(output, console, *run) and saved
     if history.interrupted:
         return 128 + signal.Signals[history.interrupted]
-    return int(checkpoints is not None and not checkpoints.saved)
+    return int(not saved)
 
 
 @dataclass
@@ -243,6 +243,26 @@ def take_best_epoch(model: LeNet5, checkpoints: CheckpointFolder | None, group: 
         best = load(checkpoints.best).part("model.")
     if (state := group.broadcast(best)) is not None:
         model.load_state_dict(state)
+
+
+def write_files(
+    folder: Path,
+    console: Console,
+    options: argparse.Namespace,
+    settings: Settings,
+    group: Group,
+    history: History,
+    *tests: Evaluation,
+) -> bool:
+    """Write history and report; say whether that succeeded, which it does not on a full disk."""
+    try:
+        write_history(folder, options, settings, group, history, *tests)
+        if history.epochs:
+            write_report(folder, options, console)
+    except OSError as error:
+        console.print(f"nplenet train: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def write_history(

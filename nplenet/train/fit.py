@@ -137,6 +137,8 @@ def fit(
     with checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None and resume is None:
             checkpoints.begin_anew()
+        elif checkpoints is not None and not checkpoints.latest.exists():
+            checkpoints.save(run, so_far)  # a folder of its own, even if no step is left
         while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):
             epoch = _epoch(run, step, so_far, held_out, stop, checkpoints, progress, begin)
             if epoch is None:
