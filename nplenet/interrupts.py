@@ -1,7 +1,7 @@
 """Ctrl-C while the program ``nplenet`` is loaded: it ends without a traceback.
 
-Imported before anything else. Only in the program, not in one that imports this library: while
-Python looks for the module of ``python -m``, ``sys.argv`` begins with "-m".
+Imported before anything else. Only in the program and its example, not in one that imports this
+library: while Python looks for the module of ``python -m``, ``sys.argv`` begins with "-m".
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import sys
 from contextlib import suppress
 
-PROGRAMS = ("-m", "nplenet", "nplenet.exe")
+PROGRAMS = ("-m", "nplenet", "nplenet.exe", "train_mnist.py")
 
 
 def end_at_once() -> None:

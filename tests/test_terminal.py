@@ -101,6 +101,21 @@ def test_names_that_are_not_utf_8_do_not_stop_a_command(tmp_path: Path) -> None:
     assert os.path.getsize(page) > 10_000
 
 
+@POSIX
+def test_images_whose_names_are_not_utf_8_are_all_read(tmp_path: Path) -> None:
+    image: Any = pytest.importorskip("PIL.Image")
+    names = [os.fsdecode(os.fsencode(tmp_path) + b"/" + name) for name in (b"a.png", b"\xff.png")]
+    for name in names:
+        image.new("L", (40, 40)).save(name)
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = program("predict", "default", *names, env=strict)
+    assert done.returncode == 2  # blank images, each of which is named
+    assert [
+        name in line
+        for name, line in zip(map(printable, names), done.stderr.splitlines(), strict=True)
+    ] == [True, True]
+
+
 # ------------------------------------------------------------------ errors
 
 

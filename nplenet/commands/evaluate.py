@@ -10,7 +10,7 @@ from .. import augment
 from ..checkpoint import CheckpointError, load
 from ..data import DATASETS, load_dataset
 from ..recipe import SETTINGS
-from ..terminal import show, show_json
+from ..terminal import printable, show, show_json
 from ..train import confusion_table, evaluate
 from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint, positive
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         raise CheckpointError(f"{checkpoint.path}: in its record {error}") from None
     data = load_dataset(name, options.data_dir, download=not options.no_download)
     if data.notice:
-        show(data.notice, file=sys.stderr)
+        show(printable(data.notice), file=sys.stderr)
     data = data.limited(options.limit) if options.limit else data
     test = evaluate(model, data.test_images, data.test_labels)
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)

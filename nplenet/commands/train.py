@@ -153,7 +153,7 @@ class Console:
         resume: Checkpoint | None,
     ) -> None:
         if data.notice:
-            self.print(data.notice, file=sys.stderr)
+            self.print(printable(data.notice), file=sys.stderr)
         self.detail(model.summary((1, *data.train_images.shape[1:])))
         images, tests = len(loader.images), len(data.test_images)
         self.detail(
