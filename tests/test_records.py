@@ -424,6 +424,15 @@ def test_a_result_that_cannot_be_kept_is_status_1(
     assert found.err == "nplenet train: [Errno 28] No space left on device\n"
 
 
+def test_a_run_too_small_for_its_report_is_a_success_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    options = ["train", "--dataset", "digits", "--limit", "2", "--epochs", "1", "--quiet"]
+    assert main([*options, "--output", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.startswith("no report: hidden_map got 2 images")
+
+
 # ------------------------------------------------------------------ at random
 
 

@@ -289,12 +289,12 @@ def write_history(
 
 
 def write_report(folder: Path, options: argparse.Namespace, console: Console) -> None:
-    """Write the run's report; without Matplotlib print why there is none."""
+    """Write the run's report; where that cannot be done, print why."""
     from .. import report
 
     try:
         path = report.write_report(folder, options.data_dir, download=not options.no_download)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # ValueError: for the plots of too few images, say
         console.print(f"no report: {error}", file=sys.stderr)
     else:
         console.detail(f"report: {printable(path)}")
