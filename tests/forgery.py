@@ -83,7 +83,7 @@ def _forge(container: Any, key: Any, rng: random.Random) -> None:
         del container[key]
     elif action == 1 and isinstance(container, dict):
         container[rng.choice(("", "x", "1", "a.b", "__class__", "type", HOSTILE))] = old
-    elif action == 2 and isinstance(old, (int, float)) and not isinstance(old, bool):
+    elif action == 2 and type(old) in (int, float) and abs(old) < 1e15:
         container[key] = rng.choice((-old, old + 1, old * 1000, float(old), int(old), str(old)))
     elif action == 3 and isinstance(container, list):
         container.insert(key, copy.deepcopy(rng.choice((old, *NONSENSE))))
