@@ -3,6 +3,9 @@
 Read the layers in ``nplenet/layers``; train with ``python examples/train_mnist.py``.
 """
 
+from . import interrupts as interrupts  # before the modules that take time to load
+
+# isort: split
 from importlib import import_module
 from typing import Any
 

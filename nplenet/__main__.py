@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from .architecture import UnsupportedLayerError
 from .backend import BackendError
 from .commands import COMMANDS
+from .interrupts import interrupt_from_now_on
+from .terminal import (
+    drop_broken_output,
+    open_missing_streams,
+    printable,
+    show,
+)
 
-# Errors of the user or the machine: one line says it. Any other error is a bug and is not caught.
+# Errors of the user or the machine: one line says it. Any other error is a bug of this library.
 EXPECTED_ERRORS = (
     BackendError,
     ImportError,
@@ -29,7 +39,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: success; 1: a bad result; 2: an error, reported in one line; 128 + N: ended by signal N.
     """
-    parser = argparse.ArgumentParser(
+    open_missing_streams()
+    interrupt_from_now_on()
+    command = ""
+    try:
+        options = _parser().parse_args(arguments)
+        command = options.command
+        return _run(options)
+    except KeyboardInterrupt:
+        _say(command, "interrupted")
+        return 128 + signal.SIGINT
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are printable: an argument may be the name of a stranger's file."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
         prog="nplenet",
         description="Train, test and inspect a LeNet-5 written by hand on NumPy.",
     )
@@ -39,19 +69,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         summary = (module.__doc__ or "").splitlines()[0].rstrip(".")
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_options(command)
+        command.add_argument(
+            "--debug", action="store_true", help="print where in the program an error arose"
+        )
         command.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+    return parser
 
-    def say(message: Warning | Exception | str, *where: Any, **more: Any) -> None:
-        print(f"nplenet {options.command}: {message}", file=sys.stderr)
+
+def _run(options: argparse.Namespace) -> int:
+    """Run a command; whatever it raises becomes one line and status 2."""
+
+    def say(message: object, *where: Any, **more: Any) -> None:
+        _say(options.command, message)
 
     with warnings.catch_warnings():
         warnings.showwarning = say  # one line, as for errors, and no line of source
         try:
-            return int(options.run(options))
-        except EXPECTED_ERRORS as error:
-            say(error)
+            status = int(options.run(options))
+            sys.stdout.flush()
+            return status
+        except Exception as error:
+            if options.debug:
+                show(traceback.format_exc().rstrip(), sys.stderr)
+            say(_sentence(error))
             return 2
+        finally:
+            drop_broken_output()
+
+
+def _say(command: str, message: object) -> None:
+    text = "; ".join(line.strip().removesuffix(":") for line in str(message).splitlines())
+    with suppress(OSError):  # standard error is broken too
+        show(f"nplenet {command}: {text}" if command else f"nplenet: {text}", sys.stderr)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says; for a bug, its type as well, because its message explains little.
+
+    Python's own MemoryError and some others say nothing.
+    """
+    text = str(error).strip()
+    if isinstance(error, MemoryError):
+        return text or "not enough memory"
+    if isinstance(error, EXPECTED_ERRORS):
+        return text or type(error).__name__
+    return f"internal error, {type(error).__name__}: {text}; --debug shows where"
 
 
 if __name__ == "__main__":

@@ -120,10 +120,16 @@ def _build(description: Any, weights: Mapping[str, np.ndarray], path: str) -> La
 
 
 def _chain(children: dict[str, Layer]) -> Sequential:
-    """Return a Sequential whose positional layers come first, as its constructor has them."""
-    positional = [layer for i, (name, layer) in enumerate(children.items()) if name == str(i)]
-    named = dict(list(children.items())[len(positional) :])
-    return Sequential(*positional, **named)
+    """Return a Sequential of these layers in this order.
+
+    Its constructor takes positional layers, which it names 0, 1, ..., before the named ones. A name
+    that looks like a number but is not the position of its layer begins the named ones.
+    """
+    names = list(children)
+    numbered = [name == str(position) for position, name in enumerate(names)] + [False]
+    first_named = numbered.index(False)
+    layers = list(children.values())[:first_named]
+    return Sequential(*layers, **{name: children[name] for name in names[first_named:]})
 
 
 def _check_images(model: Layer) -> None:

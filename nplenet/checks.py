@@ -7,6 +7,7 @@ number. A wrong type is a TypeError, a value out of range a ValueError.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from numbers import Real
@@ -44,7 +45,11 @@ def number(value: Any, name: str, interval: str = "(-inf, inf)") -> float:
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    found, (low, high) = float(plain), map(float, interval[1:-1].split(","))
+    low, high = map(float, interval[1:-1].split(","))
+    try:
+        found = float(plain)
+    except OverflowError:  # of an integer that no float can hold
+        found = math.nan
     inside = low < found < high  # never with NaN
     inside |= interval[0] == "[" and found == low
     inside |= interval[-1] == "]" and found == high
@@ -56,6 +61,14 @@ def number(value: Any, name: str, interval: str = "(-inf, inf)") -> float:
 def fraction(value: Any, name: str) -> float:
     """Return a number from 0 to 1 as a float."""
     return number(value, name, "[0, 1]")
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return True or False, NumPy's as well."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return plain
 
 
 def generator(value: Any, name: str) -> np.random.Generator:

@@ -1,15 +1,17 @@
 """Read regular files only; write a file completely or not at all.
 
-A write goes to a temporary name in the same folder, is flushed, and renamed.
+A write goes to a temporary name in the same folder, is flushed, and renamed. A file of JSON is read
+without trust: it may be a stranger's.
 """
 
+import json
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 class NotRegularError(OSError):
@@ -87,6 +89,45 @@ def atomic_write(
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read_json(path: str | os.PathLike[str], max_bytes: int) -> Any:
+    """Return the contents of a JSON file of at most ``max_bytes``.
+
+    Raises
+    ------
+    OSError
+        When the file is missing, cannot be read, or is not a regular file.
+    ValueError
+        When it is too large or not JSON.
+    """
+    with open_regular(path) as file:
+        contents = file.read(max_bytes + 1)
+    if len(contents) > max_bytes:
+        raise ValueError(f"it is larger than {max_bytes:,} bytes")
+    try:
+        return json.loads(contents.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in place of ``~``, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # an unset HOME, and a user whom the system does not know
+        return Path(path)
+
+
+def user_cache() -> Path | None:
+    """Return this user's cache folder for nplenet; None for a user without a home."""
+    import platformdirs  # 12 ms that `import nplenet` need not wait for
+
+    try:
+        folder = expanded(platformdirs.user_cache_dir("nplenet", False))
+    except (KeyError, RuntimeError):
+        return None
+    return folder if folder.is_absolute() else None
 
 
 def _keep(path: Path, previous: Path) -> None:

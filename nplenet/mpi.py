@@ -25,6 +25,7 @@ import numpy as np
 
 from .backend import Array, Backend, BackendError, backend_of
 from .group import ALONE, Group, T
+from .machine import usable_cores
 
 INSTALL = "install it with `pip install 'nplenet[mpi]'`"
 
@@ -36,6 +37,9 @@ TICK = 0.5  # seconds between two checks of the watchdog
 SECONDS = 20.0
 """Seconds that a rank may take between two sums. A rank that hangs reports itself if it can; the
 others wait a little longer, then stop the run."""
+
+MAX_RANKS_PER_CORE = 16
+"""A rank takes some 50 MB. More ranks than cores only make sense in a test."""
 
 STAGGER = 8  # ticks; rank N delays the report of an error by N ticks, at most by this many
 
@@ -295,7 +299,15 @@ def launch(ranks: int, arguments: Sequence[str]) -> NoReturn:
     ------
     BackendError
         When mpi4py or mpiexec is missing.
+    ValueError
+        When the ranks are more than ``MAX_RANKS_PER_CORE`` on each core of this machine.
     """
+    limit = MAX_RANKS_PER_CORE * usable_cores()
+    if ranks > limit:
+        raise ValueError(
+            f"--ranks {ranks} is too many for the {usable_cores()} cores of this machine: at most "
+            f"{limit}; to use several machines, start the ranks with mpiexec"
+        )
     beside = Path(sys.executable).with_name("mpiexec")  # where pip puts it
     mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
     if find_spec("mpi4py") is None or mpiexec is None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import augment
+from .data import DATASETS
 from .layers import Layer
 from .optim import SGD, Adam, AdamW, Optimizer
 from .schedules import CosineLR, OneCycleLR, Schedule, StepLR
+from .schema import Form, choice, flag, mapping, optional, real, whole
 
 EPOCHS = {"mnist": 12, "digits": 60}  # there are 40 times fewer bundled digits
 
@@ -61,6 +63,24 @@ class Settings:
     limit: int | None = None
     eager: bool = False
     tunables: dict[str, int] | None = None
+
+
+SETTINGS: dict[str, Form] = {
+    "dataset": choice(*DATASETS),
+    "epochs": optional(whole(1, 10**6)),
+    "batch_size": whole(1, 10**9),
+    "lr": real(0, 1e30),
+    "optimizer": choice(*OPTIMIZERS),
+    "schedule": choice(*SCHEDULES),
+    "dropout": real(0, 1),
+    "augment": choice(*AUGMENTATIONS, *RENAMED_AUGMENTATIONS),
+    "validation": real(0, 1),
+    "seed": whole(0, 2**128),
+    "limit": optional(whole(1)),
+    "eager": flag,
+    "tunables": optional(mapping(whole())),
+}
+"""The schema of each of the ``Settings``, in checkpoints, in history.json and of options."""
 
 
 def input_shape(model: Layer) -> tuple[int, int, int, int]:

@@ -10,14 +10,25 @@ Legend: k steps done, counted from 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import checks
 from .checks import count, fraction, number
 from .optim import Optimizer
+
+Settings = Mapping[str, Callable[[Any, str], Any]]
+not_negative = partial(number, interval="[0, inf)")
+positive = partial(number, interval="(0, inf)")
+
+ALWAYS: Settings = {
+    "base_lr": partial(number, interval="[0, inf]"),
+    "step_count": partial(count, minimum=0),
+}
+"""The checks of what every schedule saves."""
 
 
 class Schedule:
@@ -30,17 +41,23 @@ class Schedule:
 
     Attributes
     ----------
+    settings : dict of str to function
+        The check of each setting by its name (see ``nplenet.checks``).
     step_count : int
         k, steps done.
     base_lr, last_lr : float
         The rate at k = 0, and the rate set last.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    settings: ClassVar[Settings] = {}
+
+    def __init__(self, optimizer: Optimizer, **settings: Any) -> None:
+        owner = type(self).__name__
+        for name, check in self.settings.items():
+            setattr(self, name, check(settings[name], f"{owner}: {name}"))
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"{type(self).__name__}: optimizer must be from nplenet.optim, got "
-                f"{type(optimizer).__name__}"
+                f"{owner}: optimizer must be from nplenet.optim, got {type(optimizer).__name__}"
             )
         self.optimizer = optimizer
         self.base_lr = float(optimizer.lr)
@@ -71,7 +88,7 @@ class Schedule:
         Raises
         ------
         ValueError
-            Naming the missing and unknown keys, or the values of another type.
+            Naming the missing and unknown keys, the values of another type, or those out of range.
         """
         own, where = self.state_dict(), f"{type(self).__name__}.load_state_dict"
         checks.state(state, {}, own, where)
@@ -83,8 +100,15 @@ class Schedule:
         ]
         if wrong:
             raise ValueError(f"{where}: {'; '.join(wrong)}")
+        for name, check in {**ALWAYS, **self.settings}.items():
+            check(new[name], f"{where}: {name}")
+        before = dict(vars(self))
         vars(self).update(new)
-        self._apply()
+        try:
+            self._apply()
+        except OverflowError as error:
+            vars(self).update(before)
+            raise ValueError(f"{where}: the rate is too large ({error})") from None
 
 
 class StepLR(Schedule):
@@ -101,10 +125,15 @@ class StepLR(Schedule):
         >= 0.
     """
 
+    settings: ClassVar[Settings] = {
+        "step_size": count,
+        "gamma": not_negative,
+    }
+    step_size: int
+    gamma: float
+
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        self.step_size = count(step_size, "StepLR: step_size")
-        self.gamma = number(gamma, "StepLR: gamma", "[0, inf)")
-        super().__init__(optimizer)
+        super().__init__(optimizer, step_size=step_size, gamma=gamma)
 
     def rate(self, k: int) -> float:
         return self.base_lr * self.gamma ** (k // self.step_size)
@@ -126,10 +155,15 @@ class CosineLR(Schedule):
         >= 0.
     """
 
+    settings: ClassVar[Settings] = {
+        "T_max": count,
+        "eta_min": not_negative,
+    }
+    T_max: int
+    eta_min: float
+
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        self.T_max = count(T_max, "CosineLR: T_max")
-        self.eta_min = number(eta_min, "CosineLR: eta_min", "[0, inf)")
-        super().__init__(optimizer)
+        super().__init__(optimizer, T_max=T_max, eta_min=eta_min)
 
     def rate(self, k: int) -> float:
         return _cosine(self.base_lr, self.eta_min, k / self.T_max)
@@ -170,6 +204,29 @@ class OneCycleLR(Schedule):
         Also from ``step``, past ``total_steps``.
     """
 
+    settings: ClassVar[Settings] = {
+        "max_lr": positive,
+        "total_steps": count,
+        "pct_start": fraction,
+        "anneal_strategy": lambda value, name: _one_of(("cos", "linear"), value, name),
+        "cycle_momentum": lambda value, name: bool(value),
+        "base_momentum": partial(number, interval="[0, 1)"),
+        "max_momentum": partial(number, interval="[0, 1)"),
+        "div_factor": positive,
+        "final_div_factor": positive,
+        "three_phase": lambda value, name: bool(value),
+    }
+    max_lr: float
+    total_steps: int
+    pct_start: float
+    anneal_strategy: str
+    cycle_momentum: bool
+    base_momentum: float
+    max_momentum: float
+    div_factor: float
+    final_div_factor: float
+    three_phase: bool
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -185,25 +242,24 @@ class OneCycleLR(Schedule):
         final_div_factor: float = 1e4,
         three_phase: bool = False,
     ) -> None:
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
-                f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}"
-            )
         if cycle_momentum and not (hasattr(optimizer, "betas") or hasattr(optimizer, "momentum")):
             raise ValueError(
                 f"OneCycleLR: {type(optimizer).__name__} has neither betas nor momentum to cycle; "
                 "pass cycle_momentum=False"
             )
-        self.total_steps = count(total_steps, "OneCycleLR: total_steps")
-        self.max_lr = number(max_lr, "OneCycleLR: max_lr", "(0, inf)")
-        self.pct_start = fraction(pct_start, "OneCycleLR: pct_start")
-        self.anneal_strategy = anneal_strategy
-        self.cycle_momentum, self.three_phase = bool(cycle_momentum), bool(three_phase)
-        self.base_momentum = number(base_momentum, "OneCycleLR: base_momentum", "[0, 1)")
-        self.max_momentum = number(max_momentum, "OneCycleLR: max_momentum", "[0, 1)")
-        self.div_factor = number(div_factor, "OneCycleLR: div_factor", "(0, inf)")
-        self.final_div_factor = number(final_div_factor, "OneCycleLR: final_div_factor", "(0, inf)")
-        super().__init__(optimizer)
+        super().__init__(
+            optimizer,
+            max_lr=max_lr,
+            total_steps=total_steps,
+            pct_start=pct_start,
+            anneal_strategy=anneal_strategy,
+            cycle_momentum=cycle_momentum,
+            base_momentum=base_momentum,
+            max_momentum=max_momentum,
+            div_factor=div_factor,
+            final_div_factor=final_div_factor,
+            three_phase=three_phase,
+        )
 
     def step(self) -> None:
         if self.step_count >= self.total_steps:
@@ -248,6 +304,12 @@ class OneCycleLR(Schedule):
         done = (k - begin) / (end - begin) if end != begin else 1.0
         anneal = _cosine if self.anneal_strategy == "cos" else _linear
         return anneal(corners[phase], corners[phase + 1], done)
+
+
+def _one_of(choices: tuple[str, ...], value: Any, name: str) -> str:
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+    return str(value)
 
 
 def _cosine(begin: float, end: float, done: float) -> float:

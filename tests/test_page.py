@@ -39,7 +39,7 @@ from nplenet.layers import (
     Tanh,
 )
 from nplenet.models import LeNet5, LeNet5For28x28
-from nplenet.page import computed_layers, encode, render, write_page
+from nplenet.page import computed_layers, encode, in_order, render, write_page
 from nplenet.recognize import prepare, recognize
 
 # The page sums in 64 bits, Python in 32: logits of some 10 differ by their rounding, some 1e-5.
@@ -235,7 +235,7 @@ def test_every_layer_with_all_its_options_gives_the_output_of_python(console: An
         model.eval()
         x = case.input(dtype=np.float32)[:1]
         expected = model(x)[0]
-        arguments = [describe(as_chain(model)), encode(as_chain(model)), x[0].tolist()]
+        arguments = [in_order(describe(as_chain(model))), encode(as_chain(model)), x[0].tolist()]
         found = console.evaluate(
             "arguments => { const { shape, data } = nplenet.run(...arguments);"
             " return [shape, Array.from(data)]; }",
@@ -459,6 +459,23 @@ def test_names_of_layers_are_shown_and_never_run(browser: Any, tmp_path: Path) -
         hover(page, 1)
         assert page.locator(".layer h3").nth(1).inner_text() == f"Flatten {name}"
         assert page.inner_text("#which") == f"Flatten {name}"
+
+
+def test_names_that_look_like_numbers_keep_the_order_of_the_layers(
+    browser: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    first, last = Dense(1024, 20, rng=rng), Dense(20, 10, rng=rng)
+    names = ("flat", "2", "1", "__proto__", "out")
+    layers = (Flatten(), first, LeakyReLU(-3.0), Sequential(**{"1": Tanh(), "0": ReLU()}), last)
+    model = Sequential(**dict(zip(names, layers, strict=True))).eval()
+    x = rng.random((1, 1, 32, 32), np.float32)
+    write_page(model, tmp_path / "page.html")
+    with opened(browser, tmp_path / "page.html") as page:
+        paths = page.evaluate("window.nplenet.steps.map((step) => step.path)")
+        found = page.evaluate("(x) => Array.from(window.nplenet.logits(x))", x[0].tolist())
+    assert paths[:-1] == ["flat", "2", "1", "__proto__.1", "__proto__.0", "out"]
+    np.testing.assert_allclose(found, model(x)[0], **LOGITS)
 
 
 def test_the_strongest_inputs_of_a_dense_unit_are_named(page: Any, lenet: Layer) -> None:

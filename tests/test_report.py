@@ -18,13 +18,18 @@ import numpy as np
 import pytest
 from browser import chromium, opened
 
+import nplenet
+from nplenet import report
 from nplenet.__main__ import main
 from nplenet.augment import rotate
-from nplenet.checkpoint import BEST, LATEST, load_model
+from nplenet.checkpoint import BEST, LATEST, load_model, save_model
 from nplenet.commands import report as command
 from nplenet.commands import train_options
 from nplenet.data import load_dataset
+from nplenet.layers import Sequential
 from nplenet.report import DEGREES, SEED, write_report
+from nplenet.report.html import Html, fill, html, markup, table
+from nplenet.terminal import printable
 from nplenet.train import evaluate
 
 pytest.importorskip("matplotlib")
@@ -198,7 +203,9 @@ def test_it_says_what_it_ran_on_and_shows_the_network(page: Page, record: dict[s
 def test_the_network_that_was_tested_is_found_among_the_kept(
     folder: Path, record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nplenet.report.sections.figure", lambda *_: "")  # to spare a second or two
+    monkeypatch.setattr(
+        "nplenet.report.sections.figure", lambda *_: Html()
+    )  # to spare a second or two
     shutil.copy(folder / LATEST, tmp_path)
     first = folder / "epoch-001.safetensors"
     data = load_dataset("digits").limited(LIMIT)
@@ -253,6 +260,72 @@ def test_the_command_makes_it_again_and_says_where(by_command: tuple[Path, str],
     assert few.headline[0] == record["test"]["accuracy"]
 
 
+# ------------------------------------------------------------------ strings of strangers
+
+ATTACKS = (
+    '<meta http-equiv="refresh" content="0;url=//evil/">',
+    "</pre><script>self['title'] = 'evil'</script>",
+    "\"><form action='//evil/'><input type='submit'>",
+    "'><base href='//evil/'><a href='//evil/'>",
+    "\x1b]0;evil\x07 \ud800",  # neither printable nor UTF-8
+)
+
+
+@pytest.fixture(scope="module")
+def attacked(few: Page, by_command: tuple[Path, str], tmp_path_factory: Any) -> Path:
+    """The report of a run in which every string that may be a stranger's is an attack."""
+    folder = tmp_path_factory.mktemp("attacked")
+    record = json.loads((by_command[0] / "history.json").read_text())
+    record["arguments"] |= {text: text for text in ATTACKS}
+    record["environment"] |= {text: text for text in ATTACKS}
+    record["interrupted"] = "".join(ATTACKS)
+    (folder / "history.json").write_text(json.dumps(record))
+    names = [name for name in ATTACKS if name.isprintable()]
+    model = load_model(by_command[0] / LATEST)
+    layers = [*model.features, *model.classifier]
+    named = dict(zip(names, layers, strict=False)) | {
+        f"{i}": layer for i, layer in enumerate(layers[len(names) :])
+    }
+    save_model(Sequential(**named), folder / LATEST)
+    return write_report(folder)
+
+
+def test_strings_of_a_stranger_are_text_in_the_report(attacked: Path, few: Page) -> None:
+    page = Page(attacked.read_text())
+    template = Page((Path(report.__file__).with_name("report.html")).read_text())
+    assert page.all("meta") == template.all("meta")
+    assert page.all("link") == template.all("link")
+    assert {tag for tag, _ in page.tags} == {tag for tag, _ in few.tags}
+    assert {key for _, keys in page.tags for key in keys} == {k for _, ks in few.tags for k in ks}
+    for name in ATTACKS:
+        assert [printable(name)] * 2 == [
+            *next(row for row in page.tables["Environment"] if row[0] == printable(name))
+        ]
+    assert f"{ATTACKS[0]}.weight" in page.text
+
+
+def test_text_meets_html_in_one_place() -> None:
+    """``Html`` stays, any other string is escaped, and what is made of ``Html`` is text again."""
+    assert html("<b>") == "&lt;b&gt;"
+    assert html(Html("<b>")) == "<b>"
+    assert html(Html("<b>") + "<i>") == "&lt;b&gt;&lt;i&gt;"
+    assert markup("<b>{x}</b>", x="a&b") == "<b>a&amp;b</b>"
+    assert fill("<p>$x</p>", {"x": '"'}) == "<p>&quot;</p>"
+    cells = table("<c>", ["<h>"], [["<1>", Html("<br>")]], kind='"')
+    assert "<br>" in cells
+    assert not re.search(r"<[ch1]>", cells)
+
+
+@pytest.mark.parametrize("page", ["report/report.html", "page/page.html"])
+def test_the_policy_stops_forms_and_other_bases(page: str) -> None:
+    source = (Path(nplenet.__file__).parent / page).read_text()
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', source)
+    assert policy
+    assert {"default-src 'none'", "form-action 'none'", "base-uri 'none'"} <= set(
+        policy[1].split("; ")
+    )
+
+
 # ------------------------------------------------------------------ refusals
 
 
@@ -303,6 +376,15 @@ def test_a_browser_opens_it_without_an_error_a_request_or_a_serious_violation(
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
         violations = axe.Axe().run(page).response["violations"]
         assert [v for v in violations if v["impact"] in ("serious", "critical")] == []
+
+
+def test_a_browser_stays_on_a_report_with_strings_of_a_stranger(
+    browser: Any, attacked: Path
+) -> None:
+    with opened(browser, attacked) as page:  # no request, no line on the console
+        page.wait_for_timeout(300)
+        assert page.url == attacked.as_uri()
+        assert page.title() == "LeNet-5 on the bundled digits"
 
 
 def test_on_a_phone_only_figures_and_tables_scroll_sideways(browser: Any, folder: Path) -> None:

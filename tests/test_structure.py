@@ -31,7 +31,7 @@ PYTHON_LOADED = """
 annotationlib ast atexit base64 binascii bisect bz2 compression copy ctypes.util dataclasses dis
 errno fnmatch glob grp gzip hashlib heapq hmac importlib importlib.machinery importlib.util inspect
 ipaddress json json.decoder json.encoder json.scanner linecache lzma ntpath opcode pathlib pwd queue
-random secrets shutil tempfile threading token tokenize urllib urllib.parse zlib
+random secrets shutil signal tempfile threading token tokenize urllib urllib.parse zlib
 """
 
 # Each module and folder of nplenet, and those that it imports: exactly these. A row may name only
@@ -40,6 +40,9 @@ PARTS: dict[str, str] = {
     "checks": "",
     "deprecated": "",
     "files": "",
+    "interrupts": "",
+    "terminal": "",
+    "schema": "terminal",
     "version": "",
     "machine": "version",
     "seeds": "checks",
@@ -50,39 +53,42 @@ PARTS: dict[str, str] = {
     "group": "backend",
     "losses": "backend",
     "parameter": "backend",
-    "data": "augment backend checks files group seeds",
+    "data": "augment backend checks files group seeds terminal",
     "layers": "backend checks group parameter window",
-    "mpi": "backend group",
+    "mpi": "backend group machine",
     "optim": "backend checks deprecated parameter turns",
     "architecture": "layers",
-    "compiled": "augment backend checks files group layers losses machine optim window",
+    "compiled": "augment backend checks files group layers losses machine optim schema window",
     "doctor": "backend data layers version",
     "models": "layers seeds",
     "picture_file": "data files",
     "recognize": "augment data layers losses picture_file",
     "schedules": "checks optim",
     "cases": "backend layers losses models",
-    "checkpoint": "architecture checks data deprecated files layers machine optim schedules seeds",
+    "checkpoint": (
+        "architecture checks data deprecated files layers machine optim schedules schema seeds "
+        "terminal"
+    ),
     "interop": "architecture backend checks data files layers version window",
     "page": "architecture data deprecated files layers",
-    "recipe": "augment layers optim schedules",
+    "recipe": "augment data layers optim schedules schema",
     "gradcheck": "backend cases layers losses",
     "train": (
         "augment backend checkpoint checks compiled data group layers losses "
         "machine optim schedules seeds "
     ),
     "__init__": (
-        "augment backend checkpoint compiled data gradcheck layers losses "
-        "models optim schedules version "
+        "augment backend checkpoint compiled data gradcheck interrupts layers "
+        "losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",
-    "report": "augment checkpoint data files layers plots recipe train",
+    "report": "augment checkpoint data files layers plots recipe schema terminal train",
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
         "group interop losses machine models mpi optim page recipe recognize "
-        "report seeds train "
+        "report schema seeds terminal train "
     ),
-    "__main__": "architecture backend commands",
+    "__main__": "architecture backend commands interrupts terminal",
 }
 
 # The same within each folder, except for a layer: it has no row, and imports some of LAYER_IMPORTS.
@@ -109,8 +115,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "base choose numpy_backend",
     },
     "checkpoint": {
-        "file": "",
         "progress": "",
+        "record": "",
+        "file": "record",
         "run": "file progress",
         "folder": "file progress run",
         "__init__": "file folder progress run",
@@ -243,9 +250,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "network run",
     },
     "report": {
+        "history": "",
         "html": "",
         "sections": "html",
-        "__init__": "sections",
+        "__init__": "history html sections",
     },
     "train": {
         "evaluation": "",

@@ -332,7 +332,7 @@ def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_pa
     ("options", "word"),
     [
         (["--dataset", "mnist", "--no-download", "--data-dir", "/nowhere"], "/nowhere"),
-        (["--dropout", "2"], "p must be a number in [0, 1]"),
+        (["--dropout", "2"], "--dropout must be a number from 0 to 1, got 2"),
         (["--lr", "-1"], "lr"),
     ],
 )

@@ -20,6 +20,9 @@ from ..deprecated import model_first
 from ..files import atomic_write, open_regular
 from ..layers import Layer
 from ..machine import environment
+from ..schema import shown
+from ..terminal import printable
+from .record import check_record
 
 FORMAT = 1
 KEY = "nplenet"  # of digest and JSON text in the metadata of the file
@@ -194,10 +197,15 @@ def read_file(path: Path) -> Checkpoint:
     if not isinstance(record, dict) or not record.keys() >= {"format", "nplenet", "model"}:
         raise CheckpointError(f"{path}: its record is not a checkpoint's")
     if record["format"] != FORMAT:
+        writer = record["nplenet"] if isinstance(record["nplenet"], str) else "of no version"
         raise CheckpointError(
-            f"{path} has format {record['format']}, written by nplenet {record['nplenet']}; this "
-            f"version reads format {FORMAT}"
+            f"{path} has format {shown(record['format'])}, written by nplenet "
+            f"{printable(writer, 60)}; this version reads format {FORMAT}"
         )
+    try:
+        check_record(record, tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: in its record {error}") from None
     return Checkpoint(path, tensors, record)
 
 

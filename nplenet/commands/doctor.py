@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..doctor import examine
+from ..terminal import show
 from . import BACKEND_HELP
 
 
@@ -15,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     usable = True
     for finding in examine(options.backend):
-        print(finding, flush=True)
+        show(finding, flush=True)
         usable = usable and not finding.fatal
-    print(f"the {options.backend} backend is {'usable' if usable else 'not usable'}")
+    show(f"the {options.backend} backend is {'usable' if usable else 'not usable'}")
     return int(not usable)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..checkpoint import load_model
 from ..page import write_page
+from ..terminal import printable, show
 from . import add_checkpoint
 
 
@@ -26,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     write_page(load_model(options.checkpoint), options.output)
-    print(f"wrote {options.output}")
+    show(f"wrote {printable(options.output)}")
     if not options.no_open and not webbrowser.open(options.output.resolve().as_uri()):
-        print("no browser found: open the file yourself")
+        show("no browser found: open the file yourself")
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from .. import augment
-from ..checkpoint import load
+from ..checkpoint import CheckpointError, load
 from ..data import DATASETS, load_dataset
+from ..recipe import SETTINGS
+from ..terminal import printable, show, show_json
 from ..train import confusion_table, evaluate
 from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint, positive
 
@@ -33,18 +34,22 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = load(options.checkpoint)
     model = checkpoint.model().to(options.backend)
     name = options.dataset or checkpoint.record.get("arguments", {}).get("dataset", "auto")
+    try:
+        SETTINGS["dataset"](name, "arguments.dataset")
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: in its record {error}") from None
     data = load_dataset(name, options.data_dir, download=not options.no_download)
     if data.notice:
-        print(data.notice, file=sys.stderr)
+        show(printable(data.notice), file=sys.stderr)
     data = data.limited(options.limit) if options.limit else data
     test = evaluate(model, data.test_images, data.test_labels)
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
     if options.json:
         record = {"dataset": data.name, "test": vars(test), "inverted_test": vars(inverted)}
-        print(json.dumps(record))
+        show_json(record)
         return 0
-    print(confusion_table(test.confusion))
-    print(
+    show(confusion_table(test.confusion))
+    show(
         f"{data.name}: test accuracy {test.accuracy:.2%}, on inverted images "
         f"{inverted.accuracy:.2%}, of {len(data.test_labels):,} images"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..checkpoint import DEFAULT_MODEL, load_model
 from ..recipe import input_shape
+from ..terminal import printable, show
 from . import add_checkpoint
 
 SUFFIXES = {"onnx": (".onnx",), "pytorch": (".pth", ".pt", ".safetensors")}
@@ -41,5 +42,5 @@ def run(options: argparse.Namespace) -> int:
         from ..interop import pytorch
 
         pytorch.save(model, path)
-    print(f"wrote {path}")
+    show(f"wrote {printable(path)}")
     return 0

@@ -7,6 +7,7 @@ import argparse
 from ..backend import get_backend
 from ..cases import select
 from ..gradcheck import HEADER, check_case
+from ..terminal import show
 from . import BACKEND_HELP
 
 
@@ -36,14 +37,14 @@ def run(options: argparse.Namespace) -> int:
     cases = select(options.names)
     get_backend(options.backend)  # an unusable backend is reported before the table begins
     width = max(len(case.name) for case in cases)
-    print(f"{'case':<{width}}  {HEADER}")
+    show(f"{'case':<{width}}  {HEADER}")
     failed = 0
     for case in cases:
         report = check_case(
             case, backend=options.backend, tolerance=options.tolerance, seed=options.seed
         )
         for check in report.checks:
-            print(f"{case.name:<{width}}  {check}", flush=True)
+            show(f"{case.name:<{width}}  {check}", flush=True)
         failed += not report.ok
-    print(f"{len(cases) - failed} of {len(cases)} cases passed at {options.tolerance:g}")
+    show(f"{len(cases) - failed} of {len(cases)} cases passed at {options.tolerance:g}")
     return int(failed > 0)

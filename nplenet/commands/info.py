@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from ..checkpoint import CheckpointError, Epoch, load
+from ..checkpoint import Checkpoint, CheckpointError, Epoch, load
 from ..recipe import input_shape
+from ..terminal import printable, show, show_json
 from . import add_checkpoint
 
 
@@ -22,27 +22,32 @@ def run(options: argparse.Namespace) -> int:
     record = checkpoint.record
     if options.json:
         tensors = {k: [a.dtype.name, list(a.shape)] for k, a in checkpoint.tensors.items()}
-        print(json.dumps(record | {"tensors": tensors}, indent=2))
+        show_json(record | {"tensors": tensors}, 2)
         return 0
     kind = "a training run" if "progress" in record else "a model"
-    print(f"{checkpoint.path}: {kind}, written by nplenet {record['nplenet']}")
+    version = printable(record["nplenet"])
+    show(f"{printable(checkpoint.path)}: {kind}, written by nplenet {version}")
     try:
         model = checkpoint.model()
-        print(model.summary(input_shape(model)))  # type: ignore[attr-defined]
+        show(model.summary(input_shape(model)))  # type: ignore[attr-defined]
     except (AttributeError, CheckpointError, ValueError):
         # The shape of its input is unknown, or its layers are not the library's.
-        print(json.dumps(record["model"], indent=2))
+        show_json(record["model"], 2)
     for name in ("arguments", "environment"):
         if name in record:
-            print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in record[name].items()))
+            pairs = (f"{k} {v}" for k, v in record[name].items())
+            show(f"{name}: " + printable(", ".join(pairs)))
     if "progress" in record:
-        progress = record["progress"]
-        for epoch in progress["epochs"]:
-            print(Epoch(**epoch))
-        steps = len(checkpoint.tensors["epoch.losses"])
-        print(
-            f"{len(progress['epochs'])} epochs and {steps} steps done in "
-            f"{progress['seconds']:.1f} s; optimizer {record['optimizer']['type']} at step "
-            f"{record['optimizer']['step']:,}"
-        )
+        _show_progress(checkpoint)
     return 0
+
+
+def _show_progress(checkpoint: Checkpoint) -> None:
+    progress, optimizer = checkpoint.record["progress"], checkpoint.record["optimizer"]
+    for epoch in progress["epochs"]:
+        show(Epoch(**epoch))
+    show(
+        f"{len(progress['epochs'])} epochs and {len(checkpoint.tensors['epoch.losses'])} steps "
+        f"done in {progress['seconds']:.1f} s; optimizer {printable(optimizer['type'])} at step "
+        f"{optimizer['step']:,}"
+    )

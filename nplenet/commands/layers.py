@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ..cases import ROWS, RUNGS, WITHOUT
+from ..terminal import show, show_json
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -15,18 +15,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.json:
         layers = {row.name: {rung: rung in row.rungs for rung in RUNGS} for row in ROWS}
-        print(json.dumps({"layers": layers, "rungs": RUNGS, "without": WITHOUT}, indent=2))
+        show_json({"layers": layers, "rungs": RUNGS, "without": WITHOUT}, 2)
         return 0
     width = max(len(row.name) for row in ROWS)
-    print("  ".join(["layer".ljust(width), *RUNGS]))
+    show("  ".join(["layer".ljust(width), *RUNGS]))
     for row in ROWS:
         marks = [("yes" if rung in row.rungs else "-").ljust(len(rung)) for rung in RUNGS]
-        print("  ".join([row.name.ljust(width), *marks]).rstrip())
-    print()
+        show("  ".join([row.name.ljust(width), *marks]).rstrip())
+    show()
     for rung, meaning in RUNGS.items():
-        print(f"{rung}: {meaning}")
-    print()
+        show(f"{rung}: {meaning}")
+    show()
     for rung, instead in WITHOUT.items():
         if any(rung not in row.rungs for row in ROWS):
-            print(f"without {rung}: {instead}")
+            show(f"without {rung}: {instead}")
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from ..checkpoint import load_model
 from ..recognize import picture, prepare, read_image, recognize
+from ..terminal import printable, show, show_json
 from . import add_checkpoint
 
 
@@ -30,18 +30,18 @@ def run(options: argparse.Namespace) -> int:
             image = prepare(read_image(path))
         except ValueError as error:  # the other images are still processed
             message = str(error) if path in str(error) else f"{path}: {error}"
-            print(f"nplenet predict: {message}", file=sys.stderr)
+            show(f"nplenet predict: {printable(message)}", file=sys.stderr)
             status = 2
             continue
         found = recognize(model, image)
         prediction = {"image": path, "digit": int(found.probabilities.argmax())}
         if options.json:
             rows = {name: row.astype(float).tolist() for name, row in found._asdict().items()}
-            print(json.dumps(prediction | rows))
+            show_json(prediction | rows)
             continue
-        print(picture(image))
-        print("digit     " + "".join(f"{k:>8}" for k in range(len(found.probabilities))))
+        show(picture(image))
+        show("digit     " + "".join(f"{k:>8}" for k in range(len(found.probabilities))))
         for name, row in zip(("image", "inverse"), found, strict=True):
-            print(f"{name:<10}" + "".join(f"{p:8.2%}" for p in row))
-        print(f"{path}: {prediction['digit']}")
+            show(f"{name:<10}" + "".join(f"{p:8.2%}" for p in row))
+        show(f"{printable(path)}: {prediction['digit']}")
     return status

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..report import write_report
+from ..terminal import printable, show
 from . import DATA_DIR_HELP, NO_DOWNLOAD_HELP
 
 
@@ -17,5 +18,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    print(write_report(options.folder, options.data_dir, download=not options.no_download))
+    path = write_report(options.folder, options.data_dir, download=not options.no_download)
+    show(printable(path))
     return 0

@@ -41,6 +41,7 @@ from ..recipe import (
     augmentation,
 )
 from ..seeds import generator
+from ..terminal import printable, show
 from ..train import Evaluation, History, NonFiniteLoss, confusion_table, evaluate, fit
 from .train_options import add_options, as_arguments, checkpoint_to_resume, settings_of
 
@@ -119,13 +120,13 @@ def train(options: argparse.Namespace, group: Group) -> int:
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
     group.part_ways()
     console.conclude(history, epochs, tested, inverted)
+    saved = checkpoints is None or checkpoints.saved
     if output and group.rank == 0:
-        write_history(output, options, settings, group, history, tested, inverted)
-        if history.epochs:
-            write_report(output, options, console)
+        run = (options, settings, group, history, tested, inverted)
+        saved = write_files(output, console, *run) and saved
     if history.interrupted:
         return 128 + signal.Signals[history.interrupted]
-    return int(checkpoints is not None and not checkpoints.saved)
+    return int(not saved)
 
 
 @dataclass
@@ -137,7 +138,7 @@ class Console:
 
     def print(self, text: object, file: TextIO | None = None) -> None:
         if self.rank == 0:
-            print(text, file=file)
+            show(text, file=file)
 
     def detail(self, text: object) -> None:
         if not self.quiet:
@@ -152,7 +153,7 @@ class Console:
         resume: Checkpoint | None,
     ) -> None:
         if data.notice:
-            self.print(data.notice, file=sys.stderr)
+            self.print(printable(data.notice), file=sys.stderr)
         self.detail(model.summary((1, *data.train_images.shape[1:])))
         images, tests = len(loader.images), len(data.test_images)
         self.detail(
@@ -160,7 +161,7 @@ class Console:
             f"{tests:,} test images; {epochs} epochs of {len(loader)} steps"
         )
         if resume:
-            self.detail(f"resuming from {resume.path}")
+            self.detail(f"resuming from {printable(resume.path)}")
 
     def conclude(
         self, history: History, epochs: int, tested: Evaluation, inverted: Evaluation
@@ -244,6 +245,26 @@ def take_best_epoch(model: LeNet5, checkpoints: CheckpointFolder | None, group: 
         model.load_state_dict(state)
 
 
+def write_files(
+    folder: Path,
+    console: Console,
+    options: argparse.Namespace,
+    settings: Settings,
+    group: Group,
+    history: History,
+    *tests: Evaluation,
+) -> bool:
+    """Write history and report; say whether that succeeded, which it does not on a full disk."""
+    try:
+        write_history(folder, options, settings, group, history, *tests)
+        if history.epochs:
+            write_report(folder, options, console)
+    except OSError as error:
+        console.print(f"nplenet train: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def write_history(
     folder: Path,
     options: argparse.Namespace,
@@ -268,12 +289,12 @@ def write_history(
 
 
 def write_report(folder: Path, options: argparse.Namespace, console: Console) -> None:
-    """Write the run's report; without Matplotlib print why there is none."""
+    """Write the run's report; where that cannot be done, print why."""
     from .. import report
 
     try:
         path = report.write_report(folder, options.data_dir, download=not options.no_download)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # ValueError: for the plots of too few images, say
         console.print(f"no report: {error}", file=sys.stderr)
     else:
-        console.detail(f"report: {path}")
+        console.detail(f"report: {printable(path)}")

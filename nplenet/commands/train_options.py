@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, load
 from ..data import DATASETS
-from ..recipe import AUGMENTATIONS, OPTIMIZERS, RENAMED_AUGMENTATIONS, SCHEDULES, Settings
+from ..recipe import (
+    AUGMENTATIONS,
+    OPTIMIZERS,
+    RENAMED_AUGMENTATIONS,
+    SCHEDULES,
+    SETTINGS,
+    Settings,
+)
+from ..schema import fields
 from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, positive
 
 
@@ -114,7 +122,7 @@ def integers(text: str) -> dict[str, int]:
     """Return the value of an option that is a JSON object of integers."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or not all(type(number) is int for number in value.values()):
         raise argparse.ArgumentTypeError(f"must be a JSON object of integers, got {text!r}")
@@ -152,13 +160,20 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
 
     A resumed run may change its number of epochs only, and only if no schedule depends on it.
     """
-    names = {field.name for field in fields(Settings)}
+    names = {field.name for field in dataclasses.fields(Settings)}
     given = current_names({k: value for k, value in vars(options).items() if k in names})
+    for name, value in given.items():
+        SETTINGS[name](value, f"--{name.replace('_', '-')}")
     if resume is None:
         return Settings(**given)
-    saved = current_names(resume.record.get("arguments") or {})
+    saved = resume.record.get("arguments") or {}
     if saved.keys() != names:
         raise CheckpointError(f"{resume.path} was not written by nplenet train")
+    try:
+        fields(SETTINGS)(saved, "arguments")
+    except ValueError as error:
+        raise CheckpointError(f"{resume.path}: in its record {error}") from None
+    saved = current_names(saved)
     may_change = {"epochs"} if saved["schedule"] == "constant" else set()
     for name, value in given.items():
         if value != saved[name] and name not in may_change:

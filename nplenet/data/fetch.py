@@ -7,7 +7,6 @@ Imported only to download: these modules load slower than the rest.
 
 import concurrent.futures
 import hashlib
-import http.client
 import threading
 import time
 import urllib.error
@@ -21,9 +20,11 @@ import filelock
 from tqdm import tqdm
 
 from ..files import atomic_write
+from ..terminal import printable
 from .idx import DataError, MissingDataError, describe_start, find_idx, open_unpacked
 
 _CHUNK = 1 << 16
+_SCHEMES = ("http://", "https://")
 _PAUSE_SECONDS = 0.5  # before the second try at a mirror
 _SLOWEST_BYTES_PER_SECOND = 8 * 1024
 _LOCK_SECONDS = 600  # how long to wait for another process that is downloading
@@ -173,14 +174,41 @@ def _receive(url: str, limit: int, timeout: float, progress: bool) -> Iterator[b
                     yield chunk
             if announced is not None and received < announced:
                 raise _TransferError(f"broke off after {received:,} of {announced:,} bytes")
+    except DataError:
+        raise
     except urllib.error.HTTPError as error:
         error.close()
         kind = _TransferError if error.code >= 500 else DataError
-        raise kind(f"answered with HTTP status {error.code} {error.reason}") from error
+        raise kind(f"answered with HTTP status {error.code} {_words(error.reason)}") from error
     except urllib.error.URLError as error:
-        raise _TransferError(f"cannot be reached: {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _TransferError(f"broke off: {error or type(error).__name__}") from error
+        raise _TransferError(f"cannot be reached: {_words(error.reason)}") from error
+    except Exception as error:  # whatever an answer makes the modules of Python raise
+        raise _TransferError(f"broke off: {_words(error) or type(error).__name__}") from error
+
+
+def _words(reason: object) -> str:
+    """Return the words of a server: one printable line that does not fill the screen."""
+    return printable(reason, limit=200)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects to http and https addresses only; Python follows them to FTP as well."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, *more: Any) -> Any:
+        _, headers, newurl = more
+        if not newurl.lower().startswith(_SCHEMES):
+            reason = f"and a redirect to {newurl}, which is not an http or https address"
+            raise urllib.error.HTTPError(req.full_url, code, reason, headers, fp)
+        return super().redirect_request(req, fp, code, *more)
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError as error:  # from an address that cannot be parsed
+            reason = f"and a redirect to nonsense ({error})"
+            raise urllib.error.HTTPError(req.full_url, code, reason, headers, fp) from error
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 @contextmanager
@@ -190,13 +218,14 @@ def _opened(url: str, timeout: float) -> Iterator[Any]:
     A socket's time-out bounds neither the look-up of a name nor a server that sends its headers
     one byte at a time, so the opening runs in a thread that can be left behind.
     """
-    if not url.startswith(("http://", "https://")):  # urlopen would read local files as well
+    if not url.startswith(_SCHEMES):  # urlopen would read local files as well
         raise DataError("is not an http or https address")
     answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def work() -> None:
         try:
-            answer.set_result(urllib.request.urlopen(url, timeout=timeout))
+            opener = urllib.request.build_opener(_Redirects)
+            answer.set_result(opener.open(url, timeout=timeout))
         except Exception as error:
             answer.set_exception(error)
 

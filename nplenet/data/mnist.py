@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..files import expanded, user_cache
 from .idx import DataError, MissingDataError, find_idx, read_idx
 
 _MIRRORS = (
@@ -127,16 +128,23 @@ def load_mnist(
 
 def find_mnist(root: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder in which ``load_mnist`` finds all four files, or None."""
-    folder, paths = _locate("train", _places(root))
+    try:
+        folder, paths = _locate("train", _places(root))
+    except MissingDataError:
+        return None
     found = len(paths) == 2 and len(_locate("test", [folder])[1]) == 2
     return folder if found else None
 
 
 def _places(root: str | os.PathLike[str] | None) -> list[Path]:
-    import platformdirs  # 12 ms that `import nplenet` need not wait for
-
-    named = [root, os.environ.get("NPLENET_DATA"), platformdirs.user_cache_dir("nplenet", False)]
-    return [Path(place).expanduser() for place in named if place]
+    named = [root, os.environ.get("NPLENET_DATA"), user_cache()]
+    places = [expanded(place) for place in named if place]
+    if not places:
+        raise MissingDataError(
+            "this user has no home folder for MNIST: name a folder with root=... or the "
+            "environment variable NPLENET_DATA"
+        )
+    return places
 
 
 def _locate(split: str, places: Sequence[Path]) -> tuple[Path, list[Path]]:

@@ -164,7 +164,7 @@ class _BatchNorm(Layer):
     eps : float
         Prevents a division by zero for a constant channel.
     momentum : float or None
-        The weight of the new statistics.
+        The weight of the new statistics, 0 to 1.
     dtype : float32 or float64
     """
 
@@ -183,7 +183,9 @@ class _BatchNorm(Layer):
         name = type(self).__name__
         self.num_features = self.channels = count(num_features, f"{name}: num_features")
         self.eps = number(eps, f"{name}: eps", "[0, inf)")
-        self.momentum = None if momentum is None else number(momentum, f"{name}: momentum")
+        self.momentum = (
+            None if momentum is None else number(momentum, f"{name}: momentum", "[0, 1]")
+        )
         self.weight = Parameter(np.ones(num_features, dtype))  # gamma in the paper
         self.bias = Parameter(np.zeros(num_features, dtype))  # beta in the paper
         self.running_mean: Array = np.zeros(num_features, dtype)

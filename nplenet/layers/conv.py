@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..checks import Pair, count, pair
+from ..checks import Pair, count, flag, pair
 from ..parameter import Parameter
 from ..window import Window
 from .base import Layer
@@ -144,6 +144,7 @@ class Conv2d(Layer):
             pair(stride, "Conv2d: stride", 1),
             pair(padding, "Conv2d: padding", 0),
         )
+        bias = flag(bias, "Conv2d: bias")
         shape = (out_channels, in_channels, *self.window.size)
         self.weight = Parameter(initial_weight(shape, init, rng, dtype))
         fan_in = in_channels * self.window.size[0] * self.window.size[1]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..checks import count
+from ..checks import count, flag
 from ..parameter import Parameter
 from .base import Layer
 from .initialization import initial_bias, initial_weight
@@ -54,6 +54,7 @@ class Dense(Layer):
         super().__init__()
         self.in_features = self.channels = count(in_features, "Dense: in_features")
         self.out_features = count(out_features, "Dense: out_features")
+        bias = flag(bias, "Dense: bias")
         self.weight = Parameter(initial_weight((out_features, in_features), init, rng, dtype))
         self.bias = (
             Parameter(initial_bias(out_features, in_features, init, rng, dtype)) if bias else None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..checks import Pair, pair
+from ..checks import Pair, flag, pair
 from ..window import Window
 from .base import Layer
 
@@ -124,7 +124,7 @@ def _pooling_window(
         size if stride is None else pair(stride, f"{owner}: stride", 1),
         border,
         pair(dilation, f"{owner}: dilation", 1),
-        ceil_mode,
+        flag(ceil_mode, f"{owner}: ceil_mode"),
     )
 
 
@@ -162,7 +162,7 @@ class AvgPool2d(_Pool2d):
     ) -> None:
         super().__init__()
         self.window = _pooling_window("AvgPool2d", kernel_size, stride, padding, 1, ceil_mode)
-        self.count_include_pad = count_include_pad
+        self.count_include_pad = flag(count_include_pad, "AvgPool2d: count_include_pad")
 
     def forward(self, x: Array) -> Array:
         self.check(x)

@@ -23,7 +23,8 @@ class Sequential(Layer):
     *layers : Layer
         Named by their position: ``0``, ``1``, ...
     **named : Layer
-        Named by their keyword, after the positional ones.
+        Named by their keyword, after the positional ones. A name may contain neither a dot, which
+        separates names in the path of a parameter, nor what cannot be printed.
 
     Examples
     --------
@@ -33,13 +34,18 @@ class Sequential(Layer):
     ['features.0.weight', 'features.0.bias']
     """
 
-    def __init__(self, *layers: Layer, **named: Layer) -> None:
+    def __init__(self, /, *layers: Layer, **named: Layer) -> None:
         super().__init__()
         self.layers: dict[str, Layer] = {str(i): layer for i, layer in enumerate(layers)}
         if self.layers.keys() & named.keys():
             raise ValueError("Sequential: a name may not be the number of a positional layer")
         self.layers.update(named)
         for name, layer in self.layers.items():
+            if not name or "." in name or not name.isprintable():
+                raise ValueError(
+                    "Sequential: a name must be printable, without a dot, and not empty, got "
+                    f"{name!r}"
+                )
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: {name} must be a Layer, got {type(layer).__name__}")
         everything = [layer for _, layer in self.modules()]

@@ -79,7 +79,7 @@ def render(model: Layer) -> str:
     side = _input_side(model)
     weights = sum(parameter.data.size for parameter in model.parameters())
     data = {
-        "model": description,
+        "model": in_order(description),
         "tensors": encode(model),
         "side": side,
         "examples": _examples(),
@@ -91,6 +91,17 @@ def render(model: Layer) -> str:
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no </script> in it
         script="\n".join(_inlined(name, _source(name)) for name in MODULES),
     )
+
+
+def in_order(description: dict[str, Any]) -> dict[str, Any]:
+    """Return a description whose chains are lists of pairs (name, layer).
+
+    In an object JavaScript puts names that look like numbers first, in the order of the numbers.
+    """
+    if "layers" not in description:
+        return description
+    pairs = [[name, in_order(layer)] for name, layer in description["layers"].items()]
+    return description | {"layers": pairs}
 
 
 def computed_layers() -> frozenset[str]:

@@ -18,12 +18,14 @@ export function decodeTensors(table) {
 /**
  * Turn a model's description, as nplenet.architecture.describe writes it, into a list of steps.
  *
- * Chains nest; the list is flat. A step has its path ("features.0"), type, arguments and tensors.
+ * Chains are lists of [name, layer] here, because an object would not keep the order of names that
+ * look like numbers. Chains nest; the list is flat. A step has its path ("features.0"), type, arguments and tensors.
  */
 export function buildSteps(description, tensors, path = "") {
   if (description.type === "Sequential") {
-    const layers = Object.entries(description.layers);
-    return layers.flatMap(([name, layer]) => buildSteps(layer, tensors, `${path}${name}.`));
+    return description.layers.flatMap(([name, layer]) =>
+      buildSteps(layer, tensors, `${path}${name}.`),
+    );
   }
   if (!(description.type in FORWARD)) throw new Error(`unknown layer ${description.type}`);
   const own = Object.entries(tensors)

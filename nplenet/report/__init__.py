@@ -7,19 +7,18 @@ rounded number keeps all its digits in ``<data value=...>``.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from string import Template
-from typing import Any
 
 import numpy as np
 
-from ..checkpoint import BEST, LATEST, Epoch, load_model
+from ..checkpoint import BEST, LATEST, load_model
 from ..data import Dataset, load_dataset
 from ..files import atomic_write
 from ..layers import Layer
-from ..train import History, evaluate
+from ..train import evaluate
+from .history import read_history
+from .html import fill
 from .sections import DEGREES, SEED, inside, learning, notice, over_epochs, repeating, results
 
 __all__ = ["DEGREES", "NAME", "SEED", "write_report"]
@@ -60,7 +59,7 @@ def write_report(
         When Matplotlib is not installed.
     """
     folder = Path(folder)
-    record, history = _history(folder / "history.json")
+    record, history = read_history(folder / "history.json")
     arguments = record["arguments"]
     data = load_dataset(arguments["dataset"], data_dir, download)
     data = data.limited(arguments["limit"]) if arguments["limit"] else data
@@ -76,32 +75,11 @@ def write_report(
     }
     path = folder / NAME
     with atomic_write(path) as file:
-        file.write(Template(TEMPLATE.read_text(encoding="utf-8")).substitute(page).encode())
+        file.write(fill(TEMPLATE.read_text(encoding="utf-8"), page).encode())
     return path
 
 
-def _history(path: Path) -> tuple[dict[str, Any], History]:
-    """Return the contents of history.json, and its epochs as a ``History``."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        epochs = [Epoch(**epoch) for epoch in record["epochs"]]
-        history = History(epochs, record["interrupted"], record["seconds"])
-        missing = {"arguments", "environment", "test", "inverted_test"} - record.keys()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} does not exist: a report needs the output folder of a completed "
-            "`nplenet train --output`"
-        ) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} was not written by nplenet train, or is damaged ({error!r})"
-        ) from None
-    if missing or not epochs:
-        raise ValueError(f"{path} has no {' and no '.join(sorted(missing)) or 'completed epoch'}")
-    return record, history
-
-
-def _tested(folder: Path, data: Dataset, confusion: Any) -> tuple[Layer, int]:
+def _tested(folder: Path, data: Dataset, confusion: list[list[int]]) -> tuple[Layer, int]:
     """Return the tested model, and the number of its predictions that differ from ``confusion``.
 
     ``--keep best`` tests the best epoch, any other run the last one: the predictions show which.
@@ -109,6 +87,11 @@ def _tested(folder: Path, data: Dataset, confusion: Any) -> tuple[Layer, int]:
     names = [LATEST, BEST] if (folder / BEST).exists() else [LATEST]
     models = [load_model(folder / name) for name in names]
     found = [evaluate(model, data.test_images, data.test_labels).confusion for model in models]
+    if len(found[0]) != len(confusion):
+        raise ValueError(
+            f"{folder / 'history.json'} counts {len(confusion)} classes, the data set has "
+            f"{len(found[0])}"
+        )
     differences = [int(np.abs(np.subtract(f, confusion)).sum()) // 2 for f in found]
     nearest = int(np.argmin(differences))
     return models[nearest], differences[nearest]

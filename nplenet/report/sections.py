@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..data import Dataset
 from ..layers import Conv2d, Layer
 from ..recipe import augmentation, input_shape
 from ..train import History, evaluate
-from .html import figure, number, table
+from .html import Html, figure, lines, markup, number, table
 
 DEGREES, SEED = 15, 0  # of the rotated test images
 MAX_MAPPED_IMAGES = 800  # on the map of the hidden layer, which more would cover
@@ -28,14 +27,14 @@ HISTOGRAM_IMAGES = 256
 def notice(interrupted: str, difference: int) -> str:
     words = []
     if interrupted:
-        words.append(f"The run was interrupted by {escape(interrupted)}.")
+        words.append(f"The run was interrupted by {interrupted}.")
     if difference:
         words.append(
             f"The network classifies {difference} test images differently than in the test of the "
             "run. Rounding, which differs between machines, explains one or two; more mean that "
             "the checkpoint is not the tested one."
         )
-    return f'<p class="notice">{" ".join(words)}</p>' if words else ""
+    return markup('<p class="notice">{words}</p>', words=" ".join(words)) if words else ""
 
 
 def results(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, str]:
@@ -76,7 +75,7 @@ def _classes_table(*tests: dict[str, Any]) -> str:
 
 def _confusion(confusion: Sequence[Sequence[int]]) -> dict[str, str]:
     rows = [
-        (str(label), *(number(n, ",") if n else "&middot;" for n in row))
+        (str(label), *(number(n, ",") if n else "\N{MIDDLE DOT}" for n in row))
         for label, row in enumerate(confusion)
     ]
     head = ("label", *map(str, range(len(confusion))))
@@ -109,11 +108,11 @@ def learning(history: History) -> dict[str, str]:
     first, last = history.epochs[0], history.epochs[-1]
     head = (
         "epoch",
-        "learning rate<br>at the end",
-        "training<br>loss",
-        "training<br>accuracy",
-        "validation<br>loss",
-        "validation<br>accuracy",
+        Html("learning rate<br>at the end"),
+        Html("training<br>loss"),
+        Html("training<br>accuracy"),
+        Html("validation<br>loss"),
+        Html("validation<br>accuracy"),
         "seconds",
         "images/s",
     )
@@ -125,7 +124,7 @@ def learning(history: History) -> dict[str, str]:
         rows.append((str(count), *cells))
     return {
         "epochs": str(len(history.epochs)),
-        "seconds": number(history.seconds, ".1f") + " s",
+        "seconds": number(history.seconds, ".1f", " s"),
         "epochs_table": table("The epochs of the run", head, rows),
         "learning_curves": figure(
             "curves",
@@ -139,21 +138,24 @@ def learning(history: History) -> dict[str, str]:
 
 def inside(model: Layer, data: Dataset) -> dict[str, str]:
     images, labels = data.test_images, data.test_labels
-    filters: list[str] = []
+    filters: list[Html] = []
     for path, layer in model.modules():
         if isinstance(layer, Conv2d):
             count, channels, height, width = layer.weight.data.shape
+            drawn = figure(
+                f"filters{len(filters)}",
+                plots.filters(layer.weight.data),
+                f"{count} filters of {channels} kernels of {height} by {width} each.",
+            )
             filters.append(
-                f"<figure><figcaption><code>{path}weight</code></figcaption>"
-                + figure(
-                    f"filters{len(filters)}",
-                    plots.filters(layer.weight.data),
-                    f"{count} filters of {channels} kernels of {height} by {width} each.",
+                markup(
+                    "<figure><figcaption><code>{name}</code></figcaption>{drawn}</figure>",
+                    name=f"{path}weight",
+                    drawn=drawn,
                 )
-                + "</figure>"
             )
     return {
-        "filters": "\n".join(filters),
+        "filters": Html("\n".join(filters)),
         "label": str(labels[0]),
         "feature_maps": figure(
             "maps",
@@ -182,33 +184,34 @@ def over_epochs(folder: Path, epochs: int, data: Dataset) -> str:
         plots.histograms(models, images, labels),
         "Histograms of each layer's outputs and of their gradients, epoch by epoch.",
     )
-    return (
-        f"<h3>Outputs and gradients over the epochs</h3><figure>{histograms}"
+    return markup(
+        "<h3>Outputs and gradients over the epochs</h3><figure>{histograms}"
         "<figcaption>One batch of test images, without dropout. A column is the histogram of one "
-        "epoch: the lighter, the more values.</figcaption></figure>"
+        "epoch: the lighter, the more values.</figcaption></figure>",
+        histograms=histograms,
     )
 
 
 def repeating(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, str]:
     arguments = record["arguments"]
     training = sum(epoch["seconds"] for epoch in record["epochs"])
-    environment = [(escape(name), escape(value)) for name, value in record["environment"].items()]
+    environment = list(record["environment"].items())
     times = [
-        ("whole run", number(record["seconds"], ".1f") + " s"),
+        ("whole run", number(record["seconds"], ".1f", " s")),
         ("training alone", f"{training:.1f} s"),
     ]
-    settings = [(name.replace("_", " "), escape(str(arguments[name]))) for name in arguments]
+    settings = [(name.replace("_", " "), str(arguments[name])) for name in arguments]
     preview = plots.augmentation_preview(
         data.train_images[0],
         augmentation(arguments["augment"]),
         np.random.default_rng(SEED),
     )
     return {
-        "command": escape(_command(record)),
+        "command": _command(record),
         "environment_table": table("Environment", (), environment + times, "words"),
         "settings_table": table("Settings of the run", (), settings, "words"),
-        "summary": escape(model.summary(input_shape(model))),  # type: ignore[attr-defined]
-        "augment": escape(arguments["augment"]),
+        "summary": lines(model.summary(input_shape(model))),  # type: ignore[attr-defined]
+        "augment": arguments["augment"],
         "augmentation": figure(
             "augmentation", preview, "A training image and random augmentations of it."
         ),

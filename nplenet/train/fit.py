@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Checkpoint, CheckpointFolder, Epoch, Progress, Run
+from ..checkpoint import Checkpoint, CheckpointError, CheckpointFolder, Epoch, Progress, Run
 from ..checks import count
 from ..compiled import Step, TextbookStep, compile
 from ..data import DataLoader, DeviceLoader
@@ -130,7 +130,7 @@ def fit(
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables)
-    so_far = Progress() if resume is None else run.restore(resume)
+    so_far = Progress() if resume is None else _restored(run, resume)
     if group.size > 1:
         group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
     if group.rank > 0:
@@ -142,6 +142,8 @@ def fit(
     with alone, checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None and resume is None:
             checkpoints.begin_anew()
+        elif checkpoints is not None and not checkpoints.latest.exists():
+            checkpoints.save(run, so_far)  # a folder of its own, even if no step is left
         while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):
             epoch = _epoch(run, step, so_far, held_out, stop, checkpoints, progress, begin)
             if epoch is None:
@@ -151,6 +153,15 @@ def fit(
             stop.agree(group)
     seconds = time.perf_counter() - begin
     return History(so_far.epochs, stop.signal, seconds, dict(step.tunables))
+
+
+def _restored(run: Run, resume: Checkpoint) -> Progress:
+    progress = run.restore(resume)
+    if progress.step > len(run.loader):
+        raise CheckpointError(
+            f"{resume.path}: epoch.losses has {progress.step} steps, an epoch {len(run.loader)}"
+        )
+    return progress
 
 
 def _epoch(
@@ -201,7 +212,12 @@ def _make_step(
         return compile(model, loss, optimizer, images, tunables=group.broadcast({}))
     if tunables is None and resume is not None:
         tunables = resume.record.get("tunables")
-    step = compile(model, loss, optimizer, images, tunables=tunables)
+        try:
+            step = compile(model, loss, optimizer, images, tunables=tunables)
+        except ValueError as error:
+            raise CheckpointError(f"{resume.path}: {error}") from None
+    else:
+        step = compile(model, loss, optimizer, images, tunables=tunables)
     group.broadcast(step.tunables)
     return step
 

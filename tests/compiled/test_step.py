@@ -286,8 +286,8 @@ def test_a_batch_size_that_is_no_count_is_refused(batch_size: Any) -> None:
     ("tunables", "message"),
     [
         ({"lane": 3}, r"unknown \['lane'\]"),
-        ({"lanes": 0}, "lanes must be at least 1"),
-        ({"gemm_limit": -5}, "gemm_limit must be at least 1"),
+        ({"lanes": 0}, "lanes must be an int from 1 to 4096"),
+        ({"gemm_limit": -5}, "gemm_limit must be an int from 1 to 10"),
         ({"buffer_size": 100}, "buffer_size must be a multiple of 16"),
     ],
 )

@@ -192,10 +192,51 @@ class Behaviour(http.server.BaseHTTPRequestHandler):
     def no_http(self, _):
         self.wfile.write(b"220 mail.example ESMTP\r\n\r\n")
 
-    def circling(self, _):
-        self.send_response(302)
-        self.send_header("Location", self.path)
+    def redirect(self, address, status=302):
+        self.send_response(status)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def circling(self, _):
+        self.redirect(self.path)
+
+    def moved(self, _):
+        self.redirect(self.path.replace("moved", "good"), status=308)
+
+    def to_nonsense(self, _):
+        self.redirect("http://[::1")
+
+    def to_no_port(self, _):
+        self.redirect("http://127.0.0.1:port/")
+
+    def to_nowhere(self, _):
+        self.redirect("http://")
+
+    def to_ftp(self, _):
+        self.redirect("ftp://127.0.0.1:9/x", status=301)
+
+    def to_a_file(self, _):
+        self.redirect("file:///etc/passwd", status=307)
+
+    def to_data(self, _):
+        self.redirect("data:,x")
+
+    def with_escapes(self, _):
+        self.wfile.write(b"HTTP/1.0 404 \x1b]0;owned\x07" + b"x" * 5000 + b"\r\n\r\n")
+
+    def with_escapes_for_a_protocol(self, _):
+        self.wfile.write(b"\x1b]0;owned\x07" + b"x" * 5000 + b"\r\n\r\n")
+
+    def without_a_status(self, _):
+        self.wfile.write(b"HTTP/1.0 \xff\xfe\r\n\r\n")
+
+    def with_a_senseless_length(self, archive):
+        self.send_response(200)
+        self.send_header("Content-Length", "-7")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"zz\r\n")
 
 
 @pytest.fixture
@@ -396,6 +437,16 @@ FAILURES = {
     "dripping_headers": "no answer within 0.5 s",
     "no_http": "broke off",
     "circling": "HTTP status 302",
+    "to_nonsense": "a redirect to nonsense",
+    "to_no_port": "nonnumeric port",
+    "to_nowhere": "HTTP status 302",
+    "to_ftp": "a redirect to ftp://127.0.0.1:9/x, which is not an http or https address",
+    "to_a_file": "HTTP status 307",
+    "to_data": "HTTP status 302",
+    "with_escapes": r"HTTP status 404 \x1b]0;owned\x07xxx",
+    "with_escapes_for_a_protocol": "broke off",
+    "without_a_status": "broke off",
+    "with_a_senseless_length": "broke off",
 }
 
 

@@ -148,3 +148,9 @@ def test_an_input_of_another_rank_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=rf"{kind.__name__}\(3.*takes an input of .* axes, got"):
         kind(3)(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("momentum", [float("nan"), -0.1, 2.0, float("inf")])
+def test_a_momentum_that_is_not_a_fraction_is_refused(momentum: float) -> None:
+    with pytest.raises(ValueError, match=r"BatchNorm1d: momentum must be a number in \[0, 1\]"):
+        BatchNorm1d(2, momentum=momentum)

@@ -189,6 +189,13 @@ def test_what_is_not_a_layer_is_refused() -> None:
         Sequential(ReLU(), lambda x: x)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["", "a.b", ".", "\n", "\x1b[2J", "\udce9"])
+def test_a_name_that_no_path_can_show_is_refused(name: str) -> None:
+    """With a dot, ``a.b.weight`` might be the weight of two layers, of which one would be lost."""
+    with pytest.raises(ValueError, match="a name must be printable, without a dot, and not empty"):
+        Sequential(**{name: ReLU()})
+
+
 def test_a_layer_that_stands_twice_is_refused() -> None:
     relu = ReLU()
     with pytest.raises(ValueError, match="only once"):

@@ -103,6 +103,17 @@ def test_who_lacks_mpi_is_told_what_to_install(
     assert "pip install 'nplenet[mpi]'" in capsys.readouterr().err
 
 
+def test_more_ranks_than_the_cores_can_bear_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No test starts a hundred thousand processes: a launch would call ``execv``."""
+    for name in SIZES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.execv", lambda *arguments: pytest.fail("mpiexec was started"))
+    assert main(["train", "--ranks", "100000"]) == 2
+    assert "--ranks 100000 is too many" in capsys.readouterr().err
+
+
 def test_the_arguments_for_the_ranks_say_the_same_again() -> None:
     parser = argparse.ArgumentParser()
     train_options.add_options(parser)

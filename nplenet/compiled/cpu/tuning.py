@@ -19,8 +19,9 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from ...checks import count
-from ...files import atomic_write, open_regular
+from ...files import atomic_write, read_json, user_cache
 from ...machine import processor, usable_cores
+from ...schema import fields, mapping, text, whole
 
 CANDIDATES = {
     "threads": (2, 4),  # those that have a core each
@@ -31,6 +32,18 @@ CANDIDATES = {
 }
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # as OpenBLAS names its kernels
 MAX_TIME_RATIO = 0.97  # of the best time so far; a smaller saving is noise
+
+
+LIMITS = {
+    "lanes": (1, 4096),  # a chunk of LeNet-5 then has 80 MB in its largest layer
+    "feature_lanes": (1, 1 << 16),
+    "gemm_limit": (1, 10**12),
+    "transpose": (0, 1),
+    "buffer_size": (16, 10**7),  # NumPy's limit
+    "threads": (1, 256),
+}
+MAX_CACHE_BYTES = 1 << 16
+CACHE = fields({"machine": mapping(text), "tunables": mapping(whole())})
 
 
 class MinImages(NamedTuple):
@@ -81,9 +94,8 @@ class Tunables:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            minimum = 0 if field.name == "transpose" else 1
-            count(getattr(self, field.name), f"tunables: {field.name}", minimum)
+        for name, limits in LIMITS.items():
+            count(getattr(self, name), f"tunables: {name}", *limits)
         if self.buffer_size % 16:
             raise ValueError(
                 f"tunables: buffer_size must be a multiple of 16, got {self.buffer_size}"
@@ -118,9 +130,10 @@ def tuned(measure: Callable[[Tunables], float]) -> Tunables:
         Takes tunables, returns the seconds per step with them.
     """
     path = cache_file()
-    absent_or_damaged = OSError, LookupError, TypeError, ValueError
-    with contextlib.suppress(*absent_or_damaged), open_regular(path) as file:
-        return checked(json.loads(file.read())["tunables"])
+    if path is None:
+        return search(measure)
+    with contextlib.suppress(OSError, ValueError):  # absent, damaged, or of another machine
+        return _kept(path)
     best = search(measure)
     with contextlib.suppress(OSError):  # a folder that can't be written: measured again next time
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +141,15 @@ def tuned(measure: Callable[[Tunables], float]) -> Tunables:
             record = {"machine": machine(), "tunables": best.as_dict()}
             file.write(json.dumps(record, indent=2).encode())
     return best
+
+
+def _kept(path: Path) -> Tunables:
+    """Return the tunables in a cache file; raise an error if they are not of this machine."""
+    record = read_json(path, MAX_CACHE_BYTES)
+    CACHE(record, "")
+    if record["machine"] != machine():
+        raise ValueError("they are another machine's")
+    return checked(record["tunables"])
 
 
 def search(measure: Callable[[Tunables], float]) -> Tunables:
@@ -165,9 +187,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def cache_file() -> Path:
-    """Return where this machine's tunables are kept."""
-    import platformdirs  # 12 ms that `import nplenet` need not wait for
-
+def cache_file() -> Path | None:
+    """Return where this machine's tunables are kept; None for a user without a home."""
     key = hashlib.sha256(json.dumps(machine()).encode()).hexdigest()[:16]
-    return Path(platformdirs.user_cache_dir("nplenet", False)) / f"tunables-{key}.json"
+    folder = user_cache()
+    return folder and folder / f"tunables-{key}.json"

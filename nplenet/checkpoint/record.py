@@ -1,0 +1,76 @@
+"""The schema of the JSON text in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..schema import Form, fields, listing, mapping, optional, plain, real, text, whole
+
+MAX_SECONDS = 1e12
+
+METRICS: Mapping[str, Form] = {
+    "epoch": whole(1),
+    "lr": real(finite=False),
+    "loss": real(finite=False),  # not finite only by a damaged network, whose report says so
+    "accuracy": real(0, 1),
+    "validation_loss": optional(real(finite=False)),
+    "validation_accuracy": optional(real(0, 1)),
+    "seconds": real(0, MAX_SECONDS),
+    "images_per_second": real(finite=False),
+}
+
+
+def epochs(value: Any, name: str) -> None:
+    """Check the metrics of epochs 1, 2, ..."""
+    listing(fields(METRICS))(value, name)
+    for i, metrics in enumerate(value):
+        if metrics["epoch"] != i + 1:
+            raise ValueError(f"{name}[{i}].epoch must be {i + 1}, got {metrics['epoch']}")
+
+
+# Of any file, and of a training run only. More fields may be there, as a later version writes them.
+MODEL = {
+    "format": whole(),
+    "nplenet": text,
+    "model": optional(fields({"type": text}, others=plain)),
+}
+RUN = {
+    "data": fields({"images": whole(1), "batch_size": whole(1), "sha256": text}),
+    "optimizer": fields({"type": text, "step": whole()}, others=plain),
+    "schedule": optional(fields({"type": text}, others=plain)),
+    "generators": mapping(mapping(plain)),
+    "progress": fields(
+        {
+            "epochs": epochs,
+            "loader": mapping(mapping(plain)),
+            "seconds": real(0, MAX_SECONDS),
+            "epoch_seconds": real(0, MAX_SECONDS),
+        }
+    ),
+}
+MORE = {"arguments": mapping(plain), "tunables": mapping(whole()), "environment": mapping(text)}
+
+
+def check_record(record: Any, tensors: Mapping[str, np.ndarray]) -> None:
+    """Check the record of a file by ``save_model``, or of a training run, and the run's tensors.
+
+    Raises
+    ------
+    ValueError
+        Naming the field.
+    """
+    is_run = isinstance(record, dict) and "progress" in record
+    fields(MODEL | RUN if is_run else MODEL, MORE, others=plain)(record, "")
+    if not is_run:
+        return
+    shapes = set()
+    for name, kind in (("epoch.losses", "f"), ("epoch.hits", "iu")):
+        array = tensors.get(name)
+        if array is None or array.ndim != 1 or array.dtype.kind not in kind:
+            raise ValueError(f"it has no tensor {name} of one axis")
+        shapes.add(array.shape)
+    if len(shapes) > 1:
+        raise ValueError(f"epoch.losses and epoch.hits have other shapes: {sorted(shapes)}")
