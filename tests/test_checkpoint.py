@@ -649,11 +649,48 @@ def test_without_hard_links_the_one_before_is_kept_all_the_same(
     assert (path.read_bytes(), previous.read_bytes()) == (b"3", b"2")
 
 
-def test_leftovers_of_a_killed_write_are_removed(tmp_path: Path) -> None:
-    rest = tmp_path / ".checkpoint.safetensors.4711-0123abcd.part"
-    rest.write_bytes(b"half")
+OWN = ("checkpoint.safetensors", "checkpoint.safetensors.bak", "best.safetensors")
+OWN += ("epoch-012.safetensors", "history.json", "report.html")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_leftovers_of_a_killed_write_are_removed(tmp_path: Path, name: str) -> None:
+    with atomic_write(tmp_path / name) as file:
+        left = Path(file.name)
+    left.write_bytes(b"half")
     with CheckpointFolder(tmp_path):
-        assert not rest.exists()
+        assert not left.exists()
+
+
+def test_files_of_others_are_neither_removed_nor_renamed(tmp_path: Path) -> None:
+    others = [
+        ".firefox-download.iso.part",
+        ".checkpoint.safetensors.part",
+        "epoch-of-man.safetensors",
+    ]
+    others += [".checkpoint.safetensors.4711-0123abcd.part", ".a.png.4711-0123abcd.nplenet.part"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    folders = [".torrents.part", ".checkpoint.safetensors.4711-0123abcd.nplenet.part"]
+    for name in [*folders, "epoch-001.safetensors"]:
+        (tmp_path / name).mkdir()
+    link = tmp_path / ".history.json.4711-0123abcd.nplenet.part"
+    link.symlink_to(tmp_path / others[0])
+    before = sorted(tmp_path.iterdir())
+    with CheckpointFolder(tmp_path) as folder:
+        folder.begin_anew()
+    assert sorted(set(tmp_path.iterdir()) - {tmp_path / ".lock"}) == before
+    assert all((tmp_path / name).read_text() == "mine" for name in others)
+
+
+def test_a_lock_that_is_a_symbolic_link_does_no_harm_to_its_target(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("whole")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(victim)
+    with pytest.raises(OSError), CheckpointFolder(tmp_path / "run"):  # noqa: PT011  any kind
+        pass
+    assert victim.read_text() == "whole"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

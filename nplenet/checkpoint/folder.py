@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 import warnings
 from collections.abc import Mapping
@@ -11,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import count, number
+from ..files import remove_leftovers
 from .file import BEST, LATEST, CheckpointError, CheckpointWarning, backup, read_file
 from .progress import Progress
 from .run import Run
 
 KEEP = ("last", "best", "all")
+EPOCH_FILE = re.compile(r"epoch-[0-9]{3,}\.safetensors")
+OWN_FILES = (
+    rf"checkpoint\.safetensors(\.bak)?|best\.safetensors|{EPOCH_FILE.pattern}"
+    r"|history\.json|report\.html"
+)
+"""The names of the files that a run writes into its folder, as a regular expression."""
 
 
 class CheckpointFolder:
@@ -81,8 +89,7 @@ class CheckpointFolder:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise CheckpointError(f"another run is using the folder {self.folder}") from None
-        for rest in self.folder.glob(".*.part"):  # of a run that was killed while it wrote
-            rest.unlink(missing_ok=True)
+        remove_leftovers(self.folder, OWN_FILES)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -93,10 +100,12 @@ class CheckpointFolder:
 
         They replace the checkpoints renamed by the run before.
         """
-        for path in (self.latest, self.best, *self.folder.glob("epoch-*.safetensors")):
-            if path.exists():
-                os.replace(path, path.with_name(f"previous-{path.name}"))
+        # The backup first: without the checkpoint, it would be taken for the one to resume from.
         backup(self.latest).unlink(missing_ok=True)
+        epochs = [path for path in self.folder.iterdir() if EPOCH_FILE.fullmatch(path.name)]
+        for path in (self.latest, self.best, *epochs):
+            if path.is_file():
+                os.replace(path, path.with_name(f"previous-{path.name}"))
 
     def due(self, step: int) -> bool:
         """Say whether it is time to save, ``step`` steps into an epoch."""

@@ -8,6 +8,7 @@ Imported only to download: these modules load slower than the rest.
 import concurrent.futures
 import hashlib
 import http.client
+import re
 import threading
 import time
 import urllib.error
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import filelock
 from tqdm import tqdm
 
-from ..files import atomic_write
+from ..files import atomic_write, remove_leftovers
 from .idx import DataError, MissingDataError, describe_start, find_idx, open_unpacked
 
 _CHUNK = 1 << 16
@@ -107,8 +108,7 @@ def _have(
             "add the file that belongs with it, or delete it"
         )
     path = folder / f"{file.name}.gz"
-    for leftover in folder.glob(f".{path.name}.*.part"):  # of a process that was killed
-        leftover.unlink()
+    remove_leftovers(folder, re.escape(path.name))
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{path.name}"

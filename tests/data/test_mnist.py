@@ -374,9 +374,12 @@ def test_another_data_set_that_lacks_one_file_is_not_completed_with_mnist(tmp_pa
 
 
 def test_the_leftover_of_a_killed_download_is_cleared_away(tmp_path, mirrors):
-    (tmp_path / ".train-images-idx3-ubyte.gz.123-ab.part").write_bytes(b"half")
+    name = ".train-images-idx3-ubyte.gz"
+    (tmp_path / f"{name}.123-0123abcd.nplenet.part").write_bytes(b"half")
+    (tmp_path / f"{name}.part").write_bytes(b"of another program")
     load_mnist(tmp_path, mirrors=[mirrors.url("good")])
-    assert visible(tmp_path) == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    expected = [f"{name}.part", "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    assert visible(tmp_path) == expected
 
 
 FAILURES = {
