@@ -23,6 +23,7 @@ from nplenet.architecture import build
 from nplenet.augment import standard_augmentation
 from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import (
+    BEST,
     LATEST,
     Checkpoint,
     CheckpointError,
@@ -97,22 +98,22 @@ class Trainer:
         On a device, where the schedule runs ahead of the steps, when this step is to be saved.
         """
         with pytest.MonkeyPatch.context() as patch:
-            step, save = OneCycleLR.step, Run.save
+            step, contents = OneCycleLR.step, Run.contents
 
             def stopping(schedule: OneCycleLR) -> None:
                 step(schedule)
                 if schedule.step_count == stop_at:
                     raise Stop
 
-            def failing(run: Run, *arguments: Any) -> None:
+            def failing(run: Run, *arguments: Any) -> Any:
                 if run.optimizer.step_count == stop_at:
                     raise Stop
-                save(run, *arguments)
+                return contents(run, *arguments)
 
             if self.model.backend.name == "numpy":
                 patch.setattr(OneCycleLR, "step", stopping)
             else:
-                patch.setattr(Run, "save", failing)
+                patch.setattr(Run, "contents", failing)
             wanted = {"epochs": EPOCHS, "schedule": self.schedule, "validation": self.digits}
             loss = CrossEntropyLoss()
             arguments = wanted | options
@@ -374,9 +375,11 @@ def test_a_new_run_in_the_folder_of_another_takes_nothing_of_it_and_loses_nothin
 ) -> None:
     old = Trainer(digits, get_backend("numpy"))
     old.fit(epochs=2, checkpoints=CheckpointFolder(tmp_path, keep="best"))
-    Trainer(digits, get_backend("numpy")).fit(
-        epochs=1, checkpoints=CheckpointFolder(tmp_path, keep="all"), resume=load(tmp_path / LATEST)
-    )
+    kept = CheckpointFolder(tmp_path, keep="all")
+    with pytest.warns(CheckpointWarning, match="no checkpoint of epoch 1: it was not kept"):
+        Trainer(digits, get_backend("numpy")).fit(
+            epochs=1, checkpoints=kept, resume=load(tmp_path / LATEST)
+        )
     (tmp_path / "epoch-001.safetensors").write_bytes((tmp_path / LATEST).read_bytes())
     folder = CheckpointFolder(tmp_path)
     with pytest.raises(Stop):  # before it has saved anything
@@ -384,7 +387,9 @@ def test_a_new_run_in_the_folder_of_another_takes_nothing_of_it_and_loses_nothin
     with pytest.raises(FileNotFoundError):
         load(folder.latest)
     left = {path.name for path in tmp_path.glob("*.safetensors*")}
-    assert left == {f"previous-{n}.safetensors" for n in ("checkpoint", "best", "epoch-001")}
+    assert left == {
+        f"previous-{n}.safetensors" for n in ("checkpoint", "best", "epoch-001", "epoch-002")
+    }
     assert_same_weights(old.model, load_model(tmp_path / f"previous-{LATEST}"))
 
 
@@ -405,6 +410,91 @@ def test_all_keeps_every_epoch(digits: tuple[Images, Images], tmp_path: Path) ->
     assert names == [f"epoch-00{k}.safetensors" for k in (1, 2, 3)]
     counts = [len(load(tmp_path / name).record["progress"]["epochs"]) for name in names]
     assert counts == [1, 2, 3]
+
+
+def test_the_file_of_the_last_epoch_is_written_on_resuming_if_it_is_missing(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    """As of a folder in which a version that wrote the checkpoint first was killed."""
+    best = CheckpointFolder(tmp_path, keep="best")
+    Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=best)  # the second is best
+    expected = weights_of(best.best)
+    best.best.unlink()
+    Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=best, resume=load(best.latest))
+    assert weights_of(best.best) == expected
+    with pytest.warns(CheckpointWarning, match="no checkpoint of epoch 1: it was not kept"):
+        Trainer(digits, get_backend("numpy")).fit(
+            checkpoints=CheckpointFolder(tmp_path, keep="all"), resume=load(best.latest)
+        )
+    names = sorted(path.name for path in tmp_path.glob("epoch-*"))
+    assert names == ["epoch-002.safetensors", "epoch-003.safetensors"]
+    assert weights_of(tmp_path / names[0]) == expected
+
+
+def test_a_best_that_is_lost_is_said_and_none_is_taken_for_it(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    first, other = (CheckpointFolder(tmp_path / name, keep="best") for name in "ab")
+    Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=first)
+    Trainer(digits, get_backend("numpy"), seed=1).fit(epochs=1, checkpoints=other)
+    first.best.write_bytes(other.best.read_bytes())
+    resume = load(first.latest)
+    resume.record["progress"]["epochs"][0]["validation_accuracy"] = 1.0  # so the first is best
+    with pytest.warns(CheckpointWarning, match="of the best epoch so far, 1: it was not kept"):
+        Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=first, resume=resume)
+    assert first.best_weights() is None
+    assert (tmp_path / "a" / f"previous-{BEST}").read_bytes() == other.best.read_bytes()
+
+
+def test_a_run_that_resumes_in_another_folder_is_whole_there(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    first, other = (CheckpointFolder(tmp_path / name, keep="best") for name in "ab")
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=first)
+    Trainer(digits, get_backend("numpy"), seed=1).fit(epochs=1, checkpoints=other)
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=other, resume=load(first.latest))
+    assert weights_of(other.best) == weights_of(first.best)
+    assert weights_of(other.latest) == weights_of(first.latest)
+    names = {path.name for path in other.folder.glob("previous-*")}
+    assert names == {f"previous-{BEST}", f"previous-{LATEST}"}
+
+
+@pytest.mark.parametrize("keep", ["best", "all"])
+@pytest.mark.parametrize("epochs", [2, 3])  # the run ends with the full disk, or it goes on
+def test_an_epoch_that_a_full_disk_refused_is_written_later_and_the_checkpoint_waits_for_it(
+    digits: tuple[Images, Images],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: str,
+    epochs: int,
+) -> None:
+    whole = CheckpointFolder(tmp_path / "whole", keep=keep)
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=whole)
+    folder, written = CheckpointFolder(tmp_path / "full", keep=keep), []
+
+    def writing(path: Path, *arguments: Any) -> None:
+        written.append(path.name)
+        if len(written) == 3:  # the file of the second epoch
+            raise OSError(errno.ENOSPC, "No space left on device")
+        file.write_file(path, *arguments)
+
+    monkeypatch.setattr("nplenet.checkpoint.folder.write_file", writing)
+    with pytest.warns(CheckpointWarning, match=r"No space left on device.*training continues"):
+        Trainer(digits, get_backend("numpy")).fit(epochs=epochs, checkpoints=folder)
+    assert folder.saved == (epochs == 3)
+    assert len(load(folder.latest).record["progress"]["epochs"]) == (3 if epochs == 3 else 1)
+    monkeypatch.undo()
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=folder, resume=load(folder.latest))
+    assert folder.saved
+    names = sorted(path.name for path in whole.folder.glob("*.safetensors*"))
+    assert sorted(path.name for path in folder.folder.glob("*.safetensors*")) == names
+    for name in names:
+        if not name.endswith(".bak"):  # the checkpoint of the second epoch may have been skipped
+            assert weights_of(folder.folder / name) == weights_of(whole.folder / name), name
+
+
+def weights_of(path: Path) -> dict[str, bytes]:
+    return {name: a.tobytes() for name, a in load(path).part("model.").items()}
 
 
 def test_patience_ends_a_run_that_no_longer_improves_and_a_resumed_one_too(

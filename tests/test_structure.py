@@ -109,8 +109,9 @@ INSIDE: dict[str, dict[str, str]] = {
     "checkpoint": {
         "file": "",
         "progress": "",
-        "run": "file progress",
-        "folder": "file progress run",
+        "kept": "file progress",
+        "run": "file kept progress",
+        "folder": "file kept progress run",
         "__init__": "file folder progress run",
     },
     "commands": {

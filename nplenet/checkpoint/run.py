@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from ..machine import environment
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ..seeds import generator_state, restore_generator
-from .file import Checkpoint, CheckpointError, stamp, write_file
+from .file import Checkpoint, CheckpointError, stamp
+from .kept import Contents
 from .progress import Epoch, Progress
 
 
@@ -52,8 +52,8 @@ class Run:
             "sha256": self.loader.fingerprint(),
         }
 
-    def save(self, path: Path, progress: Progress, previous: Path | None = None) -> None:
-        """Write everything to ``path``; an existing file is kept as ``previous``."""
+    def contents(self, progress: Progress) -> Contents:
+        """Return everything that a checkpoint holds; later steps do not change it."""
         tensors, record = self._state()
         tensors |= {"epoch.losses": progress.losses, "epoch.hits": progress.correct}
         record |= {
@@ -69,7 +69,7 @@ class Run:
             "tunables": dict(self.tunables),
             "environment": environment(),
         }
-        write_file(path, tensors, record, previous)
+        return Contents(tensors, record)
 
     def restore(self, checkpoint: Checkpoint) -> Progress:
         """Restore the state in ``checkpoint``; nothing is changed unless all of it fits.

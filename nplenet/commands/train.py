@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import augment
 from ..backend import Backend, get_backend
-from ..checkpoint import Checkpoint, CheckpointFolder, load
+from ..checkpoint import Checkpoint, CheckpointFolder
 from ..compiled import Step, TextbookStep, compile
 from ..data import (
     DataLoader,
@@ -237,9 +237,7 @@ def checkpoint_folder(
 
 def take_best_epoch(model: LeNet5, checkpoints: CheckpointFolder | None, group: Group) -> None:
     """Load the weights of the best epoch, if it was kept, on all ranks."""
-    best = None
-    if group.rank == 0 and checkpoints and checkpoints.keep == "best" and checkpoints.best.exists():
-        best = load(checkpoints.best).part("model.")
+    best = checkpoints.best_weights() if group.rank == 0 and checkpoints else None
     if (state := group.broadcast(best)) is not None:
         model.load_state_dict(state)
 

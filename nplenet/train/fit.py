@@ -135,8 +135,8 @@ def fit(
     shared = sharing(group, step, loader, *(layer for _, layer in model.modules()))
     held_out = validation and LabelledImages(model.backend, *validation, group=group)
     with checkpoints or nullcontext(), shared, stop_on_signals() as stop:
-        if checkpoints is not None and resume is None:
-            checkpoints.begin_anew()
+        if checkpoints is not None:
+            checkpoints.begin(run, so_far, resume)
         while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):
             epoch = _epoch(run, step, so_far, held_out, stop, checkpoints, progress, begin)
             if epoch is None:
@@ -174,7 +174,7 @@ def _epoch(
     epoch = Epoch(**metrics)
     so_far.finish(epoch, loader.state_dict(), time.perf_counter() - begin)
     if checkpoints is not None:
-        checkpoints.save_epoch(run, so_far, _best(so_far.epochs) == epoch)
+        checkpoints.save_epoch(run, so_far)
     return epoch
 
 
@@ -238,13 +238,9 @@ def _digest(model: Layer) -> str:
     return sha256(b"".join(a.tobytes() for a in model.state_dict().values())).hexdigest()
 
 
-def _best(epochs: list[Epoch]) -> Epoch:
-    """Return the first of the epochs with the best validation result."""
-    return max(epochs, key=lambda e: (e.validation_accuracy or 0.0, -(e.validation_loss or 0.0)))
-
-
 def _exhausted(so_far: Progress, patience: int | None) -> bool:
     """Say whether none of the last ``patience`` epochs improved the validation result."""
-    if patience is None or not so_far.epochs:
+    best = so_far.best
+    if patience is None or best is None:
         return False
-    return so_far.epochs[-1].epoch - _best(so_far.epochs).epoch >= patience
+    return so_far.epochs[-1].epoch - best.epoch >= patience
