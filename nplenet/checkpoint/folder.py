@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from .kept import EPOCH_FILE, Contents, epoch_in, kept_files
 from .progress import Progress
 from .run import Run
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 KEEP = ("last", "best", "all")
 OWN_FILES = (
     rf"(checkpoint|best)\.safetensors(\.bak)?|{EPOCH_FILE.pattern}|history\.json|report\.html"
@@ -41,7 +44,8 @@ class CheckpointFolder:
 
     ``checkpoint.safetensors`` holds the last saved state, from which the run resumes, and
     ``checkpoint.safetensors.bak`` the state saved before. As a context manager it makes the folder
-    if it is missing, and locks it against a second run.
+    if it is missing, and locks it against a second run; ``fit`` enters it, also if the caller has
+    done so to keep the lock for longer.
 
     Parameters
     ----------
@@ -89,13 +93,15 @@ class CheckpointFolder:
         self.latest, self.best = self.folder / LATEST, self.folder / BEST
         self.saved = True
         self._last_save = time.monotonic()
+        self._lock: FileLock | None = None
         self._owed: dict[Path, Contents] = {}  # to be written before the next checkpoint
 
     def __enter__(self) -> CheckpointFolder:
         from filelock import FileLock, Timeout  # 10 ms that `import nplenet` need not wait for
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.folder / ".lock")
+        if self._lock is None:
+            self._lock = FileLock(self.folder / ".lock")  # counts: it may be entered within itself
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -104,6 +110,7 @@ class CheckpointFolder:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        assert self._lock is not None
         self._lock.release()
 
     def begin_anew(self) -> None:

@@ -8,15 +8,17 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from .. import augment
 from ..backend import Backend, get_backend
-from ..checkpoint import Checkpoint, CheckpointFolder
+from ..checkpoint import Checkpoint, CheckpointFolder, CheckpointWarning
+from ..checkpoint.file import backup
 from ..compiled import Step, TextbookStep, compile
 from ..data import (
     DataLoader,
@@ -68,13 +70,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace, group: Group) -> int:
-    """Train LeNet-5, alone or as one rank of ``group``; rank 0 prints and writes."""
+    """Train LeNet-5, alone or as one rank of ``group``; rank 0 prints and writes.
+
+    The folder of the run is locked from the reading of its checkpoint to the last byte of its
+    report, so another run can't come in between.
+    """
+    checkpoints = checkpoint_folder(options)
+    with checkpoints if checkpoints and group.rank == 0 else nullcontext():
+        return train_in(checkpoints, options, group)
+
+
+def train_in(
+    checkpoints: CheckpointFolder | None, options: argparse.Namespace, group: Group
+) -> int:
     console, backend = Console(group.rank, options.quiet), get_backend(options.backend)
     resume = group.broadcast(checkpoint_to_resume(options) if group.rank == 0 else None)
     settings = settings_of(options, resume)
-    output: Path | None = options.output or (resume.path.parent if resume else None)
-    if output and group.rank == 0:
-        output.mkdir(parents=True, exist_ok=True)  # now: a failure after the training would lose it
     group.take_device(backend)
 
     # Load.
@@ -82,6 +93,8 @@ def train(options: argparse.Namespace, group: Group) -> int:
     epochs = settings.epochs or EPOCHS[data.name]
     settings = replace(settings, dataset=data.name, epochs=epochs)
     loader, validation = batches(data, settings, backend)
+    if checkpoints:
+        checkpoints.arguments = asdict(settings)
 
     # Model, loss, optimizer.
     model, loss = LeNet5(dropout=settings.dropout, seed=settings.seed), CrossEntropyLoss()
@@ -91,7 +104,6 @@ def train(options: argparse.Namespace, group: Group) -> int:
     console.introduce(model, data, loader, epochs, resume)
 
     # Loop.
-    checkpoints = None if output is None else checkpoint_folder(options, output, settings)
     try:
         history = fit(
             model,
@@ -118,14 +130,12 @@ def train(options: argparse.Namespace, group: Group) -> int:
     tested = evaluate(model, data.test_images, data.test_labels, group=group)
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
     group.part_ways()
+    record = record_of(options, settings, group, history, tested, inverted)
+    saved = not (checkpoints and group.rank == 0) or write_history(checkpoints, record)
     console.conclude(history, epochs, tested, inverted)
-    if output and group.rank == 0:
-        write_history(output, options, settings, group, history, tested, inverted)
-        if history.epochs:
-            write_report(output, options, console)
-    if history.interrupted:
-        return 128 + signal.Signals[history.interrupted]
-    return int(checkpoints is not None and not checkpoints.saved)
+    if checkpoints and group.rank == 0 and history.epochs:
+        saved = write_report(checkpoints.folder, saved, options, console) and saved
+    return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
 
 
 @dataclass
@@ -223,15 +233,20 @@ def chosen_step(
     return None
 
 
-def checkpoint_folder(
-    options: argparse.Namespace, output: Path, settings: Settings
-) -> CheckpointFolder:
+def checkpoint_folder(options: argparse.Namespace) -> CheckpointFolder | None:
+    """Return the folder of ``--output``, otherwise of the checkpoint that ``--resume`` names."""
+    folder: Path | None = options.output
+    if folder is None and options.resume not in (None, "auto"):
+        resume = Path(options.resume)
+        if resume.is_file() or backup(resume).is_file():  # a mistyped name makes no folder
+            folder = resume.parent
+    if folder is None:
+        return None
     return CheckpointFolder(
-        output,
+        folder,
         every_seconds=options.checkpoint_every,
         every_steps=options.checkpoint_steps,
         keep=options.keep,
-        arguments=asdict(settings),
     )
 
 
@@ -242,36 +257,49 @@ def take_best_epoch(model: LeNet5, checkpoints: CheckpointFolder | None, group: 
         model.load_state_dict(state)
 
 
-def write_history(
-    folder: Path,
+def record_of(
     options: argparse.Namespace,
     settings: Settings,
     group: Group,
     history: History,
     tested: Evaluation,
     inverted: Evaluation,
-) -> None:
-    """Write ``history.json``."""
+) -> dict[str, Any]:
+    """Return what ``history.json`` holds."""
     names = ("keep", "patience", "stop_after")
     arguments = asdict(settings) | {"backend": options.backend, "ranks": group.size}
-    record = {
+    return {
         "arguments": arguments | {name: getattr(options, name) for name in names},
         "environment": environment() | {"processor": f"{processor()}, {os.cpu_count()} cores"},
         **history.as_dict(),
         "test": vars(tested),
         "inverted_test": vars(inverted),
     }
-    with atomic_write(folder / "history.json") as file:
-        file.write(json.dumps(record, indent=2).encode())
 
 
-def write_report(folder: Path, options: argparse.Namespace, console: Console) -> None:
-    """Write the run's report; without Matplotlib print why there is none."""
+def write_history(checkpoints: CheckpointFolder, record: dict[str, Any]) -> bool:
+    """Write ``history.json``; say whether it and the last checkpoint could be written."""
+    path = checkpoints.folder / "history.json"
+    try:
+        with atomic_write(path) as file:
+            file.write(json.dumps(record, indent=2).encode())
+    except OSError as error:
+        warnings.warn(f"{path} could not be written ({error})", CheckpointWarning, stacklevel=1)
+        return False
+    return checkpoints.saved
+
+
+def write_report(folder: Path, saved: bool, options: argparse.Namespace, console: Console) -> bool:
+    """Write the run's report, or print why there is none; say whether it could be written."""
     from .. import report
 
+    reason: object = "the files that it is made of could not be written"
     try:
-        path = report.write_report(folder, options.data_dir, download=not options.no_download)
-    except ImportError as error:
-        console.print(f"no report: {error}", file=sys.stderr)
-    else:
-        console.detail(f"report: {path}")
+        if saved:
+            path = report.write_report(folder, options.data_dir, download=not options.no_download)
+            console.detail(f"report: {path}")
+            return True
+    except (ImportError, OSError) as error:
+        reason, saved = error, isinstance(error, ImportError)
+    console.print(f"no report: {reason}", file=sys.stderr)
+    return saved
