@@ -27,6 +27,7 @@ from nplenet.checkpoint import (
 )
 from nplenet.checkpoint.file import write_file
 from nplenet.commands import COMMANDS
+from nplenet.data import write_idx
 from nplenet.models import LeNet5
 from nplenet.recipe import augmentation
 
@@ -188,6 +189,23 @@ def test_the_folder_is_locked_from_reading_the_checkpoint_to_the_end_of_the_repo
         assert train("--resume", tmp_path / LATEST) == 2
 
 
+def test_a_run_prints_where_its_images_come_from_and_takes_them_from_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train", "t10k"):
+        write_idx(tmp_path / f"{name}-images-idx3-ubyte", np.zeros((20, 28, 28), np.uint8))
+        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(20, dtype=np.uint8) % 10)
+    monkeypatch.setenv("NPLENET_DATA", str(tmp_path))
+    run = ["train", "--epochs", "1", "--no-download"]
+    assert main(run) == 0
+    assert f"mnist from {tmp_path}: 19 training, 1 validation, 20 test" in capsys.readouterr().out
+    for dataset in ("auto", "mnist"):
+        assert main([*run, "--dataset", dataset, "--data-dir", str(tmp_path / "typo")]) == 2
+        error = capsys.readouterr().err
+        assert f"are not in {tmp_path / 'typo'}, nor in MNIST/raw below it" in error
+        assert error.count("\n") == 1
+
+
 def test_resuming_from_a_file_that_is_not_there_makes_no_folder(tmp_path: Path) -> None:
     assert train("--resume", tmp_path / "typo" / LATEST) == 2
     assert train("--resume", tmp_path / LATEST) == 2
@@ -289,8 +307,11 @@ def test_evaluate_repeats_the_result_of_the_run(trained: Path) -> None:
     done = nplenet("evaluate", trained / LATEST, "--limit", 100, "--json")
     found = json.loads(done.stdout)
     assert (found["test"], found["inverted_test"]) == (record["test"], record["inverted_test"])
+    assert found["source"] == "the package nplenet"
     text = nplenet("evaluate", trained / LATEST, "--limit", 100).stdout
-    assert f"digits: test accuracy {record['test']['accuracy']:.2%}" in text
+    assert (
+        f"digits from the package nplenet: test accuracy {record['test']['accuracy']:.2%}" in text
+    )
 
 
 def test_info_says_what_the_run_is_and_how_far(

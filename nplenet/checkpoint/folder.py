@@ -221,7 +221,8 @@ class CheckpointFolder:
                 del self._owed[path]
             path = self.latest
             write_file(path, *contents, self._backup())
-            backup(self.best).unlink(missing_ok=True)
+            if self.keep == "best":
+                backup(self.best).unlink(missing_ok=True)
             self.saved = True
         except OSError as error:
             self.saved = False

@@ -27,7 +27,10 @@ COMMANDS = (
 
 # Help texts of options that several commands have.
 BACKEND_HELP = "array library: numpy on the CPU, cupy on an NVIDIA GPU (default %(default)s)"
-DATA_DIR_HELP = "folder with MNIST's four IDX files, plain or .gz"
+DATA_DIR_HELP = (
+    "folder with MNIST's four IDX files, plain or .gz, or to download them to (default: the folder "
+    "in the environment variable NPLENET_DATA, otherwise the user's cache)"
+)
 NO_DOWNLOAD_HELP = "do not download MNIST"
 
 

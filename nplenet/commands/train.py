@@ -166,8 +166,9 @@ class Console:
         self.detail(model.summary((1, *data.train_images.shape[1:])))
         images, tests = len(loader.images), len(data.test_images)
         self.detail(
-            f"{data.name}: {images:,} training, {len(data.train_images) - images:,} validation, "
-            f"{tests:,} test images; {epochs} epochs of {len(loader)} steps"
+            f"{data.name} from {data.source}: {images:,} training, "
+            f"{len(data.train_images) - images:,} validation, {tests:,} test images; "
+            f"{epochs} epochs of {len(loader)} steps"
         )
         if resume:
             self.detail(f"resuming from {resume.path}")

@@ -57,11 +57,11 @@ def load_mnist(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Read MNIST's images and labels, downloading them once if they are not found.
 
-    The search goes through `root`, the folder in the environment variable ``NPLENET_DATA`` and the
-    user's cache folder, in this order, and through ``MNIST/raw`` below each, where torchvision
-    keeps its copy. Files may be plain or end in ``.gz``. The first folder with one of the split's
-    two files is used; if the other file is missing there, it is downloaded into this folder. If no
-    folder has either, both are downloaded into the first of the three that is given.
+    They are looked for in one place: in `root`, otherwise in the folder that the environment
+    variable ``NPLENET_DATA`` names, otherwise in the user's cache folder. There, or in
+    ``MNIST/raw`` below it, where torchvision keeps its copy. Files may be plain or end in ``.gz``.
+    Missing files are downloaded into this place: a folder that was named is never replaced by
+    another one.
 
     Parameters
     ----------
@@ -102,11 +102,10 @@ def load_mnist(
     """
     if split not in _FILES:
         raise ValueError(f"load_mnist: split must be one of {list(_FILES)}, got {split!r}")
-    places = _places(root)
-    folder, paths = _locate(split, places)
+    folder, paths = _locate(split, _place(root))
     if len(paths) < 2:
         if not download:
-            raise MissingDataError(_describe_missing(split, folder, paths, places))
+            raise MissingDataError(_describe_missing(split, folder, paths))
         paths = _fetch(split, folder, mirrors, timeout, progress)
     images_path, labels_path = paths
     images = read_idx(images_path, dtype=np.uint8, shape=(None, 28, 28))
@@ -127,26 +126,33 @@ def load_mnist(
 
 def find_mnist(root: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder in which ``load_mnist`` finds all four files, or None."""
-    folder, paths = _locate("train", _places(root))
-    found = len(paths) == 2 and len(_locate("test", [folder])[1]) == 2
+    folder, paths = _locate("train", _place(root))
+    found = len(paths) == 2 and len(_locate("test", folder)[1]) == 2
     return folder if found else None
 
 
-def _places(root: str | os.PathLike[str] | None) -> list[Path]:
+def mnist_folder(root: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of the training files that ``load_mnist`` reads, or downloads to."""
+    return _locate("train", _place(root))[0]
+
+
+def _place(root: str | os.PathLike[str] | None) -> Path:
+    if root is not None:
+        return Path(root).expanduser()
+    if named := os.environ.get("NPLENET_DATA"):
+        return Path(named).expanduser()
     import platformdirs  # 12 ms that `import nplenet` need not wait for
 
-    named = [root, os.environ.get("NPLENET_DATA"), platformdirs.user_cache_dir("nplenet", False)]
-    return [Path(place).expanduser() for place in named if place]
+    return Path(platformdirs.user_cache_dir("nplenet", False))
 
 
-def _locate(split: str, places: Sequence[Path]) -> tuple[Path, list[Path]]:
-    """Return the first folder that holds a file of the split, with those files."""
-    for place in places:
-        for folder in (place, place / "MNIST" / "raw"):
-            found = [find_idx(folder, name) for name, _, _ in _FILES[split]]
-            if any(found):
-                return folder, [path for path in found if path is not None]
-    return places[0], []
+def _locate(split: str, place: Path) -> tuple[Path, list[Path]]:
+    """Return the folder in ``place`` that holds a file of the split, with those files."""
+    for folder in (place, place / "MNIST" / "raw"):
+        found = [find_idx(folder, name) for name, _, _ in _FILES[split]]
+        if any(found):
+            return folder, [path for path in found if path is not None]
+    return place, []
 
 
 def _fetch(
@@ -160,12 +166,9 @@ def _fetch(
     return fetch_missing(files, folder, mirrors, timeout=timeout, progress=progress)
 
 
-def _describe_missing(
-    split: str, folder: Path, found: Sequence[Path], places: Sequence[Path]
-) -> str:
+def _describe_missing(split: str, folder: Path, found: Sequence[Path]) -> str:
     names = " and ".join(name for name, _, _ in _FILES[split])
-    remedy = "add the files there (plain or .gz), set NPLENET_DATA, or allow download"
+    remedy = "add the files there (plain or .gz), name another folder, or allow download"
     if found:
         return f"{folder}: needs {names}, holds only {found[0].name}; {remedy}"
-    searched = ", ".join(map(str, places))
-    return f"{names} are in none of {searched}, nor in MNIST/raw below these; {remedy}"
+    return f"{names} are not in {folder}, nor in MNIST/raw below it; {remedy}"
