@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import platform
 import random
 import resource
 import subprocess
@@ -50,6 +51,7 @@ from nplenet.layers import (
     Sequential,
 )
 from nplenet.losses import CrossEntropyLoss
+from nplenet.machine import blas
 from nplenet.models import LeNet5, LeNet5For28x28
 from nplenet.optim import SGD, AdamW
 from nplenet.schedules import OneCycleLR
@@ -199,6 +201,42 @@ def test_a_state_of_another_generator_is_refused(state: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not the state of a PCG64"):
         restore_generator(rng, state)
     assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_another_environment_is_said_in_one_line_that_names_what_differs(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    resume = saved_run(digits, tmp_path)
+    saved = resume.record["environment"]
+    assert saved.keys() == {"nplenet", "python", "numpy", "blas", "machine", "backend", "ranks"}
+    resume.record["environment"] = saved | {"numpy": "1.0", "blas": "openblas 0 Z80", "ranks": "3"}
+    expected = (
+        rf"{resume.path} is from another environment \(numpy 1\.0, here {np.__version__}; "
+        rf"blas openblas 0 Z80, here {saved['blas']}; ranks 3, here 1\): .* not bit for bit$"
+    )
+    with pytest.warns(CheckpointWarning, match=expected):
+        Trainer(digits, get_backend("numpy")).fit(epochs=1, resume=resume)
+    # No warning, which would be an error here: another Python; a file that does not say more.
+    for same in ({**saved, "python": "2.7"}, {"numpy": np.__version__}, None):
+        resume.record["environment"] = same
+        Trainer(digits, get_backend("numpy")).fit(epochs=1, resume=resume)
+
+
+def test_the_environment_names_the_kernels_of_blas() -> None:
+    if not blas().startswith("openblas") or platform.machine() != "x86_64":
+        pytest.skip("only OpenBLAS on x86-64 has the kernels that this test selects")
+    program = "from nplenet.machine import blas; print(blas())"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernels},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[-1]
+        for kernels in ("Nehalem", "Haswell")
+    ]
+    assert found == ["Nehalem", "Haswell"]
 
 
 # ------------------------------------------------------------------ what does not fit

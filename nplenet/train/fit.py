@@ -82,8 +82,9 @@ def fit(
         Where the run is saved. Without ``resume`` an earlier run's checkpoints there are renamed.
     resume : Checkpoint, optional
         A saved run to continue. With the same arguments and tunables the weights become the same,
-        bit for bit, as those of an uninterrupted run. A checkpoint holds state only: build model,
-        optimizer and loader exactly as for a fresh run.
+        bit for bit, as those of an uninterrupted run. With another NumPy, BLAS, backend or number
+        of ranks they become the same up to rounding, and a warning says so. A checkpoint holds
+        state only: build model, optimizer and loader exactly as for a fresh run.
     group : Group
         The ranks that share the work, as ``nplenet.mpi.join()`` returns it: each calls ``fit``
         with the same arguments. The results do not depend on their number, except for rounding.
@@ -125,8 +126,10 @@ def fit(
         raise TypeError(f"fit: step must be a Step, as of nplenet.compile, got {step!r}")
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
-    run = Run(model, optimizer, schedule, loader, arguments, step.tunables)
+    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size)
     so_far = Progress() if resume is None else run.restore(resume)
+    if resume is not None and group.rank == 0:
+        run.warn_of_other_bits(resume)
     if group.size > 1:
         group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
     if group.rank > 0:
@@ -216,9 +219,11 @@ def _deprecated_arguments(given: dict[str, Any]) -> dict[str, Any]:
 def _facts(run: Run, step: Step, validation: Validation | None, **arguments: Any) -> dict[str, Any]:
     """Return the facts that must be the same on all ranks, by name."""
     held_out = None if validation is None else DataLoader(*validation, 1).fingerprint()
+    versions = environment()
+    del versions["blas"]  # may differ: each rank makes its part of a sum that all get
     generators = {k: generator_state(rng) for k, rng in run.model.generators().items()}
     return {
-        **{f"the version of {name}": version for name, version in environment().items()},
+        **{f"the version of {name}": version for name, version in versions.items()},
         **{f"the argument {name}": value for name, value in arguments.items()},
         **{f"the argument {name}": value for name, value in run.arguments.items()},
         "the batch size": run.loader.batch_size,
