@@ -6,6 +6,7 @@ without trust: it may be a stranger's.
 
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ def atomic_write(
     Yields
     ------
     BinaryIO
-        The file under its temporary name (`.name`, such as ``.a.idx.4711-9f2c.part``).
+        The file under its temporary name (`.name`, such as ``.a.idx.4711-9f2c0d5e.nplenet.part``).
 
     Raises
     ------
@@ -76,7 +77,7 @@ def atomic_write(
     """
     path = Path(path)
     # Not `tempfile`: only the owner may read its files, and a cache may be shared.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    temporary = _temporary(path)
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -130,12 +131,38 @@ def user_cache() -> Path | None:
     return folder if folder.is_absolute() else None
 
 
+def remove_leftovers(folder: Path, names: str) -> None:
+    """Remove what killed processes left of files that they were writing into `folder`.
+
+    Only files with a temporary name of this module are removed. The caller must know that no other
+    process is writing these files: hold their lock.
+
+    Parameters
+    ----------
+    folder
+        An existing folder.
+    names
+        Regular expression of the final names.
+    """
+    pattern = re.compile(rf"\.({names})\.[0-9]+-[0-9a-f]{{8}}\.nplenet\.part")
+    for path in folder.iterdir():
+        if pattern.fullmatch(path.name):
+            with suppress(OSError):  # of another user, say: it only takes space
+                if stat.S_ISREG(path.lstat().st_mode):
+                    path.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    """Return a hidden name beside `path` that no other process and no other program uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.nplenet.part")
+
+
 def _keep(path: Path, previous: Path) -> None:
     """Give the file at `path` the second name `previous`; without hard links, rename it.
 
     A new hard link can't replace a file, so it is made under a temporary name and renamed.
     """
-    link = previous.with_name(f".{previous.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    link = _temporary(previous)
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links

@@ -6,21 +6,38 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from .version import __version__
 
 
 def environment() -> dict[str, str]:
-    """Return the versions and the machine, on which the bits of a run depend."""
+    """Return the versions and the machine; the bits of a run depend on all except Python's."""
     return {
         "nplenet": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "blas": blas(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+@cache
+def blas() -> str:
+    """Return NumPy's BLAS and the processor that its kernels are for, as far as it is known.
+
+    OpenBLAS chooses the kernels when it is loaded, and their sums differ in the last bits.
+    """
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    # A wheel of NumPy brings its BLAS; a program may have loaded others, for other packages.
+    own = [library for library in found if "numpy" in Path(library["filepath"]).parent.name]
+    facts = ("internal_api", "version", "architecture")
+    texts = {" ".join(str(x.get(fact) or "") for fact in facts).strip() for x in own or found}
+    return "; ".join(sorted(texts)) or "unknown to threadpoolctl"
 
 
 def processor() -> str:

@@ -1,20 +1,26 @@
-"""Train, get killed at a random moment, go on, compare the bits: a program, run by a test.
+"""Kill whole runs of ``nplenet train`` at every write, resume them, compare what they leave.
 
-    python tests/killed_runs.py FOLDER KILLS SEED
+    python tests/killed_runs.py FOLDER            # kills at each moment: three minutes or so
+    python tests/killed_runs.py FOLDER 10 SEED    # at 10 random moments for each --keep
 
-Each run is a forked process that trains LeNet-5 and saves after every step. Half of the runs are
-killed by a clock, half kill themselves inside the writing of a checkpoint: halfway through the
-file, or at one of the system calls that put it in its place. It prints a JSON object a kill and
-ends with status 0 when every run went on to the same bits.
+For each ``--keep`` one undisturbed run notes its calls that change files: write, fsync, link,
+rename and unlink. Then, for each of these moments, a run kills itself there (in a write halfway
+through the file), and ``--resume auto`` continues it; every third is killed once more, at a moment
+of its own. The files must be the same: their names, all tensors, bit for bit, all that a record
+says apart from clocks, and the test result. One more run is read by another process all the time,
+which must find a whole checkpoint at each moment.
+
+It prints a JSON object per kill and a last one with the counts, and ends with status 0 when all
+runs survived. Each run is a forked process.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -24,54 +30,66 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nplenet import files
-from nplenet.augment import standard_augmentation
-from nplenet.checkpoint import LATEST, CheckpointFolder, load
-from nplenet.data import DataLoader, load_digits, pad_images
-from nplenet.losses import CrossEntropyLoss
-from nplenet.models import LeNet5
-from nplenet.optim import AdamW
-from nplenet.schedules import OneCycleLR
-from nplenet.seeds import generator
-from nplenet.train import fit
+from nplenet import commands, files, report
+from nplenet.__main__ import main as nplenet
+from nplenet.checkpoint import LATEST, load
+from nplenet.checkpoint.file import read_file
 
-EPOCHS, IMAGES, BATCH = 3, 72, 16
-CALLS = ("write", "fsync", "link", "replace")
+COMMAND = ["train", "--dataset", "digits", "--limit", "60", "--batch-size", "16", "--epochs", "4"]
+COMMAND += ["--checkpoint-steps", "2", "--checkpoint-every", "inf", "--quiet", "--resume", "auto"]
+COMMAND += ["--tunables", '{"threads": 1}']
+COMMAND += ["--lr", "0.05", "--validation", "0.3"]  # with which the best epoch is the third, say
+KEEP = ("last", "best", "all")
+CLOCKS = ("seconds", "epoch_seconds", "images_per_second")
+CALLS = {"os.rename": "rename", "os.link": "link", "os.remove": "unlink"}
 
-
-def train(folder: Path) -> None:
-    """Train to the end, from the checkpoint in ``folder`` if there is one."""
-    images, labels = load_digits("train")
-    images, labels = pad_images(images[:IMAGES]), labels[:IMAGES]
-    model = LeNet5(seed=0)
-    loader = DataLoader(
-        images,
-        labels,
-        BATCH,
-        shuffle=True,
-        rng=generator(0, "shuffle"),
-        transform=standard_augmentation(),
-        transform_rng=generator(0, "augment"),
-    )
-    optimizer = AdamW(model.parameters(), 4e-3)
-    fit(
-        model,
-        CrossEntropyLoss(),
-        optimizer,
-        loader,
-        epochs=EPOCHS,
-        schedule=OneCycleLR(optimizer, max_lr=4e-3, total_steps=EPOCHS * len(loader)),
-        validation=(images, labels),
-        checkpoints=CheckpointFolder(folder, every_steps=1),
-        resume=load(folder / LATEST) if (folder / LATEST).exists() else None,
-        progress=False,
-    )
+Moment = Callable[[str, str], bool]
+"""Called before each call with its name and its file; says whether to kill the process there."""
 
 
-def state(folder: Path) -> str:
-    """Return the SHA-256 of all tensors of the checkpoint: weights, moments, losses."""
-    tensors = load(folder / LATEST).tensors
-    return hashlib.sha256(b"".join(tensors[k].tobytes() for k in sorted(tensors))).hexdigest()
+def watch(moment: Moment) -> None:
+    """Call ``moment`` before each call of this process that changes a file of the run."""
+
+    def stop_here(call: str, name: Any) -> bool:
+        path = re.sub(r"\.[0-9]+-[0-9a-f]{8}\.", ".N.", os.path.basename(str(name)))
+        return moment(call, path)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in CALLS and stop_here(CALLS[event], arguments[0]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class Dying(io.FileIO):
+        def write(self, contents: Any) -> int:
+            if stop_here("write", self.name):
+                super().write(contents[: len(contents) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().write(contents)
+
+    real = os.fsync
+
+    def dying(descriptor: int) -> None:
+        if stop_here("fsync", os.readlink(f"/proc/self/fd/{descriptor}")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(descriptor)
+
+    sys.addaudithook(hook)
+    files.open = Dying  # type: ignore[attr-defined]
+    os.fsync = dying
+
+
+def short_report(folder: Path, *_: Any, **__: Any) -> Path:
+    """Write something in place of the report, whose pictures take a second."""
+    with files.atomic_write(folder / "report.html") as file:
+        file.write(json.loads((folder / "history.json").read_text())["interrupted"].encode())
+    return folder / "report.html"
+
+
+def train(folder: Path, keep: str, moment: Moment) -> None:
+    report.write_report = short_report
+    watch(moment)
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the process ends with it
+    status = nplenet([*COMMAND, "--keep", keep, "--output", str(folder)])
+    assert status == 0, f"it ended with status {status}"
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -92,86 +110,95 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def die_at(call: str, count: int) -> None:
-    """Have this process kill itself at the ``count``-th use of a system call from now on."""
-    left = [count]
+def at(number: int) -> Moment:
+    """Return the moment before call ``number`` of a process."""
+    left = [number]
 
-    def last() -> bool:
+    def moment(call: str, path: str) -> bool:
         left[0] -= 1
-        return left[0] == 0
+        return left[0] < 0
 
-    class Dying(io.FileIO):
-        def write(self, contents: Any) -> int:
-            if last():
-                super().write(contents[: len(contents) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().write(contents)
-
-    if call == "write":
-        files.open = Dying  # type: ignore[attr-defined]
-        return
-    real = getattr(os, call)
-
-    def dying(*arguments: Any, **options: Any) -> Any:
-        if last():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **options)
-
-    setattr(os, call, dying)
+    return moment
 
 
-def main(work: Path, kills: int, seed: int) -> int:
-    rng = random.Random(seed)
-    begin = time.perf_counter()
-    undisturbed = work / "undisturbed"
-    watched = forked(partial(train, undisturbed))
-    readings = 0
-    while os.waitpid(watched, os.WNOHANG) == (0, 0):  # at every moment there is a whole file
-        if (undisturbed / LATEST).exists():
-            load(undisturbed / LATEST)
-            readings += 1
-    seconds, expected, same = time.perf_counter() - begin, state(undisturbed), True
-    print(json.dumps({"readings": readings, "seconds": seconds}), flush=True)
+def noted(calls: Path) -> Moment:
+    """Return no moment; write each call to a file."""
 
-    for number in range(kills):
-        folder = work / f"run-{number}"
-        if number % 2:
-            how = killed_inside(folder, rng.choice(CALLS), rng.randint(1, 15))
+    def moment(call: str, path: str) -> bool:
+        with calls.open("a") as file:
+            print(call, path, file=file)
+        return False
+
+    return moment
+
+
+def without_clocks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: without_clocks(v) for k, v in value.items() if k not in CLOCKS}
+    return [without_clocks(item) for item in value] if isinstance(value, list) else value
+
+
+def left_in(folder: Path) -> dict[str, Any]:
+    """Return what the run has left: each file, with its contents apart from clocks."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.iterdir()):
+        if ".safetensors" in path.name:
+            contents = read_file(path)
+            tensors = {name: a.tobytes() for name, a in contents.tensors.items()}
+            found[path.name] = (tensors, without_clocks(contents.record))
+        elif path.suffix == ".json":
+            found[path.name] = without_clocks(json.loads(path.read_text()))
         else:
-            how = killed_after(folder, rng.uniform(0.05, 0.8) * seconds)
-        step = None
-        if (folder / LATEST).exists():  # else it was killed before its first checkpoint
-            step = load(folder / LATEST).record["optimizer"]["step"]
-        resumed = ended(forked(partial(train, folder)))
-        equal = resumed == 0 and state(folder) == expected
-        same = same and equal
-        print(json.dumps({"how": how, "step": step, "equal": equal}), flush=True)
-        shutil.rmtree(folder)
-    return int(not same)
+            found[path.name] = path.read_bytes()
+    return found
 
 
-def killed_inside(folder: Path, call: str, count: int) -> str:
-    """Run until a training dies inside a system call of its ``count``-th checkpoint or so."""
+def main(work: Path, kills: int | None, seed: int) -> int:
+    rng, survived, tried = random.Random(seed), 0, 0
+    moments: dict[str, int] = {}
+    for keep in KEEP:
+        undisturbed, calls = work / keep, work / f"{keep}.calls"
+        calls.touch()
+        readings = read_all_the_time(undisturbed, partial(train, undisturbed, keep, noted(calls)))
+        expected, steps = left_in(undisturbed), calls.read_text().splitlines()
+        first = {"keep": keep, "readings": readings, "moments": len(steps), "files": [*expected]}
+        print(json.dumps(first), flush=True)
+        chosen = (
+            range(len(steps)) if kills is None else sorted(rng.sample(range(len(steps)), kills))
+        )
+        for number in chosen:
+            folder = work / "run"
+            assert ended(forked(partial(train, folder, keep, at(number)))) == -signal.SIGKILL
+            again = number % 3 == 0 and rng.randrange(max(len(steps) - number, 1))
+            if again:
+                ended(forked(partial(train, folder, keep, at(again))))
+            same = ended(forked(partial(train, folder, keep, at(sys.maxsize)))) == 0
+            found = left_in(folder)
+            wrong = [k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)]
+            same = same and not wrong
+            survived, tried = survived + same, tried + 1
+            call = steps[number].split()[0]
+            moments[call] = moments.get(call, 0) + 1
+            how = {"keep": keep, "killed at": steps[number], "again at": again or None}
+            print(json.dumps(how | {"same": same, "wrong": sorted(wrong)}), flush=True)
+            shutil.rmtree(folder)
+    print(json.dumps({"survived": survived, "of": tried, "calls": moments}))
+    return int(survived != tried)
 
-    def run() -> None:
-        die_at(call, count)
-        train(folder)
 
-    status = ended(forked(run))
-    assert status == -signal.SIGKILL, f"it ended with {status}"
-    return f"{call} {count}"
-
-
-def killed_after(folder: Path, seconds: float) -> str:
-    """Run and kill a training; should it end before, another one earlier."""
-    pid = forked(partial(train, folder))
-    time.sleep(seconds)
-    os.kill(pid, signal.SIGKILL)
-    if ended(pid) == -signal.SIGKILL:
-        return f"{seconds:.3f} s"
-    shutil.rmtree(folder)
-    return killed_after(folder, 0.7 * seconds)
+def read_all_the_time(folder: Path, work: Callable[[], None]) -> int:
+    """Run ``work`` in a process, read its checkpoint until it ends; say how often."""
+    readings, watched = 0, forked(work)
+    while (state := os.waitpid(watched, os.WNOHANG)) == (0, 0):
+        if (folder / LATEST).exists():
+            load(folder / LATEST)
+            readings += 1
+        time.sleep(0.001)
+    assert state[1] == 0
+    return readings
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    assert commands  # loaded before the processes are forked
+    kills = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    sys.exit(main(Path(sys.argv[1]), kills, int(sys.argv[3]) if len(sys.argv) > 3 else 0))

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import platform
 import random
 import resource
 import subprocess
@@ -23,6 +24,7 @@ from nplenet.architecture import build
 from nplenet.augment import standard_augmentation
 from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import (
+    BEST,
     LATEST,
     Checkpoint,
     CheckpointError,
@@ -50,6 +52,7 @@ from nplenet.layers import (
     Sequential,
 )
 from nplenet.losses import CrossEntropyLoss
+from nplenet.machine import blas
 from nplenet.models import LeNet5, LeNet5For28x28
 from nplenet.optim import SGD, AdamW
 from nplenet.schedules import OneCycleLR
@@ -98,22 +101,22 @@ class Trainer:
         On a device, where the schedule runs ahead of the steps, when this step is to be saved.
         """
         with pytest.MonkeyPatch.context() as patch:
-            step, save = OneCycleLR.step, Run.save
+            step, contents = OneCycleLR.step, Run.contents
 
             def stopping(schedule: OneCycleLR) -> None:
                 step(schedule)
                 if schedule.step_count == stop_at:
                     raise Stop
 
-            def failing(run: Run, *arguments: Any) -> None:
+            def failing(run: Run, *arguments: Any) -> Any:
                 if run.optimizer.step_count == stop_at:
                     raise Stop
-                save(run, *arguments)
+                return contents(run, *arguments)
 
             if self.model.backend.name == "numpy":
                 patch.setattr(OneCycleLR, "step", stopping)
             else:
-                patch.setattr(Run, "save", failing)
+                patch.setattr(Run, "contents", failing)
             wanted = {"epochs": EPOCHS, "schedule": self.schedule, "validation": self.digits}
             loss = CrossEntropyLoss()
             arguments = wanted | options
@@ -199,6 +202,42 @@ def test_a_state_of_another_generator_is_refused(state: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not the state of a PCG64"):
         restore_generator(rng, state)
     assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_another_environment_is_said_in_one_line_that_names_what_differs(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    resume = saved_run(digits, tmp_path)
+    saved = resume.record["environment"]
+    assert saved.keys() == {"nplenet", "python", "numpy", "blas", "machine", "backend", "ranks"}
+    resume.record["environment"] = saved | {"numpy": "1.0", "blas": "openblas 0 Z80", "ranks": "3"}
+    expected = (
+        rf"{resume.path} is from another environment \(numpy 1\.0, here {np.__version__}; "
+        rf"blas openblas 0 Z80, here {saved['blas']}; ranks 3, here 1\): .* not bit for bit$"
+    )
+    with pytest.warns(CheckpointWarning, match=expected):
+        Trainer(digits, get_backend("numpy")).fit(epochs=1, resume=resume)
+    # No warning, which would be an error here: another Python; a file that does not say more.
+    for same in ({**saved, "python": "2.7"}, {"numpy": np.__version__}, None):
+        resume.record["environment"] = same
+        Trainer(digits, get_backend("numpy")).fit(epochs=1, resume=resume)
+
+
+def test_the_environment_names_the_kernels_of_blas() -> None:
+    if not blas().startswith("openblas") or platform.machine() != "x86_64":
+        pytest.skip("only OpenBLAS on x86-64 has the kernels that this test selects")
+    program = "from nplenet.machine import blas; print(blas())"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernels},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[-1]
+        for kernels in ("Nehalem", "Haswell")
+    ]
+    assert found == ["Nehalem", "Haswell"]
 
 
 # ------------------------------------------------------------------ what does not fit
@@ -422,9 +461,11 @@ def test_a_new_run_in_the_folder_of_another_takes_nothing_of_it_and_loses_nothin
 ) -> None:
     old = Trainer(digits, get_backend("numpy"))
     old.fit(epochs=2, checkpoints=CheckpointFolder(tmp_path, keep="best"))
-    Trainer(digits, get_backend("numpy")).fit(
-        epochs=1, checkpoints=CheckpointFolder(tmp_path, keep="all"), resume=load(tmp_path / LATEST)
-    )
+    kept = CheckpointFolder(tmp_path, keep="all")
+    with pytest.warns(CheckpointWarning, match="no checkpoint of epoch 1: it was not kept"):
+        Trainer(digits, get_backend("numpy")).fit(
+            epochs=1, checkpoints=kept, resume=load(tmp_path / LATEST)
+        )
     (tmp_path / "epoch-001.safetensors").write_bytes((tmp_path / LATEST).read_bytes())
     folder = CheckpointFolder(tmp_path)
     with pytest.raises(Stop):  # before it has saved anything
@@ -432,7 +473,9 @@ def test_a_new_run_in_the_folder_of_another_takes_nothing_of_it_and_loses_nothin
     with pytest.raises(FileNotFoundError):
         load(folder.latest)
     left = {path.name for path in tmp_path.glob("*.safetensors*")}
-    assert left == {f"previous-{n}.safetensors" for n in ("checkpoint", "best", "epoch-001")}
+    assert left == {
+        f"previous-{n}.safetensors" for n in ("checkpoint", "best", "epoch-001", "epoch-002")
+    }
     assert_same_weights(old.model, load_model(tmp_path / f"previous-{LATEST}"))
 
 
@@ -453,6 +496,91 @@ def test_all_keeps_every_epoch(digits: tuple[Images, Images], tmp_path: Path) ->
     assert names == [f"epoch-00{k}.safetensors" for k in (1, 2, 3)]
     counts = [len(load(tmp_path / name).record["progress"]["epochs"]) for name in names]
     assert counts == [1, 2, 3]
+
+
+def test_the_file_of_the_last_epoch_is_written_on_resuming_if_it_is_missing(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    """As of a folder in which a version that wrote the checkpoint first was killed."""
+    best = CheckpointFolder(tmp_path, keep="best")
+    Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=best)  # the second is best
+    expected = weights_of(best.best)
+    best.best.unlink()
+    Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=best, resume=load(best.latest))
+    assert weights_of(best.best) == expected
+    with pytest.warns(CheckpointWarning, match="no checkpoint of epoch 1: it was not kept"):
+        Trainer(digits, get_backend("numpy")).fit(
+            checkpoints=CheckpointFolder(tmp_path, keep="all"), resume=load(best.latest)
+        )
+    names = sorted(path.name for path in tmp_path.glob("epoch-*"))
+    assert names == ["epoch-002.safetensors", "epoch-003.safetensors"]
+    assert weights_of(tmp_path / names[0]) == expected
+
+
+def test_a_best_that_is_lost_is_said_and_none_is_taken_for_it(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    first, other = (CheckpointFolder(tmp_path / name, keep="best") for name in "ab")
+    Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=first)
+    Trainer(digits, get_backend("numpy"), seed=1).fit(epochs=1, checkpoints=other)
+    first.best.write_bytes(other.best.read_bytes())
+    resume = load(first.latest)
+    resume.record["progress"]["epochs"][0]["validation_accuracy"] = 1.0  # so the first is best
+    with pytest.warns(CheckpointWarning, match="of the best epoch so far, 1: it was not kept"):
+        Trainer(digits, get_backend("numpy")).fit(epochs=2, checkpoints=first, resume=resume)
+    assert first.best_weights() is None
+    assert (tmp_path / "a" / f"previous-{BEST}").read_bytes() == other.best.read_bytes()
+
+
+def test_a_run_that_resumes_in_another_folder_is_whole_there(
+    digits: tuple[Images, Images], tmp_path: Path
+) -> None:
+    first, other = (CheckpointFolder(tmp_path / name, keep="best") for name in "ab")
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=first)
+    Trainer(digits, get_backend("numpy"), seed=1).fit(epochs=1, checkpoints=other)
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=other, resume=load(first.latest))
+    assert weights_of(other.best) == weights_of(first.best)
+    assert weights_of(other.latest) == weights_of(first.latest)
+    names = {path.name for path in other.folder.glob("previous-*")}
+    assert names == {f"previous-{BEST}", f"previous-{LATEST}"}
+
+
+@pytest.mark.parametrize("keep", ["best", "all"])
+@pytest.mark.parametrize("epochs", [2, 3])  # the run ends with the full disk, or it goes on
+def test_an_epoch_that_a_full_disk_refused_is_written_later_and_the_checkpoint_waits_for_it(
+    digits: tuple[Images, Images],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: str,
+    epochs: int,
+) -> None:
+    whole = CheckpointFolder(tmp_path / "whole", keep=keep)
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=whole)
+    folder, written = CheckpointFolder(tmp_path / "full", keep=keep), []
+
+    def writing(path: Path, *arguments: Any) -> None:
+        written.append(path.name)
+        if len(written) == 3:  # the file of the second epoch
+            raise OSError(errno.ENOSPC, "No space left on device")
+        file.write_file(path, *arguments)
+
+    monkeypatch.setattr("nplenet.checkpoint.folder.write_file", writing)
+    with pytest.warns(CheckpointWarning, match=r"No space left on device.*training continues"):
+        Trainer(digits, get_backend("numpy")).fit(epochs=epochs, checkpoints=folder)
+    assert folder.saved == (epochs == 3)
+    assert len(load(folder.latest).record["progress"]["epochs"]) == (3 if epochs == 3 else 1)
+    monkeypatch.undo()
+    Trainer(digits, get_backend("numpy")).fit(checkpoints=folder, resume=load(folder.latest))
+    assert folder.saved
+    names = sorted(path.name for path in whole.folder.glob("*.safetensors*"))
+    assert sorted(path.name for path in folder.folder.glob("*.safetensors*")) == names
+    for name in names:
+        if not name.endswith(".bak"):  # the checkpoint of the second epoch may have been skipped
+            assert weights_of(folder.folder / name) == weights_of(whole.folder / name), name
+
+
+def weights_of(path: Path) -> dict[str, bytes]:
+    return {name: a.tobytes() for name, a in load(path).part("model.").items()}
 
 
 def test_patience_ends_a_run_that_no_longer_improves_and_a_resumed_one_too(
@@ -697,28 +825,66 @@ def test_without_hard_links_the_one_before_is_kept_all_the_same(
     assert (path.read_bytes(), previous.read_bytes()) == (b"3", b"2")
 
 
-def test_leftovers_of_a_killed_write_are_removed(tmp_path: Path) -> None:
-    rest = tmp_path / ".checkpoint.safetensors.4711-0123abcd.part"
-    rest.write_bytes(b"half")
+OWN = ("checkpoint.safetensors", "checkpoint.safetensors.bak", "best.safetensors")
+OWN += ("epoch-012.safetensors", "history.json", "report.html")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_leftovers_of_a_killed_write_are_removed(tmp_path: Path, name: str) -> None:
+    with atomic_write(tmp_path / name) as file:
+        left = Path(file.name)
+    left.write_bytes(b"half")
     with CheckpointFolder(tmp_path):
-        assert not rest.exists()
+        assert not left.exists()
+
+
+def test_files_of_others_are_neither_removed_nor_renamed(tmp_path: Path) -> None:
+    others = [
+        ".firefox-download.iso.part",
+        ".checkpoint.safetensors.part",
+        "epoch-of-man.safetensors",
+    ]
+    others += [".checkpoint.safetensors.4711-0123abcd.part", ".a.png.4711-0123abcd.nplenet.part"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    folders = [".torrents.part", ".checkpoint.safetensors.4711-0123abcd.nplenet.part"]
+    for name in [*folders, "epoch-001.safetensors"]:
+        (tmp_path / name).mkdir()
+    link = tmp_path / ".history.json.4711-0123abcd.nplenet.part"
+    link.symlink_to(tmp_path / others[0])
+    before = sorted(tmp_path.iterdir())
+    with CheckpointFolder(tmp_path) as folder:
+        folder.begin_anew()
+    assert sorted(set(tmp_path.iterdir()) - {tmp_path / ".lock"}) == before
+    assert all((tmp_path / name).read_text() == "mine" for name in others)
+
+
+def test_a_lock_that_is_a_symbolic_link_does_no_harm_to_its_target(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("whole")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(victim)
+    with pytest.raises(OSError), CheckpointFolder(tmp_path / "run"):  # noqa: PT011  any kind
+        pass
+    assert victim.read_text() == "whole"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_run_killed_at_30_moments_goes_on_to_the_same_bits_each_time(tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    """With the same files, bits and test result, whatever it keeps."""
     program = Path(__file__).with_name("killed_runs.py")
     done = subprocess.run(
-        [sys.executable, program, tmp_path, "30", "0"],
-        capture_output=True,
-        text=True,
-        timeout=120,
+        [sys.executable, program, tmp_path, "7", "0"], capture_output=True, text=True, timeout=120
     )
     assert done.stderr == ""
-    first, *kills = map(json.loads, done.stdout.splitlines())
-    assert first["readings"] > 10
-    assert len(kills) == 30
-    assert all(kill["equal"] for kill in kills)
+    *lines, last = map(json.loads, done.stdout.splitlines())
+    first = [line for line in lines if "readings" in line]
+    kills = [line for line in lines if "same" in line]
+    assert [line["keep"] for line in first] == ["last", "best", "all"]
+    assert all(line["readings"] > 5 for line in first)
+    assert "best.safetensors" in first[1]["files"]
+    assert "epoch-004.safetensors" in first[2]["files"]
+    assert [kill for kill in kills if not kill["same"]] == []
+    assert (last["survived"], last["of"], len(kills)) == (21, 21, 21)
+    assert last["calls"].keys() == {"write", "fsync", "link", "rename", "unlink"}
     assert done.returncode == 0
-    assert sum(not kill["how"].endswith("s") for kill in kills) == 15  # inside a write
-    steps = {kill["step"] for kill in kills}
-    assert len(steps) > 5  # of 15, so the moments were spread over the run

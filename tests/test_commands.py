@@ -16,9 +16,18 @@ import numpy as np
 import pytest
 
 from nplenet.__main__ import main
-from nplenet.checkpoint import LATEST, load, load_model, save_model
+from nplenet.checkpoint import (
+    LATEST,
+    Checkpoint,
+    CheckpointError,
+    CheckpointFolder,
+    load,
+    load_model,
+    save_model,
+)
 from nplenet.checkpoint.file import write_file
 from nplenet.commands import COMMANDS
+from nplenet.data import write_idx
 from nplenet.models import LeNet5
 from nplenet.recipe import augmentation
 
@@ -155,6 +164,104 @@ def test_keep_best_tests_the_best_epoch(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["test"] == record["test"]
 
 
+def test_the_folder_is_locked_from_reading_the_checkpoint_to_the_end_of_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def try_to_enter(*_: object, **__: object) -> Path:
+        with pytest.raises(CheckpointError, match="another run is using the folder"):
+            CheckpointFolder(tmp_path).__enter__()
+        tried.append(1)
+        return tmp_path
+
+    def reading(path: Path) -> Checkpoint:
+        try_to_enter()
+        return load(path)
+
+    assert train("--epochs", 2, "--stop-after", 1, "--output", tmp_path) == 0
+    monkeypatch.setattr("nplenet.commands.train_options.load", reading)
+    monkeypatch.setattr("nplenet.report.write_report", try_to_enter)
+    assert train("--resume", "auto", "--output", tmp_path) == 0
+    assert train("--resume", tmp_path / LATEST) == 0
+    assert len(tried) == 4
+    with CheckpointFolder(tmp_path):
+        assert train("--resume", tmp_path / LATEST) == 2
+
+
+def test_a_run_prints_where_its_images_come_from_and_takes_them_from_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train", "t10k"):
+        write_idx(tmp_path / f"{name}-images-idx3-ubyte", np.zeros((20, 28, 28), np.uint8))
+        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(20, dtype=np.uint8) % 10)
+    monkeypatch.setenv("NPLENET_DATA", str(tmp_path))
+    run = ["train", "--epochs", "1", "--no-download"]
+    assert main(run) == 0
+    assert f"mnist from {tmp_path}: 19 training, 1 validation, 20 test" in capsys.readouterr().out
+    for dataset in ("auto", "mnist"):
+        assert main([*run, "--dataset", dataset, "--data-dir", str(tmp_path / "typo")]) == 2
+        error = capsys.readouterr().err
+        assert f"are not in {tmp_path / 'typo'}, nor in MNIST/raw below it" in error
+        assert error.count("\n") == 1
+
+
+def test_resuming_from_a_file_that_is_not_there_makes_no_folder(tmp_path: Path) -> None:
+    assert train("--resume", tmp_path / "typo" / LATEST) == 2
+    assert train("--resume", tmp_path / LATEST) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_that_resumes_in_another_folder_is_whole_there(
+    trained: Path, tmp_path: Path
+) -> None:
+    resume = ["--resume", trained / LATEST, "--stop-after", 2, "--output", tmp_path / "other"]
+    assert train(*resume) == 0
+    assert_same(trained, tmp_path / "other")
+    first, second = (
+        json.loads((folder / "history.json").read_text())
+        for folder in (trained, tmp_path / "other")
+    )
+    assert (first["epochs"], first["test"]) == (second["epochs"], second["test"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
+@pytest.mark.parametrize("limit", [300_000, 0])  # bytes: no checkpoint; nothing at all
+def test_a_full_disk_lets_the_run_end_with_its_result_and_status_1(
+    tmp_path: Path, limit: int
+) -> None:
+    program = (
+        "import resource, sys; from nplenet.__main__ import main\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, "train", *SMALL, "--epochs", "1", "--quiet"]
+    command += ["--tunables", "{}", "--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert done.returncode == 1
+    assert done.stdout.startswith("test accuracy ")
+    *warned, last = done.stderr.splitlines()
+    assert last == "no report: the files that it is made of could not be written"
+    assert all(line.startswith("nplenet train: ") for line in warned)
+    assert f"the checkpoint {tmp_path / LATEST} could not be written ([Errno 27]" in warned[0]
+    assert any("history.json could not be written" in line for line in warned) == (limit == 0)
+    left = {"history.json"} if limit else set()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"} | left
+
+
+def test_a_report_that_cannot_be_written_is_one_line_and_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> Path:
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr("nplenet.report.write_report", full)
+    assert train("--epochs", 1, "--output", tmp_path) == 1
+    output = capsys.readouterr()
+    assert output.out.startswith("test accuracy ")
+    assert output.err == "no report: [Errno 28] No space left on device: 'report.html'\n"
+
+
 def nplenet(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nplenet", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
@@ -200,8 +307,11 @@ def test_evaluate_repeats_the_result_of_the_run(trained: Path) -> None:
     done = nplenet("evaluate", trained / LATEST, "--limit", 100, "--json")
     found = json.loads(done.stdout)
     assert (found["test"], found["inverted_test"]) == (record["test"], record["inverted_test"])
+    assert found["source"] == "the package nplenet"
     text = nplenet("evaluate", trained / LATEST, "--limit", 100).stdout
-    assert f"digits: test accuracy {record['test']['accuracy']:.2%}" in text
+    assert (
+        f"digits from the package nplenet: test accuracy {record['test']['accuracy']:.2%}" in text
+    )
 
 
 def test_info_says_what_the_run_is_and_how_far(

@@ -118,8 +118,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "progress": "",
         "record": "",
         "file": "record",
-        "run": "file progress",
-        "folder": "file progress run",
+        "kept": "file progress",
+        "run": "file kept progress",
+        "folder": "file kept progress run",
         "__init__": "file folder progress run",
     },
     "commands": {

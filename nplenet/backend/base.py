@@ -40,6 +40,10 @@ class Backend:
         """Return facts about the array library and its device, by name."""
         raise NotImplementedError
 
+    def identity(self) -> str:
+        """Return what the bits of a result depend on, in a few words."""
+        return self.name
+
     def parts(self, n: int, bytes_per_image: int) -> Iterator[slice]:
         """Yield slices that cut a batch of ``n`` images into parts, each computed at once."""
         yield slice(0, n)

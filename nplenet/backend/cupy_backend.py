@@ -45,6 +45,11 @@ class CupyBackend(Launcher):
         kernel = kernel_for(function)
         return function(self.xp, *arguments) if kernel is None else kernel(self, *arguments)
 
+    def identity(self) -> str:
+        facts = self.describe()
+        device = facts["device"].partition(": ")[2]
+        return f"cupy {facts['CuPy']}, {facts['runtime']}, {device}"
+
     def describe(self) -> dict[str, str]:
         runtime, device = self.xp.cuda.runtime, self.xp.cuda.Device()
         properties = runtime.getDeviceProperties(device.id)

@@ -8,14 +8,35 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..checks import count, number
-from .file import BEST, LATEST, CheckpointError, CheckpointWarning, backup, read_file
+from ..files import remove_leftovers
+from .file import (
+    BEST,
+    LATEST,
+    Checkpoint,
+    CheckpointError,
+    CheckpointWarning,
+    backup,
+    load,
+    read_file,
+    write_file,
+)
+from .kept import EPOCH_FILE, Contents, epoch_in, kept_files
 from .progress import Progress
 from .run import Run
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 KEEP = ("last", "best", "all")
+OWN_FILES = (
+    rf"(checkpoint|best)\.safetensors(\.bak)?|{EPOCH_FILE.pattern}|history\.json|report\.html"
+)
+"""The names of the files that a run writes into its folder, as a regular expression."""
 
 
 class CheckpointFolder:
@@ -23,7 +44,8 @@ class CheckpointFolder:
 
     ``checkpoint.safetensors`` holds the last saved state, from which the run resumes, and
     ``checkpoint.safetensors.bak`` the state saved before. As a context manager it makes the folder
-    if it is missing, and locks it against a second run.
+    if it is missing, and locks it against a second run; ``fit`` enters it, also if the caller has
+    done so to keep the lock for longer.
 
     Parameters
     ----------
@@ -71,21 +93,24 @@ class CheckpointFolder:
         self.latest, self.best = self.folder / LATEST, self.folder / BEST
         self.saved = True
         self._last_save = time.monotonic()
+        self._lock: FileLock | None = None
+        self._owed: dict[Path, Contents] = {}  # to be written before the next checkpoint
 
     def __enter__(self) -> CheckpointFolder:
         from filelock import FileLock, Timeout  # 10 ms that `import nplenet` need not wait for
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.folder / ".lock")
+        if self._lock is None:
+            self._lock = FileLock(self.folder / ".lock")  # counts: it may be entered within itself
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise CheckpointError(f"another run is using the folder {self.folder}") from None
-        for rest in self.folder.glob(".*.part"):  # of a run that was killed while it wrote
-            rest.unlink(missing_ok=True)
+        remove_leftovers(self.folder, OWN_FILES)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        assert self._lock is not None
         self._lock.release()
 
     def begin_anew(self) -> None:
@@ -93,10 +118,62 @@ class CheckpointFolder:
 
         They replace the checkpoints renamed by the run before.
         """
-        for path in (self.latest, self.best, *self.folder.glob("epoch-*.safetensors")):
-            if path.exists():
-                os.replace(path, path.with_name(f"previous-{path.name}"))
+        # The backup first: without the checkpoint, it would be taken for the one to resume from.
         backup(self.latest).unlink(missing_ok=True)
+        epochs = [path for path in self.folder.iterdir() if EPOCH_FILE.fullmatch(path.name)]
+        for path in (self.latest, self.best, *epochs):
+            if path.is_file():
+                os.replace(path, _previous(path))
+        backup(self.best).unlink(missing_ok=True)
+
+    def begin(self, run: Run, progress: Progress, resume: Checkpoint | None) -> None:
+        """Make the folder the folder of a run: a new one, or one that resumes.
+
+        A run that resumes from a file elsewhere is saved here at once, with the epochs that it
+        kept there.
+        """
+        if resume is None:
+            self.begin_anew()
+            return
+        source = resume.path.parent
+        if source.resolve() != self.folder.resolve():
+            self.begin_anew()
+        kept = kept_files(self.keep, progress).items()
+        lost = [
+            str(epoch)
+            for name, epoch in kept
+            if not self._recover(name, epoch, source, run, progress)
+        ]
+        backup(self.best).unlink(missing_ok=True)
+        if lost:
+            which = "the best epoch so far," if self.keep == "best" else "epoch"
+            warnings.warn(
+                f"{self.folder} has no checkpoint of {which} {', '.join(lost)}: it was not kept",
+                CheckpointWarning,
+                stacklevel=2,
+            )
+        if self._owed or resume.path.resolve() != self.latest.resolve():
+            self.save(run, progress)
+
+    def _recover(self, name: str, epoch: int, source: Path, run: Run, progress: Progress) -> bool:
+        """Have the file of an epoch that was finished before; say whether that was possible."""
+        own = self.folder / name
+        if epoch_in(own, progress)[0] == epoch:
+            return True
+        if epoch_in(backup(own), progress)[0] == epoch:
+            os.replace(backup(own), own)
+            return True
+        for path in (source / name, _previous(own)):
+            found, contents = epoch_in(path, progress)
+            if found == epoch and contents is not None:
+                self._owed[own] = contents
+                return True
+        if epoch == len(progress.epochs) and progress.step == 0:
+            self._owed[own] = run.contents(progress)
+            return True
+        if own.is_file():  # of an epoch that is not the best, or of another run
+            os.replace(own, _previous(own))
+        return False
 
     def due(self, step: int) -> bool:
         """Say whether it is time to save, ``step`` steps into an epoch."""
@@ -112,27 +189,40 @@ class CheckpointFolder:
 
     def save(self, run: Run, progress: Progress) -> None:
         """Save the state within an epoch."""
-        whole = None
-        try:
-            read_file(self.latest)
-            whole = backup(self.latest)  # a damaged one must not replace a backup
-        except (OSError, CheckpointError):
-            pass
-        self._save(self.latest, run, progress, whole)
-        self._last_save = time.monotonic()
+        self._write(run.contents(progress))
 
-    def save_epoch(self, run: Run, progress: Progress, is_best: bool) -> None:
+    def save_epoch(self, run: Run, progress: Progress) -> None:
         """Save the state at the end of an epoch."""
-        self.save(run, progress)
-        if self.keep == "best" and is_best:
-            self._save(self.best, run, progress)
-        if self.keep == "all":
-            name = f"epoch-{len(progress.epochs):03d}.safetensors"
-            self._save(self.folder / name, run, progress)
+        contents, number = run.contents(progress), len(progress.epochs)
+        for name, epoch in kept_files(self.keep, progress).items():
+            if epoch == number:
+                self._owed[self.folder / name] = contents
+        self._write(contents)
 
-    def _save(self, path: Path, run: Run, progress: Progress, previous: Path | None = None) -> None:
+    def best_weights(self) -> dict[str, np.ndarray] | None:
+        """Return the weights of the best epoch, if it is kept, even if it could not be written."""
+        if self.keep != "best" or not (self.best in self._owed or self.best.exists()):
+            return None
+        if self.best in self._owed:
+            best = Checkpoint(self.best, *self._owed[self.best])
+        else:
+            best = load(self.best)
+        return best.part("model.")
+
+    def _write(self, contents: Contents) -> None:
+        """Write the files of finished epochs, then the checkpoint, which counts these epochs.
+
+        What a full disk refuses is tried again with the next checkpoint.
+        """
+        path = self.latest
         try:
-            run.save(path, progress, previous)
+            for path in list(self._owed):
+                write_file(path, *self._owed[path], backup(path) if path == self.best else None)
+                del self._owed[path]
+            path = self.latest
+            write_file(path, *contents, self._backup())
+            if self.keep == "best":
+                backup(self.best).unlink(missing_ok=True)
             self.saved = True
         except OSError as error:
             self.saved = False
@@ -143,3 +233,17 @@ class CheckpointFolder:
                 CheckpointWarning,
                 stacklevel=2,
             )
+        self._last_save = time.monotonic()
+
+    def _backup(self) -> Path | None:
+        """Return the second name for the file that the checkpoint replaces."""
+        try:
+            read_file(self.latest)
+        except (OSError, CheckpointError):
+            return None  # a damaged one must not replace a backup
+        return backup(self.latest)
+
+
+def _previous(path: Path) -> Path:
+    """Return the name under which a file of an earlier run is kept."""
+    return path.with_name(f"previous-{path.name}")

@@ -77,6 +77,15 @@ class Progress:
         return len(self.losses)
 
     @property
+    def best(self) -> Epoch | None:
+        """The first of the finished epochs with the best validation result, if there is any."""
+        return max(
+            self.epochs,
+            key=lambda e: (e.validation_accuracy or 0.0, -(e.validation_loss or 0.0)),
+            default=None,
+        )
+
+    @property
     def hits(self) -> np.ndarray:
         """Deprecated: ``correct``."""
         warnings.warn(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from ..machine import environment
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ..seeds import generator_state, restore_generator
-from .file import Checkpoint, CheckpointError, stamp, write_file
+from .file import Checkpoint, CheckpointError, CheckpointWarning, stamp
+from .kept import Contents
 from .progress import Epoch, Progress
 
 
@@ -35,6 +36,8 @@ class Run:
         See ``CheckpointFolder``.
     tunables : dict
         The tunables of the compiled step, on which the bits depend.
+    ranks : int
+        Number of processes that train together, on which the bits depend.
     """
 
     model: Layer
@@ -43,6 +46,7 @@ class Run:
     loader: DataLoader | DeviceLoader
     arguments: Mapping[str, Any] = field(default_factory=dict)
     tunables: Mapping[str, int] = field(default_factory=dict)
+    ranks: int = 1
 
     @cached_property
     def _data(self) -> dict[str, Any]:
@@ -52,8 +56,8 @@ class Run:
             "sha256": self.loader.fingerprint(),
         }
 
-    def save(self, path: Path, progress: Progress, previous: Path | None = None) -> None:
-        """Write everything to ``path``; an existing file is kept as ``previous``."""
+    def contents(self, progress: Progress) -> Contents:
+        """Return everything that a checkpoint holds; later steps do not change it."""
         tensors, record = self._state()
         tensors |= {"epoch.losses": progress.losses, "epoch.hits": progress.correct}
         record |= {
@@ -67,9 +71,9 @@ class Run:
             },
             "arguments": dict(self.arguments),
             "tunables": dict(self.tunables),
-            "environment": environment(),
+            "environment": self.environment(),
         }
-        write_file(path, tensors, record, previous)
+        return Contents(tensors, record)
 
     def restore(self, checkpoint: Checkpoint) -> Progress:
         """Restore the state in ``checkpoint``; nothing is changed unless all of it fits.
@@ -97,6 +101,29 @@ class Run:
             self._assign(*own)
             raise CheckpointError(f"{where} is of another run: {error}") from None
         return progress
+
+    def environment(self) -> dict[str, str]:
+        """Return the software and hardware on which the bits of this run depend."""
+        backend = self.model.backend.identity()
+        return environment() | {"backend": backend, "ranks": str(self.ranks)}
+
+    def warn_of_other_bits(self, checkpoint: Checkpoint) -> None:
+        """Warn, in one line, if the environment in ``checkpoint`` differs from this one."""
+        saved = checkpoint.record.get("environment")
+        if not isinstance(saved, dict):
+            return
+        differences = [
+            f"{name} {saved[name]}, here {value}"
+            for name, value in self.environment().items()
+            if saved.get(name, value) != value and name != "python"  # which computes no tensor
+        ]
+        if differences:
+            warnings.warn(
+                f"{checkpoint.path} is from another environment ({'; '.join(differences)}): the "
+                "result will be that of an uninterrupted run up to rounding, not bit for bit",
+                CheckpointWarning,
+                stacklevel=2,
+            )
 
     def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the tensors and the plain values of model, optimizer, schedule, generators."""

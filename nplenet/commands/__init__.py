@@ -1,7 +1,8 @@
 """The commands of ``python -m nplenet``, one per module.
 
 A module's first docstring line is its help; ``add_options(parser)`` adds its options, and
-``run(options)`` does the work and returns the exit status: 0 success, 1 a bad result.
+``run(options)`` does the work and returns the exit status: 0 success, 1 a bad result or one that
+could not be saved.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ COMMANDS = (
 
 # Help texts of options that several commands have.
 BACKEND_HELP = "array library: numpy on the CPU, cupy on an NVIDIA GPU (default %(default)s)"
-DATA_DIR_HELP = "folder with MNIST's four IDX files, plain or .gz"
+DATA_DIR_HELP = (
+    "folder with MNIST's four IDX files, plain or .gz, or to download them to (default: the folder "
+    "in the environment variable NPLENET_DATA, otherwise the user's cache)"
+)
 NO_DOWNLOAD_HELP = "do not download MNIST"
 
 

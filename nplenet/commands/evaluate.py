@@ -45,12 +45,17 @@ def run(options: argparse.Namespace) -> int:
     test = evaluate(model, data.test_images, data.test_labels)
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
     if options.json:
-        record = {"dataset": data.name, "test": vars(test), "inverted_test": vars(inverted)}
+        record = {
+            "dataset": data.name,
+            "source": data.source,
+            "test": vars(test),
+            "inverted_test": vars(inverted),
+        }
         show_json(record)
         return 0
     show(confusion_table(test.confusion))
     show(
-        f"{data.name}: test accuracy {test.accuracy:.2%}, on inverted images "
+        f"{data.name} from {data.source}: test accuracy {test.accuracy:.2%}, on inverted images "
         f"{inverted.accuracy:.2%}, of {len(data.test_labels):,} images"
     )
     return 0

@@ -8,15 +8,17 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from .. import augment
 from ..backend import Backend, get_backend
-from ..checkpoint import Checkpoint, CheckpointFolder, load
+from ..checkpoint import Checkpoint, CheckpointFolder, CheckpointWarning
+from ..checkpoint.file import backup
 from ..compiled import Step, TextbookStep, compile
 from ..data import (
     DataLoader,
@@ -69,13 +71,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace, group: Group) -> int:
-    """Train LeNet-5, alone or as one rank of ``group``; rank 0 prints and writes."""
+    """Train LeNet-5, alone or as one rank of ``group``; rank 0 prints and writes.
+
+    The folder of the run is locked from the reading of its checkpoint to the last byte of its
+    report, so another run can't come in between.
+    """
+    checkpoints = checkpoint_folder(options)
+    with checkpoints if checkpoints and group.rank == 0 else nullcontext():
+        return train_in(checkpoints, options, group)
+
+
+def train_in(
+    checkpoints: CheckpointFolder | None, options: argparse.Namespace, group: Group
+) -> int:
     console, backend = Console(group.rank, options.quiet), get_backend(options.backend)
     resume = group.broadcast(checkpoint_to_resume(options) if group.rank == 0 else None)
     settings = settings_of(options, resume)
-    output: Path | None = options.output or (resume.path.parent if resume else None)
-    if output and group.rank == 0:
-        output.mkdir(parents=True, exist_ok=True)  # now: a failure after the training would lose it
     group.take_device(backend)
 
     # Load.
@@ -83,6 +94,8 @@ def train(options: argparse.Namespace, group: Group) -> int:
     epochs = settings.epochs or EPOCHS[data.name]
     settings = replace(settings, dataset=data.name, epochs=epochs)
     loader, validation = batches(data, settings, backend)
+    if checkpoints:
+        checkpoints.arguments = asdict(settings)
 
     # Model, loss, optimizer.
     model, loss = LeNet5(dropout=settings.dropout, seed=settings.seed), CrossEntropyLoss()
@@ -92,7 +105,6 @@ def train(options: argparse.Namespace, group: Group) -> int:
     console.introduce(model, data, loader, epochs, resume)
 
     # Loop.
-    checkpoints = None if output is None else checkpoint_folder(options, output, settings)
     try:
         history = fit(
             model,
@@ -119,14 +131,12 @@ def train(options: argparse.Namespace, group: Group) -> int:
     tested = evaluate(model, data.test_images, data.test_labels, group=group)
     inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
     group.part_ways()
+    record = record_of(options, settings, group, history, tested, inverted)
+    saved = not (checkpoints and group.rank == 0) or write_history(checkpoints, record)
     console.conclude(history, epochs, tested, inverted)
-    saved = checkpoints is None or checkpoints.saved
-    if output and group.rank == 0:
-        run = (options, settings, group, history, tested, inverted)
-        saved = write_files(output, console, *run) and saved
-    if history.interrupted:
-        return 128 + signal.Signals[history.interrupted]
-    return int(not saved)
+    if checkpoints and group.rank == 0 and history.epochs:
+        saved = write_report(checkpoints.folder, saved, options, console) and saved
+    return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
 
 
 @dataclass
@@ -157,8 +167,9 @@ class Console:
         self.detail(model.summary((1, *data.train_images.shape[1:])))
         images, tests = len(loader.images), len(data.test_images)
         self.detail(
-            f"{data.name}: {images:,} training, {len(data.train_images) - images:,} validation, "
-            f"{tests:,} test images; {epochs} epochs of {len(loader)} steps"
+            f"{data.name} from {data.source}: {images:,} training, "
+            f"{len(data.train_images) - images:,} validation, {tests:,} test images; "
+            f"{epochs} epochs of {len(loader)} steps"
         )
         if resume:
             self.detail(f"resuming from {printable(resume.path)}")
@@ -224,77 +235,75 @@ def chosen_step(
     return None
 
 
-def checkpoint_folder(
-    options: argparse.Namespace, output: Path, settings: Settings
-) -> CheckpointFolder:
+def checkpoint_folder(options: argparse.Namespace) -> CheckpointFolder | None:
+    """Return the folder of ``--output``, otherwise of the checkpoint that ``--resume`` names."""
+    folder: Path | None = options.output
+    if folder is None and options.resume not in (None, "auto"):
+        resume = Path(options.resume)
+        if resume.is_file() or backup(resume).is_file():  # a mistyped name makes no folder
+            folder = resume.parent
+    if folder is None:
+        return None
     return CheckpointFolder(
-        output,
+        folder,
         every_seconds=options.checkpoint_every,
         every_steps=options.checkpoint_steps,
         keep=options.keep,
-        arguments=asdict(settings),
     )
 
 
 def take_best_epoch(model: LeNet5, checkpoints: CheckpointFolder | None, group: Group) -> None:
     """Load the weights of the best epoch, if it was kept, on all ranks."""
-    best = None
-    if group.rank == 0 and checkpoints and checkpoints.keep == "best" and checkpoints.best.exists():
-        best = load(checkpoints.best).part("model.")
+    best = checkpoints.best_weights() if group.rank == 0 and checkpoints else None
     if (state := group.broadcast(best)) is not None:
         model.load_state_dict(state)
 
 
-def write_files(
-    folder: Path,
-    console: Console,
-    options: argparse.Namespace,
-    settings: Settings,
-    group: Group,
-    history: History,
-    *tests: Evaluation,
-) -> bool:
-    """Write history and report; say whether that succeeded, which it does not on a full disk."""
-    try:
-        write_history(folder, options, settings, group, history, *tests)
-        if history.epochs:
-            write_report(folder, options, console)
-    except OSError as error:
-        console.print(f"nplenet train: {error}", file=sys.stderr)
-        return False
-    return True
-
-
-def write_history(
-    folder: Path,
+def record_of(
     options: argparse.Namespace,
     settings: Settings,
     group: Group,
     history: History,
     tested: Evaluation,
     inverted: Evaluation,
-) -> None:
-    """Write ``history.json``."""
+) -> dict[str, Any]:
+    """Return what ``history.json`` holds."""
     names = ("keep", "patience", "stop_after")
     arguments = asdict(settings) | {"backend": options.backend, "ranks": group.size}
-    record = {
+    return {
         "arguments": arguments | {name: getattr(options, name) for name in names},
         "environment": environment() | {"processor": f"{processor()}, {os.cpu_count()} cores"},
         **history.as_dict(),
         "test": vars(tested),
         "inverted_test": vars(inverted),
     }
-    with atomic_write(folder / "history.json") as file:
-        file.write(json.dumps(record, indent=2).encode())
 
 
-def write_report(folder: Path, options: argparse.Namespace, console: Console) -> None:
-    """Write the run's report; where that cannot be done, print why."""
+def write_history(checkpoints: CheckpointFolder, record: dict[str, Any]) -> bool:
+    """Write ``history.json``; say whether it and the last checkpoint could be written."""
+    path = checkpoints.folder / "history.json"
+    try:
+        with atomic_write(path) as file:
+            file.write(json.dumps(record, indent=2).encode())
+    except OSError as error:
+        warnings.warn(f"{path} could not be written ({error})", CheckpointWarning, stacklevel=1)
+        return False
+    return checkpoints.saved
+
+
+def write_report(folder: Path, saved: bool, options: argparse.Namespace, console: Console) -> bool:
+    """Write the run's report, or print why there is none; say whether it could be written."""
     from .. import report
 
+    reason: object = "the files that it is made of could not be written"
     try:
-        path = report.write_report(folder, options.data_dir, download=not options.no_download)
+        if saved:
+            path = report.write_report(folder, options.data_dir, download=not options.no_download)
+            console.detail(f"report: {printable(path)}")
+            return True
+    except OSError as error:
+        reason, saved = error, False
     except (ImportError, ValueError) as error:  # ValueError: for the plots of too few images, say
-        console.print(f"no report: {error}", file=sys.stderr)
-    else:
-        console.detail(f"report: {printable(path)}")
+        reason = error
+    console.print(f"no report: {reason}", file=sys.stderr)
+    return saved

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .digits import load_digits
 from .idx import MissingDataError
-from .mnist import load_mnist
+from .mnist import load_mnist, mnist_folder
 from .pad import pad_images
 
 DATASETS = ("auto", "mnist", "digits")
@@ -27,6 +27,8 @@ class Dataset:
     train_labels, test_labels : uint8 (N,)
     notice : str
         One line that says why the data set is not MNIST, or "".
+    source : str
+        Where the images come from: a folder, or "the package nplenet" for the bundled digits.
     """
 
     name: str
@@ -35,16 +37,16 @@ class Dataset:
     test_images: npt.NDArray[np.uint8]
     test_labels: npt.NDArray[np.uint8]
     notice: str = ""
+    source: str = ""
 
     def limited(self, count: int) -> Dataset:
         """Return the first ``count`` training and test images, for a short run."""
-        return Dataset(
-            self.name,
-            self.train_images[:count],
-            self.train_labels[:count],
-            self.test_images[:count],
-            self.test_labels[:count],
-            self.notice,
+        return replace(
+            self,
+            train_images=self.train_images[:count],
+            train_labels=self.train_labels[:count],
+            test_images=self.test_images[:count],
+            test_labels=self.test_labels[:count],
         )
 
 
@@ -62,7 +64,8 @@ def load_dataset(
     Raises
     ------
     MissingDataError
-        When ``name`` is "mnist" and MNIST can be neither found nor downloaded.
+        When MNIST can be neither found nor downloaded, and ``name`` is "mnist" or ``root`` is
+        given: the digits never replace what was asked for.
     DataError
         When MNIST is found but damaged: the digits never replace damaged files.
     """
@@ -73,13 +76,15 @@ def load_dataset(
     try:
         train, test = (load_mnist(root, split, download) for split in ("train", "test"))
     except MissingDataError as error:
-        if name == "mnist":
+        if name == "mnist" or root is not None:
             raise
         reason = "; ".join(line.strip().rstrip(":") for line in str(error).splitlines())
         return _digits(f"MNIST is not available; using the bundled digits instead: {reason}")
-    return Dataset("mnist", pad_images(train[0]), train[1], pad_images(test[0]), test[1])
+    images = pad_images(train[0]), train[1], pad_images(test[0]), test[1]
+    return Dataset("mnist", *images, source=str(mnist_folder(root)))
 
 
 def _digits(notice: str = "") -> Dataset:
     train, test = load_digits("train"), load_digits("test")
-    return Dataset("digits", pad_images(train[0]), train[1], pad_images(test[0]), test[1], notice)
+    images = pad_images(train[0]), train[1], pad_images(test[0]), test[1]
+    return Dataset("digits", *images, notice, source="the package nplenet")

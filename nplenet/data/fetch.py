@@ -7,6 +7,7 @@ Imported only to download: these modules load slower than the rest.
 
 import concurrent.futures
 import hashlib
+import re
 import threading
 import time
 import urllib.error
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import filelock
 from tqdm import tqdm
 
-from ..files import atomic_write
+from ..files import atomic_write, remove_leftovers
 from ..terminal import printable
 from .idx import DataError, MissingDataError, describe_start, find_idx, open_unpacked
 
@@ -108,8 +109,7 @@ def _have(
             "add the file that belongs with it, or delete it"
         )
     path = folder / f"{file.name}.gz"
-    for leftover in folder.glob(f".{path.name}.*.part"):  # of a process that was killed
-        leftover.unlink()
+    remove_leftovers(folder, re.escape(path.name))
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{path.name}"

@@ -58,11 +58,11 @@ def load_mnist(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Read MNIST's images and labels, downloading them once if they are not found.
 
-    The search goes through `root`, the folder in the environment variable ``NPLENET_DATA`` and the
-    user's cache folder, in this order, and through ``MNIST/raw`` below each, where torchvision
-    keeps its copy. Files may be plain or end in ``.gz``. The first folder with one of the split's
-    two files is used; if the other file is missing there, it is downloaded into this folder. If no
-    folder has either, both are downloaded into the first of the three that is given.
+    They are looked for in one place: in `root`, otherwise in the folder that the environment
+    variable ``NPLENET_DATA`` names, otherwise in the user's cache folder. There, or in
+    ``MNIST/raw`` below it, where torchvision keeps its copy. Files may be plain or end in ``.gz``.
+    Missing files are downloaded into this place: a folder that was named is never replaced by
+    another one.
 
     Parameters
     ----------
@@ -103,11 +103,10 @@ def load_mnist(
     """
     if split not in _FILES:
         raise ValueError(f"load_mnist: split must be one of {list(_FILES)}, got {split!r}")
-    places = _places(root)
-    folder, paths = _locate(split, places)
+    folder, paths = _locate(split, _place(root))
     if len(paths) < 2:
         if not download:
-            raise MissingDataError(_describe_missing(split, folder, paths, places))
+            raise MissingDataError(_describe_missing(split, folder, paths))
         paths = _fetch(split, folder, mirrors, timeout, progress)
     images_path, labels_path = paths
     images = read_idx(images_path, dtype=np.uint8, shape=(None, 28, 28))
@@ -129,32 +128,37 @@ def load_mnist(
 def find_mnist(root: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder in which ``load_mnist`` finds all four files, or None."""
     try:
-        folder, paths = _locate("train", _places(root))
+        folder, paths = _locate("train", _place(root))
     except MissingDataError:
         return None
-    found = len(paths) == 2 and len(_locate("test", [folder])[1]) == 2
+    found = len(paths) == 2 and len(_locate("test", folder)[1]) == 2
     return folder if found else None
 
 
-def _places(root: str | os.PathLike[str] | None) -> list[Path]:
-    named = [root, os.environ.get("NPLENET_DATA"), user_cache()]
-    places = [expanded(place) for place in named if place]
-    if not places:
-        raise MissingDataError(
-            "this user has no home folder for MNIST: name a folder with root=... or the "
-            "environment variable NPLENET_DATA"
-        )
-    return places
+def mnist_folder(root: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of the training files that ``load_mnist`` reads, or downloads to."""
+    return _locate("train", _place(root))[0]
 
 
-def _locate(split: str, places: Sequence[Path]) -> tuple[Path, list[Path]]:
-    """Return the first folder that holds a file of the split, with those files."""
-    for place in places:
-        for folder in (place, place / "MNIST" / "raw"):
-            found = [find_idx(folder, name) for name, _, _ in _FILES[split]]
-            if any(found):
-                return folder, [path for path in found if path is not None]
-    return places[0], []
+def _place(root: str | os.PathLike[str] | None) -> Path:
+    named = os.environ.get("NPLENET_DATA") if root is None else root
+    if named:
+        return expanded(named)
+    if folder := user_cache():
+        return folder
+    raise MissingDataError(
+        "this user has no home folder for MNIST: name a folder with root=... or the "
+        "environment variable NPLENET_DATA"
+    )
+
+
+def _locate(split: str, place: Path) -> tuple[Path, list[Path]]:
+    """Return the folder in ``place`` that holds a file of the split, with those files."""
+    for folder in (place, place / "MNIST" / "raw"):
+        found = [find_idx(folder, name) for name, _, _ in _FILES[split]]
+        if any(found):
+            return folder, [path for path in found if path is not None]
+    return place, []
 
 
 def _fetch(
@@ -168,12 +172,9 @@ def _fetch(
     return fetch_missing(files, folder, mirrors, timeout=timeout, progress=progress)
 
 
-def _describe_missing(
-    split: str, folder: Path, found: Sequence[Path], places: Sequence[Path]
-) -> str:
+def _describe_missing(split: str, folder: Path, found: Sequence[Path]) -> str:
     names = " and ".join(name for name, _, _ in _FILES[split])
-    remedy = "add the files there (plain or .gz), set NPLENET_DATA, or allow download"
+    remedy = "add the files there (plain or .gz), name another folder, or allow download"
     if found:
         return f"{folder}: needs {names}, holds only {found[0].name}; {remedy}"
-    searched = ", ".join(map(str, places))
-    return f"{names} are in none of {searched}, nor in MNIST/raw below these; {remedy}"
+    return f"{names} are not in {folder}, nor in MNIST/raw below it; {remedy}"

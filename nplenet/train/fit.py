@@ -82,8 +82,9 @@ def fit(
         Where the run is saved. Without ``resume`` an earlier run's checkpoints there are renamed.
     resume : Checkpoint, optional
         A saved run to continue. With the same arguments and tunables the weights become the same,
-        bit for bit, as those of an uninterrupted run. A checkpoint holds state only: build model,
-        optimizer and loader exactly as for a fresh run.
+        bit for bit, as those of an uninterrupted run. With another NumPy, BLAS, backend or number
+        of ranks they become the same up to rounding, and a warning says so. A checkpoint holds
+        state only: build model, optimizer and loader exactly as for a fresh run.
     group : Group
         The ranks that share the work, as ``nplenet.mpi.join()`` returns it: each calls ``fit``
         with the same arguments. The results do not depend on their number, except for rounding.
@@ -129,8 +130,10 @@ def fit(
         raise TypeError(f"fit: step must be a Step, as of nplenet.compile, got {step!r}")
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
-    run = Run(model, optimizer, schedule, loader, arguments, step.tunables)
+    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size)
     so_far = Progress() if resume is None else _restored(run, resume)
+    if resume is not None and group.rank == 0:
+        run.warn_of_other_bits(resume)
     if group.size > 1:
         group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
     if group.rank > 0:
@@ -140,10 +143,8 @@ def fit(
     held_out = validation and LabelledImages(model.backend, *validation, group=group)
     alone = optimizer.turns.training()
     with alone, checkpoints or nullcontext(), shared, stop_on_signals() as stop:
-        if checkpoints is not None and resume is None:
-            checkpoints.begin_anew()
-        elif checkpoints is not None and not checkpoints.latest.exists():
-            checkpoints.save(run, so_far)  # a folder of its own, even if no step is left
+        if checkpoints is not None:
+            checkpoints.begin(run, so_far, resume)
         while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):
             epoch = _epoch(run, step, so_far, held_out, stop, checkpoints, progress, begin)
             if epoch is None:
@@ -190,7 +191,7 @@ def _epoch(
     epoch = Epoch(**metrics)
     so_far.finish(epoch, loader.state_dict(), time.perf_counter() - begin)
     if checkpoints is not None:
-        checkpoints.save_epoch(run, so_far, _best(so_far.epochs) == epoch)
+        checkpoints.save_epoch(run, so_far)
     return epoch
 
 
@@ -237,9 +238,11 @@ def _deprecated_arguments(given: dict[str, Any]) -> dict[str, Any]:
 def _facts(run: Run, step: Step, validation: Validation | None, **arguments: Any) -> dict[str, Any]:
     """Return the facts that must be the same on all ranks, by name."""
     held_out = None if validation is None else DataLoader(*validation, 1).fingerprint()
+    versions = environment()
+    del versions["blas"]  # may differ: each rank makes its part of a sum that all get
     generators = {k: generator_state(rng) for k, rng in run.model.generators().items()}
     return {
-        **{f"the version of {name}": version for name, version in environment().items()},
+        **{f"the version of {name}": version for name, version in versions.items()},
         **{f"the argument {name}": value for name, value in arguments.items()},
         **{f"the argument {name}": value for name, value in run.arguments.items()},
         "the batch size": run.loader.batch_size,
@@ -259,13 +262,9 @@ def _digest(model: Layer) -> str:
     return sha256(b"".join(a.tobytes() for a in model.state_dict().values())).hexdigest()
 
 
-def _best(epochs: list[Epoch]) -> Epoch:
-    """Return the first of the epochs with the best validation result."""
-    return max(epochs, key=lambda e: (e.validation_accuracy or 0.0, -(e.validation_loss or 0.0)))
-
-
 def _exhausted(so_far: Progress, patience: int | None) -> bool:
     """Say whether none of the last ``patience`` epochs improved the validation result."""
-    if patience is None or not so_far.epochs:
+    best = so_far.best
+    if patience is None or best is None:
         return False
-    return so_far.epochs[-1].epoch - _best(so_far.epochs).epoch >= patience
+    return so_far.epochs[-1].epoch - best.epoch >= patience

@@ -26,25 +26,51 @@ def test_auto_takes_mnist_where_it_lies(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     data = load_dataset("auto", tmp_path, download=False)
     assert (data.name, data.notice) == ("mnist", "")
+    assert data.source == data.limited(2).source == str(tmp_path)
     assert data.train_images.shape == data.test_images.shape == (3, 1, 32, 32)
     assert not data.train_images[:, :, :2].any()  # a black border of two pixels
 
 
 def test_auto_takes_the_bundled_digits_where_mnist_is_missing_and_says_why(tmp_path: Path) -> None:
-    data = load_dataset("auto", tmp_path, download=False)
-    assert data.name == "digits"
+    data = load_dataset("auto", download=False)
+    assert (data.name, data.source) == ("digits", "the package nplenet")
     assert len(data.train_images) == len(data.train_labels) == 1437
-    assert str(tmp_path) in data.notice
+    assert str(tmp_path / "cache") in data.notice
     assert "\n" not in data.notice
 
 
 def test_auto_takes_the_bundled_digits_where_no_mirror_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NPLENET_MIRRORS", "http://127.0.0.1:9/")  # nothing listens on "discard"
-    data = load_dataset("auto", tmp_path)
+    data = load_dataset("auto")
     assert data.name == "digits"
     assert "127.0.0.1" in data.notice
+
+
+@pytest.mark.parametrize("name", ["auto", "mnist"])
+def test_a_folder_that_was_named_is_not_replaced_by_another_copy_or_the_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for folder in ("data", "cache/nplenet"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_mnist(tmp_path / folder)
+    typo = tmp_path / "dada"
+    with pytest.raises(MissingDataError, match=f"are not in {typo}, nor in MNIST/raw below it"):
+        load_dataset(name, typo, download=False)
+    monkeypatch.setenv("NPLENET_MIRRORS", "http://127.0.0.1:9/")
+    with pytest.raises(
+        MissingDataError, match=r"no mirror delivered it:\n  http://127\.0\.0\.1:9/"
+    ):
+        load_dataset(name, typo)
+    monkeypatch.setenv("NPLENET_DATA", str(tmp_path / "data"))
+    assert load_dataset(name, download=False).source == str(tmp_path / "data")
+    monkeypatch.setenv("NPLENET_DATA", str(typo))
+    if name == "mnist":
+        with pytest.raises(MissingDataError, match="dada"):
+            load_dataset(name, download=False)
+    else:
+        assert "dada" in load_dataset(name, download=False).notice
 
 
 def test_auto_does_not_pass_over_a_damaged_file(tmp_path: Path) -> None:

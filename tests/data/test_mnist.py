@@ -276,10 +276,9 @@ def test_the_environment_variable_names_a_folder(tmp_path, monkeypatch):
     assert len(load_mnist(download=False)[0]) == 20
 
 
-def test_the_cache_folder_is_looked_in_last(tmp_path, monkeypatch):
+def test_the_cache_folder_is_the_last_choice(tmp_path):
     fill(tmp_path / "cache")
-    monkeypatch.setenv("NPLENET_DATA", str(tmp_path / "empty"))
-    assert len(load_mnist(tmp_path / "none", download=False)[0]) == 20
+    assert len(load_mnist(download=False)[0]) == 20
 
 
 def test_root_goes_before_the_environment_variable(tmp_path, monkeypatch):
@@ -290,13 +289,31 @@ def test_root_goes_before_the_environment_variable(tmp_path, monkeypatch):
     assert len(load_mnist(tmp_path / "root", download=False)[0]) == 20
 
 
-def test_missing_files_without_download_are_refused_with_all_places(tmp_path, monkeypatch):
-    monkeypatch.setenv("NPLENET_DATA", str(tmp_path / "data"))
+@pytest.mark.parametrize("named", ["root", "data", "cache"])
+def test_missing_files_without_download_are_refused_with_the_place(tmp_path, monkeypatch, named):
+    if named != "cache":
+        fill(tmp_path / "cache")
+        monkeypatch.setenv("NPLENET_DATA", str(tmp_path / "data"))
+    if named == "root":
+        fill(tmp_path / "data")
+    before = sorted(os.listdir(tmp_path))
     with pytest.raises(DataError) as refusal:
-        load_mnist(tmp_path / "root", download=False)
-    for text in ("root", "data", "cache", "train-images-idx3-ubyte", "allow download"):
+        load_mnist(tmp_path / "root" if named == "root" else None, download=False)
+    for text in (str(tmp_path / named), "train-images-idx3-ubyte", "allow download"):
         assert text in str(refusal.value)
-    assert os.listdir(tmp_path) == []
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_missing_files_are_downloaded_into_the_folder_that_was_named(
+    tmp_path, monkeypatch, mirrors
+):
+    fill(tmp_path / "data")
+    monkeypatch.setenv("NPLENET_DATA", str(tmp_path / "data"))
+    load_mnist(tmp_path / "root", mirrors=[mirrors.url("good")])
+    assert visible(tmp_path / "root") == [
+        "train-images-idx3-ubyte.gz",
+        "train-labels-idx1-ubyte.gz",
+    ]
 
 
 def test_a_folder_that_lacks_one_of_two_files_is_not_passed_over(tmp_path):
@@ -415,9 +432,12 @@ def test_another_data_set_that_lacks_one_file_is_not_completed_with_mnist(tmp_pa
 
 
 def test_the_leftover_of_a_killed_download_is_cleared_away(tmp_path, mirrors):
-    (tmp_path / ".train-images-idx3-ubyte.gz.123-ab.part").write_bytes(b"half")
+    name = ".train-images-idx3-ubyte.gz"
+    (tmp_path / f"{name}.123-0123abcd.nplenet.part").write_bytes(b"half")
+    (tmp_path / f"{name}.part").write_bytes(b"of another program")
     load_mnist(tmp_path, mirrors=[mirrors.url("good")])
-    assert visible(tmp_path) == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    expected = [f"{name}.part", "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    assert visible(tmp_path) == expected
 
 
 FAILURES = {
