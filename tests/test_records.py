@@ -410,18 +410,21 @@ def test_a_finished_run_resumed_into_another_folder_is_complete_there(
     assert {k: v.tobytes() for k, v in first.items()} == {k: v.tobytes() for k, v in second.items()}
 
 
+@pytest.mark.filterwarnings("default::nplenet.checkpoint.CheckpointWarning")
 def test_a_result_that_cannot_be_kept_is_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nplenet.commands.train.write_history", full)
+    monkeypatch.setattr("nplenet.commands.train.atomic_write", full)
     options = ["train", "--dataset", "digits", "--limit", "30", "--epochs", "1", "--quiet"]
     assert main([*options, "--output", str(tmp_path)]) == 1
     found = capsys.readouterr()
     assert "test accuracy" in found.out
-    assert found.err == "nplenet train: [Errno 28] No space left on device\n"
+    history, report = found.err.splitlines()
+    assert "history.json could not be written ([Errno 28] No space left on device)" in history
+    assert report == "no report: the files that it is made of could not be written"
 
 
 def test_a_run_too_small_for_its_report_is_a_success_without_one(

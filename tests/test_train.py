@@ -320,8 +320,11 @@ def test_the_example_writes_what_it_prints(tmp_path: Path) -> None:
     assert "features.0 Conv2d" in done.stdout
 
 
-def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_path: Path) -> None:
-    done = example("--data-dir", tmp_path, "--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "XDG_CACHE_HOME", str(tmp_path))
+    done = example("--no-download", "--limit", 64, "--epochs", 1, "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("MNIST is not available; using the bundled digits instead: ")
     assert str(tmp_path) in done.stderr

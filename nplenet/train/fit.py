@@ -131,9 +131,7 @@ def fit(
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size)
-    so_far = Progress() if resume is None else _restored(run, resume)
-    if resume is not None and group.rank == 0:
-        run.warn_of_other_bits(resume)
+    so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
         group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
     if group.rank > 0:
@@ -156,8 +154,10 @@ def fit(
     return History(so_far.epochs, stop.signal, seconds, dict(step.tunables))
 
 
-def _restored(run: Run, resume: Checkpoint) -> Progress:
+def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
     progress = run.restore(resume)
+    if group.rank == 0:
+        run.warn_of_other_bits(resume)
     if progress.step > len(run.loader):
         raise CheckpointError(
             f"{resume.path}: epoch.losses has {progress.step} steps, an epoch {len(run.loader)}"

@@ -16,7 +16,7 @@ import pytest
 import nplenet
 from nplenet.augment import standard_augmentation
 from nplenet.backend import Backend, get_backend
-from nplenet.checkpoint import LATEST, CheckpointFolder, load
+from nplenet.checkpoint import LATEST, CheckpointFolder, CheckpointWarning, load
 from nplenet.compiled import TextbookStep
 from nplenet.compiled.cuda.epoch import steps_of_a_graph
 from nplenet.compiled.cuda.feed import Feed, deal, finish, rows
@@ -329,7 +329,8 @@ def test_a_run_goes_on_on_the_other_backend(cuda: Backend, there: str, tmp_path:
     whole.fit()
     Run(begin).fit(epochs=1, checkpoints=CheckpointFolder(tmp_path))
     rest = Run(end)
-    rest.fit(resume=load(tmp_path / LATEST))
+    with pytest.warns(CheckpointWarning, match="is from another environment .backend "):
+        rest.fit(resume=load(tmp_path / LATEST))
     assert_close(rest, whole, 1e-10)
 
 
