@@ -1,10 +1,12 @@
-"""The wheel holds the whole package: every module, the kernels, the bundled digits."""
+"""A release: the wheel holds the whole package, the source distribution the tests as well."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
 
@@ -31,27 +33,54 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
+def source_files() -> list[str]:
+    """Return the names of the files that a release is made of."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no git repository, whose files the release is compared with")
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    return [name for name in files.splitlines() if (ROOT / name).is_file()]
+
+
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the source distribution, and the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("release")
+    source = folder / "source"
+    for name in source_files():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def python(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of a fresh environment into which the wheel has been installed."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for name in files.splitlines():
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    build = ("build", "--wheel", "--no-isolation", "--outdir", folder)
-    run(sys.executable, "-m", *build, source, cwd=folder)
     venv.create(folder / "env", with_pip=False)
     python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    (wheel,) = folder.glob("nplenet-*.whl")
+    (wheel,) = release.glob("nplenet-*.whl")
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = run(python, "-c", code, cwd=folder).strip()
     run(sys.executable, "-m", "pip", "install", "--no-deps", "--target", site, wheel, cwd=folder)
     # Dependencies come from the environment of the tests, behind the fresh one's packages.
     Path(site, "dependencies.pth").write_text(str(Path(np.__file__).parents[1]))
     return python
+
+
+def test_the_source_distribution_holds_every_file_and_its_tests_run(
+    release: Path, tmp_path: Path
+) -> None:
+    (archive,) = release.glob("nplenet-*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = [member.name.partition("/")[2] for member in tar.getmembers() if member.isfile()]
+        tar.extractall(tmp_path, filter="data")
+    made = {"PKG-INFO", *(name for name in names if name.startswith("nplenet.egg-info/"))}
+    assert set(names) - made == set(source_files())
+    (source,) = tmp_path.iterdir()
+    tests = ("tests/test_losses.py", "tests/layers/test_conv.py", "tests/test_schedules.py")
+    command = (sys.executable, "-m", "pytest", "-q", "-n0", "--backend", "numpy", *tests)
+    assert " passed" in run(*command, cwd=source)
 
 
 def test_every_module_imports_from_the_installed_wheel(python: Path, tmp_path: Path) -> None:
