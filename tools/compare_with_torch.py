@@ -1,0 +1,466 @@
+"""Compare the library with PyTorch at random: layers, chains, losses, optimizers, ONNX.
+
+    python tools/compare_with_torch.py --minutes 10 --seed 1
+    python tools/compare_with_torch.py --only chain --case 1234 --seed 1      # one case again
+
+Needs PyTorch, and for ONNX onnx and onnxruntime. A case is drawn from the seed, its kind and its
+number alone. Prints the cases of each kind and, for each that differs, what to type to repeat it;
+ends with status 0 when none differs. PyTorch computes in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+import nplenet
+from nplenet import layers as own
+from nplenet import optim, schedules
+from nplenet.losses import CrossEntropyLoss
+
+Rng = np.random.Generator
+Array = np.ndarray
+Pair = tuple[own.Layer, nn.Module]
+
+BOUNDS = {"float64": 1e-9, "float32": 2e-4}
+"""Largest error, relative to the largest number of the array."""
+
+
+# ------------------------------------------------------------------ what is drawn
+
+
+def chance(rng: Rng, p: float) -> bool:
+    return bool(rng.random() < p)
+
+
+def pick(rng: Rng, values: Sequence[Any]) -> Any:
+    return values[int(rng.integers(len(values)))]
+
+
+def whole(rng: Rng, low: int, high: int) -> int:
+    return int(rng.integers(low, high + 1))
+
+
+def side(rng: Rng, low: int, high: int) -> Any:
+    """Draw a number for both axes of an image, or one for each."""
+    numbers = whole(rng, low, high), whole(rng, low, high)
+    return numbers if chance(rng, 0.5) else numbers[0]
+
+
+def laid_out(rng: Rng, a: Array) -> Array:
+    """Return an array of the same numbers that lies otherwise in memory; constant axes may too."""
+    way = whole(rng, 0, 5)
+    if way == 1:
+        return np.asfortranarray(a)
+    if way == 2:
+        return np.ascontiguousarray(a[..., ::-1])[..., ::-1]
+    if way == 3:
+        wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+        wide[..., ::2] = a
+        return wide[..., ::2]
+    if way == 4:
+        return np.ascontiguousarray(a.swapaxes(0, -1)).swapaxes(0, -1)
+    if way == 5:
+        return np.broadcast_to(a[:1], a.shape)
+    return a
+
+
+def conv(rng: Rng, c: int, h: int, w: int) -> Iterator[Pair]:
+    out, kernel = whole(rng, 1, 5), side(rng, 1, 5)
+    options = {"stride": side(rng, 1, 3), "padding": side(rng, 0, 2), "bias": chance(rng, 0.5)}
+    yield own.Conv2d(c, out, kernel, **options), nn.Conv2d(c, out, kernel, **options)
+
+
+def pooling(rng: Rng, c: int, h: int, w: int) -> Iterator[Pair]:
+    kernel = side(rng, 1, 4)
+    smallest = kernel if isinstance(kernel, int) else min(kernel)
+    options = {"padding": whole(rng, 0, smallest // 2), "ceil_mode": chance(rng, 0.4)}
+    if chance(rng, 0.7):
+        options["stride"] = side(rng, 1, 3)
+    if chance(rng, 0.5):
+        options["count_include_pad"] = chance(rng, 0.5)
+        yield own.AvgPool2d(kernel, **options), nn.AvgPool2d(kernel, **options)
+    else:
+        options["dilation"] = side(rng, 1, 2)
+        yield own.MaxPool2d(kernel, **options), nn.MaxPool2d(kernel, **options)
+
+
+def norm(rng: Rng, c: int, images: bool) -> Iterator[Pair]:
+    options = {"eps": pick(rng, (1e-5, 1e-3, 0.1)), "momentum": pick(rng, (0.1, 0.5, 1.0, None))}
+    name = "BatchNorm2d" if images else "BatchNorm1d"
+    yield getattr(own, name)(c, **options), getattr(nn, name)(c, **options)
+
+
+def activation(rng: Rng) -> Iterator[Pair]:
+    if chance(rng, 0.3):
+        slope = float(rng.uniform(-0.5, 1.5))
+        yield own.LeakyReLU(slope), nn.LeakyReLU(slope)
+    else:
+        name = pick(rng, ("ReLU", "Sigmoid", "Tanh"))
+        yield getattr(own, name)(), getattr(nn, name)()
+
+
+def dense(rng: Rng, features: int, out: int | None = None) -> Iterator[Pair]:
+    out, bias = out or whole(rng, 1, 9), chance(rng, 0.7)
+    yield own.Dense(features, out, bias=bias), nn.Linear(features, out, bias=bias)
+
+
+def one_layer(rng: Rng) -> tuple[Pair, tuple[int, ...]]:
+    """Draw a layer, and the shape of its input."""
+    n, c, h, w = whole(rng, 1, 5), whole(rng, 1, 4), whole(rng, 5, 11), whole(rng, 5, 11)
+    kind = pick(rng, ("conv", "conv", "pool", "pool", "norm2", "norm1", "activation", "dense"))
+    image = (n, c, h, w)
+    if kind == "conv":
+        return next(conv(rng, c, h, w)), image
+    if kind == "pool":
+        return next(pooling(rng, c, h, w)), image
+    if kind == "norm2":
+        return next(norm(rng, c, True)), (n + 1, c, h, w)
+    if kind == "norm1":
+        return next(norm(rng, c, False)), (n + 1, c, h) if chance(rng, 0.5) else (n + 1, c)
+    if kind == "dense":
+        return next(dense(rng, c * h)), (n, c * h)
+    return next(activation(rng)), pick(rng, (image, (n, c * h)))
+
+
+def chain(rng: Rng, classes: int) -> tuple[own.Sequential, nn.Sequential, tuple[int, ...]]:
+    """Draw a network from images to logits, and the shape (C, H, W) of its images."""
+    shape = whole(rng, 1, 3), whole(rng, 8, 16), whole(rng, 8, 16)
+    pairs: list[Pair] = []
+    x = torch.zeros(2, *shape, dtype=torch.float64)
+
+    def put(pair: Pair) -> None:
+        nonlocal x
+        y = pair[1].double().train()(x)
+        if y.shape[1:].numel():
+            x = y.detach()
+            pairs.append(pair)
+
+    for _ in range(whole(rng, 0, 3)):
+        c, h, w = x.shape[1:]
+        try:
+            put(next(conv(rng, c, h, w)))
+            if chance(rng, 0.6):
+                put(next(norm(rng, x.shape[1], True)))
+            if chance(rng, 0.8):
+                put(next(activation(rng)))
+            if chance(rng, 0.7):
+                put(next(pooling(rng, *x.shape[1:])))
+        except (RuntimeError, ValueError):  # the images have become too small
+            break
+    put((own.Flatten(), nn.Flatten()))
+    for _ in range(whole(rng, 0, 2)):
+        put(next(dense(rng, x.shape[1])))
+        if chance(rng, 0.4):
+            put(next(norm(rng, x.shape[1], False)))
+        if chance(rng, 0.8):
+            put(next(activation(rng)))
+    put(next(dense(rng, x.shape[1], classes)))
+    ours, theirs = zip(*pairs, strict=True)
+    return own.Sequential(*ours), nn.Sequential(*theirs), shape
+
+
+def same_state(rng: Rng, ours: own.Layer, theirs: nn.Module) -> None:
+    """Give both the same random parameters and statistics, in numbers that float32 can hold."""
+    state = {}
+    for name, tensor in theirs.double().state_dict().items():
+        if tensor.is_floating_point():
+            low = 0.3 if name.endswith(("running_var", "norm.weight")) else -0.6
+            values = rng.uniform(low, 1.0, tuple(tensor.shape)).astype("f4")
+            tensor.copy_(torch.from_numpy(values))
+        state[name] = tensor.numpy().copy()
+    ours.load_state_dict(state)
+
+
+# ------------------------------------------------------------------ how it is compared
+
+
+def compare(what: str, found: Any, expected: Any, bound: float, scale: float = 0.0) -> str:
+    """Return how two arrays differ, or an empty string."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape:
+        return f"{what}: shape {found.shape}, expected {expected.shape}"
+    if not found.size:
+        return ""
+    size = max(float(np.abs(expected).max()), scale, 1e-3)
+    error = float(np.abs(found.astype("f8") - expected.astype("f8")).max()) / size
+    return "" if error <= bound else f"{what}: off by {error:.2g}"
+
+
+def differences(pairs: dict[str, tuple[Any, Any]], bound: float) -> str:
+    """Compare arrays by their names; a gradient is measured by the largest of all."""
+    expected = (np.asarray(b) for _, b in pairs.values())
+    largest = max((float(np.abs(b).max()) for b in expected if b.size), default=0.0)
+    found = (compare(name, a, b, bound, 0.01 * largest) for name, (a, b) in pairs.items())
+    return "; ".join(filter(None, found))
+
+
+def gradients(ours: own.Layer, theirs: nn.Module) -> dict[str, tuple[Any, Any]]:
+    expected = {name: p.grad for name, p in theirs.named_parameters()}
+    return {
+        p.name or str(i): (p.grad, e)
+        for i, (p, e) in enumerate(zip(ours.parameters(), expected.values(), strict=True))
+    }
+
+
+def layer_case(rng: Rng) -> str:
+    """Forward and backward of one layer, in training and in evaluation."""
+    (ours, theirs), shape = one_layer(rng)
+    same_state(rng, ours, theirs)
+    dtype = pick(rng, ("float32", "float64"))
+    ours.astype(dtype)
+    training = chance(rng, 0.7)
+    ours.train(training), theirs.train(training)
+    x = laid_out(rng, rng.standard_normal(shape).astype("f4").astype(dtype))
+    inputs = torch.from_numpy(np.array(x, dtype="f8")).requires_grad_()
+    try:
+        expected = theirs(inputs)
+    except (RuntimeError, ValueError) as error:
+        return refused(ours, x, str(error))
+    dy = laid_out(rng, rng.standard_normal(tuple(expected.shape)).astype("f4").astype(dtype))
+    expected.backward(torch.from_numpy(np.array(dy, dtype="f8")))
+    y = ours(x)
+    pairs = {"y": (y, expected.detach()), "dx": (ours.backward(dy), inputs.grad)}
+    pairs |= gradients(ours, theirs)
+    pairs |= {f"after {k}": (a, theirs.state_dict()[k]) for k, a in ours.state_dict().items()}
+    if constant_batch := training and "BatchNorm" in type(ours).__name__ and x.strides[0] == 0:
+        del pairs["dx"]  # the variance may be zero: rounding decides
+    return differences(pairs, 100 * BOUNDS[dtype] if constant_batch else BOUNDS[dtype])
+
+
+def refused(ours: own.Layer, x: Array, reason: str) -> str:
+    """Expect an error where PyTorch gives one."""
+    try:
+        ours(x)
+    except (ValueError, TypeError):
+        return ""
+    return f"PyTorch refuses: {reason}"
+
+
+def loss_options(rng: Rng) -> dict[str, Any]:
+    return {
+        "reduction": pick(rng, ("mean", "mean", "sum")),
+        "label_smoothing": pick(rng, (0.0, 0.0, 0.1, 1.0)),
+    }
+
+
+def chain_case(rng: Rng) -> str:
+    """Loss, gradients and predictions of a compiled network."""
+    classes, n = whole(rng, 2, 12), whole(rng, 2, 40)
+    ours, theirs, shape = chain(rng, classes)
+    same_state(rng, ours, theirs)
+    options = loss_options(rng)
+    ours.astype("float64")
+    tunables = {"threads": whole(rng, 1, 2), "lanes": pick(rng, (16, 32)), "transpose": 0}
+    loss = CrossEntropyLoss(**options)
+    step = nplenet.compile(ours, loss, optim.SGD(ours.parameters(), 0.0), n, tunables=tunables)
+    for k in range(2):  # the second time with memory that the first has written
+        m = n if k == 0 else whole(rng, 2, n)
+        x = rng.standard_normal((m, *shape))
+        y = rng.integers(0, classes, m)
+        theirs.train().zero_grad()
+        logits = theirs(torch.from_numpy(x))
+        expected = nn.CrossEntropyLoss(**options)(logits, torch.from_numpy(y))
+        expected.backward()
+        value = step.gradients(x, y)
+        pairs = {"loss": (value, expected.item())} | gradients(ours, theirs)
+        pairs["correct"] = step.correct, int((logits.argmax(1).numpy() == y).sum())
+        predicted = step.predict(x)
+        pairs["predict"] = predicted, theirs.eval()(torch.from_numpy(x)).detach()
+        if wrong := differences(pairs, 1e-7):
+            return f"{wrong} ({step.describe().splitlines()[0]})"
+    return ""
+
+
+def loss_case(rng: Rng) -> str:
+    """The loss and its gradient, with logits of any size."""
+    n, classes = whole(rng, 1, 20), whole(rng, 1, 30)
+    options = loss_options(rng) | {"reduction": pick(rng, ("mean", "sum", "none"))}
+    dtype = pick(rng, ("float32", "float64"))
+    z = (rng.standard_normal((n, classes)) * 10 ** rng.uniform(-2, 3)).astype("f4").astype(dtype)
+    y = rng.integers(0, classes, n)
+    logits = torch.from_numpy(z.astype("f8")).requires_grad_()
+    expected = nn.CrossEntropyLoss(**options)(logits, torch.from_numpy(y))
+    expected.sum().backward()
+    loss = CrossEntropyLoss(**options)
+    value = loss(laid_out_rows(rng, z), y)
+    pairs = {"loss": (value, expected.detach()), "dlogits": (loss.backward(), logits.grad)}
+    return differences(pairs, BOUNDS[dtype])
+
+
+def laid_out_rows(rng: Rng, z: Array) -> Array:
+    return np.asfortranarray(z) if chance(rng, 0.5) else z
+
+
+# ------------------------------------------------------------------ optimizers and schedules
+
+
+def optimizer_pair(rng: Rng) -> tuple[str, dict[str, Any]]:
+    decay = pick(rng, (0.0, 0.0, 0.01, 0.3))
+    lr = float(10 ** rng.uniform(-4, -0.5))
+    if chance(rng, 0.4):
+        momentum = pick(rng, (0.0, 0.5, 0.9))
+        nesterov = momentum > 0 and chance(rng, 0.4)
+        dampening = 0.0 if nesterov else pick(rng, (0.0, 0.2))
+        options = {"momentum": momentum, "nesterov": nesterov, "dampening": dampening}
+        return "SGD", {"lr": lr, "weight_decay": decay, **options}
+    options = {"betas": (pick(rng, (0.0, 0.5, 0.9)), pick(rng, (0.9, 0.999)))}
+    options["eps"] = pick(rng, (1e-8, 1e-4))
+    return pick(rng, ("Adam", "AdamW")), {"lr": lr, "weight_decay": decay, **options}
+
+
+def schedule_pair(rng: Rng, ours: Any, theirs: Any, steps: int, momentum: bool) -> tuple[Any, Any]:
+    kind = pick(rng, (None, "StepLR", "CosineLR", "OneCycleLR"))
+    if kind is None:
+        return None, None
+    if kind == "StepLR":
+        options: dict[str, Any] = {"step_size": whole(rng, 1, 9), "gamma": pick(rng, (0.1, 0.7))}
+    elif kind == "CosineLR":
+        options = {"T_max": whole(rng, 1, 2 * steps), "eta_min": pick(rng, (0.0, 1e-4))}
+    else:
+        options = {
+            "max_lr": float(10 ** rng.uniform(-3, 0)),
+            "total_steps": steps + whole(rng, 1, 10),
+            "pct_start": pick(rng, (0.2, 0.3, 0.5)),
+            "anneal_strategy": pick(rng, ("cos", "linear")),
+            "three_phase": chance(rng, 0.3),
+            "cycle_momentum": momentum and chance(rng, 0.7),
+        }
+    name = {"CosineLR": "CosineAnnealingLR"}.get(kind, kind)
+    return getattr(schedules, kind)(ours, **options), getattr(lr_scheduler, name)(theirs, **options)
+
+
+def optimizer_case(rng: Rng) -> str:
+    """Parameters after each of some steps; restored from a saved state in the middle."""
+    shapes = [tuple(rng.integers(1, 5, whole(rng, 1, 3))) for _ in range(whole(rng, 1, 4))]
+    starts = [rng.standard_normal(shape) for shape in shapes]
+    name, options = optimizer_pair(rng)
+    ours = [nplenet.layers.base.Parameter(a.copy(), f"p{i}") for i, a in enumerate(starts)]
+    theirs = [nn.Parameter(torch.from_numpy(a.copy())) for a in starts]
+    first, second = (
+        getattr(optim, name)(ours, **options),
+        getattr(torch.optim, name)(theirs, **options),
+    )
+    steps = whole(rng, 1, 20)
+    momentum = name != "SGD" or options["momentum"] > 0
+    try:
+        schedule, scheduler = schedule_pair(rng, first, second, steps, momentum)
+    except ZeroDivisionError:
+        return ""
+    for k in range(steps):
+        for p, q in zip(ours, theirs, strict=True):
+            g = rng.standard_normal(p.data.shape) * 10 ** rng.uniform(-3, 1)
+            p.grad[...] = g
+            q.grad = torch.from_numpy(g)
+        first.step(), second.step()
+        if schedule is not None:
+            schedule.step()
+            try:
+                scheduler.step()
+            except ZeroDivisionError:  # PyTorch's OneCycleLR with a phase of no step
+                return ""
+        if chance(rng, 0.1):
+            first.load_state_dict(first.state_dict())
+        pairs = {p.name: (p.data, q.detach()) for p, q in zip(ours, theirs, strict=True)}
+        pairs["lr"] = first.lr, second.param_groups[0]["lr"]
+        if wrong := differences(pairs, 1e-9):
+            return f"step {k + 1} of {name}{options} {type(schedule).__name__}: {wrong}"
+    return ""
+
+
+# ------------------------------------------------------------------ ONNX
+
+
+def onnx_case(rng: Rng) -> str:
+    """A network exported to ONNX, computed by onnxruntime for two batch sizes."""
+    import onnxruntime
+
+    from nplenet.interop import onnx
+
+    classes = whole(rng, 2, 12)
+    ours, theirs, shape = chain(rng, classes)
+    same_state(rng, ours, theirs)
+    ours.eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        try:
+            onnx.export(ours, path, (1, *shape))
+        except ValueError as error:
+            return "" if "pool" in str(error).lower() else f"not exported: {error}"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options)
+        for n in (1, whole(rng, 2, 9)):
+            x = rng.standard_normal((n, *shape)).astype("f4")
+            (found,) = session.run(None, {"x": x})
+            if wrong := compare("logits", found, ours(x), 1e-4):
+                return wrong
+    return ""
+
+
+# ------------------------------------------------------------------ the command
+
+KINDS: dict[str, tuple[Callable[[Rng], str], int]] = {
+    "layer": (layer_case, 40),
+    "chain": (chain_case, 5),
+    "loss": (loss_case, 20),
+    "optimizer": (optimizer_case, 20),
+    "onnx": (onnx_case, 1),
+}
+"""What is compared, and how many cases of it in a round."""
+
+
+def run(kind: str, number: int, seed: int) -> str:
+    """Compare one case; return how it differs."""
+    rng = np.random.default_rng([seed, list(KINDS).index(kind), number])
+    torch.manual_seed(0)
+    try:
+        return KINDS[kind][0](rng)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--case", type=int, help="compare this case alone")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    done, wrong = dict.fromkeys(options.only, 0), dict.fromkeys(options.only, 0)
+    until = time.monotonic() + 60 * options.minutes
+
+    def compared(kind: str, number: int) -> None:
+        if difference := run(kind, number, options.seed):
+            wrong[kind] += 1
+            repeat = f"--only {kind} --case {number} --seed {options.seed}"
+            print(f"DIFFERS  {repeat}: {difference}", flush=True)
+        done[kind] += 1
+
+    if options.case is not None:
+        compared(options.only[0], options.case)
+    while options.case is None and time.monotonic() < until:
+        for kind in options.only:
+            for _ in range(KINDS[kind][1]):
+                compared(kind, done[kind])
+    for kind in options.only:
+        print(f"{kind:<12}{done[kind]:>8} cases, {wrong[kind]} differ")
+    total = f"{sum(done.values()):>8} cases, {sum(wrong.values())} differ"
+    print(f"{'all':<12}{total}; seed {options.seed}, PyTorch {torch.__version__}")
+    return int(any(wrong.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
