@@ -25,11 +25,6 @@ CHUNK_PIXELS = 1 << 16
 stay in L2 cache. A quarter of that is some 10 % slower, twice that is no faster (Zen 4)."""
 
 
-CHUNK_ANGLES = 1 << 13
-"""Angles made into coefficients at a time. The arrays of the 60,000 angles of an epoch would come from
-the operating system page by page, which can take twice as long as the arithmetic."""
-
-
 def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
     """Rotate each image about its centre by its own angle, nearest neighbour, size unchanged.
 
@@ -102,17 +97,6 @@ def rotation_coefficients(angles: npt.ArrayLike, height: int, width: int) -> npt
         raise ValueError(f"rotate: angle {bad} of {len(angles)} must be finite, got {angles[bad]}")
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise ValueError(f"rotate: images must have sides of 1 to {MAX_SIDE}, got {height}x{width}")
-    coefficients = np.empty((len(angles), 6), np.int32)
-    for first in range(0, len(angles), CHUNK_ANGLES):
-        part = slice(first, first + CHUNK_ANGLES)
-        coefficients[part] = _coefficients_of_all(angles[part], height, width)
-    return coefficients
-
-
-def _coefficients_of_all(
-    angles: npt.NDArray[np.float64], height: int, width: int
-) -> npt.NDArray[np.int32]:
-    """Return A0 ... A5 of many angles, by the short cuts that are described above."""
     radians = -np.radians(angles % 360.0)
     cos, sin = np.cos(radians), np.sin(radians)
     # Rotation about (width/2, height/2), applied to pixel centres: hence the halves.

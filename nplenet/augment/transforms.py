@@ -2,8 +2,8 @@
 
 Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
 outcome, so a transform that changes nothing does not shift the random stream of the next one. The
-number is uniform in [0, 1), and ``decide`` makes the angle or the coin of it: so the numbers of many
-batches may be drawn at once, and are the same.
+number is uniform in [0, 1), and ``decide`` makes an angle or a coin of it. So the numbers of all
+batches of an epoch may be drawn at once, and are the same.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """

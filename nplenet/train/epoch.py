@@ -113,7 +113,10 @@ def many_at_once(
     checkpoints: CheckpointFolder | None,
     bar: tqdm[Any],
 ) -> None:
-    """Do the steps of an epoch without the host, which only looks in now and then."""
+    """Do the steps of an epoch without the host, which looks in now and then.
+
+    While the device is at work, the host prepares the next epoch, though none may come.
+    """
     loader, so_far = run.loader, metrics.so_far
     assert isinstance(loader, DeviceLoader)
     deal, steps = loader.deal(), len(metrics.sizes)
@@ -121,10 +124,14 @@ def many_at_once(
         return
     epoch = step.begin_epoch(deal, run.schedule, so_far.step)
     metrics.follow(epoch)
+    prepared = False
     try:
         while epoch.done < steps and not stop.signal:
             limit = math.inf if checkpoints is None else checkpoints.steps_to_save(epoch.done)
             epoch.advance(limit)
+            if epoch.all_queued and not prepared and not stop.signal:
+                loader.prepare()
+                prepared = True
             due, save = stop.agree(
                 step.group, metrics.due(), checkpoints is not None and checkpoints.due(epoch.done)
             )

@@ -38,8 +38,8 @@ class Deal(Protocol):
     """The images of an epoch, in their order; see ``nplenet.data.device.Deal``."""
 
     images: Array
-    order: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int64]
+    order: Array
+    labels: Array
     draws: Any
     sizes: list[int]
     fill: int
@@ -107,7 +107,7 @@ class DeviceEpoch:
     deal : Deal
     host : HostSide
         It has rehearsed the steps.
-    keys, numbers : sequences
+    keys, numbers : uint64 array (steps, dropouts), sequence of tuples
         Of the steps to do, which are the last ones of the epoch; see ``HostSide.rehearse``.
 
     Attributes
@@ -123,7 +123,7 @@ class DeviceEpoch:
         runner: Runner,
         deal: Deal,
         host: HostSide,
-        keys: Sequence[Sequence[int]],
+        keys: npt.NDArray[np.uint64],
         numbers: Sequence[Sequence[float]],
     ) -> None:
         self.runner, self.deal, self._host = runner, deal, host
@@ -158,6 +158,11 @@ class DeviceEpoch:
         event = self.runner.feed.backend.xp.cuda.Event(disable_timing=True)
         event.record()
         self._events.append(event)
+
+    @property
+    def all_queued(self) -> bool:
+        """Whether the host has nothing to enqueue before the device has done more."""
+        return len(self._events) >= AHEAD or self.done == len(self.sizes)
 
     def settle(self) -> None:
         """Bring optimizer, schedule and generators to where the steps enqueued leave them."""

@@ -10,7 +10,11 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ...layers import Dropout
+from ...layers.dropout import draw_keys
 from ...optim import Optimizer
 
 
@@ -38,17 +42,33 @@ class HostSide:
         self.steps = 0
         self._start = self._state()
 
-    def rehearse(self, steps: int) -> tuple[list[list[int]], list[tuple[float, ...]]]:
-        """Do the host's part of the next steps; return the keys and the numbers of each."""
-        keys, numbers = [], []
+    def rehearse(self, steps: int) -> tuple[npt.NDArray[np.uint64], list[tuple[float, ...]]]:
+        """Do the host's part of the next steps.
+
+        Returns
+        -------
+        keys : uint64 array (steps, dropouts)
+        numbers : list of tuples
+            One per step.
+        """
+        numbers, optimizer, schedule = [], self.optimizer, self.schedule
         for _ in range(steps):
-            keys.append([dropout.draw_key() for dropout in self.dropouts])
-            self.optimizer.step_count += 1
-            numbers.append(self.optimizer.numbers())
-            if self.schedule is not None:
-                self.schedule.step()
+            optimizer.step_count += 1
+            numbers.append(optimizer.numbers())
+            if schedule is not None:
+                schedule.step()
+        keys = self._draw_keys(steps)
         self.steps += steps
         return keys, numbers
+
+    def _draw_keys(self, steps: int) -> npt.NDArray[np.uint64]:
+        """Draw what ``Dropout.draw_key`` would, step after step, for all steps at once."""
+        rngs = [dropout.rng for dropout in self.dropouts]
+        keys = np.empty((steps, len(rngs)), np.uint64)
+        for rng in {id(rng): rng for rng in rngs}.values():
+            columns = [i for i, each in enumerate(rngs) if each is rng]
+            keys[:, columns] = draw_keys(rng, (steps, len(columns)))
+        return keys
 
     def settle(self, steps: int) -> None:
         """Bring everything to where it is after so many steps from the start."""
