@@ -53,12 +53,14 @@ PARTS: dict[str, str] = {
     "layers": "backend checks group parameter window",
     "mpi": "backend group",
     "optim": "backend checks deprecated parameter",
+    "schedules": "checks optim",
     "architecture": "layers",
-    "compiled": "augment backend checks files group layers losses machine optim window",
+    "compiled": (
+        "augment backend checks files group layers losses machine optim schedules seeds window"
+    ),
     "doctor": "backend data layers version",
     "models": "layers seeds",
     "recognize": "augment data layers losses",
-    "schedules": "checks optim",
     "cases": "backend layers losses models",
     "checkpoint": "architecture checks data deprecated files layers machine optim schedules seeds",
     "interop": "architecture backend checks data files layers version window",

@@ -90,6 +90,14 @@ class Step(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no begin_epoch")
 
+    def prepare_epoch(self, schedule: Any, steps: int) -> None:
+        """Do in advance what ``begin_epoch`` will do on the host, while the device is at work.
+
+        Nothing is changed. If optimizer, schedule, dropout or their generators are changed by
+        then, ``begin_epoch`` does it again.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no prepare_epoch")
+
     def _sum_over_ranks(self, loss: Any, images: int) -> Any:
         """Sum the gradients of all ranks, in one piece, and return this rank's part of the loss.
 

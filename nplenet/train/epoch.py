@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -124,14 +126,15 @@ def many_at_once(
         return
     epoch = step.begin_epoch(deal, run.schedule, so_far.step)
     metrics.follow(epoch)
-    prepared = False
+    # One after the other: meanwhile the host enqueues nothing, and the queue would run dry.
+    preparations = iter((loader.prepare, partial(step.prepare_epoch, run.schedule, steps)))
     try:
         while epoch.done < steps and not stop.signal:
             limit = math.inf if checkpoints is None else checkpoints.steps_to_save(epoch.done)
             epoch.advance(limit)
-            if epoch.all_queued and not prepared and not stop.signal:
-                loader.prepare()
-                prepared = True
+            if epoch.all_queued:
+                for prepare in islice(preparations, 1 if epoch.done < steps else None):
+                    prepare()
             due, save = stop.agree(
                 step.group, metrics.due(), checkpoints is not None and checkpoints.due(epoch.done)
             )

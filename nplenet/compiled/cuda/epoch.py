@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ...backend import Array
 from ...optim import Optimizer
 from .feed import Feed, rows
 from .graphs import Graphs
-from .host import HostSide
+from .host import HostSide, Rehearsal
 
 MAX_STEPS = 128
 """Steps in a graph, at most: then a launch takes the host 0.1 us a step."""
@@ -106,9 +104,9 @@ class DeviceEpoch:
     runner : Runner
     deal : Deal
     host : HostSide
-        It has rehearsed the steps.
-    keys, numbers : uint64 array (steps, dropouts), sequence of tuples
-        Of the steps to do, which are the last ones of the epoch; see ``HostSide.rehearse``.
+        At the end of the steps to do.
+    rehearsal : Rehearsal
+        Of the steps to do, which are the last ones of the epoch.
 
     Attributes
     ----------
@@ -118,22 +116,16 @@ class DeviceEpoch:
         Steps done or enqueued.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        deal: Deal,
-        host: HostSide,
-        keys: npt.NDArray[np.uint64],
-        numbers: Sequence[Sequence[float]],
-    ) -> None:
+    def __init__(self, runner: Runner, deal: Deal, host: HostSide, rehearsal: Rehearsal) -> None:
         self.runner, self.deal, self._host = runner, deal, host
         self.sizes, feed = deal.sizes, runner.feed
-        self.done = self._begun = done = len(deal.sizes) - len(keys)
+        self.done = self._begun = done = len(deal.sizes) - len(rehearsal.keys)
         self.losses, self.correct = feed.losses, feed.correct
         self._events: deque[Any] = deque()
         table = np.zeros((len(deal.sizes), feed.words), np.uint64)
         first = np.cumsum([0, *deal.sizes])
-        table[done:] = rows(first[done:-1], range(done + 1, len(first)), keys, numbers)
+        numbers = range(done + 1, len(first))
+        table[done:] = rows(first[done:-1], numbers, rehearsal.keys, rehearsal.numbers)
         feed.load(
             order=deal.order, labels=deal.labels, table=table, draws=deal.draws, first_step=done
         )
