@@ -128,7 +128,7 @@ class DeviceLoader(Batches):
         if prepared and prepared.begin == (self.state_dict(), self._settings()):
             self.load_state_dict(prepared.end)
             return prepared.deal
-        return self._draw()
+        return self._draw(self.draw_order())
 
     def prepare(self) -> None:
         """Make the next deal while the device is at work; ``deal`` returns it.
@@ -138,15 +138,15 @@ class DeviceLoader(Batches):
         """
         state, settings = self.state_dict(), self._settings()
         try:
-            deal = self._draw()
+            deal = self._draw(self.draw_order())
             self._prepared = Prepared(deal, (state, settings), self.state_dict())
         except Exception:  # belongs to the epoch that meets it: ``deal`` raises it again
             self._prepared = None
         finally:
             self.load_state_dict(state)
 
-    def _draw(self) -> Deal:
-        order, sizes, asarray = self.draw_order(), self.sizes(), self.backend.asarray
+    def _draw(self, order: npt.NDArray[np.int64]) -> Deal:
+        sizes, asarray = self.sizes(), self.backend.asarray
         draws = self.pipeline.draw(sizes, self.transform_rng, *self.images.shape[2:])
         return Deal(
             self.images_there,
@@ -163,12 +163,5 @@ class DeviceLoader(Batches):
         return self.shuffle, self.sizes(), labels, repr(self.pipeline), id(self.images_there)
 
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
-        height, width = self.images.shape[2:]
-        draws = self.pipeline.draw(self.sizes(), self.transform_rng, height, width)
-        draws = draws.to(self.backend)
-        indexes = self.backend.asarray(order.astype(np.int32))
-        labels = self.backend.asarray(self.labels[order].astype(np.int64))
-        return lambda whole, part: (
-            self.pipeline.apply(self.images_there, indexes[part], draws.part(part)),
-            labels[part],
-        )
+        deal = self._draw(order)
+        return lambda whole, part: (deal.floats(part), deal.labels[part])

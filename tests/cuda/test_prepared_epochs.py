@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from nplenet.compiled.cuda.host import HostSide
 from nplenet.compiled.cuda.step import GraphStep
 from nplenet.data import DeviceLoader
 from nplenet.layers import Dense, Dropout
-from nplenet.optim import SGD
+from nplenet.optim import SGD, Adam
 from nplenet.schedules import OneCycleLR
 
 from .test_between_epochs import Milestones
@@ -60,7 +61,12 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         finally:
             now.pop()
 
-    monkeypatch.setattr(DeviceLoader, "_draw", lambda *a: note("dealt", draw, *a))
+    def note_deal(loader: DeviceLoader, order: Any) -> Any:
+        if not loader.shuffle:  # these are the validation images
+            return draw(loader, order)
+        return note("dealt", draw, loader, order)
+
+    monkeypatch.setattr(DeviceLoader, "_draw", note_deal)
     monkeypatch.setattr(HostSide, "rehearse", lambda *a: note("rehearsed", rehearse, *a))
     monkeypatch.setattr(DeviceLoader, "prepare", lambda *a: in_advance(prepare, *a))
     monkeypatch.setattr(HostSide, "rehearse_ahead", lambda *a: in_advance(ahead, *a))
@@ -265,3 +271,85 @@ def test_keys_are_rehearsed_in_the_order_of_the_layers(generators: tuple[int, ..
     optimizer, drawn = SGD(Dense(2, 2).parameters()), dropouts()
     expected = [[layer.draw_key() for layer in drawn] for _ in range(5)]
     assert HostSide(dropouts(), optimizer, None).rehearse(5).keys.tolist() == expected
+
+
+def rate(host: HostSide) -> None:
+    host.optimizer.lr = 0.5
+
+
+def rate_in_place(host: HostSide) -> None:
+    host.optimizer.lr *= 0.5  # an array, see below
+
+
+def betas_in_place(host: HostSide) -> None:
+    host.optimizer.betas[0] = 0.5  # type: ignore[attr-defined]
+
+
+def steps_done(host: HostSide) -> None:
+    host.optimizer.step_count += 1
+
+
+def key_drawn(host: HostSide) -> None:
+    host.dropouts[0].draw_key()
+
+
+def total_steps(host: HostSide) -> None:
+    host.schedule.total_steps = 20  # type: ignore[union-attr]
+
+
+def other_dropouts(host: HostSide) -> None:
+    host.dropouts = host.dropouts[::-1]
+
+
+def nothing(host: HostSide) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nothing,
+        rate,
+        rate_in_place,
+        betas_in_place,
+        steps_done,
+        key_drawn,
+        total_steps,
+        other_dropouts,
+    ],
+)
+@pytest.mark.parametrize("generator", [np.random.PCG64, np.random.Philox, np.random.MT19937])
+def test_a_rehearsal_holds_as_long_as_nothing_changes(
+    change: Callable[[HostSide], None], generator: Any
+) -> None:
+    def host_side() -> HostSide:
+        optimizer = Adam(Dense(2, 2).parameters())
+        schedule = None if change is rate_in_place else OneCycleLR(optimizer, 0.1, 10)
+        optimizer.lr, optimizer.betas = np.array(0.125), [0.75, 0.875]  # type: ignore[assignment]
+        rngs = [np.random.Generator(generator(seed)) for seed in range(2)]
+        return HostSide([Dropout(0.5, rng=rng) for rng in rngs], optimizer, schedule)
+
+    found, expected = host_side(), host_side()
+    ahead = found.rehearse_ahead(3)
+    assert ahead is not None
+    for host in (found, expected):
+        change(host)
+    hosts = [HostSide(a.dropouts, a.optimizer, a.schedule) for a in (found, expected)]
+    rehearsal, wanted = hosts[0].perform(3, ahead), hosts[1].rehearse(3)
+    assert (rehearsal is ahead) == (change is nothing)
+    assert rehearsal.numbers == wanted.numbers
+    assert rehearsal.keys.tolist() == wanted.keys.tolist()
+    ends = [
+        (a.optimizer.step_count, a.optimizer.lr, [d.draw_key() for d in a.dropouts]) for a in hosts
+    ]
+    assert ends[0] == ends[1]
+
+
+def test_a_rehearsal_with_arrays_among_the_settings_is_done_again() -> None:
+    optimizer = Adam(Dense(2, 2).parameters())
+    optimizer.betas = np.array([0.75, 0.875])  # type: ignore[assignment]
+    host = HostSide([], optimizer, None)
+    ahead = host.rehearse_ahead(3)
+    assert ahead is not None
+    again = HostSide([], optimizer, None).perform(3, ahead)
+    assert again is not ahead
+    assert again.numbers == ahead.numbers

@@ -124,8 +124,8 @@ class DeviceEpoch:
         self._events: deque[Any] = deque()
         table = np.zeros((len(deal.sizes), feed.words), np.uint64)
         first = np.cumsum([0, *deal.sizes])
-        numbers = range(done + 1, len(first))
-        table[done:] = rows(first[done:-1], numbers, rehearsal.keys, rehearsal.numbers)
+        forwards = range(done + 1, len(first))
+        table[done:] = rows(first[done:-1], forwards, rehearsal.keys, rehearsal.numbers)
         feed.load(
             order=deal.order, labels=deal.labels, table=table, draws=deal.draws, first_step=done
         )
