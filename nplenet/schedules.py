@@ -296,12 +296,12 @@ class OneCycleLR(Schedule):
         Exactly PyTorch's rule: the ends may be fractions of a step, and k = total_steps, one
         past the end of the last phase, extrapolates.
         """
-        ends = [self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0]
-        if self.three_phase:
-            ends.insert(1, 2.0 * self.pct_start * self.total_steps - 2.0)
-        phase = next((i for i, end in enumerate(ends[:-1]) if k <= end), len(ends) - 1)
-        begin, end = (ends[phase - 1] if phase else 0.0), ends[phase]
-        done = (k - begin) / (end - begin) if end != begin else 1.0
+        rise, last = self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0
+        ends = (rise, 2.0 * rise, last) if self.three_phase else (rise, last)
+        begin, phase = 0.0, 0
+        while k > ends[phase] and phase < len(ends) - 1:
+            begin, phase = ends[phase], phase + 1
+        done = (k - begin) / (ends[phase] - begin) if ends[phase] != begin else 1.0
         anneal = _cosine if self.anneal_strategy == "cos" else _linear
         return anneal(corners[phase], corners[phase + 1], done)
 

@@ -283,6 +283,11 @@ def test_angles_are_uniform_between_minus_and_plus_degrees() -> None:
     assert abs(angles.std() - 15 / math.sqrt(3)) < 0.07
 
 
+def test_angles_are_those_of_numpys_uniform() -> None:
+    angles = RandomRotation(15).draw(1000, generator())
+    np.testing.assert_allclose(angles, generator().uniform(-15, 15, 1000), rtol=0, atol=1e-14)
+
+
 def test_each_image_is_rotated_by_its_own_angle() -> None:
     images = random_images(64, 1, 28, 28)
     angles = RandomRotation(15).draw(64, generator())

@@ -364,6 +364,20 @@ def test_without_execution_launches_are_counted_all_the_same(run_python: Run) ->
     assert done.stdout.split() == ["0.0", "1"], done.stderr
 
 
+def test_lazy_work_waits_for_a_synchronisation(cupy: Any) -> None:
+    x = cupy.zeros(4)
+    there = ctypes.c_double.from_address(x.data.ptr)  # its memory is the host's
+    with gpusim.lazily():
+        x += 1
+        assert there.value == 0
+        cupy.cuda.get_current_stream().synchronize()
+        assert there.value == 1
+        x += 1
+    assert there.value == 2
+    x += 1
+    assert there.value == 3
+
+
 # -------------------------------------------------------------------- planted bugs
 
 WARP = "0xffffffffu"

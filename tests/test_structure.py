@@ -57,13 +57,16 @@ PARTS: dict[str, str] = {
     "layers": "backend checks group parameter window",
     "mpi": "backend group machine",
     "optim": "backend checks deprecated parameter turns",
+    "schedules": "checks optim",
     "architecture": "layers",
-    "compiled": "augment backend checks files group layers losses machine optim schema window",
+    "compiled": (
+        "augment backend checks files group layers losses machine optim schedules schema seeds "
+        "window"
+    ),
     "doctor": "backend data layers version",
     "models": "layers seeds",
     "picture_file": "data files",
     "recognize": "augment data layers losses picture_file",
-    "schedules": "checks optim",
     "cases": "backend layers losses models",
     "checkpoint": (
         "architecture checks data deprecated files layers machine optim schedules schema seeds "

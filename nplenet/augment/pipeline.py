@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,12 +123,15 @@ class FusedPipeline:
             NumPy arrays for all N images.
         """
         random = [t for t in (self.rotation, self.inversion, self.grayscale) if t is not None]
-        batches = [
-            [t.draw(count, checks.generator(rng, "FusedPipeline.draw: rng")) for t in random]
-            for count in (0, *counts)  # 0 draws nothing; it is for an epoch without batches
-        ]
-        columns = map(np.concatenate, zip(*batches, strict=True))
-        drawn = dict(zip(map(type, random), columns, strict=True))
+        if not random:
+            return Draws(None, None, None)
+        rng = checks.generator(rng, "FusedPipeline.draw: rng")
+        uniform = [np.empty((len(random), 0))]
+        for count, equal in groupby(counts):  # (batches, transforms, images): the order of drawing
+            shape = (len(list(equal)), len(random), count)
+            uniform.append(rng.random(shape).swapaxes(0, 1).reshape(len(random), -1))
+        rows = np.concatenate(uniform, axis=1)
+        drawn = {type(t): t.decide(row) for t, row in zip(random, rows, strict=True)}
         angles = drawn.get(RandomRotation)
         coins = (drawn.get(RandomInvert), drawn.get(RandomGrayscale))
         return Draws(

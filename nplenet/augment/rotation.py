@@ -103,10 +103,17 @@ def rotation_coefficients(angles: npt.ArrayLike, height: int, width: int) -> npt
     x, y = 0.5 - width / 2, 0.5 - height / 2
     column = cos * x + sin * y + width / 2
     row = cos * y - sin * x + height / 2
-    steps = np.stack([cos, sin, column, -sin, cos, row]) * 65536.0 + 0.5
-    coefficients: npt.NDArray[np.int32] = np.floor(steps).astype(np.int32).T.copy()
+    steps = np.stack([cos, sin, column, row])
+    steps *= 65536.0
+    steps += 0.5
+    whole = np.floor(steps)
+    c, s, a2, a5 = whole.astype(np.int32)
+    # -sin is rounded to -s, but for a tie, which is doubtful.
+    coefficients: npt.NDArray[np.int32] = np.stack([c, s, a2, -s, c, a5], axis=1)
     # The short cuts move a step by less than 65536 * 1e-15 * (height + width), a tenth of this.
-    doubtful = np.abs(steps - np.rint(steps)).min(axis=0) < 1e-9 * (height + width)
+    steps -= whole
+    steps -= 0.5
+    doubtful = np.abs(steps, out=steps).max(axis=0) > 0.5 - 1e-9 * (height + width)
     for i in np.flatnonzero(doubtful):
         coefficients[i] = _coefficients_of(float(angles[i]), height, width)
     return coefficients

@@ -1,7 +1,9 @@
 """The random transforms, and ``Compose``, which chains them.
 
 Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
-outcome, so a transform that changes nothing does not shift the random stream of the next one.
+outcome, so a transform that changes nothing does not shift the random stream of the next one. The
+number is uniform in [0, 1), and ``decide`` makes an angle or a coin of it. So the numbers of all
+batches of an epoch may be drawn at once, and are the same.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """
@@ -45,7 +47,11 @@ class RandomRotation:
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """Draw the angles of ``count`` images, in degrees."""
-        return rng.uniform(-self.degrees, self.degrees, count)
+        return self.decide(rng.random(count))
+
+    def decide(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return angles in degrees, like ``Generator.uniform``, from numbers in [0, 1)."""
+        return 2 * self.degrees * uniform - self.degrees
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return rotated images, uint8 (N, C, H, W) like ``images``."""
@@ -65,7 +71,11 @@ class RandomInvert:
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """Draw for each of ``count`` images whether it is changed."""
-        return rng.random(count) < self.p
+        return self.decide(rng.random(count))
+
+    def decide(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return which images are changed, from numbers in [0, 1)."""
+        return uniform < self.p
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return the images, some of them inverted, uint8 (N, C, H, W)."""
@@ -90,7 +100,11 @@ class RandomGrayscale:
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """Draw for each of ``count`` images whether it is changed."""
-        return rng.random(count) < self.p
+        return self.decide(rng.random(count))
+
+    def decide(self, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return which images are changed, from numbers in [0, 1)."""
+        return uniform < self.p
 
     def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
         """Return the images, some of them gray, uint8 (N, C, H, W) like ``images``."""

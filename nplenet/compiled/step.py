@@ -129,6 +129,14 @@ class Step(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no begin_epoch")
 
+    def prepare_epoch(self, schedule: Any, steps: int) -> None:
+        """Do in advance what ``begin_epoch`` will do on the host, while the device is at work.
+
+        Nothing is changed. If optimizer, schedule, dropout or their generators are changed by
+        then, ``begin_epoch`` does it again.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no prepare_epoch")
+
     def _sum_over_ranks(self, loss: Any, images: int) -> Any:
         """Sum the gradients of all ranks, in one piece, and return this rank's part of the loss.
 
@@ -204,12 +212,16 @@ class TextbookStep(Step):
         flags = [(layer, layer.training) for _, layer in self.model.modules()]
         self.model.eval()
         try:
-            parts = range(0, max(len(x), 1), self.batch_size)
-            logits = [self.model(self.floats(x[i : i + self.batch_size])) for i in parts]
+            size, logits = self.batch_size, None
+            for i in range(0, max(len(x), 1), size):
+                part = self.model(self.floats(x[i : i + size]))
+                if logits is None:  # not concatenated, which CuPy refuses in a graph
+                    logits = self.model.backend.xp.empty((len(x), *part.shape[1:]), part.dtype)
+                logits[i : i + size] = part
         finally:
             for layer, training in flags:
                 layer.training = training
-        return self.model.backend.xp.concatenate(logits)
+        return logits
 
     def describe(self) -> str:
         return f"the textbook layers run: {self.why}"

@@ -76,8 +76,8 @@ class Batches:
 
     def sizes(self) -> list[int]:
         """Return the number of images in each batch of an epoch, on all ranks together."""
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
-        return [min(self.batch_size, len(self.images) - start) for start in starts]
+        full, rest = divmod(len(self.images), self.batch_size)
+        return [self.batch_size] * full + [rest] * (len(self) - full)
 
     def draw_order(self) -> npt.NDArray[np.int64]:
         """Draw the order of an epoch: the indexes of its images, batch after batch."""

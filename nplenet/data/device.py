@@ -5,23 +5,23 @@ Legend: M images of the data set, C channels, H height, W width.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..augment import Draws, FusedPipeline
-from ..backend import Array, Backend, backend_of
+from ..backend import Array, Backend
 from .batches import Batches, MakeBatch
 
 
 class Deal(NamedTuple):
-    """All that is random in an epoch, drawn at once: n images in batches.
+    """All that is random in an epoch, drawn at once: n images in batches. Arrays are on the device.
 
     Attributes
     ----------
     images : uint8 array (M, C, H, W)
-        The data set, on the device.
+        The data set.
     order : int32 array (n,)
         Which images, batch after batch.
     labels : int64 array (n,)
@@ -34,8 +34,8 @@ class Deal(NamedTuple):
     """
 
     images: Array
-    order: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int64]
+    order: Array
+    labels: Array
     draws: Draws
     sizes: list[int]
     fill: int
@@ -43,9 +43,23 @@ class Deal(NamedTuple):
 
     def floats(self, part: slice) -> Array:
         """Return some of the images of the epoch, augmented, as floats (N, C, H, W)."""
-        backend = backend_of(self.images)
-        draws = self.draws.part(part).to(backend)
-        return self.pipeline.apply(self.images, backend.asarray(self.order[part]), draws)
+        return self.pipeline.apply(self.images, self.order[part], self.draws.part(part))
+
+
+class Prepared(NamedTuple):
+    """The deal of an epoch that may come.
+
+    Attributes
+    ----------
+    begin : tuple
+        The states of the loader's generators before it, and all else on which it depends.
+    end : dict
+        The states after it.
+    """
+
+    deal: Deal
+    begin: tuple[dict[str, Any], tuple[Any, ...]]
+    end: dict[str, Any]
 
 
 class DeviceLoader(Batches):
@@ -80,6 +94,8 @@ class DeviceLoader(Batches):
         When they do not fit into the memory of the device.
     """
 
+    _prepared: Prepared | None = None
+
     def __init__(self, loader: Batches, pipeline: FusedPipeline, backend: Backend) -> None:
         images = loader.images
         if images.dtype != np.uint8 or images.ndim != 4:
@@ -108,21 +124,44 @@ class DeviceLoader(Batches):
 
     def deal(self) -> Deal:
         """Start an epoch whose batches are made elsewhere, by a step that takes them all."""
-        order, sizes = self.draw_order(), self.sizes()
+        prepared, self._prepared = self._prepared, None
+        if prepared and prepared.begin == (self.state_dict(), self._settings()):
+            self.load_state_dict(prepared.end)
+            return prepared.deal
+        return self._draw(self.draw_order())
+
+    def prepare(self) -> None:
+        """Make the next deal while the device is at work; ``deal`` returns it.
+
+        The generators stay where they are until then. If by then they are elsewhere, or if labels,
+        sizes or transforms were changed, ``deal`` draws again.
+        """
+        state, settings = self.state_dict(), self._settings()
+        try:
+            deal = self._draw(self.draw_order())
+            self._prepared = Prepared(deal, (state, settings), self.state_dict())
+        except Exception:  # belongs to the epoch that meets it: ``deal`` raises it again
+            self._prepared = None
+        finally:
+            self.load_state_dict(state)
+
+    def _draw(self, order: npt.NDArray[np.int64]) -> Deal:
+        sizes, asarray = self.sizes(), self.backend.asarray
         draws = self.pipeline.draw(sizes, self.transform_rng, *self.images.shape[2:])
-        labels = self.labels[order].astype(np.int64)
-        fill = 0 if self.pipeline.rotation is None else self.pipeline.rotation.fill
         return Deal(
-            self.images_there, order.astype(np.int32), labels, draws, sizes, fill, self.pipeline
+            self.images_there,
+            asarray(order.astype(np.int32)),
+            asarray(self.labels[order].astype(np.int64)),
+            draws.to(self.backend),
+            sizes,
+            0 if self.pipeline.rotation is None else self.pipeline.rotation.fill,
+            self.pipeline,
         )
 
+    def _settings(self) -> tuple[Any, ...]:
+        labels = self.labels.dtype, self.labels.tobytes()  # which may be changed in place
+        return self.shuffle, self.sizes(), labels, repr(self.pipeline), id(self.images_there)
+
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
-        height, width = self.images.shape[2:]
-        draws = self.pipeline.draw(self.sizes(), self.transform_rng, height, width)
-        draws = draws.to(self.backend)
-        indexes = self.backend.asarray(order.astype(np.int32))
-        labels = self.backend.asarray(self.labels[order].astype(np.int64))
-        return lambda whole, part: (
-            self.pipeline.apply(self.images_there, indexes[part], draws.part(part)),
-            labels[part],
-        )
+        deal = self._draw(order)
+        return lambda whole, part: (deal.floats(part), deal.labels[part])

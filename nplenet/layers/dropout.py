@@ -56,6 +56,11 @@ def keep_mask(
     return words.view(np.uint32)[rest : rest + n] >= threshold
 
 
+def draw_keys(rng: np.random.Generator, shape: tuple[int, ...] | None = None) -> Any:
+    """Draw keys for ``keep_mask``: uint64 of a shape, in C order those drawn one by one; or one."""
+    return rng.integers(2**64, dtype=np.uint64, size=shape)
+
+
 def words_of(number: int, words: int) -> list[int]:
     """Return a number as words of 64 bits, the lowest first."""
     return [number >> 64 * i & 2**64 - 1 for i in range(words)]
@@ -136,7 +141,7 @@ class Dropout(Layer):
 
     def draw_key(self) -> int:
         """Draw the key of one mask, 0 ... 2^64 - 1."""
-        return int(self.rng.integers(2**64, dtype=np.uint64))
+        return int(draw_keys(self.rng))
 
     def forward(self, x: Array) -> Array:
         self.check(x)

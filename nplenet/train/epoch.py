@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -113,7 +115,10 @@ def many_at_once(
     checkpoints: CheckpointFolder | None,
     bar: tqdm[Any],
 ) -> None:
-    """Do the steps of an epoch without the host, which only looks in now and then."""
+    """Do the steps of an epoch without the host, which looks in now and then.
+
+    While the device is at work, the host prepares the next epoch, though none may come.
+    """
     loader, so_far = run.loader, metrics.so_far
     assert isinstance(loader, DeviceLoader)
     deal, steps = loader.deal(), len(metrics.sizes)
@@ -121,10 +126,15 @@ def many_at_once(
         return
     epoch = step.begin_epoch(deal, run.schedule, so_far.step)
     metrics.follow(epoch)
+    # One after the other: meanwhile the host enqueues nothing, and the queue would run dry.
+    preparations = iter((loader.prepare, partial(step.prepare_epoch, run.schedule, steps)))
     try:
         while epoch.done < steps and not stop.signal:
             limit = math.inf if checkpoints is None else checkpoints.steps_to_save(epoch.done)
             epoch.advance(limit)
+            if epoch.all_queued:
+                for prepare in islice(preparations, 1 if epoch.done < steps else None):
+                    prepare()
             due, save = stop.agree(
                 step.group, metrics.due(), checkpoints is not None and checkpoints.due(epoch.done)
             )

@@ -27,7 +27,7 @@ from ..optim import Optimizer
 from ..schedules import Schedule
 from ..seeds import generator_state
 from .epoch import train_epoch
-from .evaluation import LabelledImages
+from .evaluation import LabelledImages, validation_images
 from .history import History
 from .stop import Stop, stop_on_signals
 
@@ -138,7 +138,7 @@ def fit(
         checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds
     shared = sharing(group, step, loader, *(layer for _, layer in model.modules()))
-    held_out = validation and LabelledImages(model.backend, *validation, group=group)
+    held_out = validation and validation_images(step, *validation, group)
     alone = optimizer.turns.training()
     with alone, checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import gpusim
 import numpy as np
 import pytest
 
@@ -15,10 +16,13 @@ from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import Epoch
 from nplenet.compiled import Step
 from nplenet.compiled.cuda.epoch import DeviceEpoch
+from nplenet.data import DeviceLoader
 from nplenet.layers import BatchNorm1d, BatchNorm2d, Dense, Dropout
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import SGD
 from nplenet.schedules import OneCycleLR, Schedule
+from nplenet.train import evaluate
+from nplenet.train.evaluation import validation_images
 
 from .test_graphs import IMAGES, LABELS, Run, assert_close, path, small
 
@@ -68,7 +72,18 @@ def weights(run: Run) -> None:
     run.model.load_state_dict(small().state_dict())
 
 
-@pytest.mark.parametrize("change", [probabilities, no_dropout, norms, smoothing, rates, weights])
+def images(run: Run) -> None:
+    loader = run.loader
+    assert isinstance(loader, DeviceLoader)
+    assert loader.pipeline.rotation is not None
+    loader.pipeline.rotation.degrees = 50.0
+    loader.labels, loader.batch_size, loader.shuffle = LABELS[100:400], 20, False
+
+
+CHANGES = [probabilities, no_dropout, norms, smoothing, rates, weights, images]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_change_between_epochs_is_seen(cuda: Backend, change: Callable[[Run], None]) -> None:
     found, expected = Run(cuda, schedule=None), Run(cuda, schedule=None)
     for run, step in ((found, None), (expected, expected.textbook())):
@@ -81,6 +96,17 @@ def test_a_change_between_epochs_is_seen(cuda: Backend, change: Callable[[Run], 
         run.interrupted = history.epochs[-1].validation_loss  # type: ignore[assignment]
     assert_close(found, expected, 1e-10)
     assert found.interrupted == pytest.approx(expected.interrupted, abs=1e-10)
+
+
+def test_a_schedule_changed_between_epochs_is_seen(cuda: Backend) -> None:
+    found, expected = Run(cuda), Run(cuda)
+    for run, step in ((found, None), (expected, expected.textbook())):
+
+        def after(epoch: Epoch, run: Run = run) -> None:
+            run.schedule.T_max = 15  # type: ignore[union-attr]
+
+        run.fit(step=step, on_epoch=after)
+    assert_close(found, expected, 1e-10)
 
 
 def test_a_label_out_of_range_is_found_when_the_loss_was_used_on_another_backend(
@@ -247,6 +273,20 @@ def test_a_step_keeps_the_graphs_of_one_data_set(cuda: Backend) -> None:
         gc.collect()
         used.append(pool.used_bytes())
     assert used[3] - used[1] < 50_000
+
+
+@pytest.mark.usefixtures("simulated")
+def test_validation_images_are_a_few_large_batches(cuda: Backend) -> None:
+    step = compiled(cuda)
+    held_out = validation_images(step, IMAGES[:480], LABELS[:480])
+    for _ in range(2):
+        held_out.evaluate(step.predict)  # compiles, records
+    with gpusim.counting() as count:
+        found = held_out.evaluate(step.predict)
+    assert count.launches + count.graph_launches <= 6  # of one batch
+    expected = evaluate(step.model, IMAGES[:480], LABELS[:480])
+    assert found.loss == pytest.approx(expected.loss, rel=1e-6)
+    assert found.confusion == expected.confusion
 
 
 # --- compile ------------------------------------------------------------------------------------

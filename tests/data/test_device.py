@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from nplenet.augment import (
 )
 from nplenet.backend import Backend
 from nplenet.data import DataLoader, DeviceLoader
+from nplenet.data.device import Deal
 from nplenet.seeds import generator
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 3, 9, 7), dtype=np.uint8)
@@ -99,3 +101,124 @@ def test_a_data_set_too_large_for_the_device_is_named(
     monkeypatch.setattr(backend, "asarray", full)
     with pytest.raises(MemoryError, match=r"11 images of 0 MB do not fit .* 2,079 bytes"):
         device_loader(backend, ToFloat())
+
+
+# --- an epoch dealt in advance ------------------------------------------------------------------
+
+
+def arrays(backend: Backend, deal: Deal) -> list[Any]:
+    dealt = [deal.order, deal.labels, *deal.draws]
+    return [None if a is None else backend.to_numpy(a).tolist() for a in dealt]
+
+
+def augmented(backend: Backend) -> DeviceLoader:
+    loader = device_loader(backend, standard_augmentation(), shuffle=True)
+    loader.labels = loader.labels.copy()
+    return loader
+
+
+def test_a_prepared_deal_is_the_next_one(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, expected = augmented(backend), augmented(backend)
+    for _ in range(3):
+        before = found.state_dict()
+        found.prepare()
+        assert found.state_dict() == before
+        with monkeypatch.context() as patch:
+            patch.setattr(DeviceLoader, "_draw", None)  # it is there already
+            deal = found.deal()
+        assert arrays(backend, deal) == arrays(backend, expected.deal())
+        assert found.state_dict() == expected.state_dict()
+    assert arrays(backend, found.deal()) == arrays(backend, expected.deal())  # not prepared
+
+
+def labels_in_place(loader: DeviceLoader) -> None:
+    loader.labels[3] = 77
+
+
+def other_labels(loader: DeviceLoader) -> None:
+    loader.labels = loader.labels[::-1]
+
+
+def no_shuffling(loader: DeviceLoader) -> None:
+    loader.shuffle = False
+
+
+def smaller_batches(loader: DeviceLoader) -> None:
+    loader.batch_size = 3
+
+
+def whole_batches(loader: DeviceLoader) -> None:
+    loader.drop_last = True
+
+
+def wider_angles(loader: DeviceLoader) -> None:
+    loader.pipeline.rotation.degrees = 50  # type: ignore[union-attr]
+
+
+def other_fill(loader: DeviceLoader) -> None:
+    loader.pipeline.rotation.fill = 9  # type: ignore[union-attr]
+
+
+def more_inverted(loader: DeviceLoader) -> None:
+    loader.pipeline.inversion.p = 0.9  # type: ignore[union-attr]
+
+
+def no_gray(loader: DeviceLoader) -> None:
+    pipeline = fuse(Compose([RandomRotation(15), RandomInvert(), ToFloat()]))
+    assert pipeline is not None
+    loader.pipeline = pipeline
+
+
+def another_order(loader: DeviceLoader) -> None:
+    loader.rng = generator(5, "shuffle")
+
+
+def an_angle_drawn(loader: DeviceLoader) -> None:
+    loader.transform_rng.random()  # type: ignore[union-attr]
+
+
+def other_images(loader: DeviceLoader) -> None:
+    loader.images_there = loader.images_there + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        labels_in_place,
+        other_labels,
+        no_shuffling,
+        smaller_batches,
+        whole_batches,
+        wider_angles,
+        other_fill,
+        more_inverted,
+        no_gray,
+        another_order,
+        an_angle_drawn,
+        other_images,
+    ],
+)
+def test_a_deal_made_before_a_change_is_made_again(
+    backend: Backend, change: Callable[[DeviceLoader], None]
+) -> None:
+    found, unchanged, expected = (augmented(backend) for _ in range(3))
+    found.prepare()
+    change(found)
+    change(expected)
+    deals = [loader.deal() for loader in (found, expected, unchanged)]
+    everything = [
+        [*arrays(backend, d), d.sizes, d.fill, backend.to_numpy(d.images).tolist()] for d in deals
+    ]
+    assert everything[0] == everything[1]
+    assert everything[0] != everything[2]
+    assert found.state_dict() == expected.state_dict()
+
+
+def test_an_error_in_preparing_waits_for_the_deal(backend: Backend) -> None:
+    loader = augmented(backend)
+    loader.pipeline.rotation.degrees = float("nan")  # type: ignore[union-attr]
+    before = loader.state_dict()
+    loader.prepare()
+    assert loader.state_dict() == before
+    with pytest.raises(ValueError, match="angle 0 of 11 must be finite"):
+        loader.deal()

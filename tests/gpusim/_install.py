@@ -20,6 +20,7 @@ from . import _build, _options, host
 from .sanitize import require, sanitized
 
 _driver: ctypes.CDLL | None = None
+_settings: list[bool] = []  # arguments of gpusim_set_options: lazy, no_exec, trace, fill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,18 @@ def counting() -> Iterator[Count]:
         c._end = counters()
 
 
+@contextlib.contextmanager
+def lazily() -> Iterator[None]:
+    """Let work wait for the next synchronisation or query of an event, as GPUSIM_LAZY=1 does."""
+    driver = _need_driver()
+    driver.gpusim_set_options(True, *_settings[1:])
+    try:
+        yield
+    finally:
+        driver.cuCtxSynchronize()
+        driver.gpusim_set_options(*_settings)
+
+
 def installed() -> bool:
     """Whether this process runs CuPy on the simulated device."""
     return _driver is not None
@@ -202,12 +215,13 @@ def install(
 
     real_cdll, ctypes.CDLL = ctypes.CDLL, CDLL  # type: ignore[misc]
     try:
-        driver.gpusim_set_options(
+        _settings[:] = (
             option(lazy, "GPUSIM_LAZY"),
             option(no_exec, "GPUSIM_NOEXEC"),
             option(trace, "GPUSIM_TRACE"),
             option(fill, "GPUSIM_FILL", True),
         )
+        driver.gpusim_set_options(*_settings)
         for name in (blas.replace("cublas", "cublasLt"), blas):
             real_cdll(str(libraries / name), ctypes.RTLD_GLOBAL)
         _swap_runtime(libraries, driver)

@@ -7,8 +7,8 @@ import pytest
 
 from nplenet.backend import Backend
 from nplenet.layers import Dropout
+from nplenet.layers.dropout import draw_keys, keep_mask
 from nplenet.layers.dropout import dropout as masked
-from nplenet.layers.dropout import keep_mask
 
 # Counter, key and words: the known answers of philox4x64-10 in Random123 (Salmon et al., 2011).
 # Those of the last are digits of pi, from the lowest 64 bits on.
@@ -105,6 +105,12 @@ def test_a_forward_draws_one_number_whatever_the_size() -> None:
     small(np.ones((1,)))
     large(np.ones((50, 20)))
     assert small.rng.bit_generator.state == large.rng.bit_generator.state
+
+
+def test_keys_drawn_at_once_are_those_drawn_one_by_one() -> None:
+    layer = Dropout(0.5, rng=np.random.default_rng(3))
+    one_by_one = [[layer.draw_key(), layer.draw_key()] for _ in range(4)]
+    assert draw_keys(np.random.default_rng(3), (4, 2)).tolist() == one_by_one
 
 
 def test_each_forward_draws_a_new_mask() -> None:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ...backend import Array
 from ...optim import Optimizer
 from .feed import Feed, rows
 from .graphs import Graphs
-from .host import HostSide
+from .host import HostSide, Rehearsal
 
 MAX_STEPS = 128
 """Steps in a graph, at most: then a launch takes the host 0.1 us a step."""
@@ -38,8 +36,8 @@ class Deal(Protocol):
     """The images of an epoch, in their order; see ``nplenet.data.device.Deal``."""
 
     images: Array
-    order: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int64]
+    order: Array
+    labels: Array
     draws: Any
     sizes: list[int]
     fill: int
@@ -107,9 +105,9 @@ class DeviceEpoch:
     runner : Runner
     deal : Deal
     host : HostSide
-        It has rehearsed the steps.
-    keys, numbers : sequences
-        Of the steps to do, which are the last ones of the epoch; see ``HostSide.rehearse``.
+        At the end of the steps to do.
+    rehearsal : Rehearsal
+        Of the steps to do, which are the last ones of the epoch.
 
     Attributes
     ----------
@@ -119,24 +117,18 @@ class DeviceEpoch:
         Steps done or enqueued.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        deal: Deal,
-        host: HostSide,
-        keys: Sequence[Sequence[int]],
-        numbers: Sequence[Sequence[float]],
-    ) -> None:
+    def __init__(self, runner: Runner, deal: Deal, host: HostSide, rehearsal: Rehearsal) -> None:
         self.runner, self.deal, self._host = runner, deal, host
         self.sizes, feed = deal.sizes, runner.feed
         runner.epochs += 1
         self._number, self._turns = runner.epochs, runner.optimizer.turns
-        self.done = self._begun = done = len(deal.sizes) - len(keys)
+        self.done = self._begun = done = len(deal.sizes) - len(rehearsal.keys)
         self.losses, self.correct = feed.losses, feed.correct
         self._events: deque[Any] = deque()
         table = np.zeros((len(deal.sizes), feed.words), np.uint64)
         first = np.cumsum([0, *deal.sizes])
-        table[done:] = rows(first[done:-1], range(done + 1, len(first)), keys, numbers)
+        forwards = range(done + 1, len(first))
+        table[done:] = rows(first[done:-1], forwards, rehearsal.keys, rehearsal.numbers)
         feed.load(
             order=deal.order, labels=deal.labels, table=table, draws=deal.draws, first_step=done
         )
@@ -177,6 +169,11 @@ class DeviceEpoch:
         event = self.runner.feed.backend.xp.cuda.Event(disable_timing=True)
         event.record()
         self._events.append(event)
+
+    @property
+    def all_queued(self) -> bool:
+        """Whether the host has nothing to enqueue before the device has done more."""
+        return len(self._events) >= AHEAD or self.done == len(self.sizes)
 
     def settle(self) -> None:
         """Bring optimizer, schedule and generators to where the steps enqueued leave them."""

@@ -116,13 +116,15 @@ class Feed:
     def load(
         self,
         *,
-        order: npt.NDArray[Any],
-        labels: npt.NDArray[Any],
-        table: npt.NDArray[np.uint64],
-        draws: Sequence[npt.NDArray[Any] | None] = (None, None, None),
+        order: Array,
+        labels: Array,
+        table: Array,
+        draws: Sequence[Array | None] = (None, None, None),
         first_step: int = 0,
     ) -> None:
-        """Copy an epoch to the device: before its first step, or before a step within it.
+        """Copy an epoch here: before its first step, or before a step within it.
+
+        Arrays of the host are uploaded. The copies wait in the queue behind the steps before.
 
         Parameters
         ----------
@@ -136,14 +138,14 @@ class Feed:
         there = (*self.per_image, self.table)
         for to, values in zip(there, (order, *draws, labels, table), strict=True):
             if to is not None and values is not None:
-                to[: len(values)] = self.backend.asarray(np.asarray(values, to.dtype))
+                to[: len(values)] = self.backend.asarray(values, to.dtype)
         self.step.fill(first_step)
 
 
 def rows(
     first: Iterable[int],
     forward: Iterable[int],
-    keys: Sequence[Sequence[int]],
+    keys: npt.ArrayLike,
     numbers: Sequence[Sequence[float]],
 ) -> npt.NDArray[np.uint64]:
     """Return the table of so many steps: uint64 (steps, words), floats as their bits."""

@@ -25,7 +25,7 @@ from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
 from .fused import FusedStep, device_of, why_not_fused
-from .host import HostSide, Schedule
+from .host import HostSide, Rehearsal, Schedule
 from .single import SingleSteps
 
 NORM = ("training", "eps", "momentum")
@@ -64,6 +64,7 @@ class GraphStep(Step):
         self._plans: dict[tuple[Any, ...], FusedStep | str] = {}
         self._single: SingleSteps | None = None
         self._runner: Runner | None = None
+        self._ahead: Rehearsal | None = None
         self._planned_for: tuple[Any, ...] = ()
 
     # ------------------------------------------------------------------ planning
@@ -166,13 +167,19 @@ class GraphStep(Step):
             )
         dropouts = active_dropouts(self._layers)
         host = HostSide(dropouts, self.optimizer, schedule)
+        ahead, self._ahead = self._ahead, None
         try:
-            keys, numbers = host.rehearse(len(deal.sizes) - done)
-            runner = self._runner_for(deal, dropouts, len(numbers[0]))
-            return DeviceEpoch(runner, deal, host, keys, numbers)
+            rehearsal = host.perform(len(deal.sizes) - done, ahead)
+            runner = self._runner_for(deal, dropouts, len(rehearsal.numbers[0]))
+            return DeviceEpoch(runner, deal, host, rehearsal)
         except BaseException:
             host.undo()
             raise
+
+    @trains
+    def prepare_epoch(self, schedule: Schedule | None, steps: int) -> None:
+        host = HostSide(active_dropouts(self._layers), self.optimizer, schedule)
+        self._ahead = host.rehearse_ahead(steps)
 
     def _runner_for(self, deal: Deal, dropouts: list[Dropout], numbers: int) -> Runner:
         """Return the runner of the epoch before, if its graphs fit."""
