@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import forgery
 import numpy as np
 import pytest
+from torture_cases import forgery
+from torture_cases.bench import fault
 
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST, CheckpointError, load, load_model, save_model
@@ -437,11 +438,13 @@ def test_a_run_too_small_for_its_report_is_a_success_without_one(
 
 
 def test_forged_records_end_in_one_line(run: Path, tmp_path: Path) -> None:
-    """``python tests/forgery.py 20000`` does the same for longer."""
-    counts, faults = forgery.attack_all(run, tmp_path, 300, seed=0)
-    assert sum(counts.values()) == 300
-    assert min(counts.values()) > 5
-    assert faults == []
+    """``python tests/torture.py --only forgery`` does the same for longer."""
+    forger = forgery.Forger(run, tmp_path / "forged")
+    with forgery.prepared(forger.folder):
+        for kind, attack in forger.kinds.items():
+            for number in range(60):
+                what, outcome = attack(random.Random(f"{kind} {number}"))
+                assert fault(outcome) == "", f"{kind} {number}: {what}"
 
 
 def test_a_forgery_changes_something() -> None:
