@@ -417,12 +417,16 @@ def test_a_result_that_cannot_be_kept_is_status_1(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nplenet.commands.train.write_history", full)
+    monkeypatch.setattr("nplenet.commands.train.atomic_write", full)
     options = ["train", "--dataset", "digits", "--limit", "30", "--epochs", "1", "--quiet"]
     assert main([*options, "--output", str(tmp_path)]) == 1
     found = capsys.readouterr()
     assert "test accuracy" in found.out
-    assert found.err == "nplenet train: [Errno 28] No space left on device\n"
+    lost = f"{tmp_path / 'history.json'} could not be written ([Errno 28] No space left on device)"
+    assert found.err.splitlines() == [
+        f"nplenet train: {lost}",
+        "no report: the files that it is made of could not be written",
+    ]
 
 
 def test_a_run_too_small_for_its_report_is_a_success_without_one(
