@@ -411,6 +411,7 @@ def test_a_finished_run_resumed_into_another_folder_is_complete_there(
     assert {k: v.tobytes() for k, v in first.items()} == {k: v.tobytes() for k, v in second.items()}
 
 
+@pytest.mark.filterwarnings("always::nplenet.checkpoint.CheckpointWarning")
 def test_a_result_that_cannot_be_kept_is_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
