@@ -109,13 +109,13 @@ class Bench:
         words = [str(argument) for argument in arguments]
         return self.forked(lambda: (prepare(), main(words))[1])
 
-    def answered(self, *arguments: object, decoded: int = 0, **how: Any) -> str:
+    def answered(self, *arguments: object, decoded: int = 0, name: str = "") -> str:
         """Give a command an input and return what is wrong with its answer; see ``fault``.
 
         ``decoded`` is the size of the decoded input in bytes.
         """
-        outcome = self.nplenet(*arguments, **how)
-        self.note(" ".join(map(str, arguments)), outcome, decoded)
+        outcome = self.nplenet(*arguments)
+        self.note(name or " ".join(map(str, arguments)), outcome, decoded)
         return fault(outcome)
 
     def note(self, name: str, outcome: Outcome, decoded: int = 0) -> None:
