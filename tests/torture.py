@@ -31,7 +31,7 @@ for name in ("NPLENET_DATA", "NPLENET_MIRRORS", "NPLENET_TRACE"):
 
 from torture_cases.bench import MAX_SECONDS, MEMORY, SECONDS, Bench, Figure  # noqa: E402
 
-MODULES = ("forgery", "binary", "mirrors", "inputs", "threads")
+MODULES = ("forgery", "binary", "mirrors", "inputs", "threads", "strings", "signals")
 ALONE = ("ranks",)  # needs both cores
 GOALS = {MEMORY: 2.0, SECONDS: MAX_SECONDS}
 AT_ONCE = 2
