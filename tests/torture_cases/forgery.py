@@ -21,6 +21,7 @@ from nplenet.checkpoint import LATEST, load
 from nplenet.checkpoint.file import write_file
 from nplenet.compiled.cpu import tuning
 
+from .bench import GOALS as GOALS
 from .bench import Bench, Case, Figure, More, Outcome, fault, in_process, refuse_to_start
 from .named import CACHES, HISTORIES, OPTIONS, RECORDS, TEXTS
 
@@ -288,14 +289,14 @@ FIGURES = [
         "forged records",
         {name: record_case(*how) for name, how in RECORDS.items()},
         at_random("records", "records", "models"),
-        0.2,
+        0.15,
     ),
     Figure(
         "forged history.json",
         {name: history_case(*how) for name, how in HISTORIES.items()}
         | {f"text {name}": text_case(text) for name, text in TEXTS.items()},
         at_random("histories"),
-        0.1,
+        0.08,
     ),
     Figure(
         "caches of tunables",
@@ -307,6 +308,6 @@ FIGURES = [
         "option values",
         {name: option_case(words) for name, words in OPTIONS.items()},
         at_random("options"),
-        0.1,
+        0.07,
     ),
 ]

@@ -19,6 +19,7 @@ from nplenet.checkpoint import load, save_model
 from nplenet.checkpoint.file import write_file
 from nplenet.layers import Dense, Sequential
 
+from .bench import GOALS as GOALS
 from .bench import Bench, Case, Figure
 
 HUGE = (3000, 10**6, 10**18)

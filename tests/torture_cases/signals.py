@@ -25,6 +25,8 @@ from nplenet.compiled.cpu import tuning
 
 from .bench import Bench, Case, Figure, Outcome, fault, limit_resources
 
+# Without its tunables, so that they are tuned.
+TUNED = COMMAND[: COMMAND.index("--tunables")] + COMMAND[COMMAND.index("--tunables") + 2 :]
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # Each phase, and the function that the signal comes in: at which call of it.
 PHASES = {
@@ -47,7 +49,10 @@ COMMANDS = {
         "nplenet.commands.draw.write_page",
         ["draw", "default", "--output", "{}", "--no-open"],
     ),
-    "export": ("nplenet.commands.export.load_model", ["export", "default", "--output", "{}"]),
+    "export": (
+        "nplenet.commands.export.load_model",
+        ["export", "default", "--to=pytorch", "--output={}.pth"],
+    ),
 }
 IMPORTS = ("nplenet.layers", "nplenet.compiled", "numpy", "tqdm")
 PROGRAM = """
@@ -86,7 +91,7 @@ def interrupting(target: str, call: int, number: int) -> Any:
     return mock.patch.object(place, last, wrapper)
 
 
-def train(folder: Path, *patches: Any, more: tuple[str, ...] = ()) -> int:
+def train(folder: Path, *patches: Any, words: list[str] = TUNED) -> int:
     """Train, or resume, in this process."""
     report = mock.patch("nplenet.report.write_report", short_report)
     search = mock.patch("nplenet.compiled.cpu.tuning.search", return_value=tuning.Tunables())
@@ -94,29 +99,24 @@ def train(folder: Path, *patches: Any, more: tuple[str, ...] = ()) -> int:
     with report, search, cache:
         for patch in patches:
             patch().start()
-        return main([*without_tunables(COMMAND), *more, "--output", str(folder)])
+        return main([*words, "--output", str(folder)])
 
 
-def without_tunables(words: list[str]) -> list[str]:
-    at = words.index("--tunables")
-    return words[:at] + words[at + 2 :]
-
-
-def undisturbed(bench: Bench) -> dict[str, Any]:
+def undisturbed(bench: Bench, words: list[str]) -> dict[str, Any]:
     """Return what a run leaves to which nothing happens."""
-    folder = bench.work / "undisturbed"
+    folder = bench.work / f"undisturbed-{len(words)}"
     if not folder.exists():
-        outcome = bench.forked(lambda: train(folder))
+        outcome = bench.forked(lambda: train(folder, words=words))
         assert outcome.status == 0, outcome.err
     return left_in(folder)
 
 
-def why_not_resumed(bench: Bench, folder: Path) -> str:
+def why_not_resumed(bench: Bench, folder: Path, words: list[str] = TUNED) -> str:
     """Resume the run, or begin it if it has saved nothing, and compare what it leaves."""
-    outcome = bench.forked(lambda: train(folder))
+    outcome = bench.forked(lambda: train(folder, words=words))
     if outcome.status != 0 or outcome.err:
         return f"it does not resume: {outcome.status}: {outcome.err[-300:]}"
-    expected, found = undisturbed(bench), left_in(folder)
+    expected, found = undisturbed(bench, words), left_in(folder)
     wrong = [k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)]
     shutil.rmtree(folder)
     return f"it resumes to other files: {wrong}" if wrong else ""
@@ -229,7 +229,7 @@ def at_any_time(bench: Bench) -> Iterator[tuple[str, str]]:
         if not wrong:
             folder.mkdir(exist_ok=True)
             (folder / "report.html").unlink(missing_ok=True)
-            wrong = why_not_resumed(bench, folder)
+            wrong = why_not_resumed(bench, folder, COMMAND)
         what = f"{name} {'twice ' * again}after {delay:.2f} s"
         yield f"signals {index} of seed {bench.seed}: {what}", wrong
         index += 1
