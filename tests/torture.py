@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -131,6 +132,12 @@ def conclude(found: dict[str, Found], goals: dict[str, float], options: argparse
     return int(not held)
 
 
+def in_memory() -> str | None:
+    """Return a folder in memory for the files of the attacks, if there is a large one (Linux)."""
+    place = Path("/dev/shm")
+    return str(place) if place.is_dir() and shutil.disk_usage(place).free > 2 << 30 else None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
@@ -141,7 +148,7 @@ def main() -> int:
     add("--at-once", type=int, default=AT_ONCE, choices=(1, 2), help="figures (default 2)")
     options = parser.parse_args()
     goals, found = {}, {}
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory(dir=in_memory()) as work:
         os.environ["XDG_CACHE_HOME"] = str(Path(work) / "cache")
         for alone in (False, True):
             figures: list[Figure] = []

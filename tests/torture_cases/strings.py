@@ -127,6 +127,11 @@ RECORD_FIELDS = {
 }
 
 
+def without_report() -> None:
+    """Spare a resumed run its report, whose pictures take seconds."""
+    mock.patch("nplenet.commands.train.write_report", return_value=True).start()
+
+
 def on_terminal(change: Callable[[Record, str], None], texts: tuple[str, ...]) -> Case:
     """Use a checkpoint with a string in a field; somewhere it must be shown."""
 
@@ -138,7 +143,7 @@ def on_terminal(change: Callable[[Record, str], None], texts: tuple[str, ...]) -
             write_file(path, saved.tensors, record)
             for how in USES:
                 words = USES[how].format(path, new=bench.new()).split()
-                outcome = bench.nplenet(*words)
+                outcome = bench.nplenet(*words, prepare=without_report)
                 if wrong := fault(outcome):
                     return f"{how}: {text!r}: {wrong}"
                 shown += MARK in outcome.out + outcome.err
