@@ -19,6 +19,7 @@ from .layers import BatchNorm2d, Conv2d, Layer, Sequential
 from .layers.sequential import LAYER_ERRORS, is_chain, leaves
 
 MAX_NESTED_CHAINS = 32
+MAX_LAYERS = 10_000  # with the chains; each takes a kilobyte and 50 us, from a file of 20 bytes
 MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it would take 256 KiB
 IMAGE = (32, 32)  # the images of all data sets here
 MAX_OUTPUT = 1 << 21  # numbers per image: an evaluation of 256 images takes 2 GiB a layer
@@ -84,7 +85,12 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
     ValueError
         When the description is wrong or does not fit the weights; the message names the layer.
     """
-    model = _build(description, weights, "")
+    _check_number(description)
+    largest: dict[str, int] = {}  # numbers of the largest weight of each layer, by its path
+    for key, array in weights.items():
+        owner = key.rpartition(".")[0]
+        largest[owner] = max(largest.get(owner, 0), array.size)
+    model = _build(description, largest, "")
     _check_images(model)
     dtypes = {a.dtype for a in weights.values() if a.dtype.kind == "f"}
     if len(dtypes) == 1:
@@ -93,7 +99,19 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
     return model.eval()
 
 
-def _build(description: Any, weights: Mapping[str, np.ndarray], path: str) -> Layer:
+def _check_number(description: Any) -> None:
+    """Refuse a description of too many layers, before any is made."""
+    waiting, number = [description], 0
+    while waiting:
+        layer = waiting.pop()
+        number += 1
+        children = layer.get("layers") if isinstance(layer, dict) else None
+        waiting.extend(children.values() if isinstance(children, dict) else ())
+        if number + len(waiting) > MAX_LAYERS:
+            raise ValueError(f"the description has more than {MAX_LAYERS:,} layers")
+
+
+def _build(description: Any, largest: Mapping[str, int], path: str) -> Layer:
     where = path.rstrip(".") or "the model"
     if not isinstance(description, dict) or not isinstance(description.get("type"), str):
         raise ValueError(f"the description of {where} does not describe a layer")
@@ -105,13 +123,13 @@ def _build(description: Any, weights: Mapping[str, np.ndarray], path: str) -> La
         children = arguments.pop("layers", None)
         if arguments or not isinstance(children, dict):
             raise ValueError(f"the description of {where} does not describe a Sequential")
-        return _chain({name: _build(c, weights, f"{path}{name}.") for name, c in children.items()})
+        return _chain({name: _build(c, largest, f"{path}{name}.") for name, c in children.items()})
     if kind not in TYPES:
         raise ValueError(f"{where} is of the unknown type {kind!r}")
     known = inspect.signature(TYPES[kind].__init__).parameters.keys() - NOT_DESCRIBED
     if not arguments.keys() <= known:
         raise ValueError(f"{where}: {kind} has no argument {sorted(arguments.keys() - known)}")
-    _check_size(kind, arguments, weights, path)
+    _check_size(kind, arguments, largest.get(path.rstrip("."), 0), path)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:
         return TYPES[kind](**values)
@@ -160,10 +178,8 @@ def _check_images(model: Layer) -> None:
         shape = output
 
 
-def _check_size(
-    kind: str, arguments: dict[str, Any], weights: Mapping[str, np.ndarray], path: str
-) -> None:
-    """Refuse a layer that would be larger than its weights, before it takes any memory.
+def _check_size(kind: str, arguments: dict[str, Any], largest: int, path: str) -> None:
+    """Refuse a layer that would be larger than its largest weight, before it takes any memory.
 
     The largest tensor of a layer has at most as many numbers as the product of its sizes: of all
     its integer arguments except ``NOT_MULTIPLIED``. A ``kernel_size`` of one integer counts twice.
@@ -173,9 +189,8 @@ def _check_size(
         sizes = value if isinstance(value, list) else [value] * (2 if name == "kernel_size" else 1)
         if name not in NOT_MULTIPLIED:
             numbers *= math.prod(max(n, 1) for n in sizes if type(n) is int)
-    own = [a.size for key, a in weights.items() if key.rpartition(".")[0] == path.rstrip(".")]
-    if numbers > max(own, default=0) and numbers > MAX_NUMBERS_WITHOUT_WEIGHTS:
+    if numbers > max(largest, MAX_NUMBERS_WITHOUT_WEIGHTS):
         raise ValueError(
             f"{path.rstrip('.') or 'the model'}: the sizes of this {kind} multiply to {numbers}, "
-            f"but its largest weight has {max(own, default=0)} numbers"
+            f"but its largest weight has {largest} numbers"
         )

@@ -39,8 +39,13 @@ def show(text: object = "", file: TextIO | None = None, *, flush: bool = False) 
 
 
 def show_json(record: Any, indent: int | None = None) -> None:
-    """Print plain values as JSON in ASCII."""
-    show(json.dumps(record, indent=indent).replace("\x7f", "\\u007f"))
+    """Print plain values as JSON in ASCII, piece by piece: a stranger's file may hold many."""
+    stream = sys.stdout
+    if stream is None:
+        return
+    for piece in json.JSONEncoder(indent=indent).iterencode(record):
+        stream.write(piece.replace("\x7f", "\\u007f"))
+    stream.write("\n")
 
 
 def open_missing_streams() -> None:

@@ -30,6 +30,7 @@ from nplenet.commands import COMMANDS
 from nplenet.data import write_idx
 from nplenet.models import LeNet5
 from nplenet.recipe import augmentation
+from nplenet.train.stop import stop_on_signals
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--dataset", "digits", "--limit", "100", "--batch-size", "16", "--checkpoint-every", "0"]
@@ -267,8 +268,12 @@ def nplenet(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
-def test_sigterm_saves_the_step_at_hand_and_the_run_goes_on_from_there(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals to send")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_from_there(
+    name: str, tmp_path: Path
+) -> None:
+    number = getattr(signal, name)
     command = [sys.executable, "-u", "-m", "nplenet", "train", "--dataset", "digits"]
     command += ["--limit", "300", "--epochs", "20", "--output", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
@@ -277,10 +282,10 @@ def test_sigterm_saves_the_step_at_hand_and_the_run_goes_on_from_there(tmp_path:
             if line.startswith("epoch   2"):
                 break
         time.sleep(0.01)  # somewhere inside the third epoch
-        process.terminate()
+        process.send_signal(number)
         output = process.stdout.read()
-        assert process.wait(60) == 128 + signal.SIGTERM
-    assert "interrupted by SIGTERM" in output
+        assert process.wait(60) == 128 + number
+    assert f"interrupted by {name}" in output
     resume = ["train", "--resume", "auto", "--output", str(tmp_path), "--quiet"]
     assert main(resume) == 0
     whole = tmp_path / "whole"
@@ -289,6 +294,17 @@ def test_sigterm_saves_the_step_at_hand_and_the_run_goes_on_from_there(tmp_path:
     again += ["--tunables", json.dumps(load(tmp_path / LATEST).record["tunables"])]
     assert main([*again, "--output", str(whole)]) == 0
     assert_same(whole, tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_nohup_keeps_a_run_going() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.received == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")

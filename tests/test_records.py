@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import forgery
 import numpy as np
 import pytest
+from torture_cases import forgery
+from torture_cases.bench import fault
 
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST, CheckpointError, load, load_model, save_model
@@ -410,7 +411,7 @@ def test_a_finished_run_resumed_into_another_folder_is_complete_there(
     assert {k: v.tobytes() for k, v in first.items()} == {k: v.tobytes() for k, v in second.items()}
 
 
-@pytest.mark.filterwarnings("default::nplenet.checkpoint.CheckpointWarning")
+@pytest.mark.filterwarnings("always::nplenet.checkpoint.CheckpointWarning")
 def test_a_result_that_cannot_be_kept_is_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -422,9 +423,11 @@ def test_a_result_that_cannot_be_kept_is_status_1(
     assert main([*options, "--output", str(tmp_path)]) == 1
     found = capsys.readouterr()
     assert "test accuracy" in found.out
-    history, report = found.err.splitlines()
-    assert "history.json could not be written ([Errno 28] No space left on device)" in history
-    assert report == "no report: the files that it is made of could not be written"
+    lost = f"{tmp_path / 'history.json'} could not be written ([Errno 28] No space left on device)"
+    assert found.err.splitlines() == [
+        f"nplenet train: {lost}",
+        "no report: the files that it is made of could not be written",
+    ]
 
 
 def test_a_run_too_small_for_its_report_is_a_success_without_one(
@@ -440,11 +443,13 @@ def test_a_run_too_small_for_its_report_is_a_success_without_one(
 
 
 def test_forged_records_end_in_one_line(run: Path, tmp_path: Path) -> None:
-    """``python tests/forgery.py 20000`` does the same for longer."""
-    counts, faults = forgery.attack_all(run, tmp_path, 300, seed=0)
-    assert sum(counts.values()) == 300
-    assert min(counts.values()) > 5
-    assert faults == []
+    """``python tests/torture.py --only forgery`` does the same for longer."""
+    forger = forgery.Forger(run, tmp_path / "forged")
+    with forgery.prepared(forger.folder):
+        for kind, attack in forger.kinds.items():
+            for number in range(60):
+                what, outcome = attack(random.Random(f"{kind} {number}"))
+                assert fault(outcome) == "", f"{kind} {number}: {what}"
 
 
 def test_a_forgery_changes_something() -> None:

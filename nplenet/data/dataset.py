@@ -15,6 +15,8 @@ from .pad import pad_images
 
 DATASETS = ("auto", "mnist", "digits")
 
+Images = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -74,17 +76,20 @@ def load_dataset(
     if name == "digits":
         return _digits()
     try:
-        train, test = (load_mnist(root, split, download) for split in ("train", "test"))
+        train, test = (_padded(*load_mnist(root, split, download)) for split in ("train", "test"))
     except MissingDataError as error:
         if name == "mnist" or root is not None:
             raise
         reason = "; ".join(line.strip().rstrip(":") for line in str(error).splitlines())
         return _digits(f"MNIST is not available; using the bundled digits instead: {reason}")
-    images = pad_images(train[0]), train[1], pad_images(test[0]), test[1]
-    return Dataset("mnist", *images, source=str(mnist_folder(root)))
+    return Dataset("mnist", *train, *test, source=str(mnist_folder(root)))
 
 
 def _digits(notice: str = "") -> Dataset:
-    train, test = load_digits("train"), load_digits("test")
-    images = pad_images(train[0]), train[1], pad_images(test[0]), test[1]
-    return Dataset("digits", *images, notice, source="the package nplenet")
+    train, test = (_padded(*load_digits(split)) for split in ("train", "test"))
+    return Dataset("digits", *train, *test, notice, source="the package nplenet")
+
+
+def _padded(images: Images, labels: Images) -> tuple[Images, Images]:
+    """Pad the images of one split; only then the next one is read, so memory is at most twice."""
+    return pad_images(images), labels

@@ -61,8 +61,8 @@ def fit(
 ) -> History:
     """Train ``model`` for ``epochs`` passes over ``loader``, those of a resumed run included.
 
-    On the first Ctrl-C or SIGTERM the current step is finished and saved, and the history so far is
-    returned; the second one interrupts at once.
+    On the first Ctrl-C, SIGTERM or SIGHUP the current step is finished and saved, and the history
+    so far is returned; the second one interrupts at once.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the current step is finished first."""
+"""Ctrl-C, SIGTERM and SIGHUP, which a closed terminal sends: the current step is finished first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..group import Group
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+STOPPING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class Stop:
@@ -34,7 +37,10 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Record the first Ctrl-C or SIGTERM, so that no update is left half done."""
+    """Record the first Ctrl-C, SIGTERM or SIGHUP, so that no update is left half done.
+
+    A SIGHUP that the caller ignores, as ``nohup`` does, stays ignored.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
@@ -48,7 +54,9 @@ def stop_on_signals() -> Iterator[Stop]:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in STOPPING}
+    if previous.get(getattr(signal, "SIGHUP", None)) == signal.SIG_IGN:
+        del previous[signal.SIGHUP]
     for number in previous:
         signal.signal(number, request_stop)
     try:

@@ -1,5 +1,6 @@
 """load_dataset: MNIST where it can be had, else bundled digits; damage is never passed over."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ def write_mnist(folder: Path, count: int = 3) -> None:
     for name in ("train", "t10k"):
         images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         write_idx(folder / f"{name}-images-idx3-ubyte", images)
-        write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8))
+        write_idx(folder / f"{name}-labels-idx1-ubyte", (np.arange(count) % 10).astype(np.uint8))
 
 
 def test_auto_takes_mnist_where_it_lies(tmp_path: Path) -> None:
@@ -29,6 +30,17 @@ def test_auto_takes_mnist_where_it_lies(tmp_path: Path) -> None:
     assert data.source == data.limited(2).source == str(tmp_path)
     assert data.train_images.shape == data.test_images.shape == (3, 1, 32, 32)
     assert not data.train_images[:, :, :2].any()  # a black border of two pixels
+
+
+def test_mnist_takes_at_most_twice_the_memory_of_its_files(tmp_path: Path) -> None:
+    """Padding makes 1.3 bytes of each, and only one split at a time is there in both forms."""
+    write_mnist(tmp_path, count=2000)
+    load_dataset("mnist", tmp_path, download=False)  # imports what it needs
+    tracemalloc.start()
+    load_dataset("mnist", tmp_path, download=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * (2 * 2000 * 28 * 28)
 
 
 def test_auto_takes_the_bundled_digits_where_mnist_is_missing_and_says_why(tmp_path: Path) -> None:
