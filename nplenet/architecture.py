@@ -1,22 +1,25 @@
 """Describe a model in plain values, and build a model from such a description.
 
 A description is a dict ready for JSON: ``{"type": "Dense", "in_features": 400, ...}`` for a layer
-of the library, ``{"type": "Sequential", "layers": {"0": {...}, "1": {...}}}`` for a chain. It holds
-neither weights nor code, so a description from an untrusted file is safe to read.
+of the library, ``{"type": "Sequential", "layers": {"0": {...}, "1": {...}}}`` for a chain. A layer
+that holds layers, such as ``Residual``, has their descriptions among its arguments; it keeps each
+in an attribute named like the argument. A description holds neither weights nor code, so one from
+an untrusted file is safe to read.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from . import layers
-from .layers import BatchNorm2d, Conv2d, Layer, Sequential
-from .layers.sequential import LAYER_ERRORS, is_chain, leaves
+from .layers import BatchNorm2d, Conv2d, GroupNorm, Layer, Residual, Sequential
+from .layers.sequential import LAYER_ERRORS, is_chain
 
 MAX_NESTED_CHAINS = 32
 MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it would take 256 KiB
@@ -24,7 +27,7 @@ IMAGE = (32, 32)  # the images of all data sets here
 MAX_OUTPUT = 1 << 21  # numbers per image: an evaluation of 256 images takes 2 GiB a layer
 MAX_COLUMNS = 1 << 24  # numbers of an image that im2col makes, 64 MiB
 NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves determine these
-NOT_MULTIPLIED = {"stride", "padding", "dilation", "groups"}  # enlarge no tensor of a layer
+NOT_MULTIPLIED = {"stride", "padding", "dilation", "groups", "num_groups"}  # enlarge no tensor
 
 TYPES: dict[str, type[Layer]] = {
     name: kind
@@ -64,8 +67,15 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
             path,
             "not a layer of this library: only its weights can be saved, with state_dict()",
         )
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments().items()}
-    return {"type": name, **plain}
+    arguments = model.arguments().items()
+    return {"type": name, **{k: _plain(v, f"{path}{k}.") for k, v in arguments}}
+
+
+def _plain(value: Any, path: str) -> Any:
+    """Return an argument for JSON."""
+    if isinstance(value, Layer):
+        return describe(value, path)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
@@ -112,11 +122,18 @@ def _build(description: Any, weights: Mapping[str, np.ndarray], path: str) -> La
     if not arguments.keys() <= known:
         raise ValueError(f"{where}: {kind} has no argument {sorted(arguments.keys() - known)}")
     _check_size(kind, arguments, weights, path)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    values = {k: _argument(v, weights, f"{path}{k}.") for k, v in arguments.items()}
     try:
         return TYPES[kind](**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _argument(value: Any, weights: Mapping[str, np.ndarray], path: str) -> Any:
+    """Return an argument as the constructor takes it: the reverse of ``_plain``."""
+    if isinstance(value, dict):
+        return _build(value, weights, path)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _chain(children: dict[str, Layer]) -> Sequential:
@@ -139,25 +156,43 @@ def _check_images(model: Layer) -> None:
     an image costs no bytes. A layer may make as many numbers as it has weights, or as the limits
     say. A chain that does not take images of 32x32 is checked up to the layer that refuses them.
     """
-    layers = list(leaves(model))
-    takes_images = [a for _, a in layers if isinstance(a, (Conv2d, BatchNorm2d))]
-    channels = takes_images[0].channels if takes_images else 1
-    shape: tuple[int, ...] = (1, channels or 1, *IMAGE)
-    for path, layer in layers:
-        try:
-            output = layer.output_shape(shape)
-        except LAYER_ERRORS:
-            return
+    takes_images = (Conv2d, BatchNorm2d, GroupNorm)
+    channels = next((a.channels for _, a in model.modules() if isinstance(a, takes_images)), 1)
+    for path, layer, shape, output in _outputs(model, (1, channels or 1, *IMAGE)):
         columns = 0
         if isinstance(layer, Conv2d):
             columns = math.prod(output[2:]) * shape[1] * math.prod(layer.window.size)
         own = sum(parameter.data.size for parameter in layer.parameters())
         if math.prod(output) > max(MAX_OUTPUT, own) or columns > max(MAX_COLUMNS, own):
             raise ValueError(
-                f"{path or 'the model'}: this {type(layer).__name__} makes {output[1:]} of an "
-                f"image {shape[1:]}, more than a file may ask for"
+                f"{path.rstrip('.') or 'the model'}: this {type(layer).__name__} makes "
+                f"{output[1:]} of an image {shape[1:]}, more than a file may ask for"
             )
-        shape = output
+
+
+Shape = tuple[int, ...]
+Output = tuple[str, Layer, Shape, Shape]
+
+
+def _outputs(model: Layer, shape: Shape) -> Iterator[Output]:
+    """Yield path, layer and the shapes of input and output, up to a layer that refuses its input.
+
+    Of the layers that hold no other.
+    """
+    with suppress(*LAYER_ERRORS):
+        yield from _outputs_below(model, shape, "")
+
+
+def _outputs_below(layer: Layer, shape: Shape, path: str) -> Iterator[Output]:
+    if type(layer) is Residual:
+        for name, way in layer.children().items():
+            yield from _outputs_below(way, shape, f"{path}{name}.")
+    elif is_chain(layer):
+        for name, child in layer.children().items():
+            yield from _outputs_below(child, shape, f"{path}{name}.")
+            shape = child.output_shape(shape)
+    else:
+        yield path, layer, shape, layer.output_shape(shape)
 
 
 def _check_size(
@@ -173,6 +208,8 @@ def _check_size(
         sizes = value if isinstance(value, list) else [value] * (2 if name == "kernel_size" else 1)
         if name not in NOT_MULTIPLIED:
             numbers *= math.prod(max(n, 1) for n in sizes if type(n) is int)
+    groups = arguments.get("groups")
+    numbers //= groups if type(groups) is int and groups > 0 else 1  # a filter sees its group only
     own = [a.size for key, a in weights.items() if key.rpartition(".")[0] == path.rstrip(".")]
     if numbers > max(own, default=0) and numbers > MAX_NUMBERS_WITHOUT_WEIGHTS:
         raise ValueError(

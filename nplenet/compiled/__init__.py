@@ -60,8 +60,9 @@ def compile(
     Parameters
     ----------
     model : Layer
-        A (nest of) ``Sequential`` of the library's own layers. Anything else runs on the textbook
-        layers, behind the same interface; ``step.describe()`` then says why.
+        A (nest of) ``Sequential``. On a CPU a layer without a compiled form, such as one's own,
+        runs as a textbook layer between the others, on one thread; on a GPU such a model runs on
+        the textbook layers, behind the same interface. ``step.describe()`` says what runs, and why.
     loss : CrossEntropyLoss
     optimizer : Optimizer
         Of the model's parameters.

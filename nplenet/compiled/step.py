@@ -201,14 +201,9 @@ class TextbookStep(Step):
 
     @in_turn
     def predict(self, x: Array) -> Array:
-        flags = [(layer, layer.training) for _, layer in self.model.modules()]
-        self.model.eval()
-        try:
+        with self.model.evaluating():
             parts = range(0, max(len(x), 1), self.batch_size)
             logits = [self.model(self.floats(x[i : i + self.batch_size])) for i in parts]
-        finally:
-            for layer, training in flags:
-                layer.training = training
         return self.model.backend.xp.concatenate(logits)
 
     def describe(self) -> str:

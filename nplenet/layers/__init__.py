@@ -12,7 +12,9 @@ from .conv import Conv2d
 from .dense import Dense
 from .dropout import Dropout
 from .flatten import Flatten
-from .pooling import AvgPool2d, MaxPool2d
+from .groupnorm import GroupNorm, LayerNorm
+from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .residual import Residual
 from .sequential import Sequential
 
 __all__ = [
@@ -23,11 +25,15 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool2d",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "MaxPool2d",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
     "Tanh",

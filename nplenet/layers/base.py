@@ -21,6 +21,7 @@ assigned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,6 +186,17 @@ class Layer:
     def eval(self) -> Self:
         """Switch to inference: batch norm uses its running statistics, dropout passes all."""
         return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Be in ``eval`` mode meanwhile; then each layer has its own mode again."""
+        modes = [(layer, layer.training) for _, layer in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for layer, training in modes:
+                layer.training = training
 
     # ------------------------------------------------------------------ moving, saving, loading
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from ..backend import Array
 from .base import Layer
@@ -169,8 +169,13 @@ class Sequential(Layer):
         return type(self).__name__
 
     def __repr__(self) -> str:
-        inner = "\n".join(f"{name}: {layer!r}" for name, layer in self.layers.items())
-        return f"{type(self).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"
+        return outline(self)
+
+
+def outline(network: Layer) -> str:
+    """Return the ``repr`` of a layer that holds others: each with its name, on lines of its own."""
+    inner = "\n".join(f"{name}: {layer!r}" for name, layer in network.children().items())
+    return f"{type(network).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"
 
 
 def is_chain(layer: Layer) -> bool:
@@ -193,6 +198,16 @@ def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
         return
     for name, child in model.children().items():
         yield from leaves(child, f"{path}.{name}" if path else name)
+
+
+@contextmanager
+def located(name: str, layer: Layer) -> Iterator[None]:
+    """Add the path of a layer to the errors raised meanwhile; see ``locate``."""
+    try:
+        yield
+    except LAYER_ERRORS as error:
+        locate(error, name, layer)
+        raise
 
 
 def locate(error: Exception, name: str, layer: Layer) -> None:

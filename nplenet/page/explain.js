@@ -4,7 +4,7 @@
 
 import { bar, curve, EQUALS, formula, frac, grid, mi, mn, mo, mtext, note } from "./markup.js";
 import { number, percent, plain, power, root, signed, sub, total } from "./markup.js";
-import { divisor, outputSize, windowTaps } from "./model.js";
+import { channelsOf, divisor, firstChannel, outputSize, windowTaps } from "./model.js";
 
 const STRONGEST = 8; // inputs of a dense unit that are listed
 
@@ -12,7 +12,9 @@ const STRONGEST = 8; // inputs of a dense unit that are listed
 export function describeStep(step, shape) {
   const window = step.kernel_size?.join("\u00a0×\u00a0");
   const one = shape[0] === 1;
-  const kernel = one ? window : `${shape[0]}\u00a0×\u00a0${window}`;
+  const seen = step.type === "Conv2d" ? channelsOf(step) : shape[0];
+  const kernel = seen === 1 ? window : `${seen}\u00a0×\u00a0${window}`;
+  const maps = seen === shape[0] ? `all ${seen} maps` : `${seen} of the maps`;
   const normalized =
     "is shifted and scaled to mean 0 and variance 1, as measured in training; " +
     "then it gets a learned scale and shift.";
@@ -20,7 +22,7 @@ export function describeStep(step, shape) {
   const sentences = {
     Conv2d:
       `Each map has a kernel of ${kernel} weights, which slides over ` +
-      `${one ? "the map" : `all ${shape[0]} maps`} before it. ` +
+      `${one ? "the map" : maps} before it. ` +
       "A value is the sum of a window times the kernel.",
     BatchNorm1d: `Each unit ${normalized}`,
     BatchNorm2d: `Each map ${normalized}`,
@@ -94,10 +96,11 @@ function explainPixel(value) {
 function explainConvolution(step, x, index, value) {
   const [f, oh, ow] = unravel(index, [step.out_channels, ...outputSize(step, x.shape)]);
   const size = step.kernel_size[0] * step.kernel_size[1];
-  const channels = range(x.shape[0]).map((c) => {
+  const channels = range(channelsOf(step)).map((own) => {
+    const c = firstChannel(step, f) + own;
     const taps = windowTaps(step, x.shape, c, oh, ow);
     const window = valuesAt(x, taps);
-    const start = (f * x.shape[0] + c) * size;
+    const start = (f * channelsOf(step) + own) * size;
     const kernel = Array.from(step.weight.subarray(start, start + size));
     const products = window.map((v, i) => v * kernel[i]);
     return { c, taps, window, kernel, products, sum: sumOf(products) };

@@ -57,9 +57,15 @@ const FORWARD = {
   Softmax: softmax,
 };
 
-/** y[f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x[c, row, column] */
+/**
+ * y[f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x[c, row, column]
+ *
+ * A filter sees the channels of its own group, C of them.
+ */
 function convolve(step, x) {
-  const [C, H, W] = x.shape;
+  const [, H, W] = x.shape;
+  const C = channelsOf(step);
+  const [DH, DW] = [dilation(step, 0), dilation(step, 1)];
   const [KH, KW] = step.kernel_size;
   const [OH, OW] = outputSize(step, x.shape);
   const { weight, bias } = step;
@@ -68,13 +74,15 @@ function convolve(step, x) {
     for (let oh = 0; oh < OH; oh++) {
       for (let ow = 0; ow < OW; ow++, i++) {
         const { top, left } = corner(step, oh, ow);
-        const [first, end] = [Math.max(0, -left), Math.min(KW, W - left)]; // the padding is zero
+        const [first, end] = tapsInside(left, DW, KW, W); // the padding is zero
+        const [upper, lower] = tapsInside(top, DH, KH, H);
         let sum = bias ? bias[f] : 0;
         for (let c = 0; c < C; c++) {
-          for (let kh = Math.max(0, -top); kh < Math.min(KH, H - top); kh++) {
-            const pixels = (c * H + top + kh) * W + left;
+          for (let kh = upper; kh < lower; kh++) {
+            const pixels = ((firstChannel(step, f) + c) * H + top + kh * DH) * W + left;
             const kernel = ((f * C + c) * KH + kh) * KW;
-            for (let kw = first; kw < end; kw++) sum += weight[kernel + kw] * x.data[pixels + kw];
+            for (let kw = first; kw < end; kw++)
+              sum += weight[kernel + kw] * x.data[pixels + kw * DW];
           }
         }
         y[i] = sum;
@@ -82,6 +90,23 @@ function convolve(step, x) {
     }
   }
   return { shape: [step.out_channels, OH, OW], data: y };
+}
+
+/** Return how many channels a filter sees. */
+export function channelsOf(step) {
+  return step.in_channels / (step.groups ?? 1);
+}
+
+/** Return the first channel that filter f sees. */
+export function firstChannel(step, f) {
+  const filters = step.out_channels / (step.groups ?? 1); // of a group
+  return Math.floor(f / filters) * channelsOf(step);
+}
+
+/** Return the first tap that lies inside an image, and the one after the last. */
+function tapsInside(start, distance, taps, length) {
+  const first = Math.max(0, Math.ceil(-start / distance));
+  return [first, Math.min(taps, Math.ceil((length - start) / distance))];
 }
 
 /** y = (x - mean) / sqrt(var + eps) * weight + bias, with the statistics that training left */

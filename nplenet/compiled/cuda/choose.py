@@ -54,7 +54,7 @@ def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimize
         return f"the layers are on several backends, {' and '.join(sorted(backends))}"
     for path, layer in leaves(model):
         if type(layer) not in LAYERS:
-            return f"layer {path} ({layer!r}) has no compiled form"
+            return f"layer {path} ({layer._label}) has no compiled form"
     dtypes = sorted({p.data.dtype.name for p in model.parameters()})
     if len(dtypes) != 1:
         return f"the parameters' dtypes are {dtypes or 'none'}, not one"
