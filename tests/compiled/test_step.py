@@ -401,6 +401,29 @@ def test_layers_without_lanes_run_as_textbook_layers_between_the_others(threads:
         assert name in steps[0].describe()
 
 
+def replace_the_head(model: Any) -> None:
+    model.classifier = Sequential(Flatten(), Dense(400, 10))
+
+
+def append_a_layer(model: Any) -> None:
+    model.classifier.append(Dense(10, 10))
+
+
+@pytest.mark.parametrize("change", [replace_the_head, append_a_layer])
+def test_a_layer_replaced_since_is_refused_by_the_step(change: Any) -> None:
+    step = lenet_step()
+    step(X, Y)
+    change(step.model)
+    for use in (lambda: step(X, Y), lambda: step.predict(X)):
+        with pytest.raises(
+            ValueError, match=r"layers \['(classifier|8)'\] of .* compile the model"
+        ):
+            use()
+    again = lenet_step(step.model)
+    assert again.predict(X).tobytes() == again.predict(X).tobytes()
+    np.testing.assert_allclose(again.predict(X), step.model.eval()(X), rtol=0, atol=1e-5)
+
+
 def test_a_layer_of_ones_own_that_makes_images_of_features_is_refused() -> None:
     model = Sequential(Flatten(), Dense(1024, 1024), Unflatten(), Flatten(), Dense(1024, 10))
     step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), N, tunables={})

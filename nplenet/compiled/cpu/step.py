@@ -17,7 +17,7 @@ from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
 from ..plan import Plan
-from ..step import Step, image_shape, in_turn, trains
+from ..step import Networks, Step, image_shape, in_turn, trains
 from .numerics import Numerics
 from .prepared import Prepared
 from .program import execute
@@ -50,6 +50,7 @@ class CompiledStep(Step):
         self._tunables = tunables
         self._layers = [layer for _, layer in leaves(model)]
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
+        self._networks = Networks(model)
         self.dtype = self._parameters[0][1].dtype
         own = {id(p) for p in model.parameters()}
         self._other_parameters = any(
@@ -107,6 +108,7 @@ class CompiledStep(Step):
         return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
 
     def _check_bound(self) -> None:
+        self._networks.check()
         for parameter, data, grad in self._parameters:
             if parameter.data is not data or parameter.grad is not grad:
                 raise ValueError(
