@@ -1,10 +1,11 @@
 """Describe a model in plain values, and build a model from such a description.
 
 A description is a dict ready for JSON: ``{"type": "Dense", "in_features": 400, ...}`` for a layer
-of the library, ``{"type": "Sequential", "layers": {"0": {...}, "1": {...}}}`` for a chain. A layer
-that holds layers, such as ``Residual``, has their descriptions among its arguments; it keeps each
-in an attribute named like the argument. A description holds neither weights nor code, so one from
-an untrusted file is safe to read.
+of the library, or of a class that is registered, and
+``{"type": "Sequential", "layers": {"0": {...}, "1": {...}}}`` for a chain. A layer that holds
+layers, such as ``Residual``, has their descriptions among its arguments; it keeps each in an
+attribute named like the argument. A description holds neither weights nor code, so one from an
+untrusted file is safe to read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it w
 IMAGE = (32, 32)  # the images of all data sets here
 MAX_OUTPUT = 1 << 21  # numbers per image: an evaluation of 256 images takes 2 GiB a layer
 MAX_COLUMNS = 1 << 24  # numbers of an image that im2col makes, 64 MiB
+STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves determine these
 NOT_MULTIPLIED = {"stride", "padding", "dilation", "groups", "num_groups"}  # enlarge no tensor
 
@@ -37,8 +39,49 @@ TYPES: dict[str, type[Layer]] = {
 }
 
 
+OF_THE_LIBRARY = frozenset({"Layer", "Sequential", *TYPES})
+K = TypeVar("K", bound=type[Layer])
+
+
 class UnsupportedLayerError(TypeError):
     """A layer that a file format or the page does not support; the message says where it is."""
+
+
+def register(kind: K) -> K:
+    """Let models with a layer of one's own be saved and loaded; a decorator of its class.
+
+    ``arguments()`` of the layer must return all that its constructor needs to make it again, by
+    name: numbers, strings, True, False, None, other layers, and lists of these. A layer among the
+    arguments must be kept in an attribute of that name. Whoever loads a file registers the class
+    first; the constructor then gets the arguments that stand in the file.
+
+    Parameters
+    ----------
+    kind : type
+        A subclass of ``Layer``.
+
+    Raises
+    ------
+    TypeError
+        For what is not a subclass of ``Layer``.
+    ValueError
+        When a layer of the library, or another registered class, has its name.
+
+    Examples
+    --------
+    >>> @register
+    ... class Double(Layer): ...
+    """
+    if not isinstance(kind, type) or not issubclass(kind, Layer):
+        raise TypeError(f"register: takes a subclass of Layer, got {kind!r}")
+    name, known = kind.__name__, TYPES.get(kind.__name__)
+    # A class that is defined again, as in a notebook, takes the place of the old one.
+    again = known is not None and known.__qualname__ == kind.__qualname__
+    again = again and known.__module__ == kind.__module__ and name not in OF_THE_LIBRARY
+    if (known is not None or name in OF_THE_LIBRARY) and known is not kind and not again:
+        raise ValueError(f"register: there is another layer of the name {name}")
+    TYPES[name] = kind
+    return kind
 
 
 def unsupported(layer: Layer, path: str, why: str) -> UnsupportedLayerError:
@@ -65,17 +108,40 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
         raise unsupported(
             model,
             path,
-            "not a layer of this library: only its weights can be saved, with state_dict()",
+            "not a layer of this library: register its class with nplenet.register, or save only "
+            "its weights, with state_dict()",
         )
-    arguments = model.arguments().items()
-    return {"type": name, **{k: _plain(v, f"{path}{k}.") for k, v in arguments}}
+    arguments = model.arguments()
+    wrong = _disagreement(model, arguments)
+    if wrong:
+        raise unsupported(model, path, f"whose arguments() and constructor do not agree: {wrong}")
+    return {"type": name, **{k: _plain(v, f"{path}{k}.", model) for k, v in arguments.items()}}
 
 
-def _plain(value: Any, path: str) -> Any:
-    """Return an argument for JSON."""
+def _disagreement(model: Layer, arguments: Mapping[str, Any]) -> str:
+    """Return what keeps the constructor from making a layer again; an empty string if nothing."""
+    takes = inspect.signature(type(model).__init__).parameters
+    if isinstance(model, Sequential) and "layers" not in arguments and "layers" in takes:
+        return "its layers are missing"
+    needed = {k for k, p in takes.items() if p.default is p.empty and p.kind not in STARS}
+    missing, unknown = needed - NOT_DESCRIBED - arguments.keys(), arguments.keys() - takes.keys()
+    if missing or unknown or "type" in arguments:
+        return f"missing {sorted(missing) or 'nothing'}, unknown {sorted(unknown) or 'nothing'}"
+    return ""
+
+
+def _plain(value: Any, path: str, owner: Layer) -> Any:
+    """Return an argument for JSON; ``path`` ends with its name and a dot."""
     if isinstance(value, Layer):
         return describe(value, path)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{path}{i}.", owner) for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        kind = type(value).__name__
+        raise unsupported(owner, path, f"whose argument is a {kind}, which JSON does not have")
+    return value
 
 
 def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
@@ -117,11 +183,15 @@ def _build(description: Any, weights: Mapping[str, np.ndarray], path: str) -> La
             raise ValueError(f"the description of {where} does not describe a Sequential")
         return _chain({name: _build(c, weights, f"{path}{name}.") for name, c in children.items()})
     if kind not in TYPES:
-        raise ValueError(f"{where} is of the unknown type {kind!r}")
+        raise ValueError(
+            f"{where} is of the unknown type {kind!r}; if it is a layer of your own, define its "
+            "class and call nplenet.register with it first"
+        )
     known = inspect.signature(TYPES[kind].__init__).parameters.keys() - NOT_DESCRIBED
     if not arguments.keys() <= known:
         raise ValueError(f"{where}: {kind} has no argument {sorted(arguments.keys() - known)}")
-    _check_size(kind, arguments, weights, path)
+    if kind in OF_THE_LIBRARY:
+        _check_size(kind, arguments, weights, path)
     values = {k: _argument(v, weights, f"{path}{k}.") for k, v in arguments.items()}
     try:
         return TYPES[kind](**values)
@@ -133,7 +203,9 @@ def _argument(value: Any, weights: Mapping[str, np.ndarray], path: str) -> Any:
     """Return an argument as the constructor takes it: the reverse of ``_plain``."""
     if isinstance(value, dict):
         return _build(value, weights, path)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(_argument(item, weights, f"{path}{i}.") for i, item in enumerate(value))
+    return value
 
 
 def _chain(children: dict[str, Layer]) -> Sequential:

@@ -58,7 +58,9 @@ PARTS: dict[str, str] = {
     "mpi": "backend group machine",
     "optim": "backend checks deprecated parameter turns",
     "architecture": "layers",
-    "compiled": "augment backend checks files group layers losses machine optim schema window",
+    "compiled": (
+        "augment backend checks files group layers losses machine optim schema turns window"
+    ),
     "doctor": "backend data layers version",
     "models": "layers seeds",
     "picture_file": "data files",
@@ -78,7 +80,7 @@ PARTS: dict[str, str] = {
         "machine optim schedules seeds "
     ),
     "__init__": (
-        "augment backend checkpoint compiled data gradcheck interrupts layers "
+        "architecture augment backend checkpoint compiled data gradcheck interrupts layers "
         "losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",

@@ -15,6 +15,7 @@ from ..group import ALONE
 from ..layers import Layer
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
+from ..turns import Turns
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
@@ -39,10 +40,22 @@ def trains(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
 
     @wraps(method)
     def refusing(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if isinstance(self.optimizer, NoOptimizer):
+            raise ValueError(
+                "this step was compiled without a loss and an optimizer, so it only predicts; to "
+                "train: nplenet.compile(model, loss, optimizer, batch_size)"
+            )
         with self.optimizer.turns.training_turn():
             return method(self, *args, **kwargs)
 
     return refusing
+
+
+class NoOptimizer(Optimizer):
+    """Stands in a step that only predicts; leaves the parameters where they are."""
+
+    def __init__(self) -> None:
+        self.flats, self.turns = [], Turns()
 
 
 class Step(ABC):
@@ -145,7 +158,8 @@ class Step(ABC):
 
     def floats(self, x: Array) -> Array:
         """Return bytes divided by 255, or float32 or float64, in the model's dtype."""
-        dtype = self.model.parameters()[0].data.dtype
+        parameters = self.model.parameters()
+        dtype = parameters[0].data.dtype if parameters else np.dtype(np.float32)
         if x.dtype != np.uint8:
             return x.astype(dtype, copy=False) if x.dtype in DTYPES else x
         return self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)

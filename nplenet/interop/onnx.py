@@ -199,17 +199,18 @@ class _Nodes:
             ways = layer.children().items()
             ends = [self.add(way, f"{path}{name}.", x, shape)[0] for name, way in ways]
             y = self._node(path, Operator("Add"), [*ends, x][:2])
-        elif type(layer) in EXPORTERS:
+        elif type(layer) in EXPORTERS or "onnx" in vars(type(layer)):
             layer.output_shape(shape)  # refuses a shape that does not fit
-            y = x
-            for operator in EXPORTERS[type(layer)](layer, shape, self.dtype):
+            y, exporter = x, EXPORTERS.get(type(layer)) or type(layer).onnx  # type: ignore[attr-defined]
+            for operator in exporter(layer, shape, self.dtype):
                 y = self._node(path, operator, [y, x] if operator.takes_x else [y])
         else:
             raise unsupported(
                 layer,
                 path,
-                "for which nplenet/interop/onnx.py has no ONNX operators; "
-                "`python -m nplenet layers` lists the layers that it exports",
+                "for which nplenet/interop/onnx.py has no ONNX operators; `python -m nplenet "
+                "layers` lists the layers that it exports; a class of your own says them by a "
+                "method onnx(input_shape, dtype)",
             )
         return y, layer.output_shape(shape)
 
@@ -343,6 +344,9 @@ def _leaky_relu(layer: LeakyReLU, shape: Shape, dtype: np.dtype) -> list[Operato
     return [Operator("LeakyRelu", {}, {"alpha": layer.negative_slope})]
 
 
+# A layer of one's own says its operators by a method:
+#     def onnx(self, input_shape, dtype):  # x * sigmoid(x)
+#         return [Operator("Sigmoid"), Operator("Mul", takes_x=True)]
 EXPORTERS: dict[type[Layer], Exporter] = {
     AvgPool2d: _average_pool,
     BatchNorm1d: _batch_norm,

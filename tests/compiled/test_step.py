@@ -401,6 +401,50 @@ def test_layers_without_lanes_run_as_textbook_layers_between_the_others(threads:
         assert name in steps[0].describe()
 
 
+def test_a_model_alone_is_compiled_for_inference() -> None:
+    model = LeNet5(seed=0)
+    arrays = [(p.data, p.grad) for p in model.parameters()]
+    step = compile(model, tunables={})
+    assert isinstance(step, CompiledStep)
+    assert "inference alone; the plan is made when" in step.describe()
+    x = np.concatenate([X] * 13)  # 520: more than it takes at once
+    np.testing.assert_allclose(step.predict(x), model.eval()(x), rtol=0, atol=1e-5)
+    planned = compile(model, input_shape=(1, 32, 32), tunables={}).describe()
+    assert "up to 256 images (1, 32, 32)" in planned
+    assert "CrossEntropyLoss" not in planned
+    for use in (lambda: step(X, Y), lambda: step.gradients(X, Y)):
+        with pytest.raises(
+            ValueError, match="without a loss and an optimizer, so it only predicts"
+        ):
+            use()
+    assert all(
+        p.data is data and p.grad is grad
+        for p, (data, grad) in zip(model.parameters(), arrays, strict=True)
+    )
+
+
+def test_inference_sees_what_another_step_has_trained() -> None:
+    step = lenet_step()
+    inference = compile(step.model, tunables={})
+    before = inference.predict(X)
+    step(X, Y)
+    assert inference.predict(X).tobytes() == step.predict(X).tobytes() != before.tobytes()
+
+
+def test_a_network_without_parameters_predicts() -> None:
+    step = compile(Sequential(Flatten(), ReLU()))
+    assert isinstance(step, TextbookStep)
+    assert step.predict(np.full((2, 1, 2, 2), 255, np.uint8)).tolist() == [[1.0] * 4] * 2
+
+
+def test_training_takes_loss_optimizer_and_batch_size() -> None:
+    model = LeNet5(seed=0)
+    adam = Adam(model.parameters())
+    for arguments in ((CrossEntropyLoss(),), (None, adam, 3), (CrossEntropyLoss(), adam)):
+        with pytest.raises(TypeError, match="takes a loss, an optimizer and a batch_size"):
+            compile(model, *arguments)  # type: ignore[arg-type]
+
+
 def replace_the_head(model: Any) -> None:
     model.classifier = Sequential(Flatten(), Dense(400, 10))
 

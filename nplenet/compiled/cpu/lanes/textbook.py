@@ -79,7 +79,12 @@ class TextbookLanes(_Textbook):
         return [partial(self.run_backward, self.batch_dy[: count_images(chunks)])]
 
     def run_backward(self, dy: np.ndarray) -> None:
-        self.batch_dx = self.layer.backward(dy)
+        before = self.layer.input_gradient
+        self.layer.input_gradient = self.dx is not None
+        try:
+            self.batch_dx = self.layer.backward(dy)
+        finally:
+            self.layer.input_gradient = before
 
     def backward(self, chunk: Chunk) -> Calls:
         if self.dx is None:
