@@ -20,8 +20,8 @@ from nplenet.compiled import CompiledStep
 from nplenet.compiled.cpu.choose import has_lanes
 from nplenet.compiled.cuda.fused.choose import LAYERS
 from nplenet.interop.onnx import EXPORTERS, export
-from nplenet.layers import Dense, Flatten, Layer, ReLU, Sequential
-from nplenet.layers.sequential import leaves
+from nplenet.layers import Dense, Flatten, Layer, ReLU, Residual, Sequential
+from nplenet.layers.sequential import is_chain, leaves
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import SGD
 from nplenet.page import computed_layers, write_page
@@ -36,7 +36,7 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def parts(row: Row) -> list[type]:
     """Return the classes that do the work of a row: itself, or all layers of a network."""
     made = [layer for layer in (case.build() for case in row.cases) if isinstance(layer, Layer)]
-    inner = [part for m in made for _, part in m.modules() if not part.children()]
+    inner = [part for m in made for _, part in m.modules() if not is_chain(part)]
     return [type(part) for part in inner] or [row.kind]
 
 
@@ -72,7 +72,7 @@ FOUND: dict[str, Callable[[Row], bool]] = {
     "textbook": lambda row: "forward" in dir(row.kind) and row.kind.backward is not Layer.backward,
     "cpu": is_compiled,
     "cuda": lambda row: {*parts(row)} <= {*LAYERS, CrossEntropyLoss},
-    "onnx": lambda row: all(kind in EXPORTERS for kind in parts(row)),
+    "onnx": lambda row: all(kind in (*EXPORTERS, Residual) for kind in parts(row)),
     "page": lambda row: all(kind.__name__ in computed_layers() for kind in parts(row)),
     "golden": is_golden,
     "docs": is_in_the_reference,

@@ -89,6 +89,10 @@ LAYERS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("LayerNorm", {"normalized_shape": [3, 4], "eps": 0.1, "bias": False}, (2, 5, 3, 4)),
     ("LayerNorm", {"normalized_shape": 5, "elementwise_affine": False}, (3, 4, 5)),
     ("GlobalAvgPool2d", {}, (2, 3, 4, 5)),
+    ("GELU", {}, (4, 9)),
+    ("GELU", {"approximate": "tanh"}, (4, 9)),
+    ("Softmax", {"dim": 1}, (4, 7)),
+    ("Softmax", {"dim": -3}, (2, 3, 2, 3)),
 ]
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [

@@ -21,6 +21,7 @@ from ..backend import Array
 from ..checks import count
 from ..files import atomic_write
 from ..layers import (
+    GELU,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -37,8 +38,10 @@ from ..layers import (
     ReLU,
     Residual,
     Sigmoid,
+    Softmax,
     Tanh,
 )
+from ..layers.gelu import CUBIC, ROOT
 from ..layers.pooling import max_pool
 from ..layers.sequential import is_chain
 from ..version import __version__
@@ -344,6 +347,29 @@ def _leaky_relu(layer: LeakyReLU, shape: Shape, dtype: np.dtype) -> list[Operato
     return [Operator("LeakyRelu", {}, {"alpha": layer.negative_slope})]
 
 
+def _gelu(layer: GELU, shape: Shape, dtype: np.dtype) -> list[Operator]:
+    def number(value: float) -> np.ndarray:
+        return np.array(value, dtype)
+
+    if layer.approximate == "none":
+        share = [Operator("Div", {"root": number(math.sqrt(2))}), Operator("Erf")]
+    else:
+        share = [
+            Operator("Mul", takes_x=True),
+            Operator("Mul", {"cubic": number(CUBIC)}),
+            Operator("Add", {"linear": number(1)}),
+            Operator("Mul", takes_x=True),
+            Operator("Mul", {"root": number(ROOT)}),
+            Operator("Tanh"),
+        ]
+    ends = [Operator("Add", {"one": number(1)}), Operator("Mul", {"half": number(0.5)})]
+    return [*share, *ends, Operator("Mul", takes_x=True)]
+
+
+def _softmax(layer: Softmax, shape: Shape, dtype: np.dtype) -> list[Operator]:
+    return [Operator("Softmax", {}, {"axis": layer.dim})]
+
+
 # A layer of one's own says its operators by a method:
 #     def onnx(self, input_shape, dtype):  # x * sigmoid(x)
 #         return [Operator("Sigmoid"), Operator("Mul", takes_x=True)]
@@ -355,6 +381,7 @@ EXPORTERS: dict[type[Layer], Exporter] = {
     Dense: _dense,
     Dropout: _plain("Identity"),
     Flatten: _plain("Flatten"),
+    GELU: _gelu,
     GlobalAvgPool2d: _global_average_pool,
     GroupNorm: _group_norm,
     LayerNorm: _layer_norm,
@@ -362,6 +389,7 @@ EXPORTERS: dict[type[Layer], Exporter] = {
     MaxPool2d: _max_pool,
     ReLU: _plain("Relu"),
     Sigmoid: _plain("Sigmoid"),
+    Softmax: _softmax,
     Tanh: _plain("Tanh"),
 }
 """A function per class of layer: from (layer, input shape, input dtype) to its operators."""

@@ -12,12 +12,15 @@ from .conv import Conv2d
 from .dense import Dense
 from .dropout import Dropout
 from .flatten import Flatten
+from .gelu import GELU
 from .groupnorm import GroupNorm, LayerNorm
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from .residual import Residual
 from .sequential import Sequential
+from .softmax import Softmax
 
 __all__ = [
+    "GELU",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -36,5 +39,6 @@ __all__ = [
     "Residual",
     "Sequential",
     "Sigmoid",
+    "Softmax",
     "Tanh",
 ]

@@ -15,6 +15,7 @@ from nplenet.backend import Backend
 from nplenet.cases import ROWS, Case
 from nplenet.interop.onnx import EXPORTERS, export
 from nplenet.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -32,6 +33,7 @@ from nplenet.layers import (
     Residual,
     Sequential,
     Sigmoid,
+    Softmax,
     Tanh,
 )
 from nplenet.models import LeNet5, LeNet5For28x28
@@ -62,6 +64,8 @@ def every_layer(rng: np.random.Generator) -> Sequential:
             Flatten(),
             Dense(8, 10, rng=rng),
             BatchNorm1d(10, eps=0.2),
+            GELU(),
+            Softmax(),
             ReLU(),
             Dropout(0.5, rng=rng),
             Dense(10, 4, rng=rng),
