@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from . import augment, checkpoint, data, gradcheck, layers, losses, models, optim, schedules
+from .architecture import register
 from .backend import BackendError, get_backend
 from .checkpoint import load_model, save_model
 from .compiled import compile
@@ -29,6 +30,7 @@ __all__ = [
     "losses",
     "models",
     "optim",
+    "register",
     "save_model",
     "schedules",
 ]

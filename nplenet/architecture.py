@@ -1,22 +1,26 @@
 """Describe a model in plain values, and build a model from such a description.
 
 A description is a dict ready for JSON: ``{"type": "Dense", "in_features": 400, ...}`` for a layer
-of the library, ``{"type": "Sequential", "layers": {"0": {...}, "1": {...}}}`` for a chain. It holds
-neither weights nor code, so a description from an untrusted file is safe to read.
+of the library, or of a class that is registered, and
+``{"type": "Sequential", "layers": {"0": {...}, "1": {...}}}`` for a chain. A layer that holds
+layers, such as ``Residual``, has their descriptions among its arguments; it keeps each in an
+attribute named like the argument. A description holds neither weights nor code, so one from an
+untrusted file is safe to read.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import numpy as np
 
 from . import layers
-from .layers import BatchNorm2d, Conv2d, Layer, Sequential
-from .layers.sequential import LAYER_ERRORS, is_chain, leaves
+from .layers import BatchNorm2d, Conv2d, GroupNorm, Layer, Residual, Sequential
+from .layers.sequential import LAYER_ERRORS, is_chain
 
 MAX_NESTED_CHAINS = 32
 MAX_LAYERS = 10_000  # with the chains; each takes a kilobyte and 50 us, from a file of 20 bytes
@@ -24,8 +28,9 @@ MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it w
 IMAGE = (32, 32)  # the images of all data sets here
 MAX_OUTPUT = 1 << 21  # numbers per image: an evaluation of 256 images takes 2 GiB a layer
 MAX_COLUMNS = 1 << 24  # numbers of an image that im2col makes, 64 MiB
+STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves determine these
-NOT_MULTIPLIED = {"stride", "padding", "dilation", "groups"}  # enlarge no tensor of a layer
+NOT_MULTIPLIED = {"stride", "padding", "dilation", "groups", "num_groups"}  # enlarge no tensor
 
 TYPES: dict[str, type[Layer]] = {
     name: kind
@@ -35,8 +40,49 @@ TYPES: dict[str, type[Layer]] = {
 }
 
 
+OF_THE_LIBRARY = frozenset({"Layer", "Sequential", *TYPES})
+K = TypeVar("K", bound=type[Layer])
+
+
 class UnsupportedLayerError(TypeError):
     """A layer that a file format or the page does not support; the message says where it is."""
+
+
+def register(kind: K) -> K:
+    """Let models with a layer of one's own be saved and loaded; a decorator of its class.
+
+    ``arguments()`` of the layer must return all that its constructor needs to make it again, by
+    name: numbers, strings, True, False, None, other layers, and lists of these. A layer among the
+    arguments must be kept in an attribute of that name. Whoever loads a file registers the class
+    first; the constructor then gets the arguments that stand in the file.
+
+    Parameters
+    ----------
+    kind : type
+        A subclass of ``Layer``.
+
+    Raises
+    ------
+    TypeError
+        For what is not a subclass of ``Layer``.
+    ValueError
+        When a layer of the library, or another registered class, has its name.
+
+    Examples
+    --------
+    >>> @register
+    ... class Double(Layer): ...
+    """
+    if not isinstance(kind, type) or not issubclass(kind, Layer):
+        raise TypeError(f"register: takes a subclass of Layer, got {kind!r}")
+    name, known = kind.__name__, TYPES.get(kind.__name__)
+    # A class that is defined again, as in a notebook, takes the place of the old one.
+    again = known is not None and known.__qualname__ == kind.__qualname__
+    again = again and known.__module__ == kind.__module__ and name not in OF_THE_LIBRARY
+    if (known is not None or name in OF_THE_LIBRARY) and known is not kind and not again:
+        raise ValueError(f"register: there is another layer of the name {name}")
+    TYPES[name] = kind
+    return kind
 
 
 def unsupported(layer: Layer, path: str, why: str) -> UnsupportedLayerError:
@@ -63,10 +109,40 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
         raise unsupported(
             model,
             path,
-            "not a layer of this library: only its weights can be saved, with state_dict()",
+            "not a layer of this library: register its class with nplenet.register, or save only "
+            "its weights, with state_dict()",
         )
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments().items()}
-    return {"type": name, **plain}
+    arguments = model.arguments()
+    wrong = _disagreement(model, arguments)
+    if wrong:
+        raise unsupported(model, path, f"whose arguments() and constructor do not agree: {wrong}")
+    return {"type": name, **{k: _plain(v, f"{path}{k}.", model) for k, v in arguments.items()}}
+
+
+def _disagreement(model: Layer, arguments: Mapping[str, Any]) -> str:
+    """Return what keeps the constructor from making a layer again; an empty string if nothing."""
+    takes = inspect.signature(type(model).__init__).parameters
+    if isinstance(model, Sequential) and "layers" not in arguments and "layers" in takes:
+        return "its layers are missing"
+    needed = {k for k, p in takes.items() if p.default is p.empty and p.kind not in STARS}
+    missing, unknown = needed - NOT_DESCRIBED - arguments.keys(), arguments.keys() - takes.keys()
+    if missing or unknown or "type" in arguments:
+        return f"missing {sorted(missing) or 'nothing'}, unknown {sorted(unknown) or 'nothing'}"
+    return ""
+
+
+def _plain(value: Any, path: str, owner: Layer) -> Any:
+    """Return an argument for JSON; ``path`` ends with its name and a dot."""
+    if isinstance(value, Layer):
+        return describe(value, path)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{path}{i}.", owner) for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        kind = type(value).__name__
+        raise unsupported(owner, path, f"whose argument is a {kind}, which JSON does not have")
+    return value
 
 
 def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
@@ -125,16 +201,29 @@ def _build(description: Any, largest: Mapping[str, int], path: str) -> Layer:
             raise ValueError(f"the description of {where} does not describe a Sequential")
         return _chain({name: _build(c, largest, f"{path}{name}.") for name, c in children.items()})
     if kind not in TYPES:
-        raise ValueError(f"{where} is of the unknown type {kind!r}")
+        raise ValueError(
+            f"{where} is of the unknown type {kind!r}; if it is a layer of your own, define its "
+            "class and call nplenet.register with it first"
+        )
     known = inspect.signature(TYPES[kind].__init__).parameters.keys() - NOT_DESCRIBED
     if not arguments.keys() <= known:
         raise ValueError(f"{where}: {kind} has no argument {sorted(arguments.keys() - known)}")
-    _check_size(kind, arguments, largest.get(path.rstrip("."), 0), path)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    if kind in OF_THE_LIBRARY:
+        _check_size(kind, arguments, largest.get(path.rstrip("."), 0), path)
+    values = {k: _argument(v, largest, f"{path}{k}.") for k, v in arguments.items()}
     try:
         return TYPES[kind](**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _argument(value: Any, largest: Mapping[str, int], path: str) -> Any:
+    """Return an argument as the constructor takes it: the reverse of ``_plain``."""
+    if isinstance(value, dict):
+        return _build(value, largest, path)
+    if isinstance(value, list):
+        return tuple(_argument(item, largest, f"{path}{i}.") for i, item in enumerate(value))
+    return value
 
 
 def _chain(children: dict[str, Layer]) -> Sequential:
@@ -157,25 +246,43 @@ def _check_images(model: Layer) -> None:
     an image costs no bytes. A layer may make as many numbers as it has weights, or as the limits
     say. A chain that does not take images of 32x32 is checked up to the layer that refuses them.
     """
-    layers = list(leaves(model))
-    takes_images = [a for _, a in layers if isinstance(a, (Conv2d, BatchNorm2d))]
-    channels = takes_images[0].channels if takes_images else 1
-    shape: tuple[int, ...] = (1, channels or 1, *IMAGE)
-    for path, layer in layers:
-        try:
-            output = layer.output_shape(shape)
-        except LAYER_ERRORS:
-            return
+    takes_images = (Conv2d, BatchNorm2d, GroupNorm)
+    channels = next((a.channels for _, a in model.modules() if isinstance(a, takes_images)), 1)
+    for path, layer, shape, output in _outputs(model, (1, channels or 1, *IMAGE)):
         columns = 0
         if isinstance(layer, Conv2d):
             columns = math.prod(output[2:]) * shape[1] * math.prod(layer.window.size)
         own = sum(parameter.data.size for parameter in layer.parameters())
         if math.prod(output) > max(MAX_OUTPUT, own) or columns > max(MAX_COLUMNS, own):
             raise ValueError(
-                f"{path or 'the model'}: this {type(layer).__name__} makes {output[1:]} of an "
-                f"image {shape[1:]}, more than a file may ask for"
+                f"{path.rstrip('.') or 'the model'}: this {type(layer).__name__} makes "
+                f"{output[1:]} of an image {shape[1:]}, more than a file may ask for"
             )
-        shape = output
+
+
+Shape = tuple[int, ...]
+Output = tuple[str, Layer, Shape, Shape]
+
+
+def _outputs(model: Layer, shape: Shape) -> Iterator[Output]:
+    """Yield path, layer and the shapes of input and output, up to a layer that refuses its input.
+
+    Of the layers that hold no other.
+    """
+    with suppress(*LAYER_ERRORS):
+        yield from _outputs_below(model, shape, "")
+
+
+def _outputs_below(layer: Layer, shape: Shape, path: str) -> Iterator[Output]:
+    if type(layer) is Residual:
+        for name, way in layer.children().items():
+            yield from _outputs_below(way, shape, f"{path}{name}.")
+    elif is_chain(layer):
+        for name, child in layer.children().items():
+            yield from _outputs_below(child, shape, f"{path}{name}.")
+            shape = child.output_shape(shape)
+    else:
+        yield path, layer, shape, layer.output_shape(shape)
 
 
 def _check_size(kind: str, arguments: dict[str, Any], largest: int, path: str) -> None:
@@ -189,6 +296,8 @@ def _check_size(kind: str, arguments: dict[str, Any], largest: int, path: str) -
         sizes = value if isinstance(value, list) else [value] * (2 if name == "kernel_size" else 1)
         if name not in NOT_MULTIPLIED:
             numbers *= math.prod(max(n, 1) for n in sizes if type(n) is int)
+    groups = arguments.get("groups")
+    numbers //= groups if type(groups) is int and groups > 0 else 1  # a filter sees its group only
     if numbers > max(largest, MAX_NUMBERS_WITHOUT_WEIGHTS):
         raise ValueError(
             f"{path.rstrip('.') or 'the model'}: the sizes of this {kind} multiply to {numbers}, "

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from .backend import Array, get_backend
 from .layers import (
+    GELU,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -26,12 +27,17 @@ from .layers import (
     Dense,
     Dropout,
     Flatten,
+    GlobalAvgPool2d,
+    GroupNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
+    Softmax,
     Tanh,
 )
 from .losses import CrossEntropyLoss
@@ -51,7 +57,7 @@ RUNGS: dict[str, str] = {
 
 WITHOUT: dict[str, str] = {
     "kernel": "on a GPU its primitives run as array operations of CuPy",
-    "cpu": "compile() returns a step of textbook layers, whose describe() says why",
+    "cpu": "the compiled step runs its textbook form at a barrier, which describe() names",
     "cuda": "on a GPU its textbook kernels run, in a graph or one by one",
     "onnx": "`nplenet export` refuses the model with an error that names the layer",
     "page": "`nplenet draw` refuses the model with an error that names the layer",
@@ -167,6 +173,12 @@ ROWS: tuple[Row, ...] = (
             "gaps": lambda rng: Conv2d(2, 3, 2, stride=3, rng=rng),
             "no-bias": lambda rng: Conv2d(2, 3, 3, bias=False, rng=rng),
             "one-pixel-out": (lambda rng: Conv2d(3, 2, 4, rng=rng), (2, 3, 4, 4)),
+            "dilation": lambda rng: Conv2d(2, 3, 3, padding=2, dilation=(2, 1), rng=rng),
+            "groups": (lambda rng: Conv2d(4, 6, 3, stride=2, groups=2, rng=rng), (2, 4, 6, 5)),
+            "depthwise": (
+                lambda rng: Conv2d(3, 6, 2, dilation=2, groups=3, bias=False, rng=rng),
+                (2, 3, 5, 4),
+            ),
         },
         "kernel cpu cuda onnx page golden",
     ),
@@ -189,6 +201,29 @@ ROWS: tuple[Row, ...] = (
             "sequence": (lambda rng: BatchNorm1d(3), (3, 3, 4)),
         },
         "kernel cpu cuda onnx page golden",
+    ),
+    _row(
+        GroupNorm,
+        (3, 4, 3, 2),
+        {
+            "two-groups": lambda rng: GroupNorm(2, 4),
+            "one-group": lambda rng: GroupNorm(1, 4, eps=0.1),
+            "plain": lambda rng: GroupNorm(4, 4, affine=False),
+            "features": (lambda rng: GroupNorm(2, 6), (3, 6)),
+            "sequence": (lambda rng: GroupNorm(3, 6), (2, 6, 4)),
+        },
+        "onnx page golden",
+    ),
+    _row(
+        LayerNorm,
+        (4, 6),
+        {
+            "no-bias": lambda rng: LayerNorm(6, eps=0.1, bias=False),
+            "plain": lambda rng: LayerNorm(6, elementwise_affine=False),
+            "affine": (lambda rng: LayerNorm(5), (2, 3, 5)),
+            "images": (lambda rng: LayerNorm((2, 3, 4)), (3, 2, 3, 4)),
+        },
+        "onnx page golden",
     ),
     _row(
         AvgPool2d,
@@ -226,6 +261,9 @@ ROWS: tuple[Row, ...] = (
         "kernel cpu cuda onnx page golden",
     ),
     _row(
+        GlobalAvgPool2d, (2, 3, 4, 5), {"maps": lambda rng: GlobalAvgPool2d()}, "onnx page golden"
+    ),
+    _row(
         Dense,
         (4, 5),
         {
@@ -257,6 +295,18 @@ ROWS: tuple[Row, ...] = (
     _row(Sigmoid, (3, 4, 5), {"plain": lambda rng: Sigmoid()}, "kernel cpu cuda onnx page golden"),
     _row(Tanh, (3, 4, 5), {"plain": lambda rng: Tanh()}, "kernel cpu cuda onnx page golden"),
     _row(
+        GELU,
+        (3, 4, 5),
+        {"exact": lambda rng: GELU(), "tanh": lambda rng: GELU("tanh")},
+        "onnx page golden",
+    ),
+    _row(
+        Softmax,
+        (4, 5),
+        {"features": lambda rng: Softmax(), "maps": (lambda rng: Softmax(), (2, 3, 4, 2))},
+        "onnx page golden",
+    ),
+    _row(
         Sequential,
         (3, 2, 6, 6),
         {
@@ -275,6 +325,21 @@ ROWS: tuple[Row, ...] = (
             ),
         },
         "kernel cpu cuda onnx page",
+    ),
+    _row(
+        Residual,
+        (3, 2, 5, 4),
+        {
+            "identity": lambda rng: Residual(
+                Sequential(Conv2d(2, 2, 3, padding=1, rng=rng), BatchNorm2d(2), Tanh())
+            ),
+            "projection": lambda rng: Residual(
+                Sequential(Conv2d(2, 4, 3, stride=2, padding=1, rng=rng), GroupNorm(2, 4)),
+                Conv2d(2, 4, 1, stride=2, rng=rng),
+            ),
+            "nested": lambda rng: Residual(Residual(Tanh()), Dropout(0.3, rng=rng)),
+        },
+        "kernel onnx",
     ),
     _row(
         CrossEntropyLoss,

@@ -253,9 +253,9 @@ class _Twin:
         self._generators = []
         for _, module in self.layer.modules():
             module.input_gradient = True
-            for value in vars(module).values():
-                if isinstance(value, np.random.Generator):
-                    self._generators.append((value.bit_generator, value.bit_generator.state))
+        for generator in self.layer.generators().values():
+            bits = generator.bit_generator
+            self._generators.append((bits, bits.state))
 
     def tensors(self) -> dict[str, Array]:
         """Return the input and the parameters by name."""

@@ -17,10 +17,11 @@ from nplenet.backend.cupy_backend import CupyBackend
 from nplenet.cases import ROWS, RUNGS, WITHOUT, Row, _row
 from nplenet.checkpoint import save_model
 from nplenet.compiled import CompiledStep
+from nplenet.compiled.cpu.choose import has_lanes
 from nplenet.compiled.cuda.fused.choose import LAYERS
 from nplenet.interop.onnx import EXPORTERS, export
-from nplenet.layers import Dense, Flatten, Layer, ReLU, Sequential
-from nplenet.layers.sequential import leaves
+from nplenet.layers import Dense, Flatten, Layer, ReLU, Residual, Sequential
+from nplenet.layers.sequential import is_chain, leaves
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import SGD
 from nplenet.page import computed_layers, write_page
@@ -33,9 +34,10 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 
 def parts(row: Row) -> list[type]:
-    """Return the classes that do the work of a row: itself, or all layers of a chain."""
-    made = [case.build() for case in row.cases]
-    return [type(part) for m in made if isinstance(m, Layer) for _, part in leaves(m)] or [row.kind]
+    """Return the classes that do the work of a row: itself, or all layers of a network."""
+    made = [layer for layer in (case.build() for case in row.cases) if isinstance(layer, Layer)]
+    inner = [part for m in made for _, part in m.modules() if not is_chain(part)]
+    return [type(part) for part in inner] or [row.kind]
 
 
 def is_compiled(row: Row) -> bool:
@@ -43,7 +45,7 @@ def is_compiled(row: Row) -> bool:
     layer, loss = (made, CrossEntropyLoss()) if isinstance(made, Layer) else (Flatten(), made)
     model = Sequential(layer, Dense(1, 2))
     step = compile(model, loss, SGD(model.parameters()), 1, tunables={})
-    return isinstance(step, CompiledStep)
+    return isinstance(step, CompiledStep) and all(has_lanes(part) for _, part in leaves(layer))
 
 
 def is_golden(row: Row) -> bool:
@@ -70,7 +72,7 @@ FOUND: dict[str, Callable[[Row], bool]] = {
     "textbook": lambda row: "forward" in dir(row.kind) and row.kind.backward is not Layer.backward,
     "cpu": is_compiled,
     "cuda": lambda row: {*parts(row)} <= {*LAYERS, CrossEntropyLoss},
-    "onnx": lambda row: all(kind in EXPORTERS for kind in parts(row)),
+    "onnx": lambda row: all(kind in (*EXPORTERS, Residual) for kind in parts(row)),
     "page": lambda row: all(kind.__name__ in computed_layers() for kind in parts(row)),
     "golden": is_golden,
     "docs": is_in_the_reference,
@@ -170,11 +172,11 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Sequential:
     return Sequential(features=Sequential(Flatten(), Softsign()), end=Dense(1024, 10))
 
 
-def test_the_compiled_step_falls_back_to_the_textbook_and_says_so(model: Sequential) -> None:
-    step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), 2)
-    assert not isinstance(step, CompiledStep)
-    assert "Softsign" in step.describe()
+def test_the_compiled_step_runs_its_textbook_form_and_says_so(model: Sequential) -> None:
+    step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), 2, tunables={})
+    assert isinstance(step, CompiledStep)
     assert np.isfinite(step(np.ones((2, 1, 32, 32), np.float32), np.array([1, 2])))
+    assert "Softsign (textbook)" in step.describe()
 
 
 def test_the_export_to_onnx_refuses_it_and_writes_nothing(

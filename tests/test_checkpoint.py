@@ -46,9 +46,11 @@ from nplenet.layers import (
     Dense,
     Dropout,
     Flatten,
+    GroupNorm,
     Layer,
     LeakyReLU,
     ReLU,
+    Residual,
     Sequential,
 )
 from nplenet.losses import CrossEntropyLoss
@@ -365,12 +367,12 @@ def test_a_model_with_other_layers_is_refused_by_name_but_its_run_is_saved(
 
 
 def test_a_chain_with_a_forward_of_its_own_is_not_saved_as_a_plain_one(tmp_path: Path) -> None:
-    class Residual(Sequential):
+    class Branching(Sequential):
         def forward(self, x: Any) -> Any:
             return x + super().forward(x)
 
-    with pytest.raises(TypeError, match="layer inner is a Residual"):
-        save_model(Sequential(inner=Residual(Flatten())), tmp_path / "m.safetensors")
+    with pytest.raises(TypeError, match="layer inner is a Branching"):
+        save_model(Sequential(inner=Branching(Flatten())), tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -410,10 +412,14 @@ def convolution(times: int = 1, **arguments: Any) -> dict[str, Any]:
     [
         (convolution(padding=3000), r"0: this Conv2d makes \(6, 6030, 6030\) of an image"),
         (convolution(padding=10**18), "more than a file may ask for"),
+        (
+            {"type": "Residual", "body": convolution(padding=3000), "shortcut": None},
+            r"body\.0: this Conv2d makes \(6, 6030, 6030\) of an image",
+        ),
         (convolution(kernel_size=[1, 3], in_channels=1, out_channels=1 << 16), "the sizes of this"),
         (convolution(times=200, padding=8), r"\d\d: this Conv2d makes .*, more than a file"),
     ],
-    ids=["padding", "absurd-padding", "channels", "many-paddings"],
+    ids=["padding", "absurd-padding", "residual", "channels", "many-paddings"],
 )
 def test_a_model_that_would_take_far_more_memory_than_its_file_is_refused_before_it_does(
     description: Any, words: str
@@ -435,8 +441,12 @@ def test_a_model_that_would_take_far_more_memory_than_its_file_is_refused_before
         Sequential(Flatten(), Dense(4096, 10)),
         Sequential(Conv2d(1024, 64, 3, padding=2), ReLU()),  # of small maps of many channels
         Sequential(BatchNorm2d(3), Conv2d(3, 64, 7, padding=6)),
+        Conv2d(512, 1024, 3, groups=512, dilation=3),
+        Sequential(GroupNorm(512, 1024)),
+        Sequential(Residual(Sequential(Conv2d(3, 64, 3, padding=1)), Conv2d(3, 64, 1)), ReLU()),
+        Sequential(Residual(Dense(784, 784)), Residual(Dense(784, 9), Dense(784, 9, bias=False))),
     ],
-    ids=["1x1", "features", "channels", "wide"],
+    ids=["1x1", "features", "channels", "wide", "depthwise", "groups", "residual", "not-images"],
 )
 def test_a_model_with_padding_or_many_channels_is_saved_and_loaded(
     model: Layer, tmp_path: Path

@@ -70,3 +70,12 @@ def test_the_numbers_inside_a_prediction_agree_with_those_by_hand(tmp_path: Path
     )
     assert by_hand == pytest.approx(found, abs=2e-5)
     assert "all 84 and the bias give the logit" in text
+
+
+def test_a_residual_network_trains_and_is_saved(tmp_path: Path) -> None:
+    arguments = ("--width", 4, "--epochs", 1, "--output", "small.safetensors")
+    text = example("residual_network.py", *arguments, cwd=tmp_path)
+    assert "3.0 Residual" in text
+    assert "epoch   1" in text
+    logits = load_model(tmp_path / "small.safetensors")(np.zeros((1, 3, 32, 32), np.float32))
+    assert logits.shape == (1, 10)

@@ -71,6 +71,28 @@ LAYERS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("LeakyReLU", {"negative_slope": 0.3}, (4, 9)),
     ("Sigmoid", {}, (4, 9)),
     ("Tanh", {}, (4, 9)),
+    (
+        "Conv2d",
+        {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, "groups": 2},
+        (2, 4, 5, 4),
+    ),
+    (
+        "Conv2d",
+        {"in_channels": 3, "out_channels": 3, "kernel_size": [2, 3], "stride": [1, 2]}
+        | {"padding": [2, 1], "dilation": [3, 2], "groups": 3, "bias": False},
+        (2, 3, 5, 8),
+    ),
+    ("GroupNorm", {"num_groups": 2, "num_channels": 6}, (2, 6, 3, 4)),
+    ("GroupNorm", {"num_groups": 1, "num_channels": 4, "eps": 0.1}, (3, 4)),
+    ("GroupNorm", {"num_groups": 3, "num_channels": 6, "affine": False}, (2, 6, 5)),
+    ("LayerNorm", {"normalized_shape": 6}, (4, 6)),
+    ("LayerNorm", {"normalized_shape": [3, 4], "eps": 0.1, "bias": False}, (2, 5, 3, 4)),
+    ("LayerNorm", {"normalized_shape": 5, "elementwise_affine": False}, (3, 4, 5)),
+    ("GlobalAvgPool2d", {}, (2, 3, 4, 5)),
+    ("GELU", {}, (4, 9)),
+    ("GELU", {"approximate": "tanh"}, (4, 9)),
+    ("Softmax", {"dim": 1}, (4, 7)),
+    ("Softmax", {"dim": -3}, (2, 3, 2, 3)),
 ]
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
@@ -112,7 +134,11 @@ SCHEDULES: list[tuple[str, dict[str, Any], int]] = [
     ("OneCycleLR", {"max_lr": 0.4, "total_steps": 10, "cycle_momentum": False}, 10),
 ]
 
-TORCH_NAMES = {"Dense": nn.Linear, "CosineLR": torch.optim.lr_scheduler.CosineAnnealingLR}
+TORCH_NAMES: dict[str, Any] = {
+    "Dense": nn.Linear,
+    "GlobalAvgPool2d": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    "CosineLR": torch.optim.lr_scheduler.CosineAnnealingLR,
+}
 
 Arrays = dict[str, np.ndarray]
 

@@ -36,37 +36,42 @@ from ..checks import count
 from ..layers import Layer
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
-from .step import Step, TextbookStep
+from .step import NoOptimizer, Step, TextbookStep
 
 if TYPE_CHECKING:
     from .cpu.choose import why_not_compiled
     from .cpu.step import CompiledStep
     from .cpu.tuning import Tunables
 
+IMAGES_TO_PREDICT = 256
+"""That a step which only predicts takes at once, unless it is told otherwise."""
+
 __all__ = ["CompiledStep", "Step", "TextbookStep", "Tunables", "compile", "why_not_compiled"]
 
 
 def compile(
     model: Layer,
-    loss: CrossEntropyLoss,
-    optimizer: Optimizer,
-    batch_size: int,
+    loss: CrossEntropyLoss | None = None,
+    optimizer: Optimizer | None = None,
+    batch_size: int | None = None,
     *,
     tunables: Mapping[str, int] | None = None,
     input_shape: Sequence[int] | None = None,
 ) -> Step:
-    """Return a training step for a model, fast where it can be.
+    """Return a training step for a model, fast where it can be; or, of a model alone, inference.
 
     Parameters
     ----------
     model : Layer
-        A (nest of) ``Sequential`` of the library's own layers. Anything else runs on the textbook
-        layers, behind the same interface; ``step.describe()`` then says why.
-    loss : CrossEntropyLoss
-    optimizer : Optimizer
-        Of the model's parameters.
+        A (nest of) ``Sequential``. On a CPU a layer without a compiled form, such as one's own,
+        runs as a textbook layer between the others, on one thread; on a GPU such a model runs on
+        the textbook layers, behind the same interface. ``step.describe()`` says what runs, and why.
+    loss : CrossEntropyLoss, optional
+    optimizer : Optimizer, optional
+        Of the model's parameters. Without loss and optimizer the step has only ``predict``, for a
+        model that no other thread trains meanwhile.
     batch_size : int
-        Largest number of images per step.
+        Largest number of images per step; ``predict`` takes any number.
     tunables : mapping of str to int, optional
         Some of ``Tunables``, the others at their defaults. If None, they are measured once on
         this machine, in about a second, and cached. A GPU does without.
@@ -83,8 +88,15 @@ def compile(
     Raises
     ------
     TypeError, ValueError
-        For an invalid batch size or invalid tunables.
+        For an invalid batch size or invalid tunables; for a loss without an optimizer.
     """
+    if loss is None and optimizer is None:
+        loss, optimizer = CrossEntropyLoss(), NoOptimizer()
+        batch_size = IMAGES_TO_PREDICT if batch_size is None else batch_size
+    if loss is None or optimizer is None or batch_size is None:
+        raise TypeError(
+            "compile: training takes a loss, an optimizer and a batch_size; inference none of them"
+        )
     batch_size = count(batch_size, "compile: batch_size")
     given = None
     if tunables is not None:

@@ -15,6 +15,7 @@ from ..group import ALONE
 from ..layers import Layer
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
+from ..turns import Turns
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
@@ -39,10 +40,22 @@ def trains(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
 
     @wraps(method)
     def refusing(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if isinstance(self.optimizer, NoOptimizer):
+            raise ValueError(
+                "this step was compiled without a loss and an optimizer, so it only predicts; to "
+                "train: nplenet.compile(model, loss, optimizer, batch_size)"
+            )
         with self.optimizer.turns.training_turn():
             return method(self, *args, **kwargs)
 
     return refusing
+
+
+class NoOptimizer(Optimizer):
+    """Stands in a step that only predicts; leaves the parameters where they are."""
+
+    def __init__(self) -> None:
+        self.flats, self.turns = [], Turns()
 
 
 class Step(ABC):
@@ -153,7 +166,8 @@ class Step(ABC):
 
     def floats(self, x: Array) -> Array:
         """Return bytes divided by 255, or float32 or float64, in the model's dtype."""
-        dtype = self.model.parameters()[0].data.dtype
+        parameters = self.model.parameters()
+        dtype = parameters[0].data.dtype if parameters else np.dtype(np.float32)
         if x.dtype != np.uint8:
             return x.astype(dtype, copy=False) if x.dtype in DTYPES else x
         return self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
@@ -209,22 +223,36 @@ class TextbookStep(Step):
 
     @in_turn
     def predict(self, x: Array) -> Array:
-        flags = [(layer, layer.training) for _, layer in self.model.modules()]
-        self.model.eval()
-        try:
-            size, logits = self.batch_size, None
+        size, logits = self.batch_size, None
+        with self.model.evaluating():
             for i in range(0, max(len(x), 1), size):
                 part = self.model(self.floats(x[i : i + size]))
                 if logits is None:  # not concatenated, which CuPy refuses in a graph
                     logits = self.model.backend.xp.empty((len(x), *part.shape[1:]), part.dtype)
                 logits[i : i + size] = part
-        finally:
-            for layer, training in flags:
-                layer.training = training
         return logits
 
     def describe(self) -> str:
         return f"the textbook layers run: {self.why}"
+
+
+class Networks:
+    """The layers of a model as they are now: a compiled step would not see a new one."""
+
+    def __init__(self, model: Layer) -> None:
+        self._before = [(a, dict(a.children())) for _, a in model.modules() if a.children()]
+
+    def check(self) -> None:
+        """Raise a ValueError if a layer was added or replaced since."""
+        for network, layers in self._before:
+            now = network.children()
+            if now != layers:
+                names = [n for n in {**layers, **now} if now.get(n) is not layers.get(n)]
+                raise ValueError(
+                    f"the compiled step: the layers {names} of {type(network).__name__} are others "
+                    "than it was compiled for; make an optimizer of the new parameters, and "
+                    "compile the model again"
+                )
 
 
 def image_shape(x: Any) -> tuple[int, ...]:

@@ -1,15 +1,16 @@
 """Export to ONNX: write a model as a file for onnxruntime and other inference engines.
 
 A model of this library is a chain of layers, and so is its graph: ``EXPORTERS`` has, for each class
-of layer, the operators that compute the same numbers. All sizes except the batch size are known
-when the graph is written, so a pooling in ``ceil_mode`` becomes a pooling with explicit padding:
-engines differ in how they read ONNX's ``ceil_mode`` at the border.
+of layer, the operators that compute the same numbers. Only ``Residual`` branches. All sizes except
+the batch size are known when the graph is written, so a pooling in ``ceil_mode`` becomes a pooling
+with explicit padding: engines differ in how they read ONNX's ``ceil_mode`` at the border.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ..backend import Array
 from ..checks import count
 from ..files import atomic_write
 from ..layers import (
+    GELU,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -27,13 +29,19 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GlobalAvgPool2d,
+    GroupNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
     Sigmoid,
+    Softmax,
     Tanh,
 )
+from ..layers.gelu import CUBIC, ROOT
 from ..layers.pooling import max_pool
 from ..layers.sequential import is_chain
 from ..version import __version__
@@ -52,7 +60,7 @@ Exporter = Callable[[Any, Shape, np.dtype], "list[Operator]"]
 
 @dataclass(frozen=True)
 class Operator:
-    """A node of the chain: its first input is the output of the previous node.
+    """A node of the graph: its first input is the output of the layer's node before it.
 
     Attributes
     ----------
@@ -61,11 +69,14 @@ class Operator:
     constants : dict of str to array
         The other inputs in their order, by their names within the layer.
     attributes : dict
+    takes_x : bool
+        Whether the input of the layer is another input, after the first.
     """
 
     kind: str
     constants: dict[str, Array] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    takes_x: bool = False
 
 
 def export(
@@ -128,29 +139,26 @@ def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
     """Return the ONNX model that ``export`` writes."""
     from onnx import helper, numpy_helper
 
-    links = list(_links(model))
-    if not links:
-        raise ValueError(f"{model} has no layer to export")
     dtype = _dtype(model)
-    chain = _operators(links, shape, dtype)
-    nodes, constants, x = [], [], INPUT
-    for i, (path, operator) in enumerate(chain):
-        name = path + operator.kind
-        y = f"{name}.y" if i + 1 < len(chain) else OUTPUT
-        arrays = {path + key: array for key, array in operator.constants.items()}
-        nodes.append(
-            helper.make_node(operator.kind, [x, *arrays], [y], name, **operator.attributes)
-        )
-        for key, array in arrays.items():
-            constants.append(numpy_helper.from_array(model.backend.to_numpy(array), key))
-        x = y
+    made = _Nodes(dtype)
+    output_shape = made.add(model, "", INPUT, shape)[1]
+    if not made.nodes:
+        raise ValueError(f"{model} has no layer to export")
+    nodes: list[Any] = []
+    for name, (inputs, operator) in made.nodes.items():
+        y = OUTPUT if len(nodes) + 1 == len(made.nodes) else f"{name}.y"
+        nodes.append(helper.make_node(operator.kind, inputs, [y], name, **operator.attributes))
+    constants = [
+        numpy_helper.from_array(model.backend.to_numpy(array), key)
+        for key, array in made.constants.items()
+    ]
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     batch = "N" if dynamic_batch else shape[0]
     graph = helper.make_graph(
         nodes,
         type(model).__name__,
         [helper.make_tensor_value_info(INPUT, kind, [batch, *shape[1:]])],
-        [helper.make_tensor_value_info(OUTPUT, kind, [batch, *model.output_shape(shape)[1:]])],
+        [helper.make_tensor_value_info(OUTPUT, kind, [batch, *output_shape[1:]])],
         constants,
     )
     return helper.make_model(
@@ -173,34 +181,52 @@ def _dtype(model: Layer) -> np.dtype:
     return dtypes.pop() if dtypes else np.dtype(np.float32)
 
 
-def _operators(
-    links: list[tuple[str, Layer]], shape: Shape, dtype: np.dtype
-) -> list[tuple[str, Operator]]:
-    """Return the operators of all layers for an input of ``shape``, each with its layer's path."""
-    operators = []
-    for path, layer in links:
-        output_shape = layer.output_shape(
-            shape
-        )  # first, because it refuses a shape that does not fit
-        operators += [(path, operator) for operator in EXPORTERS[type(layer)](layer, shape, dtype)]
-        shape = output_shape
-    return operators
+class _Nodes:
+    """The nodes of a graph by name, with their inputs, and the constants, in the order of use."""
 
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self.nodes: dict[str, tuple[list[str], Operator]] = {}
+        self.constants: dict[str, Array] = {}
 
-def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield (path, layer) of each link of the chain; paths are empty or end with a dot."""
-    if is_chain(layer):
-        for name, child in layer.children().items():
-            yield from _links(child, f"{path}{name}.")
-    elif type(layer) in EXPORTERS:
-        yield path, layer
-    else:
-        raise unsupported(
-            layer,
-            path,
-            "for which nplenet/interop/onnx.py has no ONNX operators; "
-            "`python -m nplenet layers` lists the layers that it exports",
-        )
+    def add(self, layer: Layer, path: str, x: str, shape: Shape) -> tuple[str, Shape]:
+        """Add a layer that reads the value ``x``; return the name and the shape of its output.
+
+        Paths are empty or end with a dot.
+        """
+        if is_chain(layer):
+            for name, child in layer.children().items():
+                x, shape = self.add(child, f"{path}{name}.", x, shape)
+            return x, shape
+        if type(layer) is Residual:
+            ways = layer.children().items()
+            ends = [self.add(way, f"{path}{name}.", x, shape)[0] for name, way in ways]
+            y = self._node(path, Operator("Add"), [*ends, x][:2])
+        elif type(layer) in EXPORTERS or "onnx" in vars(type(layer)):
+            layer.output_shape(shape)  # refuses a shape that does not fit
+            y, exporter = x, EXPORTERS.get(type(layer)) or type(layer).onnx  # type: ignore[attr-defined]
+            for operator in exporter(layer, shape, self.dtype):
+                y = self._node(path, operator, [y, x] if operator.takes_x else [y])
+        else:
+            raise unsupported(
+                layer,
+                path,
+                "for which nplenet/interop/onnx.py has no ONNX operators; `python -m nplenet "
+                "layers` lists the layers that it exports; a class of your own says them by a "
+                "method onnx(input_shape, dtype)",
+            )
+        return y, layer.output_shape(shape)
+
+    def _node(self, path: str, operator: Operator, inputs: list[str]) -> str:
+        """Add a node and its constants; return the name of its output."""
+        name, number = path + operator.kind, 1
+        while name in self.nodes:
+            number += 1
+            name = f"{path}{operator.kind}{number}"
+        constants = {path + key: array for key, array in operator.constants.items()}
+        self.constants |= constants
+        self.nodes[name] = [*inputs, *constants], operator
+        return f"{name}.y"
 
 
 # ---------------------------------------------------------------------------- one layer, its nodes
@@ -212,7 +238,8 @@ def _weights(layer: Conv2d | Dense) -> dict[str, Array]:
 
 
 def _conv(layer: Conv2d, shape: Shape, dtype: np.dtype) -> list[Operator]:
-    return [Operator("Conv", _weights(layer), _window(layer.window, shape))]
+    attributes = _window(layer.window, shape) | {"group": layer.groups}
+    return [Operator("Conv", _weights(layer), attributes)]
 
 
 def _dense(layer: Dense, shape: Shape, dtype: np.dtype) -> list[Operator]:
@@ -227,6 +254,45 @@ def _batch_norm(layer: BatchNorm1d | BatchNorm2d, shape: Shape, dtype: np.dtype)
         "running_var": layer.running_var,
     }
     return [Operator("BatchNormalization", constants, {"epsilon": layer.eps})]
+
+
+def _group_norm(layer: GroupNorm, shape: Shape, dtype: np.dtype) -> list[Operator]:
+    rows, back = [0, layer.num_groups, -1], [0, *shape[1:]]  # a 0 keeps the size of the batch
+    operators = _normalised(rows, layer.num_groups, layer.eps, back, dtype)
+    column = (-1, *[1] * (len(shape) - 2))
+    return operators + _scaled(layer, lambda array: array.reshape(column))
+
+
+def _layer_norm(layer: LayerNorm, shape: Shape, dtype: np.dtype) -> list[Operator]:
+    first = math.prod(shape[1 : len(shape) - len(layer.normalized_shape)])
+    operators = _normalised([0, first, -1], first, layer.eps, [0, *shape[1:]], dtype)
+    return operators + _scaled(layer, lambda array: array)
+
+
+def _normalised(
+    rows: list[int], channels: int, eps: float, back: list[int], dtype: np.dtype
+) -> list[Operator]:
+    """Return the operators that normalise rows: as the channels of an instance normalisation."""
+    constants = {"one": np.ones(channels, dtype), "zero": np.zeros(channels, dtype)}
+    return [
+        Operator("Reshape", {"rows": np.array(rows)}),
+        Operator("InstanceNormalization", constants, {"epsilon": eps}),
+        Operator("Reshape", {"shape": np.array(back)}),
+    ]
+
+
+def _scaled(layer: GroupNorm | LayerNorm, form: Callable[[Array], Array]) -> list[Operator]:
+    """Return the operators of weight and bias, as far as the layer has them."""
+    operators = []
+    if layer.weight is not None:
+        operators.append(Operator("Mul", {"weight": form(layer.weight.data)}))
+    if layer.bias is not None:
+        operators.append(Operator("Add", {"bias": form(layer.bias.data)}))
+    return operators
+
+
+def _global_average_pool(layer: Layer, shape: Shape, dtype: np.dtype) -> list[Operator]:
+    return [Operator("GlobalAveragePool"), Operator("Flatten")]
 
 
 def _average_pool(layer: AvgPool2d, shape: Shape, dtype: np.dtype) -> list[Operator]:
@@ -281,6 +347,32 @@ def _leaky_relu(layer: LeakyReLU, shape: Shape, dtype: np.dtype) -> list[Operato
     return [Operator("LeakyRelu", {}, {"alpha": layer.negative_slope})]
 
 
+def _gelu(layer: GELU, shape: Shape, dtype: np.dtype) -> list[Operator]:
+    def number(value: float) -> np.ndarray:
+        return np.array(value, dtype)
+
+    if layer.approximate == "none":
+        share = [Operator("Div", {"root": number(math.sqrt(2))}), Operator("Erf")]
+    else:
+        share = [
+            Operator("Mul", takes_x=True),
+            Operator("Mul", {"cubic": number(CUBIC)}),
+            Operator("Add", {"linear": number(1)}),
+            Operator("Mul", takes_x=True),
+            Operator("Mul", {"root": number(ROOT)}),
+            Operator("Tanh"),
+        ]
+    ends = [Operator("Add", {"one": number(1)}), Operator("Mul", {"half": number(0.5)})]
+    return [*share, *ends, Operator("Mul", takes_x=True)]
+
+
+def _softmax(layer: Softmax, shape: Shape, dtype: np.dtype) -> list[Operator]:
+    return [Operator("Softmax", {}, {"axis": layer.dim})]
+
+
+# A layer of one's own says its operators by a method:
+#     def onnx(self, input_shape, dtype):  # x * sigmoid(x)
+#         return [Operator("Sigmoid"), Operator("Mul", takes_x=True)]
 EXPORTERS: dict[type[Layer], Exporter] = {
     AvgPool2d: _average_pool,
     BatchNorm1d: _batch_norm,
@@ -289,10 +381,15 @@ EXPORTERS: dict[type[Layer], Exporter] = {
     Dense: _dense,
     Dropout: _plain("Identity"),
     Flatten: _plain("Flatten"),
+    GELU: _gelu,
+    GlobalAvgPool2d: _global_average_pool,
+    GroupNorm: _group_norm,
+    LayerNorm: _layer_norm,
     LeakyReLU: _leaky_relu,
     MaxPool2d: _max_pool,
     ReLU: _plain("Relu"),
     Sigmoid: _plain("Sigmoid"),
+    Softmax: _softmax,
     Tanh: _plain("Tanh"),
 }
 """A function per class of layer: from (layer, input shape, input dtype) to its operators."""

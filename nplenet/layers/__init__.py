@@ -12,10 +12,15 @@ from .conv import Conv2d
 from .dense import Dense
 from .dropout import Dropout
 from .flatten import Flatten
-from .pooling import AvgPool2d, MaxPool2d
+from .gelu import GELU
+from .groupnorm import GroupNorm, LayerNorm
+from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .residual import Residual
 from .sequential import Sequential
+from .softmax import Softmax
 
 __all__ = [
+    "GELU",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -23,12 +28,17 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool2d",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "MaxPool2d",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
+    "Softmax",
     "Tanh",
 ]

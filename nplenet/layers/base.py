@@ -21,7 +21,8 @@ assigned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+H = TypeVar("H")
+LISTS = (list, tuple, dict, set, frozenset)
+
+
 class Layer:
-    """Base of all layers. Holds its parameters and sub-layers as plain attributes.
+    """Base of all layers. Holds its parameters and sub-layers as attributes, or in lists of theirs.
 
     Attributes
     ----------
@@ -50,11 +55,14 @@ class Layer:
         input is data: its ``dx`` is not used and would be a fifth of the work of a step.
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
+    kept_apart : tuple of str
+        Names of attributes in which no layers and parameters are looked for.
     """
 
     buffers: tuple[str, ...] = ()
     ranks: tuple[int, ...] = ()
     channels: int | None = None
+    kept_apart: tuple[str, ...] = ("_saved",)
     training = True
     input_gradient = True
 
@@ -143,8 +151,26 @@ class Layer:
     # ------------------------------------------------------------------ the tree of layers
 
     def children(self) -> dict[str, Layer]:
-        """Return the direct sub-layers by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Layer)}
+        """Return the direct sub-layers by name: attributes, and what lies in lists of theirs.
+
+        A layer in a list, tuple or dict is named by its place in it, such as ``blocks.0``.
+        """
+        return self._held(Layer)
+
+    def _held(self, kind: type[H]) -> dict[str, H]:
+        """Return all of a kind that this layer holds; each under one name, best an attribute's."""
+        own, kept = vars(self), self.kept_apart
+        held = {name: value for name, value in own.items() if isinstance(value, kind)}
+        if not any(isinstance(value, LISTS) for name, value in own.items() if name not in kept):
+            return held
+        seen = {id(value) for value in held.values()}
+        held = {}
+        for attribute, anything in own.items():
+            for name, value in within(attribute, anything, kind) if attribute not in kept else ():
+                if name == attribute or id(value) not in seen:
+                    held[name] = value
+                    seen.add(id(value))
+        return held
 
     def modules(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """Yield (path, layer) of this layer and all below it; paths are empty or end with a dot."""
@@ -156,19 +182,17 @@ class Layer:
         """Return all parameters, each named by its path."""
         found = []
         for path, layer in self.modules():
-            for name, value in vars(layer).items():
-                if isinstance(value, Parameter):
-                    value.name = path + name
-                    found.append(value)
+            for name, parameter in layer._held(Parameter).items():
+                parameter.name = path + name
+                found.append(parameter)
         return found
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Return the random generators that layers draw from, by path; layers may share one."""
         return {
-            path + name: value
+            path + name: generator
             for path, layer in self.modules()
-            for name, value in vars(layer).items()
-            if isinstance(value, np.random.Generator)
+            for name, generator in layer._held(np.random.Generator).items()
         }
 
     def zero_grad(self) -> None:
@@ -185,6 +209,17 @@ class Layer:
     def eval(self) -> Self:
         """Switch to inference: batch norm uses its running statistics, dropout passes all."""
         return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Be in ``eval`` mode meanwhile; then each layer has its own mode again."""
+        modes = [(layer, layer.training) for _, layer in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for layer, training in modes:
+                layer.training = training
 
     # ------------------------------------------------------------------ moving, saving, loading
 
@@ -207,9 +242,8 @@ class Layer:
     def _convert(self, function: Any) -> None:
         for _, layer in self.modules():
             layer._saved = None
-            for value in vars(layer).values():
-                if isinstance(value, Parameter):
-                    value.data, value.grad = function(value.data), function(value.grad)
+            for parameter in layer._held(Parameter).values():
+                parameter.data, parameter.grad = map(function, (parameter.data, parameter.grad))
             for name in layer.buffers:
                 setattr(layer, name, function(getattr(layer, name)))
 
@@ -217,7 +251,7 @@ class Layer:
         """Return the arrays themselves by path: parameters, then buffers, layer by layer."""
         state: dict[str, Array] = {}
         for path, layer in self.modules():
-            own = {k: v.data for k, v in vars(layer).items() if isinstance(v, Parameter)}
+            own = {name: parameter.data for name, parameter in layer._held(Parameter).items()}
             own.update({name: getattr(layer, name) for name in layer.buffers})
             state.update({path + name: array for name, array in own.items()})
         return state
@@ -266,6 +300,34 @@ class Layer:
         sizes = ("_channels", "_features")
         parts = [str(v) if k.endswith(sizes) else f"{k}={v}" for k, v in self.arguments().items()]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def within(name: str, value: Any, kind: type[H]) -> Iterator[tuple[str, H]]:
+    """Yield (name, item) of a value of a kind, or of those in lists, tuples and dicts.
+
+    Raises
+    ------
+    ValueError
+        When one lies in a set, which has no order, or under a key that no path can show.
+    """
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from within(f"{name}.{i}", item, kind)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            for path, found in within(f"{name}.{key}", item, kind):
+                check_name(str(key), f"a key of {name}")
+                yield path, found
+    elif isinstance(value, (set, frozenset)) and any(isinstance(item, kind) for item in value):
+        raise ValueError(f"{name} is a set with a {kind.__name__}: use a list, which has an order")
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise a ValueError if a name cannot be part of a path."""
+    if not name or "." in name or not name.isprintable():
+        raise ValueError(f"{what} must be printable, without a dot, and not empty, got {name!r}")
 
 
 def _describe(x: object) -> str:

@@ -74,7 +74,7 @@ def add_weight_gradient(xp: Any, dweight: Array, cols: Array, dy: Array) -> None
 
     Parameters
     ----------
-    dweight : array (F, C, KH, KW)
+    dweight : array (F, K) or (F, C, KH, KW)
     cols : array (N, K, P)
     dy : array (N, F, P)
     """
@@ -103,11 +103,22 @@ class Conv2d(Layer):
     col2im is the transpose of im2col: a pixel that several windows read gets the sum of their
     gradients.
 
+    With ``dilation`` d the taps of a window lie d pixels apart: h = oh*stride + kh*d - padding.
+
+    With ``groups`` G the channels are cut into G groups, and so are the filters; a filter sees the
+    channels of its own group only. Each group is a convolution of its own, with K = C/G*KH*KW:
+
+        weight (F, K)      cols (G*K, P)            y (F, P)
+        | group 0 |   @   | group 0 |      =      | group 0 |      F/G rows
+        | group 1 |       | group 1 |             | group 1 |
+
     Parameters
     ----------
     in_channels, out_channels : int
         C and F.
-    kernel_size, stride, padding : int or (height, width)
+    kernel_size, stride, padding, dilation : int or (height, width)
+    groups : int
+        Divides C and F. With G = C each channel has filters of its own ("depthwise").
     bias : bool
         Leave it out before a batch norm, which subtracts it again.
     dtype : float32 or float64
@@ -117,8 +128,8 @@ class Conv2d(Layer):
 
     Shapes
     ------
-    x (N, C, H, W); weight (F, C, KH, KW); bias (F,); y (N, F, OH, OW),
-    OH = (H + 2*padding - KH) // stride + 1.
+    x (N, C, H, W); weight (F, C/G, KH, KW); bias (F,); y (N, F, OH, OW),
+    OH = (H + 2*padding - dilation*(KH - 1) - 1) // stride + 1.
     """
 
     ranks = (4,)
@@ -132,6 +143,8 @@ class Conv2d(Layer):
         padding: int | Pair = 0,
         bias: bool = True,
         *,
+        dilation: int | Pair = 1,
+        groups: int = 1,
         dtype: npt.DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
         init: str = "he",
@@ -143,11 +156,18 @@ class Conv2d(Layer):
             pair(kernel_size, "Conv2d: kernel_size", 1),
             pair(stride, "Conv2d: stride", 1),
             pair(padding, "Conv2d: padding", 0),
+            pair(dilation, "Conv2d: dilation", 1),
         )
+        self.groups = count(groups, "Conv2d: groups")
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                "Conv2d: groups must divide in_channels and out_channels, "
+                f"got {groups} for {in_channels} and {out_channels}"
+            )
         bias = flag(bias, "Conv2d: bias")
-        shape = (out_channels, in_channels, *self.window.size)
+        shape = (out_channels, in_channels // groups, *self.window.size)
         self.weight = Parameter(initial_weight(shape, init, rng, dtype))
-        fan_in = in_channels * self.window.size[0] * self.window.size[1]
+        fan_in = shape[1] * shape[2] * shape[3]
         self.bias = (
             Parameter(initial_bias(out_channels, fan_in, init, rng, dtype)) if bias else None
         )
@@ -155,11 +175,11 @@ class Conv2d(Layer):
     def forward(self, x: Array) -> Array:
         self.check(x)
         n, f, oh, ow = shape = self.output_shape(x.shape)
-        weight = self.weight.data.reshape(f, -1)  # (F, K)
+        weight = self._by_group(self.weight.data)  # (G, F/G, K)
         y = self.backend.xp.empty((n, f, oh * ow), np.result_type(x.dtype, weight.dtype))
         for part in self._parts(x, y):
             cols = self.backend.primitive(im2col, x[part], self.window)
-            self.backend.primitive(product, weight, cols, y[part])
+            self._products(weight, cols, y[part])
         if self.bias is not None:
             y += self.bias.data[:, None]
         return self.remember(y.reshape(shape), x)
@@ -168,23 +188,47 @@ class Conv2d(Layer):
         (x,) = self.recall(dy)
         n, f, oh, ow = dy.shape
         dy = dy.reshape(n, f, oh * ow)  # (N, F, P)
-        weight = self.weight.data.reshape(f, -1)  # (F, K)
+        weight, dweights = map(self._by_group, (self.weight.data, self.weight.grad))  # (G, F/G, K)
         dx = self.backend.xp.empty(x.shape, dy.dtype) if self.input_gradient else None
         for part in self._parts(x, dy):
             # The columns are cheaper to make again than to keep.
             cols = self.backend.primitive(im2col, x[part], self.window)
-            self.backend.primitive(add_weight_gradient, self.weight.grad, cols, dy[part])
+            for arrays in zip(dweights, self._rows(cols), self._rows(dy[part]), strict=True):
+                self.backend.primitive(add_weight_gradient, *arrays)
             if dx is not None:
-                dcols = self.backend.primitive(product, weight.T, dy[part])
+                dcols = self.backend.xp.empty(cols.shape, dy.dtype)
+                self._products(weight.swapaxes(1, 2), dy[part], dcols)
                 self.backend.primitive(col2im, dcols, dx[part], self.window)
         if self.bias is not None:
             self.backend.primitive(add_sums, self.bias.grad, dy)
         return dx
 
+    def _products(self, weight: Array, b: Array, out: Array) -> None:
+        """Write weight[g] @ (rows g of b) to the rows g of ``out``, for each group g."""
+        if self.groups == 1:
+            self.backend.primitive(product, weight[0], b, out)
+            return
+        for matrix, rows, target in zip(weight, self._rows(b), self._rows(out), strict=True):
+            target[...] = self.backend.primitive(product, matrix, rows)
+
+    def _by_group(self, weight: Array) -> Array:
+        """Return an array of the weight's shape as (G, F/G, K)."""
+        return weight.reshape(self.groups, self.out_channels // self.groups, -1)
+
+    def _rows(self, array: Array) -> list[Array]:
+        """Return the part (N, rows, P) of each group in an array (N, G*rows, P)."""
+        step = array.shape[1] // self.groups
+        return [array[:, g * step : (g + 1) * step] for g in range(self.groups)]
+
     def _parts(self, x: Array, y: Array) -> Iterator[slice]:
-        """Cut the batch so that a part's columns, K*P numbers per image, stay in the cache."""
-        k = self.weight.data.size // self.out_channels
+        """Cut the batch so that a part's columns, G*K*P numbers per image, stay in the cache."""
+        k = self.weight.data.size // self.out_channels * self.groups
         return self.backend.parts(x.shape[0], k * y.shape[2] * x.dtype.itemsize)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has one group and no dilation, which the compiled forms require."""
+        return self.groups == 1 and self.window.dilation == (1, 1)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         self.check_shape(input_shape)
@@ -196,11 +240,14 @@ class Conv2d(Layer):
         return n * oh * ow * int(self.weight.data.size)
 
     def arguments(self) -> dict[str, Any]:
-        return {
+        window = self.window
+        plain = {
             "in_channels": self.in_channels,
             "out_channels": self.out_channels,
-            "kernel_size": self.window.size,
-            "stride": self.window.stride,
-            "padding": self.window.padding,
+            "kernel_size": window.size,
+            "stride": window.stride,
+            "padding": window.padding,
             "bias": self.bias is not None,
         }
+        rare = {"dilation": (window.dilation, (1, 1)), "groups": (self.groups, 1)}
+        return plain | {name: value for name, (value, usual) in rare.items() if value != usual}

@@ -1,7 +1,8 @@
-"""Pooling: shrink a feature map by taking the average or the maximum of each window."""
+"""Pooling: shrink a feature map by taking the average or the maximum of each window, or of all."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -225,3 +226,31 @@ class MaxPool2d(_Pool2d):
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"dilation": self.window.dilation}
+
+
+class GlobalAvgPool2d(Layer):
+    """Average each feature map: from maps to one vector per image, whatever the image size.
+
+        y[n, c] = mean of x[n, c]        dx[n, c, h, w] = dy[n, c] / (H*W)
+
+    PyTorch's ``AdaptiveAvgPool2d(1)`` followed by ``Flatten()``.
+
+    Shapes
+    ------
+    x (N, C, H, W); y (N, C).
+    """
+
+    ranks = (4,)
+
+    def forward(self, x: Array) -> Array:
+        self.check(x)
+        return self.remember(x.mean(axis=(2, 3)), x.shape)
+
+    def backward(self, dy: Array) -> Array:
+        (x_shape,) = self.recall(dy)
+        dpixel = dy / math.prod(x_shape[2:])
+        return self.backend.xp.broadcast_to(dpixel[:, :, None, None], x_shape).copy()
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        self.check_shape(input_shape)
+        return input_shape[:2]

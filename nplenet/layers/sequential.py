@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, overload
 
 from ..backend import Array
-from .base import Layer
+from .base import Layer, check_name, within
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Shape = tuple[int, ...]
 LAYER_ERRORS = (TypeError, ValueError, NotImplementedError)
@@ -34,26 +39,31 @@ class Sequential(Layer):
     ['features.0.weight', 'features.0.bias']
     """
 
+    kept_apart = ("_saved", "layers")
+
     def __init__(self, /, *layers: Layer, **named: Layer) -> None:
         super().__init__()
         self.layers: dict[str, Layer] = {str(i): layer for i, layer in enumerate(layers)}
         if self.layers.keys() & named.keys():
             raise ValueError("Sequential: a name may not be the number of a positional layer")
+        for name in named:
+            check_name(name, "Sequential: a name")
         self.layers.update(named)
-        for name, layer in self.layers.items():
-            if not name or "." in name or not name.isprintable():
-                raise ValueError(
-                    "Sequential: a name must be printable, without a dot, and not empty, got "
-                    f"{name!r}"
-                )
+        self._check(self.layers)
+
+    def _check(self, layers: dict[str, Layer]) -> None:
+        """Refuse what is not a layer, and a layer that stands twice."""
+        for name, layer in layers.items():
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: {name} must be a Layer, got {type(layer).__name__}")
-        everything = [layer for _, layer in self.modules()]
+        everything = [inner for layer in layers.values() for _, inner in layer.modules()]
         if len(set(map(id, everything))) != len(everything):
             raise ValueError("Sequential: a layer may stand in the chain only once")
 
     def children(self) -> dict[str, Layer]:
-        return self.layers
+        if is_chain(self):
+            return self.layers
+        return self.layers | super().children()  # which a forward of one's own may use
 
     def forward(self, x: Array) -> Array:
         self.check(x)
@@ -90,8 +100,47 @@ class Sequential(Layer):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers.values())
 
-    def __getitem__(self, index: int) -> Layer:
-        return list(self.layers.values())[index]
+    @overload
+    def __getitem__(self, index: int | str) -> Layer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+
+    def __getitem__(self, index: int | str | slice) -> Layer:
+        """Return the layer at a position or of a name; of a slice, a chain of the same layers.
+
+        The layers of a slice keep their names, and its parameters are those of the whole chain.
+        """
+        if not isinstance(index, slice):
+            return self.layers[self._name(index)]
+        part = Sequential()
+        part.layers = dict(list(self.layers.items())[index])
+        part.backend, part.training = self.backend, self.training
+        return part
+
+    def __setitem__(self, index: int | str | slice, layer: Layer) -> None:
+        """Put another layer in the place of one, whose name it gets."""
+        if isinstance(index, slice):
+            raise TypeError("Sequential: one layer is replaced at a time, not a slice")
+        self._change(self._name(index), layer)
+
+    def append(self, layer: Layer) -> Self:
+        """Add a layer at the end, named by its position; return this chain."""
+        name = next(name for n in count(len(self)) if (name := str(n)) not in self.layers)
+        self._change(name, layer)
+        return self
+
+    def _name(self, index: int | str) -> str:
+        if isinstance(index, str):
+            if index not in self.layers:
+                raise KeyError(f"{self._label} has no layer {index!r}, only {list(self.layers)}")
+            return index
+        return list(self.layers)[index]
+
+    def _change(self, name: str, layer: Layer) -> None:
+        layers = self.layers | {name: layer}
+        self._check(layers)
+        self.layers = layers
 
     def __getattr__(self, name: str) -> Layer:
         """Return a named layer: ``model.features``."""
@@ -99,6 +148,24 @@ class Sequential(Layer):
         if name in layers:
             return layers[name]
         raise AttributeError(f"{type(self).__name__} has no attribute or layer {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Replace a named layer: ``model.classifier = Sequential(...)``.
+
+        Raises
+        ------
+        TypeError
+            For a layer under a new name, which the chain would not run.
+        """
+        if name in self.__dict__.get("layers", {}) and not hasattr(type(self), name):
+            self._change(name, value)
+            return
+        if name != "layers" and is_chain(self) and any(within(name, value, Layer)):
+            raise TypeError(
+                f"{self._label}: a chain would not run the new layer {name}; add it with "
+                f"append(layer), or replace one of {list(self.layers)}"
+            )
+        super().__setattr__(name, value)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         shape = input_shape
@@ -169,8 +236,13 @@ class Sequential(Layer):
         return type(self).__name__
 
     def __repr__(self) -> str:
-        inner = "\n".join(f"{name}: {layer!r}" for name, layer in self.layers.items())
-        return f"{type(self).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"
+        return outline(self)
+
+
+def outline(network: Layer) -> str:
+    """Return the ``repr`` of a layer that holds others: each with its name, on lines of its own."""
+    inner = "\n".join(f"{name}: {layer!r}" for name, layer in network.children().items())
+    return f"{type(network).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"
 
 
 def is_chain(layer: Layer) -> bool:
@@ -193,6 +265,16 @@ def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
         return
     for name, child in model.children().items():
         yield from leaves(child, f"{path}.{name}" if path else name)
+
+
+@contextmanager
+def located(name: str, layer: Layer) -> Iterator[None]:
+    """Add the path of a layer to the errors raised meanwhile; see ``locate``."""
+    try:
+        yield
+    except LAYER_ERRORS as error:
+        locate(error, name, layer)
+        raise
 
 
 def locate(error: Exception, name: str, layer: Layer) -> None:

@@ -4,7 +4,8 @@
 
 import { bar, curve, EQUALS, formula, frac, grid, mi, mn, mo, mtext, note } from "./markup.js";
 import { number, percent, plain, power, root, signed, sub, total } from "./markup.js";
-import { divisor, outputSize, windowTaps } from "./model.js";
+import { channelsOf, divisor, firstChannel, outputSize, windowTaps } from "./model.js";
+import { rowsOf, sharing, statistics } from "./model.js";
 
 const STRONGEST = 8; // inputs of a dense unit that are listed
 
@@ -12,7 +13,9 @@ const STRONGEST = 8; // inputs of a dense unit that are listed
 export function describeStep(step, shape) {
   const window = step.kernel_size?.join("\u00a0×\u00a0");
   const one = shape[0] === 1;
-  const kernel = one ? window : `${shape[0]}\u00a0×\u00a0${window}`;
+  const seen = step.type === "Conv2d" ? channelsOf(step) : shape[0];
+  const kernel = seen === 1 ? window : `${seen}\u00a0×\u00a0${window}`;
+  const maps = seen === shape[0] ? `all ${seen} maps` : `${seen} of the maps`;
   const normalized =
     "is shifted and scaled to mean 0 and variance 1, as measured in training; " +
     "then it gets a learned scale and shift.";
@@ -20,11 +23,19 @@ export function describeStep(step, shape) {
   const sentences = {
     Conv2d:
       `Each map has a kernel of ${kernel} weights, which slides over ` +
-      `${one ? "the map" : `all ${shape[0]} maps`} before it. ` +
+      `${one ? "the map" : maps} before it. ` +
       "A value is the sum of a window times the kernel.",
     BatchNorm1d: `Each unit ${normalized}`,
     BatchNorm2d: `Each map ${normalized}`,
+    GroupNorm:
+      `The maps are cut into ${step.num_groups} group${step.num_groups === 1 ? "" : "s"}, each of ` +
+      "which is shifted and scaled to mean 0 and variance 1; then each map gets a learned scale " +
+      "and shift.",
+    LayerNorm:
+      "The values are shifted and scaled to mean 0 and variance 1, along the axes " +
+      `${step.normalized_shape?.join("\u00a0×\u00a0")}; then each gets a learned scale and shift.`,
     AvgPool2d: `Each value is the average of a window of ${window}. ${shrunk}`,
+    GlobalAvgPool2d: "Each map becomes one value, its average.",
     MaxPool2d: `Each value is the largest of a window of ${window}. ${shrunk}`,
     Flatten: "The maps are laid in one row, a vector. Nothing is computed.",
     Dense:
@@ -39,6 +50,7 @@ export function describeStep(step, shape) {
       "positive values pass.",
     Sigmoid: "Each value is squeezed between 0 and 1.",
     Tanh: "Each value is squeezed between −1 and 1.",
+    GELU: "Positive values pass, negative ones become nearly zero, with a smooth bend between.",
     Softmax: "Each output becomes a probability: its exponential, as a share of the sum of all.",
   };
   return sentences[step.type];
@@ -70,7 +82,10 @@ const EXPLAIN = {
   Conv2d: explainConvolution,
   BatchNorm1d: explainNormalization,
   BatchNorm2d: explainNormalization,
+  GroupNorm: explainRow,
+  LayerNorm: explainRow,
   AvgPool2d: explainAverage,
+  GlobalAvgPool2d: explainMap,
   MaxPool2d: explainMaximum,
   Flatten: explainFlatten,
   Dense: explainDense,
@@ -79,6 +94,7 @@ const EXPLAIN = {
   LeakyReLU: explainActivation,
   Sigmoid: explainActivation,
   Tanh: explainActivation,
+  GELU: explainActivation,
   Softmax: explainSoftmax,
 };
 
@@ -94,10 +110,11 @@ function explainPixel(value) {
 function explainConvolution(step, x, index, value) {
   const [f, oh, ow] = unravel(index, [step.out_channels, ...outputSize(step, x.shape)]);
   const size = step.kernel_size[0] * step.kernel_size[1];
-  const channels = range(x.shape[0]).map((c) => {
+  const channels = range(channelsOf(step)).map((own) => {
+    const c = firstChannel(step, f) + own;
     const taps = windowTaps(step, x.shape, c, oh, ow);
     const window = valuesAt(x, taps);
-    const start = (f * x.shape[0] + c) * size;
+    const start = (f * channelsOf(step) + own) * size;
     const kernel = Array.from(step.weight.subarray(start, start + size));
     const products = window.map((v, i) => v * kernel[i]);
     return { c, taps, window, kernel, products, sum: sumOf(products) };
@@ -150,9 +167,21 @@ function convolutionGrids(step, channels) {
 
 function explainNormalization(step, x, index, value) {
   const c = Math.floor(index / (x.data.length / x.shape[0]));
-  const v = x.data[index];
-  const [mean, variance] = [step.running_mean[c], step.running_var[c]];
-  const [weight, bias] = [step.weight[c], step.bias[c]];
+  const numbers = { mean: step.running_mean[c], variance: step.running_var[c] };
+  const scale = { weight: step.weight[c], bias: step.bias[c] };
+  const measured = "mean and var were measured in training; γ and β were learned.";
+  return explainNormal(step, x.data[index], numbers, scale, value, measured, index);
+}
+
+function explainRow(step, x, index, value) {
+  const { length, scaleOf } = rowsOf(step, x.shape);
+  const first = Math.floor(index / length) * length;
+  const numbers = statistics(x.data.subarray(first, first + length));
+  const measured = `mean and var are those of ${length} values of this image; γ and β were learned.`;
+  return explainNormal(step, x.data[index], numbers, scaleOf(index), value, measured, index);
+}
+
+function explainNormal(step, v, { mean, variance }, { weight, bias }, value, measured, index) {
   const deviation = Math.sqrt(variance + step.eps);
   const times = mo("·");
   return {
@@ -180,7 +209,7 @@ function explainNormalization(step, x, index, value) {
         EQUALS,
         total(value),
       ) +
-      note("mean and var were measured in training; γ and β were learned."),
+      note(measured),
     summary:
       `${number(v)} less the mean ${number(mean)}, over the deviation ${number(deviation)}, ` +
       `times ${number(weight)}, plus ${number(bias)} is ${number(value)}.`,
@@ -198,6 +227,19 @@ function explainAverage(step, x, index, value) {
       shown(),
     summary: `The window's sum ${number(sum)} over ${size} is ${number(value)}.`,
     sources,
+  };
+}
+
+function explainMap(step, x, index, value) {
+  const length = x.data.length / x.shape[0];
+  const places = range(length).map((i) => index * length + i);
+  const sum = sumOf(places.map((place) => x.data[place]));
+  return {
+    html:
+      formula(frac(mtext("sum of the map"), mtext("its size"))) +
+      formula(EQUALS, frac(mn(sum), plain(length)), EQUALS, total(value)),
+    summary: `The map's sum ${number(sum)} over ${length} is ${number(value)}.`,
+    sources: [places],
   };
 }
 
@@ -251,6 +293,7 @@ function explainActivation(step, x, index, value) {
     LeakyReLU: (z) => (v > 0 ? z : `${z} ${mo("·")} ${plain(Number(step.negative_slope))}`),
     Sigmoid: (z, minus) => frac(plain(1), `${plain(1)} ${mo("+")} ${power("e", minus)}`),
     Tanh: (z) => call("tanh", z),
+    GELU: (z) => `${z} ${mo("·")} ${mtext("share of normal numbers below")} ${z}`,
   };
   const rule = rules[step.type];
   return {
@@ -307,13 +350,15 @@ function termsTable(strongest, others, shape) {
 }
 
 function explainSoftmax(step, x, index, value) {
-  const largest = Math.max(...x.data); // is subtracted, so that no exponential overflows
-  const sum = sumOf(Array.from(x.data, (z) => Math.exp(z - largest)));
+  const places = sharing(step, x.shape, index);
+  const outputs = places.map((place) => x.data[place]);
+  const largest = Math.max(...outputs); // is subtracted, so that no exponential overflows
+  const sum = sumOf(outputs.map((z) => Math.exp(z - largest)));
   const letter = (k) => power("e", `${sub(mi("z"), k)} ${mo("−")} ${mtext("max")}`);
   const share = frac(power("e", `${mn(x.data[index])} ${signed(-largest)}`), mn(sum));
   return {
     html:
-      formula(frac(letter(plain(index)), `${mo("∑")} ${letter(mi("k"))}`)) +
+      formula(frac(letter(plain(places.indexOf(index))), `${mo("∑")} ${letter(mi("k"))}`)) +
       formula(EQUALS, share, EQUALS, total(value)) +
       note("max is the largest output; less it, no exponential is too large for a number."),
     summary:

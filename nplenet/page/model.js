@@ -45,7 +45,10 @@ const FORWARD = {
   Conv2d: convolve,
   BatchNorm1d: normalize,
   BatchNorm2d: normalize,
+  GroupNorm: normalizeRows,
+  LayerNorm: normalizeRows,
   AvgPool2d: averagePool,
+  GlobalAvgPool2d: averageMaps,
   MaxPool2d: maxPool,
   Flatten: (step, x) => ({ shape: [x.data.length], data: x.data }),
   Dense: multiply,
@@ -54,12 +57,19 @@ const FORWARD = {
   LeakyReLU: (step, x) => each(x, (v) => (v > 0 ? v : step.negative_slope * v)),
   Sigmoid: (step, x) => each(x, (v) => 0.5 * (1 + Math.tanh(0.5 * v))),
   Tanh: (step, x) => each(x, Math.tanh),
+  GELU: (step, x) => each(x, (v) => v * below(step, v)),
   Softmax: softmax,
 };
 
-/** y[f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x[c, row, column] */
+/**
+ * y[f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x[c, row, column]
+ *
+ * A filter sees the channels of its own group, C of them.
+ */
 function convolve(step, x) {
-  const [C, H, W] = x.shape;
+  const [, H, W] = x.shape;
+  const C = channelsOf(step);
+  const [DH, DW] = [dilation(step, 0), dilation(step, 1)];
   const [KH, KW] = step.kernel_size;
   const [OH, OW] = outputSize(step, x.shape);
   const { weight, bias } = step;
@@ -68,13 +78,15 @@ function convolve(step, x) {
     for (let oh = 0; oh < OH; oh++) {
       for (let ow = 0; ow < OW; ow++, i++) {
         const { top, left } = corner(step, oh, ow);
-        const [first, end] = [Math.max(0, -left), Math.min(KW, W - left)]; // the padding is zero
+        const [first, end] = tapsInside(left, DW, KW, W); // the padding is zero
+        const [upper, lower] = tapsInside(top, DH, KH, H);
         let sum = bias ? bias[f] : 0;
         for (let c = 0; c < C; c++) {
-          for (let kh = Math.max(0, -top); kh < Math.min(KH, H - top); kh++) {
-            const pixels = (c * H + top + kh) * W + left;
+          for (let kh = upper; kh < lower; kh++) {
+            const pixels = ((firstChannel(step, f) + c) * H + top + kh * DH) * W + left;
             const kernel = ((f * C + c) * KH + kh) * KW;
-            for (let kw = first; kw < end; kw++) sum += weight[kernel + kw] * x.data[pixels + kw];
+            for (let kw = first; kw < end; kw++)
+              sum += weight[kernel + kw] * x.data[pixels + kw * DW];
           }
         }
         y[i] = sum;
@@ -82,6 +94,23 @@ function convolve(step, x) {
     }
   }
   return { shape: [step.out_channels, OH, OW], data: y };
+}
+
+/** Return how many channels a filter sees. */
+export function channelsOf(step) {
+  return step.in_channels / (step.groups ?? 1);
+}
+
+/** Return the first channel that filter f sees. */
+export function firstChannel(step, f) {
+  const filters = step.out_channels / (step.groups ?? 1); // of a group
+  return Math.floor(f / filters) * channelsOf(step);
+}
+
+/** Return the first tap that lies inside an image, and the one after the last. */
+function tapsInside(start, distance, taps, length) {
+  const first = Math.max(0, Math.ceil(-start / distance));
+  return [first, Math.min(taps, Math.ceil((length - start) / distance))];
 }
 
 /** y = (x - mean) / sqrt(var + eps) * weight + bias, with the statistics that training left */
@@ -93,6 +122,52 @@ function normalize(step, x) {
     return ((v - step.running_mean[c]) / deviation) * step.weight[c] + step.bias[c];
   });
   return { shape: x.shape, data: y };
+}
+
+/** y = (x - mean) / sqrt(var + eps) * weight + bias, with the statistics of its row */
+function normalizeRows(step, x) {
+  const { length, scaleOf } = rowsOf(step, x.shape);
+  const y = new Float32Array(x.data.length);
+  for (let first = 0; first < y.length; first += length) {
+    const { mean, variance } = statistics(x.data.subarray(first, first + length));
+    const deviation = Math.sqrt(variance + step.eps);
+    for (let i = first; i < first + length; i++) {
+      const { weight, bias } = scaleOf(i);
+      y[i] = ((x.data[i] - mean) / deviation) * weight + bias;
+    }
+  }
+  return { shape: x.shape, data: y };
+}
+
+/** Return the length of the rows that are normalized, and what scales the value at a place. */
+export function rowsOf(step, shape) {
+  const size = shape.reduce((product, n) => product * n, 1);
+  const isGroups = step.type === "GroupNorm";
+  const length = isGroups
+    ? size / step.num_groups
+    : step.normalized_shape.reduce((product, n) => product * n, 1);
+  const channel = size / shape[0]; // numbers of a channel
+  const scaleOf = (i) => {
+    const place = isGroups ? Math.floor(i / channel) : i % length;
+    return { weight: step.weight?.[place] ?? 1, bias: step.bias?.[place] ?? 0 };
+  };
+  return { length, scaleOf };
+}
+
+/** Return mean and variance of values. */
+export function statistics(values) {
+  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+  return { mean, variance: values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length };
+}
+
+/** y = mean of a map */
+function averageMaps(step, x) {
+  const length = x.data.length / x.shape[0];
+  const mean = (c) => statistics(x.data.subarray(c * length, (c + 1) * length)).mean;
+  return {
+    shape: [x.shape[0]],
+    data: Float32Array.from({ length: x.shape[0] }, (_, c) => mean(c)),
+  };
 }
 
 /** y = sum of x over the window / divisor */
@@ -137,10 +212,36 @@ function multiply(step, x) {
 
 /** y[k] = exp(x[k]) / sum of exp(x); less the maximum, so that nothing overflows */
 function softmax(step, x) {
-  const largest = Math.max(...x.data);
-  const powers = Array.from(x.data, (v) => Math.exp(v - largest));
-  const total = powers.reduce((sum, power) => sum + power, 0);
-  return { shape: x.shape, data: Float32Array.from(powers, (power) => power / total) };
+  const y = new Float32Array(x.data.length);
+  for (let i = 0; i < y.length; i++) {
+    const values = sharing(step, x.shape, i).map((place) => x.data[place]);
+    const largest = Math.max(...values);
+    const total = values.reduce((sum, v) => sum + Math.exp(v - largest), 0);
+    y[i] = Math.exp(x.data[i] - largest) / total;
+  }
+  return { shape: x.shape, data: y };
+}
+
+/** Return the places of the values that share a sum of 1 with the one at a place. */
+export function sharing(step, shape, index) {
+  const dim = step.dim ?? -1; // in Python's shape, which has a batch axis
+  const axis = dim < 0 ? shape.length + dim : dim - 1;
+  const stride = shape.slice(axis + 1).reduce((product, n) => product * n, 1);
+  const first = index - (Math.floor(index / stride) % shape[axis]) * stride;
+  return Array.from({ length: shape[axis] }, (_, k) => first + k * stride);
+}
+
+/** Return the probability that a standard normal number is below v; nplenet/layers/gelu.py says how. */
+function below(step, v) {
+  if (step.approximate === "tanh")
+    return 0.5 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
+  const distance = Math.min(Math.abs(v) / Math.SQRT2, 30);
+  const square = distance * distance;
+  let sum = 0;
+  for (let t = 0.25; t < 6; t += 0.5) sum += Math.exp(-t * t) / (square + t * t);
+  const known = Math.exp(-4 * Math.PI * distance);
+  const tail = (0.5 / Math.PI) * distance * Math.exp(-square) * sum + known / (1 + known);
+  return v > 0 ? 1 - tail : tail;
 }
 
 function each(x, f) {

@@ -15,7 +15,7 @@ from nplenet.compiled import CompiledStep, Step, TextbookStep, Tunables, compile
 from nplenet.compiled.cpu.chunks import Cutting
 from nplenet.compiled.cpu.tuning import MinImages
 from nplenet.compiled.operation import Buffer
-from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
+from nplenet.layers import BatchNorm2d, Conv2d, Dense, Dropout, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import SGD, Adam
@@ -308,6 +308,30 @@ class Doubling(Layer):
         return 2 * dy
 
 
+class BatchMean(Layer):
+    """Takes off the mean of the batch, so that it needs all images at once."""
+
+    def forward(self, x: Any) -> Any:
+        return self.remember(x - x.mean(axis=0) if self.training else x)
+
+    def backward(self, dy: Any) -> Any:
+        self.recall(dy)
+        return dy - dy.mean(axis=0)
+
+
+class Unflatten(Layer):
+    def forward(self, x: Any) -> Any:
+        return self.remember(x.reshape(len(x), 1, 32, 32))
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], 1, 32, 32)
+
+
+class OwnNetwork(Sequential):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x)
+
+
 class OwnLoss(CrossEntropyLoss):
     pass
 
@@ -317,10 +341,10 @@ def mixed() -> Layer:
 
 
 FALLBACKS: dict[str, tuple[Layer, CrossEntropyLoss, str]] = {
-    "own-layer": (
-        Sequential(Flatten(), Doubling(), Dense(1024, 10)),
+    "own-network": (
+        Sequential(OwnNetwork(Flatten(), Dense(1024, 10))),
         CrossEntropyLoss(),
-        "layer 1 (Doubling()) has no compiled form",
+        "none of its layers has a compiled form: OwnNetwork",
     ),
     "losses-apart": (
         Sequential(Flatten(), Dense(1024, 10)),
@@ -330,6 +354,125 @@ FALLBACKS: dict[str, tuple[Layer, CrossEntropyLoss, str]] = {
     "own-loss": (LeNet5(seed=0), OwnLoss(), "only CrossEntropyLoss is compiled, not OwnLoss"),
     "mixed": (mixed(), CrossEntropyLoss(), "'float32', 'float64'"),
 }
+
+
+def with_own_layers() -> Layer:
+    rng = np.random.default_rng(0)
+    first = Sequential(Doubling(), Conv2d(1, 4, 5, stride=3, rng=rng), BatchMean())
+    return Sequential(
+        first,
+        Conv2d(4, 4, 3, groups=2, dilation=2, rng=rng),
+        ReLU(),
+        Dropout(0.3, rng=rng),
+        Flatten(),
+        Doubling(),
+        Dense(144, 10, rng=rng),
+    ).astype(np.float64)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_layers_without_lanes_run_as_textbook_layers_between_the_others(threads: int) -> None:
+    x, y = np.concatenate([X] * 8).astype(np.float64), np.concatenate([Y] * 8)
+    models = with_own_layers(), with_own_layers()
+    for model in models:
+        model[3].eval()  # type: ignore[index]  the masks of dropout are drawn in another order
+    steps = [
+        compile(
+            models[0],
+            CrossEntropyLoss(),
+            SGD(models[0].parameters(), lr=0.1),
+            len(x),
+            tunables={"threads": threads, "lanes": 16},
+        ),
+        TextbookStep(
+            models[1], CrossEntropyLoss(), SGD(models[1].parameters(), lr=0.1), len(x), ""
+        ),
+    ]
+    assert isinstance(steps[0], CompiledStep)
+    for _ in range(3):
+        found, expected = (step(x, y) for step in steps)
+        assert found == pytest.approx(expected, rel=1e-12)
+        assert int(steps[0].correct) == int(steps[1].correct)
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(steps[0].predict(x), steps[1].predict(x), rtol=0, atol=1e-12)
+    assert all(layer.training for layer in (models[0][0][0], models[0][0][2]))  # type: ignore[index]
+    for name in ("Doubling (textbook)", "BatchMean (textbook)", "Conv2d (textbook)"):
+        assert name in steps[0].describe()
+
+
+def test_a_model_alone_is_compiled_for_inference() -> None:
+    model = LeNet5(seed=0)
+    arrays = [(p.data, p.grad) for p in model.parameters()]
+    step = compile(model, tunables={})
+    assert isinstance(step, CompiledStep)
+    assert "inference alone; the plan is made when" in step.describe()
+    x = np.concatenate([X] * 13)  # 520: more than it takes at once
+    np.testing.assert_allclose(step.predict(x), model.eval()(x), rtol=0, atol=1e-5)
+    planned = compile(model, input_shape=(1, 32, 32), tunables={}).describe()
+    assert "up to 256 images (1, 32, 32)" in planned
+    assert "CrossEntropyLoss" not in planned
+    for use in (lambda: step(X, Y), lambda: step.gradients(X, Y)):
+        with pytest.raises(
+            ValueError, match="without a loss and an optimizer, so it only predicts"
+        ):
+            use()
+    assert all(
+        p.data is data and p.grad is grad
+        for p, (data, grad) in zip(model.parameters(), arrays, strict=True)
+    )
+
+
+def test_inference_sees_what_another_step_has_trained() -> None:
+    step = lenet_step()
+    inference = compile(step.model, tunables={})
+    before = inference.predict(X)
+    step(X, Y)
+    assert inference.predict(X).tobytes() == step.predict(X).tobytes() != before.tobytes()
+
+
+def test_a_network_without_parameters_predicts() -> None:
+    step = compile(Sequential(Flatten(), ReLU()))
+    assert isinstance(step, TextbookStep)
+    assert step.predict(np.full((2, 1, 2, 2), 255, np.uint8)).tolist() == [[1.0] * 4] * 2
+
+
+def test_training_takes_loss_optimizer_and_batch_size() -> None:
+    model = LeNet5(seed=0)
+    adam = Adam(model.parameters())
+    for arguments in ((CrossEntropyLoss(),), (None, adam, 3), (CrossEntropyLoss(), adam)):
+        with pytest.raises(TypeError, match="takes a loss, an optimizer and a batch_size"):
+            compile(model, *arguments)  # type: ignore[arg-type]
+
+
+def replace_the_head(model: Any) -> None:
+    model.classifier = Sequential(Flatten(), Dense(400, 10))
+
+
+def append_a_layer(model: Any) -> None:
+    model.classifier.append(Dense(10, 10))
+
+
+@pytest.mark.parametrize("change", [replace_the_head, append_a_layer])
+def test_a_layer_replaced_since_is_refused_by_the_step(change: Any) -> None:
+    step = lenet_step()
+    step(X, Y)
+    change(step.model)
+    for use in (lambda: step(X, Y), lambda: step.predict(X)):
+        with pytest.raises(
+            ValueError, match=r"layers \['(classifier|8)'\] of .* compile the model"
+        ):
+            use()
+    again = lenet_step(step.model)
+    assert again.predict(X).tobytes() == again.predict(X).tobytes()
+    np.testing.assert_allclose(again.predict(X), step.model.eval()(X), rtol=0, atol=1e-5)
+
+
+def test_a_layer_of_ones_own_that_makes_images_of_features_is_refused() -> None:
+    model = Sequential(Flatten(), Dense(1024, 1024), Unflatten(), Flatten(), Dense(1024, 10))
+    step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), N, tunables={})
+    with pytest.raises(ValueError, match=r"Unflatten\(\) makes images .*TextbookStep\(model"):
+        step(X, Y)
 
 
 @pytest.mark.parametrize(("model", "loss", "why"), FALLBACKS.values(), ids=FALLBACKS)
@@ -361,8 +504,7 @@ def test_a_subclass_that_changes_a_layer_is_not_compiled() -> None:
 
     model = Louder(Flatten(), Dense(1024, 10))
     step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), N)
-    assert "Louder" in step.describe()
-    assert "has no compiled form" in step.describe()
+    assert "none of its layers has a compiled form: Louder" in step.describe()
 
 
 # ------------------------------------------------------------------------------ describe, tune

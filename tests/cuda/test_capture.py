@@ -44,6 +44,8 @@ def chain() -> Sequential:
         LeakyReLU(0.1),
         MaxPool2d(3, stride=2, padding=1),
         Conv2d(7, 5, 2, bias=False, rng=rng, **kind),
+        Conv2d(5, 10, 2, padding=1, dilation=2, groups=5, rng=rng, **kind),
+        Conv2d(10, 5, 1, rng=rng, **kind),
         BatchNorm2d(5, momentum=None, **kind),
         Sigmoid(),
         AvgPool2d(2, padding=1),

@@ -438,3 +438,17 @@ def test_an_epoch_that_another_one_has_overwritten_is_refused(cuda: Backend) -> 
         first.advance(1)
     second.advance(1)
     assert second.done == 1
+
+
+def test_a_model_alone_is_compiled_for_inference(cuda: Backend) -> None:
+    model = small().to(cuda)
+    images = cuda.asarray(IMAGES[:9] / np.float32(255))
+    step = nplenet.compile(model)
+    assert isinstance(step, GraphStep)
+    for _ in range(3):  # the captured path records in the second
+        found = cuda.to_numpy(step.predict(images))
+        np.testing.assert_allclose(found, cuda.to_numpy(model.eval()(images)), rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="it only predicts"):
+        step(images, cuda.asarray(LABELS[:9]))
+    with pytest.raises(ValueError, match="it only predicts"):
+        step.begin_epoch(None, None, 0)

@@ -15,6 +15,7 @@ from nplenet.backend import Backend
 from nplenet.cases import ROWS, Case
 from nplenet.interop.onnx import EXPORTERS, export
 from nplenet.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -22,18 +23,23 @@ from nplenet.layers import (
     Dense,
     Dropout,
     Flatten,
+    GlobalAvgPool2d,
+    GroupNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
+    Softmax,
     Tanh,
 )
 from nplenet.models import LeNet5, LeNet5For28x28
 
 EXPORTED = [row for row in ROWS if "onnx" in row.rungs]
-LAYERS = {row.kind for row in EXPORTED if not issubclass(row.kind, Sequential)}
+LAYERS = {row.kind for row in EXPORTED if not issubclass(row.kind, (Sequential, Residual))}
 
 
 def every_layer(rng: np.random.Generator) -> Sequential:
@@ -47,12 +53,19 @@ def every_layer(rng: np.random.Generator) -> Sequential:
             Conv2d(6, 8, (1, 2), bias=False, rng=rng),
             Sigmoid(),
             AvgPool2d(3, stride=2, padding=1, ceil_mode=True),
+            GroupNorm(4, 8),
+            LayerNorm((3, 2)),
             Tanh(),
+        ),
+        pooled=Residual(
+            GlobalAvgPool2d(), Sequential(Flatten(), Dense(8 * 3 * 2, 8, bias=False, rng=rng))
         ),
         vectors=Sequential(
             Flatten(),
-            Dense(8 * 3 * 2, 10, rng=rng),
+            Dense(8, 10, rng=rng),
             BatchNorm1d(10, eps=0.2),
+            GELU(),
+            Softmax(),
             ReLU(),
             Dropout(0.5, rng=rng),
             Dense(10, 4, rng=rng),
@@ -139,6 +152,17 @@ def test_every_window_of_a_pooling_is_the_same(pool: str, tmp_path: Path) -> Non
             assert_close(onnxruntime_result(tmp_path / "pool.onnx", x), model(x), 1e-6)
 
 
+def test_the_ways_of_nested_residual_blocks_are_added(tmp_path: Path) -> None:
+    model = Sequential(
+        Residual(Sequential(Residual(Sequential()), Residual(Dense(3, 3)))),
+        Residual(Dense(3, 4), Sequential(Residual(Tanh()), Dense(3, 4, bias=False))),
+    )
+    proto = exported(model, tmp_path / "model.onnx", (1, 3))
+    assert [node.op_type for node in proto.graph.node].count("Add") == 5
+    x = draw((4, 3))
+    assert_close(onnxruntime_result(tmp_path / "model.onnx", x), model(x), 1e-6)
+
+
 def test_padding_of_a_maximum_never_wins(tmp_path: Path) -> None:
     model = MaxPool2d(2, stride=3, dilation=4, ceil_mode=True)
     x = -1 - np.abs(draw((1, 1, 5, 5)))
@@ -148,7 +172,7 @@ def test_padding_of_a_maximum_never_wins(tmp_path: Path) -> None:
 
 def test_every_exporter_is_tried_in_a_chain() -> None:
     chain = every_layer(np.random.default_rng())
-    tried = {type(layer) for _, layer in chain.modules()} - {Sequential}
+    tried = {type(layer) for _, layer in chain.modules()} - {Sequential, Residual}
     assert tried == set(EXPORTERS) == LAYERS
 
 
@@ -215,12 +239,12 @@ class Squared(ReLU):
         return super().forward(x) ** 2
 
 
-class Residual(Sequential):
+class Branching(Sequential):
     def forward(self, x: np.ndarray) -> np.ndarray:
         return x + super().forward(x)
 
 
-@pytest.mark.parametrize("own", [Double(), Squared(), Residual(ReLU())])
+@pytest.mark.parametrize("own", [Double(), Squared(), Branching(ReLU())])
 def test_a_layer_of_ones_own_is_refused_by_its_place(own: Layer, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="needs the package onnx")
     model = Sequential(features=Sequential(ReLU(), own))

@@ -42,7 +42,7 @@ def upstream(y: Array, backend: Backend) -> Array:
 def last_label(layer: Layer) -> str:
     """Return what an error of backward begins with: the last layer, in a network with its path."""
     if not isinstance(layer, Sequential):
-        return re.escape(f"{layer}: ")
+        return re.escape(f"{layer._label}: ")
     path, last = list(leaves(layer))[-1]
     return re.escape(f"{path} ({last}): ")
 

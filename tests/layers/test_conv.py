@@ -8,40 +8,53 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend, NumpyBackend
-from nplenet.checks import Pair
 from nplenet.layers import Conv2d
 
 
-def naive_convolution(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: Pair, padding: Pair
-) -> np.ndarray:
+def naive_convolution(layer: Conv2d, x: np.ndarray) -> np.ndarray:
     """Return the sum of the docstring of Conv2d, term by term; what lies off the image is zero."""
-    (n, c, h, w), (f, _, kh, kw) = x.shape, weight.shape
-    oh = (h + 2 * padding[0] - kh) // stride[0] + 1
-    ow = (w + 2 * padding[1] - kw) // stride[1] + 1
+    assert layer.bias is not None
+    weight, bias, window = layer.weight.data, layer.bias.data, layer.window
+    stride, padding, dilation = window.stride, window.padding, window.dilation
+    (n, _, h, w), (f, c, kh, kw) = x.shape, weight.shape
+    oh = (h + 2 * padding[0] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    ow = (w + 2 * padding[1] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
     y = np.zeros((n, f, oh, ow))
     for image, filter_, row, column in product(range(n), range(f), range(oh), range(ow)):
         total = bias[filter_]
+        first = filter_ // (f // layer.groups) * c  # channel of the group
         for channel, i, j in product(range(c), range(kh), range(kw)):
-            at = (row * stride[0] + i - padding[0], column * stride[1] + j - padding[1])
-            if 0 <= at[0] < h and 0 <= at[1] < w:
-                total += weight[filter_, channel, i, j] * x[image, channel, at[0], at[1]]
+            h_at = row * stride[0] + i * dilation[0] - padding[0]
+            w_at = column * stride[1] + j * dilation[1] - padding[1]
+            if 0 <= h_at < h and 0 <= w_at < w:
+                total += weight[filter_, channel, i, j] * x[image, first + channel, h_at, w_at]
         y[image, filter_, row, column] = total
     return y
 
 
 def random_convolution(seed: int) -> tuple[Conv2d, np.ndarray]:
+    """Return a convolution and its input; from seed 25 on it has groups and dilation."""
     rng = np.random.default_rng(seed)
     channels, filters = (int(v) for v in rng.integers(1, 4, 2))
     kernel, stride = rng.integers(1, 5, 2), rng.integers(1, 4, 2)
     padding = rng.integers(0, 3, 2)
-    h, w = (int(rng.integers(max(1, k - 2 * p), 8)) for k, p in zip(kernel, padding, strict=True))
+    groups, dilation, reach = 1, np.ones(2, int), kernel
+    if seed >= 25:
+        groups, dilation = int(rng.integers(1, 4)), rng.integers(1, 4, 2)
+        channels, filters = groups * channels, groups * filters
+        reach = dilation * (kernel - 1) + 1
+    h, w = (
+        int(rng.integers(max(1, r - 2 * p), max(8, r + 1)))
+        for r, p in zip(reach, padding, strict=True)
+    )
     layer = Conv2d(
         channels,
         filters,
         (int(kernel[0]), int(kernel[1])),
         (int(stride[0]), int(stride[1])),
         (int(padding[0]), int(padding[1])),
+        dilation=(int(dilation[0]), int(dilation[1])),
+        groups=groups,
         dtype=np.float64,
         rng=rng,
         init="pytorch",
@@ -49,23 +62,17 @@ def random_convolution(seed: int) -> tuple[Conv2d, np.ndarray]:
     return layer, rng.standard_normal((2, channels, h, w))
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(45))
 def test_output_equals_plain_loops(seed: int, backend: Backend) -> None:
     layer, x = random_convolution(seed)
-    assert layer.bias is not None
-    expected = naive_convolution(
-        x, layer.weight.data, layer.bias.data, layer.window.stride, layer.window.padding
-    )
+    expected = naive_convolution(layer, x)
     y = layer.to(backend)(backend.asarray(x))
     np.testing.assert_allclose(backend.to_numpy(y), expected, rtol=0, atol=1e-12, strict=True)
 
 
 def test_float32_is_as_exact_as_float32_allows(backend: Backend) -> None:
     layer, x = random_convolution(3)
-    assert layer.bias is not None
-    expected = naive_convolution(
-        x, layer.weight.data, layer.bias.data, layer.window.stride, layer.window.padding
-    )
+    expected = naive_convolution(layer, x)
     y = layer.astype(np.float32).to(backend)(backend.asarray(x, np.float32))
     np.testing.assert_allclose(
         backend.to_numpy(y), expected.astype(np.float32), rtol=0, atol=1e-5, strict=True
@@ -110,6 +117,13 @@ def test_a_kernel_larger_than_the_padded_image_is_refused() -> None:
         ({"kernel_size": 3, "stride": 0}, ValueError, "stride must be at least 1, got 0"),
         ({"kernel_size": 3, "padding": (0, -1)}, ValueError, "padding must be at least 0"),
         ({"kernel_size": 3, "padding": True}, TypeError, "padding must be an int, got True"),
+        ({"kernel_size": 3, "dilation": 0}, ValueError, "dilation must be at least 1, got 0"),
+        ({"kernel_size": 3, "groups": 0}, ValueError, "groups must be at least 1, got 0"),
+        (
+            {"kernel_size": 3, "groups": 2},
+            ValueError,
+            "groups must divide in_channels and out_channels, got 2 for 1 and 1",
+        ),
         ({"kernel_size": 3, "init": "best"}, ValueError, "unknown initialisation 'best'"),
     ],
 )
@@ -122,3 +136,26 @@ def test_senseless_arguments_are_refused(
 
 def test_multiply_adds_count_each_product_of_weight_and_input() -> None:
     assert Conv2d(3, 4, 5, padding=2).multiply_adds((2, 3, 8, 8)) == 2 * (8 * 8) * 4 * (3 * 5 * 5)
+    grouped = Conv2d(6, 4, 5, padding=2, groups=2)  # a filter sees three channels
+    assert grouped.multiply_adds((2, 6, 8, 8)) == 2 * (8 * 8) * 4 * (3 * 5 * 5)
+
+
+def test_groups_are_convolutions_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    whole = Conv2d(6, 4, 3, groups=2, bias=False, dtype=np.float64, rng=rng)
+    x, dy = rng.standard_normal((3, 6, 5, 5)), rng.standard_normal((3, 4, 3, 3))
+    y, dx = whole(x), whole.backward(dy)
+    for g in range(2):
+        channels, filters = slice(3 * g, 3 * g + 3), slice(2 * g, 2 * g + 2)
+        alone = Conv2d(3, 2, 3, bias=False, dtype=np.float64)
+        alone.weight.data[...] = whole.weight.data[filters]
+        np.testing.assert_allclose(alone(x[:, channels]), y[:, filters], rtol=0, atol=1e-12)
+        found = alone.backward(dy[:, filters])
+        np.testing.assert_allclose(found, dx[:, channels], rtol=0, atol=1e-12)
+        expected = whole.weight.grad[filters]
+        np.testing.assert_allclose(alone.weight.grad, expected, rtol=0, atol=1e-12)
+
+
+def test_its_description_names_groups_and_dilation_only_where_there_are_some() -> None:
+    assert Conv2d(2, 2, 3).arguments().keys().isdisjoint({"groups", "dilation"})
+    assert repr(Conv2d(2, 2, 3, dilation=2, groups=2)).endswith("dilation=(2, 2), groups=2)")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nplenet.backend import Array
+from nplenet import load_model, save_model
+from nplenet.backend import Array, Backend
+from nplenet.gradcheck import check_layer
 from nplenet.layers import (
     BatchNorm2d,
     Conv2d,
@@ -18,6 +21,7 @@ from nplenet.layers import (
     Layer,
     Parameter,
     ReLU,
+    Residual,
     Sequential,
 )
 
@@ -102,30 +106,30 @@ def test_a_path_leads_through_nested_networks() -> None:
     assert refusal(lambda: deep(images())).startswith("1.a.1 (Conv2d(3, 4, kernel_size=(5, 5),")
 
 
-class Residual(Layer):
-    """x + body(x), with the body where ``children`` finds it, or in a list."""
+class Branching(Layer):
+    """x + body(x), with the body where ``children`` finds it, or only its forward."""
 
     def __init__(self, body: Layer, *, hidden: bool = False) -> None:
         super().__init__()
-        self.branches = [body]
+        self.branch = body.forward
         if not hidden:
             self.body = body
 
     def forward(self, x: Array) -> Array:
-        return x + self.branches[0](x)
+        return x + self.branch(x)
 
 
 def test_a_path_leads_through_a_layer_of_ones_own() -> None:
-    deep = Sequential(ReLU(), block=Residual(Sequential(ReLU(), Conv2d(3, 3, 5))))
+    deep = Sequential(ReLU(), block=Branching(Sequential(ReLU(), Conv2d(3, 3, 5))))
     assert [p.name for p in deep.parameters()] == ["block.body.1.weight", "block.body.1.bias"]
     text = refusal(lambda: Sequential(head=deep)(images()))
     assert text.startswith("head.block.body.1 (Conv2d(3, 3, kernel_size=(5, 5),")
 
 
 def test_an_error_of_a_layer_that_its_owner_hides_names_the_owner() -> None:
-    deep = Sequential(ReLU(), Residual(Sequential(Conv2d(3, 3, 5)), hidden=True))
+    deep = Sequential(ReLU(), Branching(Sequential(Conv2d(3, 3, 5)), hidden=True))
     text = refusal(lambda: Sequential(head=deep)(images()))
-    assert text.startswith("head.1 (Residual()): 0 (Conv2d(3, 3, kernel_size=(5, 5),")
+    assert text.startswith("head.1 (Branching()): 0 (Conv2d(3, 3, kernel_size=(5, 5),")
 
 
 def test_a_repr_that_fails_does_not_hide_the_error_of_its_layer() -> None:
@@ -221,6 +225,186 @@ def test_a_layer_of_ones_own_finds_its_parts() -> None:
     layer = Scaled().eval()
     assert [p.name for p in layer.parameters()] == ["scale", "inner.weight", "inner.bias"]
     assert not layer.inner.training
+
+
+# ------------------------------------------------------------------------------ lists of layers
+
+
+class Ways(Layer):
+    """Holds layers and a parameter in lists, tuples and dicts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = Dense(2, 2)
+        self.ways = [self.first, Dense(2, 3), (Dropout(0.5), BatchNorm2d(2))]
+        self.heads = {"left": [Dense(2, 1, bias=False)], 3: ReLU()}
+        self.scales = [Parameter(np.ones(1, np.float32))]
+
+    def forward(self, x: Array) -> Array:
+        return self.remember(x)
+
+
+def test_layers_in_lists_tuples_and_dicts_are_found() -> None:
+    layer = Ways()
+    paths = [path for path, _ in layer.modules()]
+    assert paths == ["", "first.", "ways.1.", "ways.2.0.", "ways.2.1.", "heads.left.0.", "heads.3."]
+    names = [p.name for p in layer.parameters()]
+    assert names[0] == "scales.0"
+    assert {"first.weight", "ways.1.bias", "heads.left.0.weight"} < set(names)
+    assert "ways.2.1.running_mean" in layer.state_dict()
+    layer.eval()
+    assert not layer.ways[2][1].training  # type: ignore[index]
+    layer.astype(np.float64)
+    assert {p.data.dtype for p in layer.parameters()} == {np.dtype(np.float64)}
+    other = Ways()
+    other.load_state_dict(layer.state_dict())
+    assert other.heads["left"][0].weight.data.tolist() == (  # type: ignore[index,attr-defined]
+        layer.heads["left"][0].weight.data.tolist()  # type: ignore[index,attr-defined]
+    )
+
+
+def test_the_gradients_of_layers_in_a_list_are_checked() -> None:
+    class Chained(Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = [Dense(2, 3), Dropout(0.3), Dense(3, 2)]
+
+        def forward(self, x: Array) -> Array:
+            for layer in self.body:
+                x = layer(x)
+            return self.remember(x)
+
+        def backward(self, dy: Array) -> Array:
+            for layer in reversed(self.body):
+                dy = layer.backward(dy)
+            return dy
+
+    report = check_layer(Chained(), np.ones((3, 2)))
+    assert report.ok, report
+    assert [(c.layer, c.tensor) for c in report.checks] == [
+        ("Chained", "x"),
+        *(("body.0 Dense", name) for name in ("weight", "bias")),
+        *(("body.2 Dense", name) for name in ("weight", "bias")),
+    ]
+
+
+def test_layers_in_a_set_or_under_a_key_with_a_dot_are_refused() -> None:
+    layer = Layer()
+    layer.parts = {ReLU()}  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="parts is a set with a Layer: use a list"):
+        layer.parameters()
+    layer.parts = {"a.b": ReLU()}  # type: ignore[attr-defined]
+    with pytest.raises(
+        ValueError, match=r"a key of parts must be printable, without a dot.*'a\.b'"
+    ):
+        layer.state_dict()
+
+
+# ------------------------------------------------------------------------------ other layers
+
+
+@pytest.mark.parametrize("how", ["attribute", "name", "position"])
+def test_a_layer_put_in_the_place_of_another_replaces_it_everywhere(how: str) -> None:
+    chain, head = model().eval(), Sequential(Flatten(), Dense(8, 26)).eval()
+    if how == "attribute":
+        chain.head = head
+    else:
+        chain["head" if how == "name" else -1] = head
+    assert chain.head is chain["head"] is chain[1] is head
+    x = images()
+    np.testing.assert_array_equal(chain(x), head(chain.features(x)), strict=True)
+    assert chain.backward(np.ones((5, 26), np.float32)).shape == x.shape
+    assert chain.state_dict()["head.1.weight"].shape == (26, 8)
+    assert [p.name for p in chain.parameters()][-2:] == ["head.1.weight", "head.1.bias"]
+    assert chain.output_shape(x.shape) == (5, 26)
+    assert "head: Sequential(\n    0: Flatten()\n    1: Dense(8, 26" in repr(chain)
+
+
+def test_a_replaced_layer_is_saved(tmp_path: Path) -> None:
+    chain = model()
+    chain.head[1] = Dense(8, 26)  # type: ignore[index]
+    save_model(chain, tmp_path / "model.safetensors")
+    assert load_model(tmp_path / "model.safetensors")(images()).shape == (5, 26)
+
+
+def test_a_layer_of_an_own_network_is_replaced_by_its_attribute() -> None:
+    block = Residual(Dense(3, 3))
+    block.body = Dense(3, 3, bias=False)
+    assert list(block.state_dict()) == ["body.weight"]
+
+
+def test_what_a_chain_would_not_run_is_refused_and_changes_nothing() -> None:
+    chain = model()
+    before = dict(chain.layers)
+    for assign in (
+        lambda: setattr(chain, "tail", ReLU()),
+        lambda: setattr(chain, "more", [ReLU()]),
+        lambda: chain.__setitem__("tail", ReLU()),
+        lambda: chain.__setitem__(5, ReLU()),
+        lambda: chain.__setitem__(slice(1), ReLU()),  # type: ignore[arg-type]
+        lambda: setattr(chain, "head", "a head"),
+        lambda: chain.__setitem__(0, chain.head),
+        lambda: chain.append(lambda x: x),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((TypeError, KeyError, IndexError, ValueError)):
+            assign()
+        assert chain.layers == before
+        assert vars(chain).keys() == vars(model()).keys()
+    with pytest.raises(TypeError, match=r"would not run the new layer tail; add it with append"):
+        chain.tail = ReLU()
+    with pytest.raises(TypeError, match=r"Sequential: head must be a Layer, got str"):
+        chain.head = "a head"  # type: ignore[assignment]
+
+
+def test_a_network_with_a_forward_of_its_own_may_have_layers_beside_its_chain() -> None:
+    class Scaled(Sequential):
+        def __init__(self) -> None:
+            super().__init__(Dense(2, 2))
+            self.gate = Dense(2, 2, bias=False)
+
+        def forward(self, x: Array) -> Array:
+            return super().forward(x) * self.gate(x)
+
+    assert list(Scaled().state_dict()) == ["0.weight", "0.bias", "gate.weight"]
+
+
+def test_a_slice_is_a_chain_of_the_same_layers() -> None:
+    chain = Sequential(ReLU(), Flatten(), last=Dense(4, 2))
+    first, rest = chain[:2], chain[1:]
+    assert isinstance(first, Sequential)
+    assert [first[0], first[1]] == [chain[0], chain[1]]
+    assert list(rest.state_dict()) == ["last.weight", "last.bias"]
+    assert list(rest.layers) == ["1", "last"]
+    x = np.ones((1, 4), np.float32)
+    np.testing.assert_array_equal(rest(first(x)), chain(x), strict=True)
+    assert rest.last is chain.last
+    del first.layers["0"]
+    assert len(chain) == 3
+
+
+def test_a_slice_of_a_moved_model_is_on_its_backend(backend: Backend) -> None:
+    chain = model().to(backend)
+    x = backend.asarray(images())
+    assert chain[:1](x).shape == (5, 2, 2, 2)
+    assert not model().eval()[:1].training
+
+
+def test_append_names_a_layer_by_its_position() -> None:
+    chain = Sequential(Flatten())
+    assert chain.append(ReLU()).append(Dense(3, 2)) is chain
+    assert list(chain.layers) == ["0", "1", "2"]
+    part = chain[1:].append(ReLU())  # "2" is taken
+    assert list(part.layers) == ["1", "2", "3"]
+    with pytest.raises(ValueError, match="only once"):
+        chain.append(chain[0])
+
+
+def test_a_layer_named_like_a_method_is_reached_by_its_name() -> None:
+    chain = Sequential(train=ReLU())
+    chain.train(False)
+    assert not chain["train"].training
+    chain["train"] = Flatten()
+    assert isinstance(chain["train"], Flatten)
 
 
 # ------------------------------------------------------------------------------ forward, backward

@@ -36,6 +36,7 @@ from .lanes.fold import FoldedConv2dLanes, FoldedConvReLUAvgPoolLanes, FoldedDen
 from .lanes.fused import BatchNormReLUAvgPoolLanes, can_be_fused
 from .lanes.lane import Lane, LaneValue, Limits
 from .lanes.pooling import AvgPool2dLanes, MaxPool2dLanes
+from .lanes.textbook import TextbookInferenceLanes, TextbookLanes
 
 LANES: dict[type[Layer], Any] = {
     Conv2d: Conv2dLanes,
@@ -61,6 +62,8 @@ AnyLane = Lane[Any]
 
 def training_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tuple[AnyLane, int]:
     """Return the operation of the first layer, or of the first few, and how many they are."""
+    if not has_lanes(layers[0]):
+        return TextbookLanes(layers[0], x, limits), 1
     match layers[:4]:
         case [BatchNorm2d(training=True) as norm, ReLU(), AvgPool2d() as pool, *_]:
             if can_be_fused(pool, *x.shape[1:]):
@@ -73,6 +76,8 @@ def training_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tupl
 
 def inference_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tuple[AnyLane, int]:
     """Do what ``training_lane`` does for a forward in ``eval``, with batch norms folded."""
+    if not has_lanes(layers[0]):
+        return TextbookInferenceLanes(layers[0], x, limits), 1
     match layers[:4]:
         case [Conv2d() as conv, BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
@@ -117,6 +122,11 @@ def features_follow_a_barrier(layers: Sequence[Layer]) -> bool:
     return False
 
 
+def has_lanes(layer: Layer) -> bool:
+    """Say whether a layer has an operation in lanes; otherwise its textbook form runs."""
+    return type(layer) in LANES and (not isinstance(layer, Conv2d) or layer.is_plain)
+
+
 def why_not_compiled(model: Layer, loss: CrossEntropyLoss) -> str:
     """Return why a model cannot be compiled; an empty string if it can."""
     if type(loss) is not CrossEntropyLoss:
@@ -126,9 +136,10 @@ def why_not_compiled(model: Layer, loss: CrossEntropyLoss) -> str:
     for _, layer in model.modules():
         if layer.backend.name != "numpy":
             return f"the model is on the {layer.backend.name} backend, not on numpy"
-    for path, layer in leaves(model):
-        if type(layer) not in LANES:
-            return f"layer {path} ({layer!r}) has no compiled form"
+    layers = [layer for _, layer in leaves(model)]
+    if not any(map(has_lanes, layers)):
+        names = ", ".join(dict.fromkeys(type(layer).__name__ for layer in layers))
+        return f"none of its layers has a compiled form: {names or 'it has none'}"
     dtypes = sorted({p.data.dtype.name for p in model.parameters()})
     if len(dtypes) != 1:
         return f"the parameters' dtypes are {dtypes or 'none'}, not one"

@@ -17,7 +17,7 @@ from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
 from ..plan import Plan
-from ..step import Step, image_shape, in_turn, trains
+from ..step import Networks, NoOptimizer, Step, image_shape, in_turn, trains
 from .numerics import Numerics
 from .prepared import Prepared
 from .program import execute
@@ -50,6 +50,7 @@ class CompiledStep(Step):
         self._tunables = tunables
         self._layers = [layer for _, layer in leaves(model)]
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
+        self._networks = Networks(model)
         self.dtype = self._parameters[0][1].dtype
         own = {id(p) for p in model.parameters()}
         self._other_parameters = any(
@@ -75,6 +76,8 @@ class CompiledStep(Step):
 
         The plan at hand is kept, unless the shape or the mode of a layer has changed.
         """
+        if isinstance(self.optimizer, NoOptimizer):
+            return self._prepare_inference(tuple(image_shape))
         self._check_bound()
         now = (self.group.size > 1, *(layer.training for layer in self._mode_layers))
         shape = tuple(image_shape)
@@ -107,6 +110,7 @@ class CompiledStep(Step):
         return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
 
     def _check_bound(self) -> None:
+        self._networks.check()
         for parameter, data, grad in self._parameters:
             if parameter.data is not data or parameter.grad is not grad:
                 raise ValueError(
@@ -117,9 +121,12 @@ class CompiledStep(Step):
 
     def describe(self) -> str:
         head = f"compiled {type(self.model).__name__}, {self._tunables}"
-        if self._training is None:
+        prepared = self._training
+        if isinstance(self.optimizer, NoOptimizer):
+            head, prepared = f"{head}, for inference alone", self._inference
+        if prepared is None:
             return f"{head}; the plan is made when the shape of the images is known"
-        return f"{head}\n{self._training.describe()}"
+        return f"{head}\n{prepared.describe()}"
 
     # ------------------------------------------------------------------ running
 

@@ -20,6 +20,7 @@ from ...layers import (
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import SGD, Adam, AdamW, Optimizer
+from ..step import NoOptimizer
 
 LAYERS: tuple[type[Layer], ...] = (
     Conv2d,
@@ -46,7 +47,7 @@ def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimize
         return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
     if loss.reduction == "none":
         return "the loss stays apart for each image (reduction='none'), a compiled step adds it up"
-    if type(optimizer) not in OPTIMIZERS:
+    if type(optimizer) not in (*OPTIMIZERS, NoOptimizer):
         names = ", ".join(kind.__name__ for kind in OPTIMIZERS)
         return f"of the optimizers only {names} are compiled, not {type(optimizer).__name__}"
     backends = {layer.backend.name for _, layer in model.modules()}
@@ -54,7 +55,7 @@ def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimize
         return f"the layers are on several backends, {' and '.join(sorted(backends))}"
     for path, layer in leaves(model):
         if type(layer) not in LAYERS:
-            return f"layer {path} ({layer!r}) has no compiled form"
+            return f"layer {path} ({layer._label}) has no compiled form"
     dtypes = sorted({p.data.dtype.name for p in model.parameters()})
     if len(dtypes) != 1:
         return f"the parameters' dtypes are {dtypes or 'none'}, not one"

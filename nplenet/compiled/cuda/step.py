@@ -20,7 +20,7 @@ from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer, LeakyReLU
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
-from ..step import Step, TextbookStep, in_turn, trains
+from ..step import Networks, Step, TextbookStep, in_turn, trains
 from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
@@ -57,6 +57,7 @@ class GraphStep(Step):
         self.textbook = TextbookStep(model, loss, optimizer, batch_size, "it is captured")
         self._layers = [layer for _, layer in leaves(model)]
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
+        self._networks = Networks(model)
         own = {id(p) for p, _, _ in self._parameters}
         updated = [p for flat in optimizer.flats for p in flat.parameters]
         self._other_parameters = [p for p in updated if id(p) not in own]
@@ -213,6 +214,7 @@ class GraphStep(Step):
         return self._runner
 
     def _check_bound(self) -> None:
+        self._networks.check()
         for parameter, data, grad in self._parameters:
             if parameter.data is not data or parameter.grad is not grad:
                 raise ValueError(

@@ -135,7 +135,7 @@ def why_not_fused(
     if type(loss) is not CrossEntropyLoss:
         return f"only CrossEntropyLoss is fused, not {type(loss).__name__}"
     for layer in layers:
-        if type(layer) not in LAYERS:
+        if type(layer) not in LAYERS or (isinstance(layer, Conv2d) and not layer.is_plain):
             return f"{layer!r} has no device code"
         group = getattr(layer, "group", None)
         if group is not None and group.size > 1:
