@@ -28,10 +28,11 @@ COMMANDS = (
 # Help texts of options that several commands have.
 BACKEND_HELP = "array library: numpy on the CPU, cupy on an NVIDIA GPU (default %(default)s)"
 DATA_DIR_HELP = (
-    "folder with MNIST's four IDX files, plain or .gz, or to download them to (default: the folder "
-    "in the environment variable NPLENET_DATA, otherwise the user's cache)"
+    "folder with the four IDX files of the data set, plain or .gz, or a new or empty one to "
+    "download them to (default: the folder in the environment variable NPLENET_DATA, otherwise the "
+    "user's cache)"
 )
-NO_DOWNLOAD_HELP = "do not download MNIST"
+NO_DOWNLOAD_HELP = "do not download a data set"
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
