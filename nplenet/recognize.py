@@ -3,7 +3,7 @@
 MNIST's digits were scans in black and white, scaled to fit 20x20, with their centre of mass in the
 middle of 28x28 (LeCun et al., 1998, section III.A). ``prepare`` does the same to any image:
 
-1. ``picture_file.read_image`` reads it, ``_at_most`` shrinks it to 512 pixels at most.
+1. ``data.picture_file.read_image`` reads it, ``_at_most`` shrinks it to 512 pixels at most.
 2. ``_ink``: fit the paper, find whether ink is darker or lighter, and the threshold between.
 3. ``_digit``: remove specks and parts that reach the edge of the image; crop.
 4. ``_as_mnist``: scale, thicken thin strokes, centre.
@@ -21,9 +21,9 @@ from numpy.polynomial.polynomial import polygrid2d, polyvander2d
 
 from .augment import ToFloat, invert
 from .data import pad_images
+from .data.picture_file import fewer_pixels, pillow, read_image
 from .layers import Layer
 from .losses import softmax
-from .picture_file import fewer_pixels, pillow, read_image
 
 __all__ = ["Recognition", "picture", "prepare", "read_image", "recognize"]
 

@@ -61,8 +61,7 @@ PARTS: dict[str, str] = {
     "compiled": "augment backend checks files group layers losses machine optim schema window",
     "doctor": "backend data layers version",
     "models": "layers seeds",
-    "picture_file": "data files",
-    "recognize": "augment data layers losses picture_file",
+    "recognize": "augment data layers losses",
     "schedules": "checks optim",
     "cases": "backend layers losses models",
     "checkpoint": (
@@ -220,8 +219,19 @@ INSIDE: dict[str, dict[str, str]] = {
         "idx_set": "fetch idx known",
         "loader": "batches device lazy prefetch",
         "mnist": "idx idx_set known",
-        "dataset": "digits idx mnist pad",
-        "__init__": "dataset device digits idx loader mnist pad split",
+        "mnist_like": "idx idx_set known mnist",
+        "emnist": "idx idx_set known",
+        "image_set": "idx",
+        "picture_file": "idx",
+        "csv_file": "idx image_set",
+        "npz_file": "idx image_set",
+        "picture_folder": "idx image_set pad picture_file",
+        "own": "csv_file idx image_set npz_file picture_folder split",
+        "dataset": "digits emnist idx image_set mnist mnist_like own pad",
+        "__init__": (
+            "csv_file dataset device digits emnist idx image_set loader mnist mnist_like npz_file "
+            "pad picture_folder split"
+        ),
     },
     "interop": {
         "__init__": "",

@@ -216,7 +216,7 @@ def open_unpacked(path: Path) -> Iterator[BinaryIO]:
             else:
                 yield file
     except NotRegularError as error:
-        raise DataError(f"{error}; give the path of an IDX file") from error
+        raise DataError(f"{error}; give the path of a file") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path") from error
     except EOFError as error:
