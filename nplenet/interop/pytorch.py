@@ -194,8 +194,11 @@ def save(model: Layer, path: str | os.PathLike[str]) -> None:
     with atomic_write(path) as file:
         if suffix in _ZIP:
             torch_zip.write(file, state)
-        else:  # safetensors writes the memory of an array, which must be in C order
-            rows = {name: np.array(array, order="C") for name, array in state.items()}
+        else:  # safetensors writes the memory of an array as it lies there
+            rows = {
+                name: np.array(array, array.dtype.newbyteorder("="), order="C")
+                for name, array in state.items()
+            }
             file.write(safetensors.numpy.save(rows, {"format": "pt"}))
 
 
