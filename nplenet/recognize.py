@@ -25,7 +25,7 @@ from .data.picture_file import fewer_pixels, pillow, read_image
 from .layers import Layer
 from .losses import softmax
 
-__all__ = ["Recognition", "picture", "prepare", "read_image", "recognize"]
+__all__ = ["Recognition", "fitted", "picture", "prepare", "read_image", "recognize"]
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating[Any]]
@@ -74,6 +74,28 @@ def prepare(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if grey.ndim != 2 or not grey.size:
         raise ValueError(f"prepare: expected shape (H, W), H and W at least 1, got {grey.shape}")
     return pad_images(_as_mnist(_digit(_ink(_at_most(grey, MAX_SIDE))))[None])[0, 0]
+
+
+def fitted(image: npt.NDArray[np.uint8], input_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Return an image of ``prepare`` in the size that a model takes: 32x32, or 28x28 as MNIST's.
+
+    Parameters
+    ----------
+    image : uint8 (32, 32)
+    input_shape : tuple of int
+        (1, 1, H, W), with H and W at least 28.
+
+    Raises
+    ------
+    ValueError
+        When the model takes other things than one grey image of such a size.
+    """
+    if len(input_shape) != 4 or input_shape[1] != 1 or min(input_shape[2:]) < 28:
+        raise ValueError(
+            f"a digit becomes a grey image of 28x28 or more, (1, 28, 28); this model takes "
+            f"{input_shape[1:]}"
+        )
+    return pad_images(image[None, 2:30, 2:30], (input_shape[2], input_shape[3]))[0, 0]
 
 
 def _at_most(grey: npt.NDArray[np.uint8], side: int) -> Floats:

@@ -58,6 +58,7 @@ PARTS: dict[str, str] = {
     "mpi": "backend group machine",
     "optim": "backend checks deprecated parameter turns",
     "architecture": "layers",
+    "input_shape": "layers",
     "compiled": "augment backend checks files group layers losses machine optim schema window",
     "doctor": "backend data layers version",
     "models": "layers seeds",
@@ -65,12 +66,12 @@ PARTS: dict[str, str] = {
     "schedules": "checks optim",
     "cases": "backend layers losses models",
     "checkpoint": (
-        "architecture checks data deprecated files layers machine optim schedules schema seeds "
-        "terminal"
+        "architecture checks data deprecated files input_shape layers machine optim schedules "
+        "schema seeds terminal"
     ),
     "interop": "architecture backend checks data files layers version window",
     "page": "architecture data deprecated files layers",
-    "recipe": "augment data layers optim schedules schema",
+    "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses",
     "train": (
         "augment backend checkpoint checks compiled data group layers losses "
@@ -81,10 +82,12 @@ PARTS: dict[str, str] = {
         "losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",
-    "report": "augment checkpoint data files layers plots recipe schema terminal train",
+    "report": (
+        "augment checkpoint data files input_shape layers plots recipe schema terminal train"
+    ),
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
-        "group interop losses machine models mpi optim page recipe recognize "
+        "group input_shape interop losses machine models mpi optim page recipe recognize "
         "report schema seeds terminal train "
     ),
     "__main__": "architecture backend commands interrupts terminal",
@@ -118,7 +121,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "record": "",
         "file": "record",
         "kept": "file progress",
-        "run": "file kept progress",
+        "run": "file kept progress record",
         "folder": "file kept progress run",
         "__init__": "file folder progress run",
     },

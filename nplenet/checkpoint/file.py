@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ import safetensors
 import safetensors.numpy
 
 from ..architecture import build, describe
+from ..checks import count
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
+from ..input_shape import input_shape as known_shape
 from ..layers import Layer
 from ..machine import environment
 from ..schema import shown
 from ..terminal import printable
 from .record import check_record
+from .record import input_shape as check_input_shape
 
 FORMAT = 1
 KEY = "nplenet"  # of digest and JSON text in the metadata of the file
@@ -77,6 +80,12 @@ class Checkpoint:
             if name.startswith(prefix)
         }
 
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The shape of an input without the batch axis, if the file says it."""
+        shape = self.record.get("input_shape")
+        return None if shape is None else tuple(shape)
+
     def model(self) -> Layer:
         """Return the model, newly built, in eval mode.
 
@@ -98,10 +107,20 @@ class Checkpoint:
 
 
 @model_first
-def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
+def save_model(
+    model: Layer, path: str | os.PathLike[str], *, input_shape: Sequence[int] | None = None
+) -> None:
     """Write a model, its architecture and its weights, to a ``.safetensors`` file.
 
     What is written can be read: the model is built again from its description before.
+
+    Parameters
+    ----------
+    model : Layer
+    path : path
+    input_shape : sequence of int, optional
+        The shape of an input without the batch axis, such as (1, 28, 28); at most 3 axes. The
+        commands need it for a model that takes neither images of 32x32 nor of 28x28.
 
     Raises
     ------
@@ -124,7 +143,12 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
         build(description, state)
     except ValueError as error:
         raise ValueError(f"save_model: no file can hold this model: {error}") from None
-    write_file(path, state, {**stamp(), "model": description})
+    record: dict[str, Any] = {**stamp(), "model": description}
+    if input_shape is not None:
+        shape = [count(size, "save_model: a size of input_shape") for size in input_shape]
+        check_input_shape(shape, "save_model: input_shape")
+        record["input_shape"] = list(known_shape(model, shape)[1:])
+    write_file(path, state, record)
 
 
 def native(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..architecture import build, describe
 from ..data import DataLoader, DeviceLoader
+from ..input_shape import takes
 from ..layers import Layer
 from ..machine import environment
 from ..optim import Optimizer
@@ -20,6 +22,7 @@ from ..seeds import generator_state, restore_generator
 from .file import Checkpoint, CheckpointError, CheckpointWarning, native, stamp
 from .kept import Contents
 from .progress import Epoch, Progress
+from .record import MAX_AXES, MAX_INPUT
 
 
 @dataclass
@@ -50,6 +53,13 @@ class Run:
     _tried: bool = field(default=False, init=False)  # whether the model can be built from a file
 
     @cached_property
+    def _input_shape(self) -> list[int] | None:
+        """The shape of an image of the loader, unless its transform changes it."""
+        shape = list(self.loader.images.shape[1:])
+        fits = len(shape) <= MAX_AXES and math.prod(shape) <= MAX_INPUT
+        return shape if fits and takes(self.model, shape) else None
+
+    @cached_property
     def _data(self) -> dict[str, Any]:
         return {
             "images": len(self.loader.images),
@@ -64,6 +74,7 @@ class Run:
         record |= {
             **stamp(),
             "model": self._description(tensors),
+            "input_shape": self._input_shape,
             "progress": {
                 "epochs": [asdict(epoch) for epoch in progress.epochs],
                 "loader": progress.loader,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..checkpoint import load_model
-from ..recognize import picture, prepare, read_image, recognize
+from ..checkpoint import load
+from ..input_shape import input_shape
+from ..recognize import fitted, picture, prepare, read_image, recognize
 from ..terminal import printable, show, show_json
-from . import add_checkpoint
+from . import add_checkpoint, add_input_shape
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,15 +20,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="image of one digit, dark on light or light on dark",
     )
+    add_input_shape(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per image")
 
 
 def run(options: argparse.Namespace) -> int:
-    model = load_model(options.checkpoint)
+    checkpoint = load(options.checkpoint)
+    model = checkpoint.model()
+    shape = input_shape(model, options.input_shape or checkpoint.input_shape)
     status = 0
     for path in options.images:
         try:
-            image = prepare(read_image(path))
+            image = fitted(prepare(read_image(path)), shape)
         except ValueError as error:  # the other images are still processed
             message = str(error) if path in str(error) else f"{path}: {error}"
             show(f"nplenet predict: {printable(message)}", file=sys.stderr)

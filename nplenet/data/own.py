@@ -1,6 +1,7 @@
 """Data of the user's own, named in one word: ``csv:FILE``, ``npz:FILE``, ``folder:DIR``.
 
-Where there are no test images, a tenth is held out, class by class, the same at each call.
+Where there are no test images, a tenth is held out, class by class, the same at each call. Images
+are returned in an order drawn once, as files are often in the order of their classes.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def load_own(name: str, size: tuple[int, int], channels: int | None) -> Halves:
         return _held_out(from_folder(path, size=size, channels=channels), path)
     else:
         return _held_out(from_csv(path) if kind == "csv" else from_npz(path), path)
-    train, test = parts
+    train, test = map(_shuffled, parts)
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
             f"{path}: its training images are {train.images.shape[1:]}, its test images "
@@ -88,4 +89,10 @@ def _held_out(every: ImageSet, path: Path) -> Halves:
     def part(indexes: np.ndarray) -> ImageSet:
         return ImageSet(every.images[indexes], every.labels[indexes], every.classes)
 
-    return Halves(part(chosen), part(rest), f"{path}, a tenth held out as test images")
+    train, test = _shuffled(part(chosen)), _shuffled(part(rest))
+    return Halves(train, test, f"{path}, a tenth held out as test images")
+
+
+def _shuffled(data: ImageSet) -> ImageSet:
+    order = generator(_SEED, "shuffle").permutation(len(data.labels))
+    return ImageSet(data.images[order], data.labels[order], data.classes)
