@@ -10,7 +10,10 @@ from ..input_shape import input_shape
 from ..terminal import printable, show
 from . import add_checkpoint, add_input_shape
 
-SUFFIXES = {"onnx": (".onnx",), "pytorch": (".pth", ".pt", ".safetensors")}
+SUFFIXES = {
+    "onnx": (".onnx",),
+    "pytorch": (".pth", ".pt", ".pth.tar", ".bin", ".ckpt", ".safetensors"),
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if options.checkpoint == DEFAULT_MODEL:
         beside = Path(beside.name)  # not into the installed package
     path = options.output or beside
-    if path.suffix not in suffixes:
+    if not path.name.endswith(suffixes):
         raise ValueError(f"--output must end with {' or '.join(suffixes)}, got {path}")
     checkpoint = load(options.checkpoint)
     model = checkpoint.model()
