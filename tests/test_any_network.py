@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from nplenet.__main__ import main
 from nplenet.augment import invert
-from nplenet.checkpoint import LATEST, load, load_model, save_model
+from nplenet.checkpoint import LATEST, CheckpointError, load, load_model, save_model
 from nplenet.checkpoint.file import write_file
-from nplenet.data import load_digits
+from nplenet.commands.predict import class_names
+from nplenet.data import from_folder, load_digits
 from nplenet.input_shape import input_shape
 from nplenet.layers import (
     AvgPool2d,
@@ -266,6 +268,46 @@ def test_a_folder_of_26_classes_in_colour_trains_resumes_and_is_evaluated(
     report.unlink()
     assert main(["report", str(tmp_path / "whole"), "--dataset", data]) == 0
     assert "LeNet-5 on folder:" in report.read_text()
+
+
+def test_predict_reads_a_picture_as_the_training_did_and_names_its_class(
+    letters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = ["--epochs", "40", "--batch-size", "20", "--validation", "0", "--quiet"]
+    plan = ["train", "--dataset", f"folder:{letters}", *long, "--augment", "none"]
+    assert main([*plan, "--output", str(tmp_path)]) == 0
+    path, pictures = str(tmp_path / LATEST), [str(letters / k / "0.png") for k in "AHZ"]
+    model, data = load_model(path), from_folder(letters)
+    for k, name in zip((0, 7, 25), pictures, strict=True):
+        image = data.images[6 * k]  # the first of its class
+        expected = softmax(model(image[None] / np.float32(255)))[0]
+        capsys.readouterr()
+        assert main(["predict", path, "--json", name]) == 0
+        found = json.loads(capsys.readouterr().out)
+        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+        assert found["class"] == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[found["digit"]]
+        assert found["digit"] == k
+    assert main(["predict", path, pictures[1]]) == 0
+    *seen, head, row, _, answer = capsys.readouterr().out.splitlines()
+    assert answer == f"{pictures[1]}: H"
+    assert head.split()[0] == "class"
+    assert "H" in head.split()
+    assert len(head.split()) == len(row.split()) == 11
+    assert [len(line) for line in seen] == [32] * 16
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["a"] * 27, "27 names for 26"), ([1], r"class_names\[0\] must be a text"), ("ab", "a list")],
+)
+def test_forged_names_of_classes_are_refused(tmp_path: Path, names: Any, words: str) -> None:
+    save_model(flat(1024, 26), tmp_path / "m.safetensors")
+    found = load(tmp_path / "m.safetensors")
+    forged = replace(found, record=found.record | {"arguments": {"class_names": names}})
+    with pytest.raises(CheckpointError, match=words):
+        class_names(forged, 26)
+    named = replace(found, record=found.record | {"arguments": {"class_names": ["x", "y"]}})
+    assert class_names(named, 4) == ["x", "y", "2", "3"]
 
 
 def test_images_that_moved_are_named_when_the_run_resumes(letters: Path, tmp_path: Path) -> None:

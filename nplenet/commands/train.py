@@ -97,6 +97,8 @@ def train_in(
     loader, validation = batches(data, settings, backend)
     if checkpoints:
         checkpoints.arguments = asdict(settings)
+        if data.classes != tuple(map(str, range(len(data.classes)))):
+            checkpoints.arguments["class_names"] = list(data.classes)
 
     # Model, loss, optimizer.
     model, loss, optimizer = parts(data, settings, backend)

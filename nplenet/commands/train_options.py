@@ -203,7 +203,8 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
         SETTINGS[name](value, f"--{name.replace('_', '-')}")
     if resume is None:
         return Settings(**given)
-    saved = resume.record.get("arguments") or {}
+    saved = dict(resume.record.get("arguments") or {})
+    saved.pop("class_names", None)  # of the data set, which is loaded again
     if not names - set(LATER) <= saved.keys() <= names:
         raise CheckpointError(f"{resume.path} was not written by nplenet train")
     saved = {name: getattr(Settings, name) for name in LATER} | saved
