@@ -2,7 +2,7 @@
 
 python examples/own_images.py FOLDER [--output model.safetensors]
 
-FOLDER holds one folder of images per class (any format that Pillow reads), or two IDX files,
+FOLDER holds one folder of images per class (PNG, JPEG or BMP), or two IDX files,
 ``images.idx`` and ``labels.idx``. Images are converted to grey and 32x32. A tenth of them is held
 out to evaluate the model, which is saved with ``save_model``.
 """
@@ -10,10 +10,8 @@ out to evaluate the model, which is saved with ``save_model``.
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from nplenet import augment, save_model
-from nplenet.data import DataLoader, pad_images, read_idx, train_validation_split
+from nplenet.data import DataLoader, from_folder, pad_images, read_idx, train_validation_split
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import AdamW
@@ -27,17 +25,7 @@ def load_folder(folder):
     if (folder / "images.idx").exists():
         images, labels = read_idx(folder / "images.idx"), read_idx(folder / "labels.idx")
         return pad_images(images), labels, [str(k) for k in range(int(labels.max()) + 1)]
-    from PIL import Image
-
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    images, labels = [], []
-    for label, name in enumerate(names):
-        for path in sorted((folder / name).iterdir()):
-            images.append(np.asarray(Image.open(path).convert("L").resize((32, 32))))
-            labels.append(label)
-    if not images:
-        raise SystemExit(f"{folder} has neither folders of images nor images.idx")
-    return np.stack(images)[:, None], np.array(labels), names
+    return from_folder(folder, channels=1)
 
 
 def main(argv=None):

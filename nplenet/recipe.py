@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import augment
-from .data import DATASETS
-from .layers import Layer
+from .data.dataset import check_dataset
 from .optim import SGD, Adam, AdamW, Optimizer
 from .schedules import CosineLR, OneCycleLR, Schedule, StepLR
 from .schema import Form, choice, flag, mapping, optional, real, whole
 
-EPOCHS = {"mnist": 12, "digits": 60}  # there are 40 times fewer bundled digits
+FEW_IMAGES = 10_000  # of training: with fewer, an epoch has few steps
+EPOCHS, EPOCHS_OF_FEW = 12, 60
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adamw": lambda parameters, lr: AdamW(parameters, lr),
-    "adam": lambda parameters, lr: Adam(parameters, lr),
-    "sgd": lambda parameters, lr: SGD(parameters, lr, momentum=0.9, nesterov=True),
+    "adamw": lambda parameters, lr, **more: AdamW(parameters, lr, **more),
+    "adam": lambda parameters, lr, **more: Adam(parameters, lr, **more),
+    "sgd": lambda parameters, lr, **more: SGD(parameters, lr, momentum=0.9, nesterov=True, **more),
 }
 
 
@@ -61,12 +61,19 @@ class Settings:
     validation: float = 0.05
     seed: int = 0
     limit: int | None = None
+    weight_decay: float | None = None
+    label_smoothing: float = 0.0
+    classes: int | None = None
     eager: bool = False
     tunables: dict[str, int] | None = None
 
 
+LATER = ("weight_decay", "label_smoothing", "classes")
+"""Settings that older files lack: they mean the default there."""
+
+
 SETTINGS: dict[str, Form] = {
-    "dataset": choice(*DATASETS),
+    "dataset": check_dataset,
     "epochs": optional(whole(1, 10**6)),
     "batch_size": whole(1, 10**9),
     "lr": real(0, 1e30),
@@ -77,13 +84,16 @@ SETTINGS: dict[str, Form] = {
     "validation": real(0, 1),
     "seed": whole(0, 2**128),
     "limit": optional(whole(1)),
+    "weight_decay": optional(real(0, 1e30)),
+    "label_smoothing": real(0, 1),
+    "classes": optional(whole(1, 1000)),
     "eager": flag,
     "tunables": optional(mapping(whole())),
 }
 """The schema of each of the ``Settings``, in checkpoints, in history.json and of options."""
 
 
-def input_shape(model: Layer) -> tuple[int, int, int, int]:
-    """Return the shape of one image of the data sets, with the channels of ``model``."""
-    channels = (layer.channels for _, layer in model.modules() if layer.channels is not None)
-    return (1, next(channels, 1), 32, 32)
+def default_epochs(name: str, images: int) -> int:
+    """Return the number of epochs for a data set and its number of training images."""
+    few = name == "digits" or (name != "mnist" and images < FEW_IMAGES)
+    return EPOCHS_OF_FEW if few else EPOCHS

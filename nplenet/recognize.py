@@ -3,7 +3,7 @@
 MNIST's digits were scans in black and white, scaled to fit 20x20, with their centre of mass in the
 middle of 28x28 (LeCun et al., 1998, section III.A). ``prepare`` does the same to any image:
 
-1. ``picture_file.read_image`` reads it, ``_at_most`` shrinks it to 512 pixels at most.
+1. ``data.picture_file.read_image`` reads it, ``_at_most`` shrinks it to 512 pixels at most.
 2. ``_ink``: fit the paper, find whether ink is darker or lighter, and the threshold between.
 3. ``_digit``: remove specks and parts that reach the edge of the image; crop.
 4. ``_as_mnist``: scale, thicken thin strokes, centre.
@@ -13,19 +13,20 @@ Legend: H, W height and width; rows count down, columns to the right. Ink is Tru
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.polynomial import polygrid2d, polyvander2d
 
-from .augment import ToFloat, invert
+from .augment import ToFloat, grayscale, invert
 from .data import pad_images
+from .data.picture_file import fewer_pixels, pillow, read_colours, read_image
 from .layers import Layer
 from .losses import softmax
-from .picture_file import fewer_pixels, pillow, read_image
 
-__all__ = ["Recognition", "picture", "prepare", "read_image", "recognize"]
+__all__ = ["Recognition", "fitted", "picture", "prepare", "read_image", "read_plain", "recognize"]
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating[Any]]
@@ -74,6 +75,56 @@ def prepare(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if grey.ndim != 2 or not grey.size:
         raise ValueError(f"prepare: expected shape (H, W), H and W at least 1, got {grey.shape}")
     return pad_images(_as_mnist(_digit(_ink(_at_most(grey, MAX_SIDE))))[None])[0, 0]
+
+
+def fitted(image: npt.NDArray[np.uint8], input_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Return an image of ``prepare`` in the size that a model takes: 32x32, or 28x28 as MNIST's.
+
+    Parameters
+    ----------
+    image : uint8 (32, 32)
+    input_shape : tuple of int
+        (1, 1, H, W), with H and W at least 28.
+
+    Raises
+    ------
+    ValueError
+        When the model takes other things than one grey image of such a size.
+    """
+    if len(input_shape) != 4 or input_shape[1] != 1 or min(input_shape[2:]) < 28:
+        raise ValueError(
+            f"a digit becomes a grey image of 28x28 or more, (1, 28, 28); this model takes "
+            f"{input_shape[1:]}"
+        )
+    return pad_images(image[None, 2:30, 2:30], (input_shape[2], input_shape[3]))[0, 0]
+
+
+def read_plain(path: str | os.PathLike[str], input_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Read an image as ``nplenet.data.from_folder`` does, for a model trained on such images.
+
+    Parameters
+    ----------
+    path : path
+    input_shape : tuple of int
+        (1, C, H, W), C of 1 or 3.
+
+    Returns
+    -------
+    uint8 (C, H, W)
+
+    Raises
+    ------
+    DataError
+        As ``read_image``.
+    ValueError
+        When the model takes other things than an image.
+    """
+    if len(input_shape) != 4 or input_shape[1] not in (1, 3):
+        raise ValueError(f"an image is (1, H, W) or (3, H, W); this model takes {input_shape[1:]}")
+    _, channels, height, width = input_shape
+    image = pad_images(read_colours(path, (height, width))[None], (height, width))
+    grey: npt.NDArray[np.uint8] = grayscale(image)[0, :1]
+    return grey if channels == 1 else image[0]
 
 
 def _at_most(grey: npt.NDArray[np.uint8], side: int) -> Floats:
@@ -282,11 +333,12 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
     Parameters
     ----------
     model : Layer
-        Maps float32 (N, 1, H, W) to logits (N, classes). Its mode is restored afterwards.
-    image : uint8 (H, W)
-        Such as ``prepare`` returns.
+        Maps float32 (N, C, H, W) to logits (N, classes). Its mode is restored afterwards.
+    image : uint8 (H, W) or (C, H, W)
+        Such as ``prepare`` or ``read_plain`` return.
     """
-    both = np.concatenate([image[None, None], invert(image[None, None])])
+    batch = image.reshape(1, -1, *image.shape[-2:])
+    both = np.concatenate([batch, invert(batch)])
     was_training = model.training
     model.eval()
     try:
@@ -301,13 +353,15 @@ def picture(image: npt.NDArray[np.uint8]) -> str:
 
     Parameters
     ----------
-    image : uint8 (H, W)
+    image : uint8 (H, W) or (C, H, W)
 
     Returns
     -------
     str
         H // 2 lines of W characters of ASCII: 16 lines of 32 for 32x32.
     """
+    if image.ndim == 3:
+        image = grayscale(image[None])[0, 0]
     height, width = image.shape
     mean = image[: height // 2 * 2].reshape(height // 2, 2, width).mean(axis=1)
     levels = np.rint(mean * (len(RAMP) - 1) / 255).astype(int)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .checks import count
 
-PURPOSES = ("init", "shuffle", "dropout", "augment", "split")
+PURPOSES = ("init", "shuffle", "dropout", "augment", "split", "test")
 
 
 def generator(seed: int | None, purpose: str) -> np.random.Generator:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nplenet import load_model
+from nplenet.checkpoint import DEFAULT_MODEL
 from nplenet.data import load_digits, write_idx
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,33 @@ def test_training_on_images_of_ones_own(tmp_path: Path, form: str) -> None:
     text = example("own_images.py", tmp_path, "--epochs", 8, "--output", out, cwd=tmp_path)
     assert float(text.split("held-out images: ")[1].split("%")[0]) > 80
     assert load_model(out)(np.zeros((1, 1, 32, 32), np.float32)).shape == (1, 3)
+
+
+def test_the_bundled_network_learns_26_letters_by_its_last_layer(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    draw = pytest.importorskip("PIL.ImageDraw")
+    font = pytest.importorskip("PIL.ImageFont").load_default(size=22)
+    rng = np.random.default_rng(0)
+    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+        folder = tmp_path / "letters" / letter
+        folder.mkdir(parents=True)
+        for k in range(20):
+            image = pillow.new("L", (32, 32), int(rng.integers(0, 30)))
+            place = tuple(int(n) for n in rng.integers(12, 21, 2))
+            draw.Draw(image).text(place, letter, fill=255, font=font, anchor="mm")
+            image.save(folder / f"{k}.png")
+    out = tmp_path / "letters.safetensors"
+    text = example(
+        "fine_tune.py", tmp_path / "letters", "--epochs", 12, "--output", out, cwd=tmp_path
+    )
+    assert "26 classes; accuracy on 52 held-out images" in text
+    assert float(text.split("held-out images: ")[1].split("%")[0]) > 50  # chance is 4
+    before, after = load_model(DEFAULT_MODEL).state_dict(), load_model(out).state_dict()
+    assert after["classifier.7.weight"].shape == (26, 84)
+    kept = [name for name in before if name.endswith(("weight", "bias")) and "r.7." not in name]
+    assert len(kept) == 10
+    for name in kept:
+        np.testing.assert_array_equal(after[name], before[name])
 
 
 def test_reading_a_pytorch_model(tmp_path: Path) -> None:

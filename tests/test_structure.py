@@ -59,6 +59,7 @@ PARTS: dict[str, str] = {
     "optim": "backend checks deprecated parameter turns",
     "schedules": "checks optim",
     "architecture": "layers",
+    "input_shape": "layers",
     "compiled": (
         "augment backend checks files group layers losses machine optim schedules schema seeds "
         "turns window"
@@ -69,12 +70,12 @@ PARTS: dict[str, str] = {
     "recognize": "augment data layers losses picture_file",
     "cases": "backend layers losses models",
     "checkpoint": (
-        "architecture checks data deprecated files layers machine optim schedules schema seeds "
-        "terminal"
+        "architecture checks data deprecated files input_shape layers machine optim schedules "
+        "schema seeds terminal"
     ),
     "interop": "architecture backend checks data files layers version window",
     "page": "architecture data deprecated files layers",
-    "recipe": "augment data layers optim schedules schema",
+    "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses",
     "train": (
         "augment backend checkpoint checks compiled data group layers losses "
@@ -85,10 +86,12 @@ PARTS: dict[str, str] = {
         "losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",
-    "report": "augment checkpoint data files layers plots recipe schema terminal train",
+    "report": (
+        "augment checkpoint data files input_shape layers plots recipe schema terminal train"
+    ),
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
-        "group interop losses machine models mpi optim page recipe recognize "
+        "group input_shape interop losses machine models mpi optim page recipe recognize "
         "report schema seeds terminal train "
     ),
     "__main__": "architecture backend commands interrupts terminal",
@@ -122,7 +125,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "record": "",
         "file": "record",
         "kept": "file progress",
-        "run": "file kept progress",
+        "run": "file kept progress record",
         "folder": "file kept progress run",
         "__init__": "file folder progress run",
     },
@@ -219,11 +222,24 @@ INSIDE: dict[str, dict[str, str]] = {
         "split": "",
         "device": "batches",
         "digits": "idx",
-        "fetch": "idx",
+        "known": "idx",
+        "fetch": "idx known",
+        "idx_set": "fetch idx known",
         "loader": "batches device lazy prefetch",
-        "mnist": "fetch idx",
-        "dataset": "digits idx mnist pad",
-        "__init__": "dataset device digits idx loader mnist pad split",
+        "mnist": "idx idx_set known",
+        "mnist_like": "idx idx_set known mnist",
+        "emnist": "idx idx_set known",
+        "image_set": "idx",
+        "picture_file": "idx",
+        "csv_file": "idx image_set",
+        "npz_file": "idx image_set",
+        "picture_folder": "idx image_set pad picture_file",
+        "own": "csv_file idx image_set npz_file picture_folder split",
+        "dataset": "digits emnist idx image_set mnist mnist_like own pad",
+        "__init__": (
+            "csv_file dataset device digits emnist idx image_set loader mnist mnist_like npz_file "
+            "pad picture_folder split"
+        ),
     },
     "interop": {
         "__init__": "",

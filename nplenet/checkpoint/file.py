@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,31 @@ import safetensors
 import safetensors.numpy
 
 from ..architecture import build, describe
+from ..checks import count
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
+from ..input_shape import input_shape as known_shape
 from ..layers import Layer
 from ..machine import environment
 from ..schema import shown
 from ..terminal import printable
 from .record import check_record
+from .record import input_shape as check_input_shape
 
 FORMAT = 1
 KEY = "nplenet"  # of digest and JSON text in the metadata of the file
 HEX = 64  # characters of a SHA-256
 
 LATEST, BEST = "checkpoint.safetensors", "best.safetensors"
+
+
+OTHER_FORMATS = {
+    ".pth": "weights for PyTorch with nplenet.interop.pytorch.save(model, path)",
+    ".pt": "weights for PyTorch with nplenet.interop.pytorch.save(model, path)",
+    ".tar": "weights for PyTorch with nplenet.interop.pytorch.save(model, path)",
+    ".onnx": "ONNX with nplenet.interop.onnx.export(model, path, input_shape)",
+}
+"""Suffixes that promise another program another format, and how to write it."""
 
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "data" / "bundled" / "lenet5-mnist.safetensors"
@@ -68,6 +80,12 @@ class Checkpoint:
             if name.startswith(prefix)
         }
 
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The shape of an input without the batch axis, if the file says it."""
+        shape = self.record.get("input_shape")
+        return None if shape is None else tuple(shape)
+
     def model(self) -> Layer:
         """Return the model, newly built, in eval mode.
 
@@ -89,17 +107,56 @@ class Checkpoint:
 
 
 @model_first
-def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
+def save_model(
+    model: Layer, path: str | os.PathLike[str], *, input_shape: Sequence[int] | None = None
+) -> None:
     """Write a model, its architecture and its weights, to a ``.safetensors`` file.
+
+    What is written can be read: the model is built again from its description before.
+
+    Parameters
+    ----------
+    model : Layer
+    path : path
+    input_shape : sequence of int, optional
+        The shape of an input without the batch axis, such as (1, 28, 28); at most 3 axes. The
+        commands need it for a model that takes neither images of 32x32 nor of 28x28.
 
     Raises
     ------
     TypeError
         When a layer is not one of the library's.
+    ValueError
+        When ``load_model`` would refuse the model, such as a layer that makes far more numbers of
+        an image than a file may ask for, or when the name is that of another format.
     OSError
         When the file can't be written; an existing file is unchanged then.
     """
-    write_file(Path(path), model.state_dict(), {**stamp(), "model": describe(model)})
+    path, state = Path(path), native(model.state_dict())
+    if path.suffix.lower() in OTHER_FORMATS:
+        raise ValueError(
+            f"save_model: {path} has the name of another format; name it .safetensors, or write "
+            f"{OTHER_FORMATS[path.suffix.lower()]}"
+        )
+    description = describe(model)
+    try:
+        build(description, state)
+    except ValueError as error:
+        raise ValueError(f"save_model: no file can hold this model: {error}") from None
+    record: dict[str, Any] = {**stamp(), "model": description}
+    if input_shape is not None:
+        shape = [count(size, "save_model: a size of input_shape") for size in input_shape]
+        check_input_shape(shape, "save_model: input_shape")
+        record["input_shape"] = list(known_shape(model, shape)[1:])
+    write_file(path, state, record)
+
+
+def native(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays in C order and in this machine's byte order, which the format has none for."""
+    return {
+        name: np.array(array, array.dtype.newbyteorder("="), order="C")  # keeps 0 axes
+        for name, array in tensors.items()
+    }
 
 
 def load_model(path: str | os.PathLike[str]) -> Layer:
@@ -161,7 +218,7 @@ def write_file(
     record: Mapping[str, Any],
     previous: Path | None = None,
 ) -> None:
-    tensors = {name: np.array(a, order="C") for name, a in tensors.items()}  # keeps 0 axes
+    tensors = native(tensors)
     text = json.dumps(record, separators=(",", ":"))
     contents = safetensors.numpy.save(tensors, metadata={KEY: _digest(text, tensors) + text})
     with atomic_write(path, previous=previous) as file:
@@ -173,14 +230,13 @@ def read_file(path: Path) -> Checkpoint:
         raise IsADirectoryError(
             f"{path} is a folder; name a checkpoint in it, such as {path / LATEST}"
         )
-    if path.suffix in (".pth", ".pt"):
-        raise CheckpointError(f"{path} is a file of PyTorch: read it with nplenet.interop.pytorch")
     try:
         with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
             stamped = (file.metadata() or {}).get(KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys() if stamped}  # noqa: SIM118
     except (safetensors.SafetensorError, TypeError, AttributeError) as error:
         # The last two for a dtype that NumPy lacks.
+        _refuse_pytorch(path)
         raise CheckpointError(f"{path} is damaged, or not a safetensors file ({error})") from None
     if not stamped:
         raise CheckpointError(
@@ -207,6 +263,14 @@ def read_file(path: Path) -> Checkpoint:
     except ValueError as error:
         raise CheckpointError(f"{path}: in its record {error}") from None
     return Checkpoint(path, tensors, record)
+
+
+def _refuse_pytorch(path: Path) -> None:
+    """Refuse a zip archive or a pickle, whatever its name, with the way to read it."""
+    with open_regular(path) as file:
+        start = file.read(4)
+    if start == b"PK\3\4" or start[:1] == b"\x80":
+        raise CheckpointError(f"{path} is a file of PyTorch: read it with nplenet.interop.pytorch")
 
 
 def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:

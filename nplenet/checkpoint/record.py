@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,17 @@ import numpy as np
 from ..schema import Form, fields, listing, mapping, optional, plain, real, text, whole
 
 MAX_SECONDS = 1e12
+MAX_AXES = 3
+MAX_INPUT = 3 * 256 * 256
+"""Numbers of an input: a stranger's file decides how large the images of an evaluation are."""
+
+
+def input_shape(value: Any, name: str) -> None:
+    """Check the shape of an input, without its batch axis."""
+    listing(whole(1, MAX_INPUT), 1)(value, name)
+    if len(value) > MAX_AXES or math.prod(value) > MAX_INPUT:
+        raise ValueError(f"{name} must have at most {MAX_AXES} axes and {MAX_INPUT:,} numbers")
+
 
 METRICS: Mapping[str, Form] = {
     "epoch": whole(1),
@@ -51,7 +63,12 @@ RUN = {
         }
     ),
 }
-MORE = {"arguments": mapping(plain), "tunables": mapping(whole()), "environment": mapping(text)}
+MORE = {
+    "arguments": mapping(plain),
+    "tunables": mapping(whole()),
+    "environment": mapping(text),
+    "input_shape": optional(input_shape),
+}
 
 
 def check_record(record: Any, tensors: Mapping[str, np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from ..architecture import describe
+from ..architecture import build, describe
 from ..data import DataLoader, DeviceLoader
+from ..input_shape import takes
 from ..layers import Layer
 from ..machine import environment
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ..seeds import generator_state, restore_generator
-from .file import Checkpoint, CheckpointError, CheckpointWarning, stamp
+from .file import Checkpoint, CheckpointError, CheckpointWarning, native, stamp
 from .kept import Contents
 from .progress import Epoch, Progress
+from .record import MAX_AXES, MAX_INPUT
 
 
 @dataclass
@@ -47,6 +50,14 @@ class Run:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     tunables: Mapping[str, int] = field(default_factory=dict)
     ranks: int = 1
+    _tried: bool = field(default=False, init=False)  # whether the model can be built from a file
+
+    @cached_property
+    def _input_shape(self) -> list[int] | None:
+        """The shape of an image of the loader, unless its transform changes it."""
+        shape = list(self.loader.images.shape[1:])
+        fits = len(shape) <= MAX_AXES and math.prod(shape) <= MAX_INPUT
+        return shape if fits and takes(self.model, shape) else None
 
     @cached_property
     def _data(self) -> dict[str, Any]:
@@ -62,7 +73,8 @@ class Run:
         tensors |= {"epoch.losses": progress.losses, "epoch.hits": progress.correct}
         record |= {
             **stamp(),
-            "model": _description(self.model),
+            "model": self._description(tensors),
+            "input_shape": self._input_shape,
             "progress": {
                 "epochs": [asdict(epoch) for epoch in progress.epochs],
                 "loader": progress.loader,
@@ -125,6 +137,24 @@ class Run:
                 stacklevel=2,
             )
 
+    def _description(self, tensors: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+        try:
+            description = describe(self.model)
+        except TypeError:
+            return None  # with layers of the user's own: to resume, the user's code makes the model
+        if not self._tried:
+            self._tried = True
+            weights = {k.removeprefix("model."): a for k, a in tensors.items() if k[:6] == "model."}
+            try:
+                build(description, native(weights))
+            except ValueError as error:
+                warnings.warn(
+                    f"its checkpoints resume this run, but load_model will refuse them: {error}",
+                    CheckpointWarning,
+                    stacklevel=2,
+                )
+        return description
+
     def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the tensors and the plain values of model, optimizer, schedule, generators."""
         tensors = {f"model.{name}": a for name, a in self.model.state_dict().items()}
@@ -174,10 +204,3 @@ def _of_type(owner: Optimizer | Schedule, record: Mapping[str, Any] | None) -> d
     if found != expected:
         raise ValueError(f"it has {found} where this run has {expected}")
     return settings
-
-
-def _description(model: Layer) -> dict[str, Any] | None:
-    try:
-        return describe(model)
-    except TypeError:
-        return None  # with layers of the user's own: to resume, the user's code makes the model

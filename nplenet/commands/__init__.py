@@ -8,9 +8,14 @@ could not be saved.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..checkpoint import DEFAULT_MODEL
+from ..data import DATASETS
+from ..data.dataset import check_dataset
+from ..data.own import FORMS, is_own
 
 COMMANDS = (
     "train",
@@ -28,10 +33,15 @@ COMMANDS = (
 # Help texts of options that several commands have.
 BACKEND_HELP = "array library: numpy on the CPU, cupy on an NVIDIA GPU (default %(default)s)"
 DATA_DIR_HELP = (
-    "folder with MNIST's four IDX files, plain or .gz, or to download them to (default: the folder "
-    "in the environment variable NPLENET_DATA, otherwise the user's cache)"
+    "folder with the four IDX files of the data set, plain or .gz, or a new or empty one to "
+    "download them to (default: the folder in the environment variable NPLENET_DATA, otherwise the "
+    "user's cache)"
 )
-NO_DOWNLOAD_HELP = "do not download MNIST"
+DATASET_HELP = (
+    f"data set: {', '.join(DATASETS)}; auto is MNIST if available, otherwise the bundled digits; "
+    f"or images of one's own: {FORMS}"
+)
+NO_DOWNLOAD_HELP = "do not download a data set"
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +53,60 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         help=".safetensors file written by training, or the word default for the LeNet-5 trained "
         "on MNIST that comes with nplenet",
     )
+
+
+def add_input_shape(parser: argparse.ArgumentParser) -> None:
+    """Add the option --input-shape, for files that do not say it."""
+    parser.add_argument(
+        "--input-shape",
+        type=shape,
+        metavar="C,H,W",
+        help="shape of the model's input, such as 1,28,28 (default: what the file says, otherwise "
+        "the first of 32x32 and 28x28 that the model takes)",
+    )
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """Return the value of an option that is a shape: integers with commas or x between."""
+    try:
+        sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        sizes = ()
+    if not 1 <= len(sizes) <= 3 or min(sizes) < 1 or max(sizes) > 1 << 16:
+        raise argparse.ArgumentTypeError(f"must be 1 to 3 sizes such as 1,28,28, got {text!r}")
+    return sizes
+
+
+def seed(text: str) -> int:
+    """Return the value of an option that is a random seed."""
+    if (value := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {value}")
+    return value
+
+
+def dataset(text: str) -> str:
+    """Return the value of an option that is the name of a data set."""
+    try:
+        check_dataset(text, "it")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("it ")) from None
+    return text
+
+
+def recorded_dataset(record: Mapping[str, Any], where: Path) -> str:
+    """Return the data set of a training run, from its record; "auto" for a model alone.
+
+    Images of one's own are not read because a file names them: the file may be a stranger's.
+    """
+    name = (record.get("arguments") or {}).get("dataset", "auto")
+    try:
+        check_dataset(name, "arguments.dataset")
+    except ValueError as error:
+        raise ValueError(f"{where}: in its record {error}") from None
+    if is_own(name):
+        raise ValueError(f"{where}: was trained on {name}; name the data with --dataset")
+    found: str = name
+    return found
 
 
 def positive(text: str) -> int:

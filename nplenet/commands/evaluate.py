@@ -7,12 +7,23 @@ import sys
 from pathlib import Path
 
 from .. import augment
-from ..checkpoint import CheckpointError, load
-from ..data import DATASETS, load_dataset
-from ..recipe import SETTINGS
+from ..backend import get_backend
+from ..checkpoint import load
+from ..data import Dataset, load_dataset
+from ..input_shape import input_shape
 from ..terminal import printable, show, show_json
 from ..train import confusion_table, evaluate
-from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, add_checkpoint, positive
+from . import (
+    BACKEND_HELP,
+    DATA_DIR_HELP,
+    DATASET_HELP,
+    NO_DOWNLOAD_HELP,
+    add_checkpoint,
+    add_input_shape,
+    dataset,
+    positive,
+    recorded_dataset,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,27 +34,42 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
     add(
         "--dataset",
-        choices=DATASETS,
-        help="data set to test on (default: the data set of the training run, otherwise auto)",
+        type=dataset,
+        metavar="NAME",
+        help=f"{DATASET_HELP} (default: the data set of the training run, otherwise auto)",
     )
+    add_input_shape(parser)
     add("--limit", type=positive, metavar="N", help="test on the first N images only")
     add("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
     checkpoint = load(options.checkpoint)
-    model = checkpoint.model().to(options.backend)
-    name = options.dataset or checkpoint.record.get("arguments", {}).get("dataset", "auto")
-    try:
-        SETTINGS["dataset"](name, "arguments.dataset")
-    except ValueError as error:
-        raise CheckpointError(f"{checkpoint.path}: in its record {error}") from None
-    data = load_dataset(name, options.data_dir, download=not options.no_download)
+    get_backend(options.backend)  # an unusable backend is reported before the images are read
+    model = checkpoint.model()
+    shape = input_shape(model, options.input_shape or checkpoint.input_shape)
+    if len(shape) != 4:
+        raise ValueError(
+            f"{checkpoint.path}: takes inputs of shape {shape[1:]}, not images (C, H, W); put "
+            "Flatten() before its layers"
+        )
+    name = options.dataset or recorded_dataset(checkpoint.record, checkpoint.path)
+    data = load_dataset(
+        name,
+        options.data_dir,
+        download=not options.no_download,
+        size=(shape[2], shape[3]),
+        channels=shape[1] if shape[1] in (1, 3) else None,
+    )
+    classes = model.output_shape(shape)[1]
+    check_fits(data, shape, classes)
+    model.to(options.backend)
     if data.notice:
         show(printable(data.notice), file=sys.stderr)
     data = data.limited(options.limit) if options.limit else data
-    test = evaluate(model, data.test_images, data.test_labels)
-    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels)
+    images, labels = data.test_images, data.test_labels
+    test = evaluate(model, images, labels, classes=classes)
+    inverted = evaluate(model, augment.invert(images), labels, classes=classes)
     if options.json:
         record = {
             "dataset": data.name,
@@ -54,8 +80,23 @@ def run(options: argparse.Namespace) -> int:
         show_json(record)
         return 0
     show(confusion_table(test.confusion))
+    where = printable(f"{data.name} from {data.source}")
     show(
-        f"{data.name} from {data.source}: test accuracy {test.accuracy:.2%}, on inverted images "
+        f"{where}: test accuracy {test.accuracy:.2%}, on inverted images "
         f"{inverted.accuracy:.2%}, of {len(data.test_labels):,} images"
     )
     return 0
+
+
+def check_fits(data: Dataset, shape: tuple[int, ...], classes: int) -> None:
+    """Refuse images that the model does not take, and classes that it does not have."""
+    channels = data.test_images.shape[1]
+    if channels != shape[1]:
+        raise ValueError(
+            f"the model takes images of {shape[1]} channels, those of {data.name} have {channels}"
+        )
+    last = int(data.test_labels.max())
+    if last >= classes:
+        raise ValueError(
+            f"{data.name} has the label {last}, the model {classes} classes: 0 to {classes - 1}"
+        )

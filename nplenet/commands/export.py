@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..checkpoint import DEFAULT_MODEL, load_model
-from ..recipe import input_shape
+from ..checkpoint import DEFAULT_MODEL, load
+from ..input_shape import input_shape
 from ..terminal import printable, show
-from . import add_checkpoint
+from . import add_checkpoint, add_input_shape
 
-SUFFIXES = {"onnx": (".onnx",), "pytorch": (".pth", ".pt", ".safetensors")}
+SUFFIXES = {
+    "onnx": (".onnx",),
+    "pytorch": (".pth", ".pt", ".pth.tar", ".bin", ".ckpt", ".safetensors"),
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="file to write: .onnx, or .pth, .pt or .safetensors for PyTorch (default: beside the "
         "checkpoint, with the suffix .onnx or .pth; for the bundled model in this folder)",
     )
+    add_input_shape(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,13 +35,15 @@ def run(options: argparse.Namespace) -> int:
     if options.checkpoint == DEFAULT_MODEL:
         beside = Path(beside.name)  # not into the installed package
     path = options.output or beside
-    if path.suffix not in suffixes:
+    if not path.name.endswith(suffixes):
         raise ValueError(f"--output must end with {' or '.join(suffixes)}, got {path}")
-    model = load_model(options.checkpoint)
+    checkpoint = load(options.checkpoint)
+    model = checkpoint.model()
     if options.to == "onnx":
         from ..interop import onnx  # needs the extra `onnx`
 
-        onnx.export(model, path, input_shape(model))
+        shape = input_shape(model, options.input_shape or checkpoint.input_shape)
+        onnx.export(model, path, shape)
     else:
         from ..interop import pytorch
 

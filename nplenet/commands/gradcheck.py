@@ -8,7 +8,7 @@ from ..backend import get_backend
 from ..cases import select
 from ..gradcheck import HEADER, check_case
 from ..terminal import show
-from . import BACKEND_HELP
+from . import BACKEND_HELP, seed
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
     parser.add_argument(
         "--seed",
-        type=int,
+        type=seed,
         default=0,
         help="random seed for weights, inputs and directions (default %(default)s)",
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from ..checkpoint import Checkpoint, CheckpointError, Epoch, load
-from ..recipe import input_shape
+from ..input_shape import input_shape
 from ..terminal import printable, show, show_json
-from . import add_checkpoint
+from . import add_checkpoint, add_input_shape
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print everything except the tensors as JSON"
     )
+    add_input_shape(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,9 +30,13 @@ def run(options: argparse.Namespace) -> int:
     show(f"{printable(checkpoint.path)}: {kind}, written by nplenet {version}")
     try:
         model = checkpoint.model()
-        show(model.summary(input_shape(model)))  # type: ignore[attr-defined]
+        shape = input_shape(model, options.input_shape or checkpoint.input_shape)
+        show(f"input {'x'.join(map(str, shape[1:]))}")
+        show(model.summary(shape))  # type: ignore[attr-defined]
     except (AttributeError, CheckpointError, ValueError):
         # The shape of its input is unknown, or its layers are not the library's.
+        if options.input_shape:
+            raise
         show_json(record["model"], 2)
     for name in ("arguments", "environment"):
         if name in record:

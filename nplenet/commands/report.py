@@ -7,17 +7,28 @@ from pathlib import Path
 
 from ..report import write_report
 from ..terminal import printable, show
-from . import DATA_DIR_HELP, NO_DOWNLOAD_HELP
+from . import DATA_DIR_HELP, DATASET_HELP, NO_DOWNLOAD_HELP, dataset
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", metavar="RUN", type=Path, help="folder that train --output wrote")
     add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
+    add(
+        "--dataset",
+        type=dataset,
+        metavar="NAME",
+        help=f"{DATASET_HELP} (default: the data set of the run, unless it is one's own)",
+    )
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
 
 
 def run(options: argparse.Namespace) -> int:
-    path = write_report(options.folder, options.data_dir, download=not options.no_download)
+    path = write_report(
+        options.folder,
+        options.data_dir,
+        download=not options.no_download,
+        dataset=options.dataset,
+    )
     show(printable(path))
     return 0

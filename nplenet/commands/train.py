@@ -1,4 +1,4 @@
-"""Train the enhanced LeNet-5 on MNIST or the bundled digits."""
+"""Train the enhanced LeNet-5 on MNIST, another data set, or images of one's own."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from ..models import LeNet5
 from ..mpi import join, launch
 from ..optim import Optimizer
 from ..recipe import (
-    EPOCHS,
     OPTIMIZERS,
     RENAMED_AUGMENTATIONS,
     SCHEDULES,
     Settings,
     augmentation,
+    default_epochs,
 )
 from ..seeds import generator
 from ..terminal import printable, show
@@ -91,15 +91,17 @@ def train_in(
 
     # Load.
     data = load_data(options, settings, group)
-    epochs = settings.epochs or EPOCHS[data.name]
-    settings = replace(settings, dataset=data.name, epochs=epochs)
+    epochs = settings.epochs or default_epochs(data.name, len(data.train_images))
+    classes = number_of_classes(data, settings)
+    settings = replace(settings, dataset=data.name, epochs=epochs, classes=classes)
     loader, validation = batches(data, settings, backend)
     if checkpoints:
         checkpoints.arguments = asdict(settings)
+        if data.classes != tuple(map(str, range(len(data.classes)))):
+            checkpoints.arguments["class_names"] = list(data.classes)
 
     # Model, loss, optimizer.
-    model, loss = LeNet5(dropout=settings.dropout, seed=settings.seed), CrossEntropyLoss()
-    optimizer = OPTIMIZERS[settings.optimizer](model.to(backend).parameters(), settings.lr)
+    model, loss, optimizer = parts(data, settings, backend)
     schedule = SCHEDULES[settings.schedule](optimizer, settings.lr, epochs * len(loader))
     step = chosen_step(settings, model, loss, optimizer, group)
     console.introduce(model, data, loader, epochs, resume)
@@ -128,14 +130,16 @@ def train_in(
 
     # Result.
     take_best_epoch(model, checkpoints, group)
-    tested = evaluate(model, data.test_images, data.test_labels, group=group)
-    inverted = evaluate(model, augment.invert(data.test_images), data.test_labels, group=group)
+    tests, labels = data.test_images, data.test_labels
+    tested = evaluate(model, tests, labels, classes=classes, group=group)
+    inverted = evaluate(model, augment.invert(tests), labels, classes=classes, group=group)
     group.part_ways()
     record = record_of(options, settings, group, history, tested, inverted)
     saved = not (checkpoints and group.rank == 0) or write_history(checkpoints, record)
     console.conclude(history, epochs, tested, inverted)
     if checkpoints and group.rank == 0 and history.epochs:
-        saved = write_report(checkpoints.folder, saved, options, console) and saved
+        name = settings.dataset
+        saved = write_report(checkpoints.folder, name, saved, options, console) and saved
     return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
 
 
@@ -167,7 +171,7 @@ class Console:
         self.detail(model.summary((1, *data.train_images.shape[1:])))
         images, tests = len(loader.images), len(data.test_images)
         self.detail(
-            f"{data.name} from {data.source}: {images:,} training, "
+            f"{printable(data.name)} from {printable(data.source)}: {images:,} training, "
             f"{len(data.train_images) - images:,} validation, {tests:,} test images; "
             f"{epochs} epochs of {len(loader)} steps"
         )
@@ -198,12 +202,44 @@ def load_data(options: argparse.Namespace, settings: Settings, group: Group) -> 
     return data.limited(settings.limit) if settings.limit else data
 
 
+def number_of_classes(data: Dataset, settings: Settings) -> int:
+    """Return the number of classes: of the data set, or more if ``--classes`` says so."""
+    classes = settings.classes or len(data.classes)
+    if classes < len(data.classes):
+        raise ValueError(
+            f"--classes {classes} is too few: {data.name} has {len(data.classes)} classes"
+        )
+    return classes
+
+
+def parts(
+    data: Dataset, settings: Settings, backend: Backend
+) -> tuple[LeNet5, CrossEntropyLoss, Optimizer]:
+    """Return the model, for the classes and the channels of the images, the loss, the optimizer."""
+    model = LeNet5(
+        settings.classes or len(data.classes),
+        dropout=settings.dropout,
+        in_channels=data.train_images.shape[1],
+        seed=settings.seed,
+    ).to(backend)
+    decay = settings.weight_decay
+    more = {} if decay is None else {"weight_decay": decay}
+    optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr, **more)
+    return model, CrossEntropyLoss(label_smoothing=settings.label_smoothing), optimizer
+
+
 def batches(
     data: Dataset, settings: Settings, backend: Backend
 ) -> tuple[DataLoader | DeviceLoader, Labelled | None]:
     """Return the training loader and the validation images, held out of the training images."""
+    total = len(data.train_labels)
+    count = round(settings.validation * total)
+    if count >= total:
+        raise ValueError(
+            f"--validation {settings.validation:g} leaves none of the {total:,} images to train on"
+        )
     chosen, held_out = train_validation_split(
-        data.train_labels, settings.validation, generator(settings.seed, "split")
+        data.train_labels, count, generator(settings.seed, "split")
     )
     loader = DataLoader(
         data.train_images[chosen],
@@ -214,7 +250,7 @@ def batches(
         transform=augmentation(settings.augment),
         transform_rng=generator(settings.seed, "augment"),
     )
-    if len(held_out) == 0:  # a very small --limit leaves no validation images
+    if len(held_out) == 0:  # by --validation 0, or with a very small --limit
         return loader.to(backend), None
     return loader.to(backend), (data.train_images[held_out], data.train_labels[held_out])
 
@@ -291,14 +327,17 @@ def write_history(checkpoints: CheckpointFolder, record: dict[str, Any]) -> bool
     return checkpoints.saved
 
 
-def write_report(folder: Path, saved: bool, options: argparse.Namespace, console: Console) -> bool:
+def write_report(
+    folder: Path, dataset: str, saved: bool, options: argparse.Namespace, console: Console
+) -> bool:
     """Write the run's report, or print why there is none; say whether it could be written."""
     from .. import report
 
     reason: object = "the files that it is made of could not be written"
     try:
         if saved:
-            path = report.write_report(folder, options.data_dir, download=not options.no_download)
+            download = not options.no_download
+            path = report.write_report(folder, options.data_dir, download=download, dataset=dataset)
             console.detail(f"report: {printable(path)}")
             return True
     except OSError as error:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, load
-from ..data import DATASETS
+from ..data.own import is_own
 from ..recipe import (
     AUGMENTATIONS,
+    LATER,
     OPTIMIZERS,
     RENAMED_AUGMENTATIONS,
     SCHEDULES,
@@ -20,36 +21,38 @@ from ..recipe import (
     Settings,
 )
 from ..schema import fields
-from . import BACKEND_HELP, DATA_DIR_HELP, NO_DOWNLOAD_HELP, positive
+from . import (
+    BACKEND_HELP,
+    DATA_DIR_HELP,
+    DATASET_HELP,
+    NO_DOWNLOAD_HELP,
+    dataset,
+    positive,
+    seed,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    def setting(name: str, text: str, **kind: Any) -> None:
-        default = getattr(Settings, name.replace("-", "_"))
-        text += "" if default is None or default is False else f" (default {default})"
-        parser.add_argument(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
-
+    """Add all options of ``train``."""
     add = parser.add_argument
     add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
     add("--ranks", type=positive, metavar="N", help="train on N processes with MPI")
     add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
-    setting(
-        "dataset",
-        "data set; auto is MNIST if available, otherwise the bundled digits",
-        choices=DATASETS,
-    )
-    setting(
-        "epochs",
-        "passes over the training images (default 12 for MNIST, 60 for the digits)",
-        type=positive,
-        metavar="N",
-    )
-    setting("batch-size", "images per training step", type=positive, metavar="N")
-    setting("lr", "peak learning rate", type=float)
-    setting("optimizer", "update rule", choices=OPTIMIZERS)
-    setting("schedule", "learning rate schedule", choices=SCHEDULES)
-    setting("dropout", "dropout probability", type=float, metavar="P")
+
+    def setting(name: str, text: str, **kind: Any) -> None:
+        default = getattr(Settings, name.replace("-", "_"))
+        text += "" if default is None or default is False else f" (default {default})"
+        add(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
+
+    add_data_settings(setting)
+    add_training_settings(setting)
+    add_output_options(add)
+
+
+def add_data_settings(setting: Callable[..., None]) -> None:
+    """Add the settings that decide which images the network sees."""
+    setting("dataset", DATASET_HELP, type=dataset, metavar="NAME")
     setting(
         "augment",
         "augmentation; standard is rotation, inversion and grayscale",
@@ -58,12 +61,47 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     setting(
         "validation",
-        "fraction of the training images held out for validation",
+        "fraction of the training images held out for validation; 0 for none",
         type=float,
         metavar="FRACTION",
     )
-    setting("seed", "random seed for weights, shuffling, dropout, augmentation and split", type=int)
     setting("limit", "use only the first N training and N test images", type=positive, metavar="N")
+    setting(
+        "seed", "random seed for weights, shuffling, dropout, augmentation and split", type=seed
+    )
+
+
+def add_training_settings(setting: Callable[..., None]) -> None:
+    """Add the settings of the network and of its training."""
+    setting(
+        "classes",
+        "classes that the network tells apart (default: the classes of the data set)",
+        type=positive,
+        metavar="N",
+    )
+    setting(
+        "epochs",
+        "passes over the training images (default 12, and 60 for fewer than 10,000 images)",
+        type=positive,
+        metavar="N",
+    )
+    setting("batch-size", "images per training step", type=positive, metavar="N")
+    setting("lr", "peak learning rate", type=float)
+    setting("optimizer", "update rule", choices=OPTIMIZERS)
+    setting("schedule", "learning rate schedule", choices=SCHEDULES)
+    setting(
+        "weight-decay",
+        "weight decay of the optimizer (default 0.01 for adamw, 0 for the others)",
+        type=float,
+        metavar="FACTOR",
+    )
+    setting(
+        "label-smoothing",
+        "probability that the loss spreads over all classes",
+        type=float,
+        metavar="P",
+    )
+    setting("dropout", "dropout probability", type=float, metavar="P")
     setting("eager", "run the textbook layers instead of the compiled step", action="store_true")
     setting(
         "tunables",
@@ -72,7 +110,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=integers,
         metavar="JSON",
     )
-    add_output_options(add)
 
 
 def add_output_options(add: Callable[..., Any]) -> None:
@@ -166,15 +203,19 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
         SETTINGS[name](value, f"--{name.replace('_', '-')}")
     if resume is None:
         return Settings(**given)
-    saved = resume.record.get("arguments") or {}
-    if saved.keys() != names:
+    saved = dict(resume.record.get("arguments") or {})
+    saved.pop("class_names", None)  # of the data set, which is loaded again
+    if not names - set(LATER) <= saved.keys() <= names:
         raise CheckpointError(f"{resume.path} was not written by nplenet train")
+    saved = {name: getattr(Settings, name) for name in LATER} | saved
     try:
         fields(SETTINGS)(saved, "arguments")
     except ValueError as error:
         raise CheckpointError(f"{resume.path}: in its record {error}") from None
     saved = current_names(saved)
     may_change = {"epochs"} if saved["schedule"] == "constant" else set()
+    if is_own(saved["dataset"]):  # the same images, which are compared, may lie elsewhere now
+        may_change |= {"dataset"}
     for name, value in given.items():
         if value != saved[name] and name not in may_change:
             option = f"--{name.replace('_', '-')}"

@@ -1,13 +1,13 @@
 """Download a known file from the first of several mirrors that delivers it completely.
 
 Time and memory are bounded: opening, each read, the average speed and the size have limits. Only a
-file whose unpacked bytes have the known SHA-256 appears under its name.
+file with the known digest appears under its name.
 Imported only to download: these modules load slower than the rest.
 """
 
 import concurrent.futures
-import hashlib
 import re
+import sys
 import threading
 import time
 import urllib.error
@@ -15,14 +15,15 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import filelock
 from tqdm import tqdm
 
 from ..files import atomic_write, remove_leftovers
-from ..terminal import printable
-from .idx import DataError, MissingDataError, describe_start, find_idx, open_unpacked
+from ..terminal import printable, show
+from .idx import DataError, MissingDataError, find_idx
+from .known import KnownFile, difference
 
 _CHUNK = 1 << 16
 _SCHEMES = ("http://", "https://")
@@ -30,14 +31,6 @@ _PAUSE_SECONDS = 0.5  # before the second try at a mirror
 _SLOWEST_BYTES_PER_SECOND = 8 * 1024
 _LOCK_SECONDS = 600  # how long to wait for another process that is downloading
 _PACKING_BYTES = 1 << 16  # a gzip archive is never larger than its contents by more
-
-
-class KnownFile(NamedTuple):
-    """The known contents of a file."""
-
-    name: str
-    size: int  # bytes, unpacked
-    sha256: str  # of the unpacked bytes, as archives of the same file differ
 
 
 class _TransferError(DataError):
@@ -51,6 +44,7 @@ def fetch_missing(
     *,
     timeout: float,
     progress: bool,
+    beside: Sequence[KnownFile] = (),
 ) -> list[Path]:
     """Complete a folder: download, as ``name.gz``, each of the files that is missing in it.
 
@@ -60,6 +54,9 @@ def fetch_missing(
     ----------
     files
         The files needed. One that exists already, plain or packed, must be genuine too.
+    beside
+        Other files of the data set, such as those of its other split: one that exists must be
+        genuine too, so that no folder ever holds parts of two data sets.
     folder
         Created if it is missing.
     mirrors
@@ -67,7 +64,8 @@ def fetch_missing(
     timeout
         Seconds that a mirror may take to begin its answer, and may pause within it.
     progress
-        Show a bar for each file, if standard error is a terminal.
+        Say on standard error what is downloaded where, and show a bar for each file if it is a
+        terminal.
 
     Returns
     -------
@@ -83,6 +81,12 @@ def fetch_missing(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / ".nplenet.lock", timeout=_LOCK_SECONDS):
+            for file in (*files, *beside):
+                _check_genuine(file, folder)
+            missing = [file for file in files if find_idx(folder, file.name) is None]
+            if missing and progress:
+                names = ", ".join(file.sent_as for file in missing)
+                show(f"nplenet: downloading {names} into {printable(folder)}", sys.stderr)
             return [_have(file, folder, mirrors, timeout, progress) for file in files]
     except filelock.Timeout as error:
         raise MissingDataError(
@@ -96,19 +100,23 @@ def fetch_missing(
         ) from error
 
 
+def _check_genuine(file: KnownFile, folder: Path) -> None:
+    path = find_idx(folder, file.name)
+    reason = None if path is None else difference(path, file)
+    if reason is not None:
+        raise DataError(
+            f"{path}: is {reason}, so no official file may be put beside it; "
+            "add the files that belong with it, or delete it"
+        )
+
+
 def _have(
     file: KnownFile, folder: Path, mirrors: Sequence[str], timeout: float, progress: bool
 ) -> Path:
     path = find_idx(folder, file.name)
     if path is not None:
-        reason = _difference(path, file)
-        if reason is None:
-            return path
-        raise DataError(
-            f"{path}: is {reason}, so no official file may be put beside it; "
-            "add the file that belongs with it, or delete it"
-        )
-    path = folder / f"{file.name}.gz"
+        return path
+    path = folder / file.sent_as
     remove_leftovers(folder, re.escape(path.name))
     failures = []
     for mirror in mirrors:
@@ -142,7 +150,7 @@ def _download_once(url: str, path: Path, file: KnownFile, timeout: float, progre
         for chunk in _receive(url, file.size + _PACKING_BYTES, timeout, progress):
             target.write(chunk)
         target.flush()
-        reason = _difference(Path(target.name), file)
+        reason = difference(Path(target.name), file)
         if reason is not None:
             raise DataError(f"sent {reason}")
 
@@ -242,23 +250,3 @@ def _opened(url: str, timeout: float) -> Iterator[Any]:
 def _close_late(answer: "concurrent.futures.Future[Any]") -> None:
     if answer.exception() is None:
         answer.result().close()
-
-
-def _difference(path: Path, file: KnownFile) -> str | None:
-    """Say how a file differs from the known one; None if it is the same when unpacked."""
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        with open_unpacked(path) as stream:
-            start = chunk = stream.read(16)
-            while chunk and size <= file.size:  # a gzip bomb is not unpacked any further
-                size += len(chunk)
-                digest.update(chunk)
-                chunk = stream.read(_CHUNK)
-    except DataError:
-        return "a damaged or truncated gzip archive"
-    if digest.hexdigest() == file.sha256:
-        return None
-    return f"not the official {file.name} (its SHA-256 differs): it begins with " + describe_start(
-        start
-    )

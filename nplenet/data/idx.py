@@ -8,6 +8,7 @@ idx2numpy parses it; this module makes sure that idx2numpy gets a complete file 
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -179,11 +180,27 @@ def write_idx(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """Return the path of a file in a folder, plain or packed as ``name.gz``, or None."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if os.path.exists(path):  # False, where Path.exists raises, in a folder one may not enter
+    """Return the path of a file in a folder, by whatever name programs give it, or None.
+
+    These are, for ``train-images-idx3-ubyte``: this name; ``train-images.idx3-ubyte``, as some
+    programs unpack it; each of them with ``.gz``; and each in a folder of its own name, as on
+    Kaggle. Among several the first that is not empty counts.
+    """
+    found = []
+    for path in _spellings(folder, name):
+        if os.path.isfile(path) and os.path.getsize(path) > 0:
             return path
-    return None
+        if os.path.exists(path):  # False, where Path.exists raises, in a folder one may not enter
+            found.append(path)
+    # What is empty, or a folder or a pipe, is read in vain: the error names it.
+    return min(found, key=os.path.isdir, default=None)
+
+
+def _spellings(folder: Path, name: str) -> Iterator[Path]:
+    for spelling in dict.fromkeys((name, re.sub(r"-idx(\d)-", r".idx\1-", name))):
+        for file in (spelling, f"{spelling}.gz"):
+            yield folder / file
+            yield folder / spelling / file
 
 
 @contextmanager
@@ -199,7 +216,7 @@ def open_unpacked(path: Path) -> Iterator[BinaryIO]:
             else:
                 yield file
     except NotRegularError as error:
-        raise DataError(f"{error}; give the path of an IDX file") from error
+        raise DataError(f"{error}; give the path of a file") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path") from error
     except EOFError as error:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..files import expanded, user_cache
-from .idx import DataError, MissingDataError, find_idx, read_idx
+from .idx import MissingDataError
+from .idx_set import Fetching, IdxSet, read_labelled
+from .known import KnownFile
 
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -60,9 +61,13 @@ def load_mnist(
 
     They are looked for in one place: in `root`, otherwise in the folder that the environment
     variable ``NPLENET_DATA`` names, otherwise in the user's cache folder. There, or in
-    ``MNIST/raw`` below it, where torchvision keeps its copy. Files may be plain or end in ``.gz``.
-    Missing files are downloaded into this place: a folder that was named is never replaced by
-    another one.
+    ``MNIST/raw`` below it, where torchvision keeps its copy; both splits come from one folder.
+    Files may be plain or end in ``.gz``, be named ``train-images.idx3-ubyte``, and lie in a folder
+    of their name.
+
+    Missing files are downloaded into this place, and a line on standard error says so. A named
+    folder is never replaced by another one, and never mixed: one that holds other things is
+    refused, and so is one with files that aren't MNIST's beside the missing ones.
 
     Parameters
     ----------
@@ -103,78 +108,26 @@ def load_mnist(
     """
     if split not in _FILES:
         raise ValueError(f"load_mnist: split must be one of {list(_FILES)}, got {split!r}")
-    folder, paths = _locate(split, _place(root))
-    if len(paths) < 2:
-        if not download:
-            raise MissingDataError(_describe_missing(split, folder, paths))
-        paths = _fetch(split, folder, mirrors, timeout, progress)
-    images_path, labels_path = paths
-    images = read_idx(images_path, dtype=np.uint8, shape=(None, 28, 28))
-    labels = read_idx(labels_path, dtype=np.uint8, shape=(None,))
-    if len(images) != len(labels):
-        raise DataError(
-            f"{images_path}: holds {len(images):,} images, but {labels_path} holds "
-            f"{len(labels):,} labels; put both files of one data set there"
-        )
-    if labels.max() > 9:
-        index = int(np.argmax(labels > 9))
-        raise DataError(
-            f"{labels_path}: label {index} is {labels[index]}, expected 0 to 9; "
-            "is it the labels file of a data set with ten classes?"
-        )
-    return images, labels
+    fetching = Fetching(download, mirrors, timeout, progress)
+    images, labels = _mnist().paths(split, root, fetching)
+    return read_labelled(images, labels)
 
 
 def find_mnist(root: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder in which ``load_mnist`` finds all four files, or None."""
+    mnist = _mnist()
     try:
-        folder, paths = _locate("train", _place(root))
+        found = [path for split in _FILES for path in mnist.find(split, root)]
     except MissingDataError:
         return None
-    found = len(paths) == 2 and len(_locate("test", folder)[1]) == 2
-    return folder if found else None
+    return mnist.folder(root) if len(found) == 4 else None
 
 
 def mnist_folder(root: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of the training files that ``load_mnist`` reads, or downloads to."""
-    return _locate("train", _place(root))[0]
+    """Return the folder of the files that ``load_mnist`` reads, or downloads to."""
+    return _mnist().folder(root)
 
 
-def _place(root: str | os.PathLike[str] | None) -> Path:
-    named = os.environ.get("NPLENET_DATA") if root is None else root
-    if named:
-        return expanded(named)
-    if folder := user_cache():
-        return folder
-    raise MissingDataError(
-        "this user has no home folder for MNIST: name a folder with root=... or the "
-        "environment variable NPLENET_DATA"
-    )
-
-
-def _locate(split: str, place: Path) -> tuple[Path, list[Path]]:
-    """Return the folder in ``place`` that holds a file of the split, with those files."""
-    for folder in (place, place / "MNIST" / "raw"):
-        found = [find_idx(folder, name) for name, _, _ in _FILES[split]]
-        if any(found):
-            return folder, [path for path in found if path is not None]
-    return place, []
-
-
-def _fetch(
-    split: str, folder: Path, mirrors: Sequence[str] | None, timeout: float, progress: bool
-) -> list[Path]:
-    from .fetch import KnownFile, fetch_missing  # 100 ms of network modules
-
-    if mirrors is None:
-        mirrors = os.environ.get("NPLENET_MIRRORS", "").split() or _MIRRORS
-    files = [KnownFile(*row) for row in _FILES[split]]
-    return fetch_missing(files, folder, mirrors, timeout=timeout, progress=progress)
-
-
-def _describe_missing(split: str, folder: Path, found: Sequence[Path]) -> str:
-    names = " and ".join(name for name, _, _ in _FILES[split])
-    remedy = "add the files there (plain or .gz), name another folder, or allow download"
-    if found:
-        return f"{folder}: needs {names}, holds only {found[0].name}; {remedy}"
-    return f"{names} are not in {folder}, nor in MNIST/raw below it; {remedy}"
+def _mnist() -> IdxSet:
+    files = {split: tuple(KnownFile(*row) for row in rows) for split, rows in _FILES.items()}
+    return IdxSet("MNIST", "", "MNIST/raw", files, _MIRRORS, at_base=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import count
+from ..checks import Pair, pair
 
 
-def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.uint8]:
-    """Centre images on a black square, and add a channel axis if there is none.
+def pad_images(images: npt.NDArray[np.uint8], size: int | Pair = 32) -> npt.NDArray[np.uint8]:
+    """Centre images on a black square or rectangle, and add a channel axis if there is none.
 
     Pad once, when a data set is loaded and before it is augmented, so that an inverted image is
     inverted up to its border.
@@ -19,12 +19,13 @@ def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.
     images
         uint8 (N, H, W) or (N, C, H, W).
     size
-        Height and width of the result, in pixels. An odd border is wider at the bottom and right.
+        Height and width of the result, in pixels; one number is both. An odd border is wider at the
+        bottom and right.
 
     Returns
     -------
     numpy.ndarray
-        uint8 (N, C, size, size), C = 1 for images without a channel axis. Always a copy.
+        uint8 (N, C, H, W) of `size`, C = 1 for images without a channel axis. Always a copy.
 
     Raises
     ------
@@ -42,11 +43,11 @@ def pad_images(images: npt.NDArray[np.uint8], size: int = 32) -> npt.NDArray[np.
         )
     if images.ndim == 3:
         images = images[:, None]
-    size = count(size, "pad_images: size")
+    height, width = pair(size, "pad_images: size", 1)
     n, c, h, w = images.shape
-    if h > size or w > size:
-        raise ValueError(f"pad_images: images of {h} x {w} do not fit into {size} x {size}")
-    top, left = (size - h) // 2, (size - w) // 2
-    padded = np.zeros((n, c, size, size), np.uint8)
+    if h > height or w > width:
+        raise ValueError(f"pad_images: images of {h} x {w} do not fit into {height} x {width}")
+    top, left = (height - h) // 2, (width - w) // 2
+    padded = np.zeros((n, c, height, width), np.uint8)
     padded[:, :, top : top + h, left : left + w] = images
     return padded

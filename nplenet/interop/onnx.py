@@ -148,10 +148,11 @@ def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
     for name, (inputs, operator) in made.nodes.items():
         y = OUTPUT if len(nodes) + 1 == len(made.nodes) else f"{name}.y"
         nodes.append(helper.make_node(operator.kind, inputs, [y], name, **operator.attributes))
-    constants = [
-        numpy_helper.from_array(model.backend.to_numpy(array), key)
-        for key, array in made.constants.items()
-    ]
+    constants = []
+    for key, array in made.constants.items():
+        numbers = model.backend.to_numpy(array)
+        native = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+        constants.append(numpy_helper.from_array(native, key))
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     batch = "N" if dynamic_batch else shape[0]
     graph = helper.make_graph(
@@ -172,7 +173,8 @@ def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
 
 def _dtype(model: Layer) -> np.dtype:
     """Return the dtype of the parameters and buffers; float32 for a model without parameters."""
-    dtypes = {a.dtype for a in model.state_dict().values() if a.dtype.kind == "f"}
+    floats = (a.dtype for a in model.state_dict().values() if a.dtype.kind == "f")
+    dtypes = {dtype.newbyteorder("=") for dtype in floats}
     if len(dtypes) > 1:
         raise ValueError(
             "ONNX needs one dtype throughout, but this model's parameters are "

@@ -1,5 +1,7 @@
 """Weights from PyTorch and back, without PyTorch: ``.safetensors``, ``.pth`` and ``.pt`` files.
 
+A file is known by its contents, so ``.pth.tar``, ``.bin`` and ``.ckpt`` are read too.
+
     pytorch.load(model, "lenet5.pth")          # by torch.save(model.state_dict(), "lenet5.pth")
     pytorch.save(model, "lenet5.safetensors")  # for safetensors.torch.load_file
 
@@ -14,7 +16,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +30,8 @@ from . import torch_zip
 
 Names = Mapping[str, str] | Callable[[str], str]
 
-_ZIP, _SAFETENSORS = (".pth", ".pt"), (".safetensors",)
+ZIP_SUFFIXES = (".pth", ".pt", ".pth.tar", ".bin", ".ckpt")
+_SAFETENSORS = ".safetensors"
 _SAFETENSORS_DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -129,7 +132,8 @@ def load_state_dict(
     Parameters
     ----------
     path
-        ``.pth`` or ``.pt`` by ``torch.save`` of PyTorch 1.6 or newer, or ``.safetensors``.
+        By ``torch.save`` of PyTorch 1.6 or newer, or in the format of safetensors, whatever its
+        name.
     key : str, optional
         The key of the state_dict in a ``.pth`` that holds a larger dictionary, such as
         "model_state_dict".
@@ -147,22 +151,26 @@ def load_state_dict(
         When the file cannot be opened.
     """
     path = Path(path)
-    suffix = _suffix(path)
-    if key is not None and suffix in _SAFETENSORS:
-        raise ValueError(f"key={key!r} is for .pth files: {path} holds only tensors")
     try:
-        if suffix in _SAFETENSORS:
-            return _read_safetensors(path)
         with open_regular(path) as file:
-            return torch_zip.read(file, key)
+            if not _is_safetensors(file.read(9)):
+                return torch_zip.read(file, key)
+            if key is None:
+                file.seek(0)
+                return _read_safetensors(file)
     except _DAMAGE as error:
         raise DataError(f"{path} cannot be read: {str(error) or 'it is cut short'}") from error
+    raise ValueError(f"key={key!r} is for .pth files: {path} holds only tensors")
 
 
-def _read_safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _is_safetensors(start: bytes) -> bool:
+    """Say whether a file begins with the size of a header and a header in JSON."""
+    return start[8:9] == b"{" and start[:4] != b"PK\3\4"
+
+
+def _read_safetensors(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
     state = {}
-    with open_regular(path) as file:
-        tensors = safetensors.deserialize(file.read())  # type: ignore[no-untyped-call]
+    tensors = safetensors.deserialize(file.read())  # type: ignore[no-untyped-call]
     for name, tensor in tensors:
         if tensor["dtype"] not in _SAFETENSORS_DTYPES:
             raise ValueError(f"tensor {name!r} is {tensor['dtype']}, which NumPy does not have")
@@ -181,7 +189,8 @@ def save(model: Layer, path: str | os.PathLike[str]) -> None:
     model : Layer
         On any backend.
     path
-        ``.pth`` or ``.pt`` for ``torch.load(path, weights_only=True)``, ``.safetensors`` for
+        ``.pth``, ``.pt``, ``.pth.tar``, ``.bin`` or ``.ckpt`` for
+        ``torch.load(path, weights_only=True)``, ``.safetensors`` for
         ``safetensors.torch.load_file(path)``. An existing file is replaced in one step.
 
     Raises
@@ -190,18 +199,22 @@ def save(model: Layer, path: str | os.PathLike[str]) -> None:
         When the file name has another ending.
     """
     path = Path(path)
-    suffix, state = _suffix(path), model.state_dict()
+    is_zip, state = _is_zip(path), model.state_dict()
     with atomic_write(path) as file:
-        if suffix in _ZIP:
+        if is_zip:
             torch_zip.write(file, state)
-        else:  # safetensors writes the memory of an array, which must be in C order
-            rows = {name: np.array(array, order="C") for name, array in state.items()}
+        else:  # safetensors writes the memory of an array as it lies there
+            rows = {
+                name: np.array(array, array.dtype.newbyteorder("="), order="C")
+                for name, array in state.items()
+            }
             file.write(safetensors.numpy.save(rows, {"format": "pt"}))
 
 
-def _suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix in _ZIP + _SAFETENSORS:
-        return suffix
-    known = ", ".join(_ZIP + _SAFETENSORS)
+def _is_zip(path: Path) -> bool:
+    """Say whether a name is that of a file by ``torch.save``; the other one is safetensors."""
+    name = path.name.lower()
+    if name.endswith((*ZIP_SUFFIXES, _SAFETENSORS)):
+        return not name.endswith(_SAFETENSORS)
+    known = ", ".join((*ZIP_SUFFIXES, _SAFETENSORS))
     raise ValueError(f"{path}: expected a file name that ends with one of {known}")

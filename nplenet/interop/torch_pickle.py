@@ -1,10 +1,10 @@
 """The pickle in a ``.pth`` file, which lists the tensors, read and written as plain data.
 
 A pickle is a program, and an untrusted file may hold any program. So ``pickle`` is not used:
-``loads`` runs the two dozen opcodes that a dictionary of tensors needs, builds only
-dictionaries, lists, tuples, strings, numbers and records of tensors, and refuses every other opcode
-and every name outside ``_STORAGES`` and ``_CALLS``. Nothing is imported; limits on the length of
-the pickle and on the number of opcodes bound time and memory.
+``loads`` runs the thirty opcodes, of protocols 2 to 5, that a dictionary of tensors needs, builds
+only dictionaries, lists, tuples, strings, numbers and records of tensors, and refuses every other
+opcode and every name outside ``_STORAGES`` and ``_CALLS``. Nothing is imported; limits on the
+length of the pickle and on the number of opcodes bound time and memory.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ _CALLS = (
     "torch._utils _rebuild_parameter",
 )
 
+_VALUES = ("numpy", "argparse", "collections", "builtins", "_codecs", "datetime", "pathlib")
+"""Packages whose values are kept beside tensors; a name of another package is a model's."""
+
+_TRAINERS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf")
+"""Packages that keep a model's tensors under the key state_dict."""
+
 # The worst pickle within these limits takes half a second and 50 MB. A state_dict of 6,000 tensors
 # has 200,000 opcodes and 1 MB.
 _MAX_OPCODES = 200_000
@@ -53,7 +59,10 @@ _NUMBERS = {  # the opcodes whose argument is a number of fixed width
     "BININT1": "<B",
     "BININT2": "<H",
     "BINFLOAT": ">d",
+    "FRAME": "<Q",
 }
+_TEXTS = {"SHORT_BINUNICODE": "<B", "BINUNICODE": "<L", "BINUNICODE8": "<Q"}  # length before text
+_PUSHED = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "GLOBAL", *_TEXTS}
 _OPCODES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
 
 _EMPTY = b"ccollections\nOrderedDict\n)R"  # the opcodes of an empty OrderedDict
@@ -100,7 +109,7 @@ def _run(pickle: bytes) -> Any:
     memo: dict[int, Any] = {}
     for opcode, argument in _opcodes(pickle):
         match opcode:
-            case "PROTO":
+            case "PROTO" | "FRAME":  # a frame says where reading may pause
                 pass
             case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE":
                 stack.append(_CONSTANTS[opcode])
@@ -108,10 +117,15 @@ def _run(pickle: bytes) -> Any:
                 stack.append([])
             case "EMPTY_DICT":
                 stack.append({})
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "GLOBAL":
+            case _ if opcode in _PUSHED:
                 stack.append(argument)
+            case "STACK_GLOBAL":
+                name, module = _expect(stack.pop(), str), _expect(stack.pop(), str)
+                stack.append(_global(f"{module} {name}"))
             case "BINPUT" | "LONG_BINPUT":
                 memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "MARK":
@@ -166,8 +180,8 @@ def _argument(opcode: str, stream: BinaryIO) -> Any:
         return _number(stream, _NUMBERS[opcode])
     if opcode == "LONG1":
         return int.from_bytes(stream.read(_number(stream, "<B")), "little", signed=True)
-    if opcode == "BINUNICODE":
-        return stream.read(_number(stream, "<L")).decode()
+    if opcode in _TEXTS:
+        return stream.read(_number(stream, _TEXTS[opcode])).decode()
     if opcode == "GLOBAL":
         return _global(f"{stream.readline()[:-1].decode()} {stream.readline()[:-1].decode()}")
     return None
@@ -182,8 +196,20 @@ def _global(name: str) -> _Global:
         return _Global(name)
     raise ValueError(
         f"its pickle asks for {name.replace(' ', '.')[:80]!r}, which no dictionary of tensors "
-        "needs: save model.state_dict(), not the model, and trust no file that asks for code"
+        f"needs; if you trust the file, which may run code, type in PyTorch: {_remedy(name)}"
     )
+
+
+def _remedy(name: str) -> str:
+    """Return the line of PyTorch that makes a file of tensors of one that asks for this name."""
+    loaded = "torch.load(old, weights_only=False)"
+    owner = name.split(" ")[0].split(".")[0]
+    if name == "torch Size" or owner in _VALUES:
+        tensors = f"{{k: v for k, v in {loaded}.items() if torch.is_tensor(v)}}"
+        return f"torch.save({tensors}, new)"
+    if owner in _TRAINERS:
+        return f'torch.save({loaded}["state_dict"], new)'
+    return f"torch.save({loaded}.state_dict(), new)"
 
 
 def _set_items(target: object, items: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch's zip format of tensors, ``.pth`` and ``.pt``, read and written without PyTorch.
+"""PyTorch's zip format of tensors, ``.pth``, ``.pt``, ``.ckpt``, read and written without PyTorch.
 
 The archive holds one folder: ``data.pkl``, a pickle that lists the tensors (see ``torch_pickle``),
 and ``data/0``, ``data/1`` ..., the bytes of their storages, none of them compressed. A tensor is a
@@ -22,6 +22,7 @@ from .torch_pickle import Storage, Tensor
 
 _MAX_DIRECTORY_BYTES = 2 << 20  # 15 MB as objects of `zipfile`; enough for 20,000 tensors
 _ALIGNMENT = 64  # of a storage in the file, as PyTorch writes it so that it can be mapped
+_OLD_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # pickled first, before 1.6
 _CHUNK = 1 << 20
 
 
@@ -78,6 +79,12 @@ def _check_ends(file: BinaryIO, size: int) -> None:
     file.seek(0)
     magic = file.read(2)
     if magic[:1] == b"\x80":  # a bare pickle
+        file.seek(0)
+        if _OLD_MAGIC not in file.read(64):
+            raise ValueError(
+                "it is a pickle, but not by torch.save; if you trust the file, which may run code, "
+                'type in PyTorch: torch.save(pickle.load(open(old, "rb")), new)'
+            )
         raise ValueError(
             "it is in PyTorch's format from before 1.6; convert it with PyTorch: "
             "torch.save(torch.load(old, weights_only=True), new)"

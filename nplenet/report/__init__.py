@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import BEST, LATEST, load_model
+from ..checkpoint import BEST, LATEST, Checkpoint, load
 from ..data import Dataset, load_dataset
+from ..data.own import is_own
 from ..files import atomic_write
+from ..input_shape import input_shape
 from ..layers import Layer
 from ..train import evaluate
 from .history import read_history
@@ -25,7 +27,13 @@ __all__ = ["DEGREES", "NAME", "SEED", "write_report"]
 
 NAME = "report.html"
 TEMPLATE = Path(__file__).with_name(NAME)
-TITLES = {"mnist": "MNIST", "digits": "the bundled digits"}
+TITLES = {
+    "mnist": "MNIST",
+    "digits": "the bundled digits",
+    "fashion": "Fashion-MNIST",
+    "kmnist": "Kuzushiji-MNIST",
+    "qmnist": "QMNIST",
+}
 
 
 def write_report(
@@ -33,6 +41,7 @@ def write_report(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     download: bool = True,
+    dataset: str | None = None,
 ) -> Path:
     """Write ``report.html`` into the folder of a run that has ended.
 
@@ -43,6 +52,9 @@ def write_report(
         best) and, if kept, the checkpoint of each epoch.
     data_dir, download
         Folder of the images, and whether to download missing ones: see ``load_dataset``.
+    dataset : str, optional
+        Name of the data set; None takes the run's. Images of one's own must be named here: the
+        files of a run may be a stranger's, and nothing is read because they name it.
 
     Returns
     -------
@@ -61,11 +73,25 @@ def write_report(
     folder = Path(folder)
     record, history = read_history(folder / "history.json")
     arguments = record["arguments"]
-    data = load_dataset(arguments["dataset"], data_dir, download)
+    name = dataset or arguments["dataset"]
+    if dataset is None and is_own(name):
+        raise ValueError(f"{folder}: was trained on {name}; name the data with dataset=")
+    checkpoints = _checkpoints(folder)
+    first = checkpoints[0]
+    shape = input_shape(first.model(), first.input_shape)
+    if len(shape) != 4:
+        raise ValueError(f"{folder}: a report is of images; its network takes {shape[1:]}")
+    size, channels = (shape[2], shape[3]), shape[1] if shape[1] in (1, 3) else None
+    data = load_dataset(name, data_dir, download, size=size, channels=channels)
     data = data.limited(arguments["limit"]) if arguments["limit"] else data
-    model, difference = _tested(folder, data, record["test"]["confusion"])
+    if data.test_images.shape[1] != shape[1]:
+        raise ValueError(
+            f"{folder}: its network takes {shape[1]} channels, the images of {data.name} have "
+            f"{data.test_images.shape[1]}"
+        )
+    model, difference = _tested(folder, checkpoints, data, record["test"]["confusion"])
     page = {
-        "title": f"LeNet-5 on {TITLES[data.name]}",
+        "title": f"LeNet-5 on {TITLES.get(data.name, data.name)}",
         "notice": notice(record["interrupted"], difference),
         **results(record, model, data),
         **learning(history),
@@ -79,14 +105,27 @@ def write_report(
     return path
 
 
-def _tested(folder: Path, data: Dataset, confusion: list[list[int]]) -> tuple[Layer, int]:
+def _checkpoints(folder: Path) -> list[Checkpoint]:
+    """Return the last checkpoint and, if it was kept, the best one."""
+    names = [LATEST, BEST] if (folder / BEST).exists() else [LATEST]
+    return [load(folder / name) for name in names]
+
+
+def _tested(
+    folder: Path, checkpoints: list[Checkpoint], data: Dataset, confusion: list[list[int]]
+) -> tuple[Layer, int]:
     """Return the tested model, and the number of its predictions that differ from ``confusion``.
 
     ``--keep best`` tests the best epoch, any other run the last one: the predictions show which.
     """
-    names = [LATEST, BEST] if (folder / BEST).exists() else [LATEST]
-    models = [load_model(folder / name) for name in names]
-    found = [evaluate(model, data.test_images, data.test_labels).confusion for model in models]
+    models, classes = [checkpoint.model() for checkpoint in checkpoints], len(confusion)
+    if int(data.test_labels.max()) >= classes:
+        raise ValueError(
+            f"{folder / 'history.json'} counts {classes} classes, {data.name} has the label "
+            f"{int(data.test_labels.max())}"
+        )
+    images, labels = data.test_images, data.test_labels
+    found = [evaluate(model, images, labels, classes=classes).confusion for model in models]
     if len(found[0]) != len(confusion):
         raise ValueError(
             f"{folder / 'history.json'} counts {len(confusion)} classes, the data set has "

@@ -15,7 +15,7 @@ from ..augment import RandomRotation
 from ..checkpoint import load_model
 from ..data import Dataset
 from ..layers import Conv2d, Layer
-from ..recipe import augmentation, input_shape
+from ..recipe import augmentation
 from ..train import History, evaluate
 from .html import Html, figure, lines, markup, number, table
 
@@ -40,8 +40,9 @@ def notice(interrupted: str, difference: int) -> str:
 def results(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, str]:
     images, labels = data.test_images, data.test_labels
     rotate = RandomRotation(DEGREES)
-    rotated = vars(evaluate(model, rotate(images, np.random.default_rng(SEED)), labels))
     test, inverted = record["test"], record["inverted_test"]
+    turned, classes = rotate(images, np.random.default_rng(SEED)), len(test["confusion"])
+    rotated = vars(evaluate(model, turned, labels, classes=classes))
     mistakes = plots.worst_mistakes(model, images, labels)
     words = [ax.get_title().replace("\n", ", ") for ax in mistakes.axes if ax.get_title()]
     return {
@@ -210,7 +211,7 @@ def repeating(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, 
         "command": _command(record),
         "environment_table": table("Environment", (), environment + times, "words"),
         "settings_table": table("Settings of the run", (), settings, "words"),
-        "summary": lines(model.summary(input_shape(model))),  # type: ignore[attr-defined]
+        "summary": lines(model.summary((1, *data.train_images.shape[1:]))),  # type: ignore[attr-defined]
         "augment": arguments["augment"],
         "augmentation": figure(
             "augmentation", preview, "A training image and random augmentations of it."

@@ -179,6 +179,7 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path, content):
 
 def test_a_directory_in_place_of_a_file_is_refused(tmp_path):
     fill(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte.gz").unlink()
     (tmp_path / "train-images-idx3-ubyte").mkdir()
     with pytest.raises(DataError, match="is a directory"):
         load_mnist(tmp_path)

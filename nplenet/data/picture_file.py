@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .data import DataError
-from .files import NotRegularError, open_regular
+from ..files import NotRegularError, open_regular
+from .idx import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP")
 MAX_PIXELS = 64_000_000  # a photograph of a telephone has 12 to 50 million
@@ -57,13 +57,32 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     ImportError
         When Pillow is not installed.
     """
+    return _opened(path, _read)
+
+
+def read_colours(path: str | os.PathLike[str], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Read a PNG, JPEG or BMP file as colours, at most ``size`` (height, width) large.
+
+    A larger image is shrunk to exactly this size, a smaller one keeps its own; it takes up to nine
+    bytes per pixel. Other things, and errors, are as in ``read_image``.
+
+    Returns
+    -------
+    uint8 (3, H, W)
+    """
+    return _opened(path, lambda image: _read_colours(image, size))
+
+
+def _opened(path: str | os.PathLike[str], read: Callable[[Any], Any]) -> npt.NDArray[np.uint8]:
+    """Return what ``read`` makes of the image in a file, which is not decoded yet."""
     pil = pillow()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata; sizes are checked here
             with open_regular(path) as file, pil.open(file, formats=FORMATS) as image:
                 _check_header(image, path)
-                return _read(image)
+                found: npt.NDArray[np.uint8] = read(image)
+                return found
     except FileNotFoundError as error:
         raise DataError(
             f"{os.fspath(path)}: expected a PNG, JPEG or BMP image, found no file"
@@ -127,6 +146,29 @@ def _read(image: Any) -> npt.NDArray[np.uint8]:
     upright = pillow().fromarray(grey)
     upright.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
     return np.asarray(ImageOps.exif_transpose(upright))
+
+
+def _read_colours(image: Any, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return a Pillow image that is not decoded yet as uint8 (3, H, W), upright and small."""
+    from PIL import ImageOps
+
+    image.draft(None, (MIN_KEPT_SIDE, MIN_KEPT_SIDE))
+    image.load()
+    paper = _paper(image, _factor(*image.size))
+    if image.mode.startswith("I"):
+        flat = pillow().fromarray(_grey(image, paper)).convert("RGB")
+    elif _transparent(image):
+        rgba = image.convert("RGBA")
+        flat = pillow().new("RGBA", image.size, (paper, paper, paper, 255))
+        flat = pillow().alpha_composite(flat, rgba).convert("RGB")
+    else:
+        flat = image.convert("RGB")
+    flat.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+    upright = ImageOps.exif_transpose(flat)
+    height, width = size
+    if upright.height > height or upright.width > width:
+        upright = upright.resize((width, height), pillow().Resampling.BILINEAR)
+    return np.ascontiguousarray(np.moveaxis(np.asarray(upright), 2, 0))
 
 
 def _tiles(image: Any, factor: int) -> Iterator[tuple[tuple[int, int], Any]]:

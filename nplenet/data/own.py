@@ -1,0 +1,98 @@
+"""Data of the user's own, named in one word: ``csv:FILE``, ``npz:FILE``, ``folder:DIR``.
+
+Where there are no test images, a tenth is held out, class by class, the same at each call. Images
+are returned in an order drawn once, as files are often in the order of their classes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..files import expanded
+from ..seeds import generator
+from .csv_file import from_csv
+from .idx import DataError
+from .image_set import ImageSet
+from .npz_file import from_npz, has_test_split
+from .picture_folder import class_folders, from_folder
+from .split import train_validation_split
+
+KINDS = ("csv", "npz", "folder")
+FORMS = "csv:FILE, csv:DIR with train.csv and test.csv, npz:FILE, folder:DIR"
+TEST_FRACTION = 0.1
+
+_SEED = 0  # of the images held out
+_SPLITS = ("train", "test")
+
+
+class Halves(NamedTuple):
+    """Training and test images, and where they come from."""
+
+    train: ImageSet
+    test: ImageSet
+    source: str
+
+
+def is_own(name: str) -> bool:
+    """Say whether a name is of data of the user's own."""
+    kind, colon, path = name.partition(":")
+    return kind in KINDS and bool(colon and path)
+
+
+def load_own(name: str, size: tuple[int, int], channels: int | None) -> Halves:
+    """Read the training and the test images of ``csv:FILE``, ``npz:FILE`` or ``folder:DIR``.
+
+    Parameters
+    ----------
+    name : str
+    size : (int, int)
+        Height and width of the images of ``folder:``; others keep theirs.
+    channels : 1, 3 or None
+        Of the images of ``folder:``.
+    """
+    kind, _, given = name.partition(":")
+    path = expanded(given)
+    parts: list[ImageSet]
+    if kind == "csv" and path.is_dir():
+        parts = [from_csv(path / f"{split}.csv") for split in _SPLITS]
+    elif kind == "npz" and has_test_split(path):
+        parts = [from_npz(path, split) for split in _SPLITS]
+    elif kind == "folder" and set(_SPLITS) <= set(class_folders(path)):
+        train = from_folder(path / "train", size=size, channels=channels)
+        own = train.images.shape[1]
+        test = from_folder(path / "test", size=size, channels=own, classes=train.classes)
+        parts = [train, test]
+    elif kind == "folder":
+        return _held_out(from_folder(path, size=size, channels=channels), path)
+    else:
+        return _held_out(from_csv(path) if kind == "csv" else from_npz(path), path)
+    train, test = map(_shuffled, parts)
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise DataError(
+            f"{path}: its training images are {train.images.shape[1:]}, its test images "
+            f"{test.images.shape[1:]}"
+        )
+    classes = max(train.classes, test.classes, key=len)
+    return Halves(train._replace(classes=classes), test._replace(classes=classes), os.fspath(path))
+
+
+def _held_out(every: ImageSet, path: Path) -> Halves:
+    held_out = round(TEST_FRACTION * len(every.labels))
+    if held_out == 0:
+        raise DataError(f"{path}: has {len(every.labels)} images; at least 5 are needed")
+    chosen, rest = train_validation_split(every.labels, held_out, generator(_SEED, "test"))
+
+    def part(indexes: np.ndarray) -> ImageSet:
+        return ImageSet(every.images[indexes], every.labels[indexes], every.classes)
+
+    train, test = _shuffled(part(chosen)), _shuffled(part(rest))
+    return Halves(train, test, f"{path}, a tenth held out as test images")
+
+
+def _shuffled(data: ImageSet) -> ImageSet:
+    order = generator(_SEED, "shuffle").permutation(len(data.labels))
+    return ImageSet(data.images[order], data.labels[order], data.classes)
