@@ -152,17 +152,17 @@ def _public(
     }
     if name in loaders:
         load, folder, classes = loaders[name]
-        train, test = (_padded(*load(root, split, download), size) for split in ("train", "test"))
+        train, test = (_padded(load(root, split, download), size) for split in ("train", "test"))
     else:
         split = name.removeprefix("emnist-")
         folder, classes = emnist_set(split).folder, EMNIST_CLASSES[split]
-        train, test = (_padded(*load_emnist(split, root, part, download), size) for part in PARTS)
+        train, test = (_padded(load_emnist(split, root, part, download), size) for part in PARTS)
     return Dataset(name, *train, *test, source=str(folder(root)), classes=classes)
 
 
-def _padded(images: Images, labels: Images, size: tuple[int, int]) -> tuple[Images, Images]:
+def _padded(split: tuple[Any, Any], size: tuple[int, int]) -> tuple[Images, Images]:
     """Pad the images of one split; only then the next one is read, so memory is at most twice."""
-    return pad_images(images, size), labels
+    return pad_images(split[0], size), split[1]
 
 
 def _own(name: str, halves: Halves, size: tuple[int, int]) -> Dataset:
