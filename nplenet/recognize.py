@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.polynomial import polygrid2d, polyvander2d
 
-from .augment import ToFloat, invert
+from .augment import floats, invert
 from .data import pad_images
 from .layers import Layer
 from .losses import softmax
@@ -282,17 +282,14 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
     Parameters
     ----------
     model : Layer
-        Maps float32 (N, 1, H, W) to logits (N, classes). Its mode is restored afterwards.
+        Maps float32 (N, 1, H, W) to logits (N, classes). The mode of each layer is restored
+        afterwards. ``model.preprocessing`` is applied.
     image : uint8 (H, W)
         Such as ``prepare`` returns.
     """
     both = np.concatenate([image[None, None], invert(image[None, None])])
-    was_training = model.training
-    model.eval()
-    try:
-        logits = model(model.backend.asarray(ToFloat()(both)))
-    finally:
-        model.train(was_training)
+    with model.evaluating():
+        logits = model(model.backend.asarray(floats(model.preprocessing, both)))
     return Recognition(*model.backend.to_numpy(softmax(logits)))
 
 

@@ -66,11 +66,11 @@ PARTS: dict[str, str] = {
     "schedules": "checks optim",
     "cases": "backend layers losses models",
     "checkpoint": (
-        "architecture checks data deprecated files layers machine optim schedules schema seeds "
-        "terminal"
+        "architecture augment checks data deprecated files layers machine optim schedules schema "
+        "seeds terminal"
     ),
     "interop": "architecture backend checks data files layers version window",
-    "page": "architecture data deprecated files layers",
+    "page": "architecture augment data deprecated files layers",
     "recipe": "augment data layers optim schedules schema",
     "gradcheck": "backend cases layers losses",
     "train": (
@@ -99,7 +99,8 @@ INSIDE: dict[str, dict[str, str]] = {
         "rotation": "pixels",
         "transforms": "pixels rotation",
         "pipeline": "pixels rotation transforms",
-        "__init__": "pipeline pixels rotation transforms",
+        "preprocessing": "transforms",
+        "__init__": "pipeline pixels preprocessing rotation transforms",
     },
     "backend": {
         "base": "",
@@ -261,7 +262,8 @@ INSIDE: dict[str, dict[str, str]] = {
         "history": "",
         "stop": "",
         "epoch": "evaluation stop",
-        "fit": "epoch evaluation history stop",
+        "preflight": "evaluation",
+        "fit": "epoch evaluation history preflight stop",
         "__init__": "epoch evaluation fit history",
     },
 }

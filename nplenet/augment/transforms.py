@@ -2,6 +2,7 @@
 
 Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
 outcome, so a transform that changes nothing does not shift the random stream of the next one.
+``transform.random`` says whether it draws at all: what does not is also applied in evaluation.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ class RandomRotation:
         0 ... 255, the value of pixels whose source lies outside the image.
     """
 
+    random: ClassVar[bool] = True
     degrees: float
     fill: int = 0
 
@@ -58,6 +60,7 @@ class RandomRotation:
 class RandomInvert:
     """Invert each image with probability ``p``; see ``invert``."""
 
+    random: ClassVar[bool] = True
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -83,6 +86,7 @@ class RandomGrayscale:
     is torchvision's; ``standard_augmentation`` uses 0.5.
     """
 
+    random: ClassVar[bool] = True
     p: float = 0.1
 
     def __post_init__(self) -> None:
@@ -113,6 +117,8 @@ class ToFloat:
     dtype : floating-point dtype
     """
 
+    random = False
+
     def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype.kind != "f":
@@ -125,6 +131,55 @@ class ToFloat:
         """Return ``images`` / 255 as floats (N, C, H, W); ``rng`` is accepted and not used."""
         check_images("ToFloat", images)
         return backend_of(images).xp.divide(images, self.dtype.type(255), dtype=self.dtype)
+
+
+class Normalize:
+    """Subtract ``mean`` and divide by ``std``, channel by channel, as torchvision's ``Normalize``.
+
+        y[n, c] = (x[n, c] - mean[c]) / std[c]        in the dtype of x
+
+    It belongs behind ``ToFloat``. For MNIST people use ``Normalize(0.1307, 0.3081)``.
+
+    Parameters
+    ----------
+    mean, std : float or sequence of float
+        Of each channel; one number is for all channels. std > 0.
+    """
+
+    random = False
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        self.mean = _numbers(mean, "Normalize: mean", "(-inf, inf)")
+        self.std = _numbers(std, "Normalize: std", "(0, inf)")
+        if 1 not in (len(self.mean), len(self.std)) and len(self.mean) != len(self.std):
+            raise ValueError(
+                f"Normalize: mean is of {len(self.mean)} channels, std of {len(self.std)}"
+            )
+
+    def __repr__(self) -> str:
+        return f"Normalize(mean={self.mean}, std={self.std})"
+
+    def per_channel(self, channels: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return mean and std of each channel, (2, C)."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise ValueError(
+                    f"Normalize: {name} is of {len(values)} channels, the images have {channels}"
+                )
+        rows = [np.broadcast_to(np.array(row, dtype), channels) for row in (self.mean, self.std)]
+        return np.stack(rows)
+
+    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+        """Return floats (N, C, ...) of the dtype of ``images``; ``rng`` is not used."""
+        backend = backend_of(images)
+        if images.dtype.kind != "f" or images.ndim < 2:
+            raise TypeError(
+                f"Normalize: takes floats (N, C, ...), got {images.dtype} {images.shape}; "
+                "put ToFloat before it"
+            )
+        both = backend.asarray(self.per_channel(images.shape[1], images.dtype))
+        mean, std = both.reshape(2, -1, *(1,) * (images.ndim - 2))
+        return (images - mean) / std
 
 
 class Compose:
@@ -162,12 +217,21 @@ def standard_augmentation() -> Compose:
 def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:
     """Return ``transform`` without its last part if that is a ``ToFloat`` to ``dtype``.
 
-    Otherwise return None. For a step that converts bytes to floats while it copies them.
+    Otherwise return None. For a step that converts bytes to floats while it copies them. (It also
+    normalises, but only images of a pipeline that ``fuse`` knows.)
     """
     *others, last = flattened(transform)
     if type(last) is not ToFloat or last.dtype != np.dtype(dtype):
         return None
     return Compose(others)
+
+
+def _numbers(values: Any, name: str, interval: str) -> tuple[float, ...]:
+    """Return one number, or a sequence of them, as a tuple of floats."""
+    if np.ndim(values) > 1 or np.size(values) == 0:
+        raise TypeError(f"{name} must be a number or a sequence of numbers, got {values!r}")
+    each = [values] if np.ndim(values) == 0 else values
+    return tuple(checks.number(value, name, interval) for value in each)
 
 
 def flattened(transform: Any) -> list[Any]:

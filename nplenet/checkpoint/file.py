@@ -16,6 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from ..architecture import build, describe
+from ..augment import Transform, UnknownPreprocessing, described, from_description
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
 from ..layers import Layer
@@ -69,7 +70,7 @@ class Checkpoint:
         }
 
     def model(self) -> Layer:
-        """Return the model, newly built, in eval mode.
+        """Return the model, newly built, in eval mode, with its ``preprocessing``.
 
         Raises
         ------
@@ -83,9 +84,19 @@ class Checkpoint:
             )
         weights = self.part("model.") if "progress" in self.record else self.tensors
         try:
-            return build(self.record["model"], weights)
-        except ValueError as error:
+            model = build(self.record["model"], weights)
+            model.preprocessing = self._preprocessing()
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {error}") from None
+        return model
+
+    def _preprocessing(self) -> Transform | None:
+        parts = self.record.get("preprocessing", [])
+        if parts is None:
+            return UnknownPreprocessing(
+                f"the model of {self.path} was trained with a transform that a file can't hold"
+            )
+        return from_description(parts)
 
 
 @model_first
@@ -99,7 +110,10 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     OSError
         When the file can't be written; an existing file is unchanged then.
     """
-    write_file(Path(path), model.state_dict(), {**stamp(), "model": describe(model)})
+    record = {**stamp(), "model": describe(model)}
+    if model.preprocessing is not None:
+        record["preprocessing"] = described(model.preprocessing)
+    write_file(Path(path), model.state_dict(), record)
 
 
 def load_model(path: str | os.PathLike[str]) -> Layer:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import Form, fields, listing, mapping, optional, plain, real, text, whole
+from ..schema import Form, choice, fields, listing, mapping, optional, plain, real, text, whole
 
 MAX_SECONDS = 1e12
 
@@ -51,7 +51,13 @@ RUN = {
         }
     ),
 }
-MORE = {"arguments": mapping(plain), "tunables": mapping(whole()), "environment": mapping(text)}
+TRANSFORM = fields({"type": choice("ToFloat", "Normalize")}, others=plain)
+MORE = {
+    "arguments": mapping(plain),
+    "tunables": mapping(whole()),
+    "environment": mapping(text),
+    "preprocessing": optional(listing(TRANSFORM)),
+}
 
 
 def check_record(record: Any, tensors: Mapping[str, np.ndarray]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import describe
+from ..augment import described
 from ..data import DataLoader, DeviceLoader
 from ..layers import Layer
 from ..machine import environment
@@ -63,6 +64,7 @@ class Run:
         record |= {
             **stamp(),
             "model": _description(self.model),
+            "preprocessing": described(self.model.preprocessing),
             "progress": {
                 "epochs": [asdict(epoch) for epoch in progress.epochs],
                 "loader": progress.loader,

@@ -144,11 +144,19 @@ class Step(ABC):
         return loss * factor
 
     def floats(self, x: Array) -> Array:
-        """Return bytes divided by 255, or float32 or float64, in the model's dtype."""
+        """Return bytes divided by 255, or float32 or float64, in the model's dtype.
+
+        Images that are made on access (see ``data.lazy``) are also normalised.
+        """
         dtype = self.model.parameters()[0].data.dtype
         if x.dtype != np.uint8:
             return x.astype(dtype, copy=False) if x.dtype in DTYPES else x
-        return self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
+        found = self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
+        normal = getattr(x, "normal", None)
+        if normal is None:
+            return found
+        mean, std = normal[:, :, None, None]
+        return (found - mean) / std
 
     @abstractmethod
     def predict(self, x: Array) -> Array:
@@ -201,14 +209,9 @@ class TextbookStep(Step):
 
     @in_turn
     def predict(self, x: Array) -> Array:
-        flags = [(layer, layer.training) for _, layer in self.model.modules()]
-        self.model.eval()
-        try:
+        with self.model.evaluating():
             parts = range(0, max(len(x), 1), self.batch_size)
             logits = [self.model(self.floats(x[i : i + self.batch_size])) for i in parts]
-        finally:
-            for layer, training in flags:
-                layer.training = training
         return self.model.backend.xp.concatenate(logits)
 
     def describe(self) -> str:

@@ -5,7 +5,7 @@ Legend: M images of the data set, C channels, H height, W width.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,13 @@ class Deal(NamedTuple):
     sizes: list[int]
     fill: int
     pipeline: FusedPipeline
+
+    def normal(self, dtype: npt.DTypeLike) -> npt.NDArray[Any] | None:
+        """Return mean and standard deviation of each channel, (2, C), if it normalises."""
+        normalize = self.pipeline.normalize
+        if normalize is None:
+            return None
+        return normalize.per_channel(self.images.shape[1], dtype)
 
     def floats(self, part: slice) -> Array:
         """Return some of the images of the epoch, augmented, as floats (N, C, H, W)."""
@@ -97,6 +104,8 @@ class DeviceLoader(Batches):
             loader.transform_rng,
         )
         self.pipeline, self.backend, self.group = pipeline, backend, loader.group
+        self.transform = pipeline.transform
+        self._normal = pipeline.normal_on(backend, images.shape[1])
         try:
             self.images_there = backend.asarray(images)
         except MemoryError as error:
@@ -123,6 +132,6 @@ class DeviceLoader(Batches):
         indexes = self.backend.asarray(order.astype(np.int32))
         labels = self.backend.asarray(self.labels[order].astype(np.int64))
         return lambda whole, part: (
-            self.pipeline.apply(self.images_there, indexes[part], draws.part(part)),
+            self.pipeline.apply(self.images_there, indexes[part], draws.part(part), self._normal),
             labels[part],
         )

@@ -143,21 +143,25 @@ class DataLoader(Batches):
     def in_bytes(self, dtype: npt.DTypeLike) -> DataLoader:
         """Return a loader of the same batches as bytes, without the final conversion to floats.
 
-        For a step that converts bytes to floats of ``dtype`` itself, in the copy it makes anyway.
+        For a step that converts bytes to floats of ``dtype`` itself, in the copy it makes anyway,
+        and normalises them.
         Both loaders draw from the same generators. If ``nplenet.augment.fuse`` knows the transform,
         the images are ``LazyImages``, which are not prefetched, and the random numbers of an epoch
         are drawn at once: an epoch left early leaves the generators as a whole one does. If the
-        transform does not end with a ``ToFloat`` to ``dtype``, this loader is returned.
+        transform is another one and does not end with a ``ToFloat`` to ``dtype``, this loader is
+        returned.
         """
-        transform = before_float(self.transform, dtype)
-        if transform is None or self.images.dtype != np.uint8:
+        if self.images.dtype != np.uint8:
             return self
         twin = copy.copy(self)
-        twin.lazy = fuse(self.transform) if self.images.ndim == 4 else None
-        if twin.lazy is None:
-            if self.group.size > 1:
-                return self
-            twin.transform = transform
+        pipeline = fuse(self.transform) if self.images.ndim == 4 else None
+        if pipeline is not None:
+            twin.lazy = pipeline
+            return twin if pipeline.to_float.dtype == np.dtype(dtype) else self
+        transform = before_float(self.transform, dtype)
+        if transform is None or self.group.size > 1:
+            return self
+        twin.transform = transform
         return twin
 
     def _batch(self, indexes: npt.NDArray[np.int64], part: slice) -> Batch:

@@ -21,6 +21,7 @@ assigned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,9 @@ class Layer:
     input_gradient : bool
         Whether ``backward`` computes ``dx``. The training loop clears it for the first layer, whose
         input is data: its ``dx`` is not used and would be a fifth of the work of a step.
+    preprocessing : transform or None
+        Of a whole model: what its images get before it when they are evaluated, such as
+        ``Normalize``; ``fit`` notes it, and a checkpoint holds it (see ``nplenet.augment``).
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     """
@@ -57,6 +61,7 @@ class Layer:
     channels: int | None = None
     training = True
     input_gradient = True
+    preprocessing: Any = None
 
     def __init__(self) -> None:
         self.backend: Backend = get_backend("numpy")
@@ -185,6 +190,17 @@ class Layer:
     def eval(self) -> Self:
         """Switch to inference: batch norm uses its running statistics, dropout passes all."""
         return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Be in eval mode within a ``with``; then each layer is in its own mode again."""
+        modes = [(layer, layer.training) for _, layer in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for layer, training in modes:
+                layer.training = training
 
     # ------------------------------------------------------------------ moving, saving, loading
 

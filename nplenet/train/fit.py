@@ -13,8 +13,7 @@ from contextlib import nullcontext
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
-
+from ..augment import Transform
 from ..checkpoint import Checkpoint, CheckpointError, CheckpointFolder, Epoch, Progress, Run
 from ..checks import count
 from ..compiled import Step, TextbookStep, compile
@@ -29,9 +28,8 @@ from ..seeds import generator_state
 from .epoch import train_epoch
 from .evaluation import LabelledImages
 from .history import History
+from .preflight import Validation, check_parts, preprocessing_of
 from .stop import Stop, stop_on_signals
-
-Validation = tuple[np.ndarray, np.ndarray]
 
 DEPRECATED = {
     "eager": "step=TextbookStep(...)",
@@ -51,6 +49,7 @@ def fit(
     step: Step | None = None,
     schedule: Schedule | None = None,
     validation: Validation | None = None,
+    validation_transform: Transform | None = None,
     patience: int | None = None,
     checkpoints: CheckpointFolder | None = None,
     resume: Checkpoint | None = None,
@@ -75,6 +74,9 @@ def fit(
         Stepped after each training step.
     validation : (images, labels), optional
         Evaluated after each epoch.
+    validation_transform : transform(images, None) -> images, optional
+        Of the validation images; by default what of the loader's transform is not random. It
+        becomes ``model.preprocessing``, which ``evaluate`` applies and a checkpoint holds.
     patience : int, optional
         Stop after N epochs without a better validation accuracy (or an equal one with a lower
         loss).
@@ -109,7 +111,9 @@ def fit(
         When another thread is training the model.
     ValueError
         When ``step`` is for another model, loss or optimizer, the loss is not reduced to a number,
-        or the ranks differ in data, arguments, weights or versions.
+        the ranks differ in data, arguments, weights or versions, or the parts of the run do not fit
+        each other: an optimizer of another model, a label beyond the model's classes, a batch of
+        one image before a batch norm, a transform of which it can't be told what is random.
     """
     count(epochs, "fit: epochs", 0)
     if patience is not None:
@@ -118,8 +122,8 @@ def fit(
         patience is not None or (checkpoints and checkpoints.keep == "best")
     ):
         raise ValueError("fit: patience and keep='best' need validation images")
-    if loss.reduction == "none":
-        raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
+    check_parts(model, loss, optimizer, loader, validation)
+    model.preprocessing = preprocessing_of(loader, validation, validation_transform)
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
@@ -140,7 +144,9 @@ def fit(
         checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds
     shared = sharing(group, step, loader, *(layer for _, layer in model.modules()))
-    held_out = validation and LabelledImages(model.backend, *validation, group=group)
+    held_out = validation and LabelledImages(
+        model.backend, *validation, group=group, transform=model.preprocessing
+    )
     alone = optimizer.turns.training()
     with alone, checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None:

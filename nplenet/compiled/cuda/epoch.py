@@ -44,6 +44,8 @@ class Deal(Protocol):
     sizes: list[int]
     fill: int
 
+    def normal(self, dtype: npt.DTypeLike) -> npt.NDArray[Any] | None: ...
+
     def floats(self, part: slice) -> Array: ...
 
 

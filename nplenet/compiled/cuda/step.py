@@ -182,7 +182,9 @@ class GraphStep(Step):
         classes = self.model.output_shape((1, *image_shape))[1]
         fault = self.loss.fault_on(self.backend, classes)  # a new one if the loss was elsewhere
         arrays = (id(deal.images), id(fault))  # the feed keeps both, so no others have these ids
-        planned_for = (*arrays, *sizes, augmented, deal.fill, *self._settings())
+        normal = deal.normal(self._parameters[0][1].dtype)
+        normal_bytes = None if normal is None else normal.tobytes()
+        planned_for = (*arrays, *sizes, augmented, deal.fill, normal_bytes, *self._settings())
         if self._runner is None or self._planned_for != planned_for:
             self._runner = None  # its memory is free before the next is taken
             feed = Feed(
@@ -195,6 +197,7 @@ class GraphStep(Step):
                 numbers=numbers,
                 augmented=augmented,
                 fill=deal.fill,
+                normal=normal,
             )
             fused = self.fused(image_shape)
             launches: Launches = (

@@ -1,0 +1,76 @@
+"""What a run is refused for before its first step, rather than after the first epoch."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..augment import Transform, preprocessing, without_randomness
+from ..data import DataLoader, DeviceLoader
+from ..layers import BatchNorm1d, BatchNorm2d, Layer
+from ..losses import CrossEntropyLoss
+from ..optim import Optimizer
+from .evaluation import check_labels, shapes_of
+
+Validation = tuple[np.ndarray, np.ndarray]
+
+
+def check_parts(
+    model: Layer,
+    loss: CrossEntropyLoss,
+    optimizer: Optimizer,
+    loader: DataLoader | DeviceLoader,
+    validation: Validation | None,
+) -> None:
+    """Raise a ValueError if the parts of a run do not fit each other."""
+    if loss.reduction == "none":
+        raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
+    own = {id(p) for p in model.parameters()}
+    updated = [p for flat in optimizer.flats for p in flat.parameters]
+    if not any(id(p) in own for p in updated):
+        raise ValueError(
+            "fit: the optimizer has no parameter of this model: make it with model.parameters()"
+        )
+    check_labels(model, loader.images, loader.labels, "fit: label {} of training image {}")
+    if validation is not None:
+        images, labels = validation
+        check_labels(model, images, np.asarray(labels), "fit: label {} of validation image {}")
+    _check_last_batch(model, loader)
+
+
+def _check_last_batch(model: Layer, loader: DataLoader | DeviceLoader) -> None:
+    """Refuse a batch that gives a batch norm one value per channel, whose variance is 0."""
+    smallest = min(loader.sizes())
+    if smallest > 1:
+        return
+    modes = not model.training  # then ``fit`` switches every layer to training
+    for layer, shape, _ in shapes_of(model, loader.images.shape[1:]):
+        norm = isinstance(layer, (BatchNorm1d, BatchNorm2d)) and (modes or layer.training)
+        if norm and prod(shape[2:]) == 1:
+            raise ValueError(
+                f"fit: a batch has 1 image, but {layer!r} needs more than one value per channel "
+                f"to train: {len(loader.images)} images in batches of {loader.batch_size}; "
+                "pass drop_last=True to the loader, or another batch_size"
+            )
+
+
+def preprocessing_of(
+    loader: Any, validation: Validation | None, given: Transform | None
+) -> Transform | None:
+    """Return what images get before the model when they are evaluated.
+
+    Raises
+    ------
+    ValueError
+        When there are validation images, and it can't be told.
+    """
+    if given is not None:
+        return given
+    if validation is None:
+        return preprocessing(loader.transform)
+    try:
+        return without_randomness(loader.transform)
+    except ValueError as error:
+        raise ValueError(f"fit: {error}") from None
