@@ -56,6 +56,8 @@ MORE = {
     "arguments": mapping(plain),
     "tunables": mapping(whole()),
     "environment": mapping(text),
+    "frozen": listing(text),
+    "eval": listing(text),
     "preprocessing": optional(listing(TRANSFORM)),
 }
 

@@ -191,6 +191,12 @@ class Layer:
         """Switch to inference: batch norm uses its running statistics, dropout passes all."""
         return self.train(False)
 
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether the parameters of this layer and all below are trained; False freezes."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Be in eval mode within a ``with``; then each layer is in its own mode again."""

@@ -173,11 +173,12 @@ class Conv2d(Layer):
         for part in self._parts(x, dy):
             # The columns are cheaper to make again than to keep.
             cols = self.backend.primitive(im2col, x[part], self.window)
-            self.backend.primitive(add_weight_gradient, self.weight.grad, cols, dy[part])
+            if self.weight.requires_grad:
+                self.backend.primitive(add_weight_gradient, self.weight.grad, cols, dy[part])
             if dx is not None:
                 dcols = self.backend.primitive(product, weight.T, dy[part])
                 self.backend.primitive(col2im, dcols, dx[part], self.window)
-        if self.bias is not None:
+        if self.bias is not None and self.bias.requires_grad:
             self.backend.primitive(add_sums, self.bias.grad, dy)
         return dx
 

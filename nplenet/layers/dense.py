@@ -69,8 +69,9 @@ class Dense(Layer):
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.recall(dy)
-        self.backend.primitive(add_product, self.weight.grad, dy.T, x)
-        if self.bias is not None:
+        if self.weight.requires_grad:
+            self.backend.primitive(add_product, self.weight.grad, dy.T, x)
+        if self.bias is not None and self.bias.requires_grad:
             self.backend.primitive(add_sums, self.bias.grad, dy)
         if not self.input_gradient:
             return None

@@ -54,11 +54,16 @@ def fit(
     checkpoints: CheckpointFolder | None = None,
     resume: Checkpoint | None = None,
     group: Group = ALONE,
+    clip_norm: float | None = None,
     progress: bool = True,
     on_epoch: Callable[[Epoch], None] | None = None,
     **deprecated: Any,
 ) -> History:
     """Train ``model`` for ``epochs`` passes over ``loader``, those of a resumed run included.
+
+    A model in training mode is trained as it is: layers in ``eval`` stay so, such as a batch norm
+    whose statistics are kept while the rest is tuned. A model in ``eval`` is switched as a whole.
+    Parameters whose ``requires_grad`` is False are not changed.
 
     On the first Ctrl-C or SIGTERM the current step is finished and saved, and the history so far is
     returned; the second one interrupts at once.
@@ -91,6 +96,8 @@ def fit(
         The ranks that share the work, as ``nplenet.mpi.join()`` returns it: each calls ``fit``
         with the same arguments. The results do not depend on their number, except for rounding.
         ``checkpoints``, ``progress`` and ``on_epoch`` act on rank 0 only.
+    clip_norm : float, optional
+        The gradients of each step are scaled to this norm, at most: see ``clip_gradients``.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
@@ -122,7 +129,7 @@ def fit(
         patience is not None or (checkpoints and checkpoints.keep == "best")
     ):
         raise ValueError("fit: patience and keep='best' need validation images")
-    check_parts(model, loss, optimizer, loader, validation)
+    check_parts(model, loss, optimizer, loader, validation, clip_norm)
     model.preprocessing = preprocessing_of(loader, validation, validation_transform)
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
@@ -134,12 +141,13 @@ def fit(
         raise TypeError(f"fit: step must be a Step, as of nplenet.compile, got {step!r}")
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
-    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size)
+    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
     so_far = Progress() if resume is None else _restored(run, resume)
     if resume is not None and group.rank == 0:
         run.warn_of_other_bits(resume)
     if group.size > 1:
-        group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
+        more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
+        group.compare(_facts(run, step, validation, **more))
     if group.rank > 0:
         checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds
@@ -183,7 +191,8 @@ def _epoch(
 ) -> Epoch | None:
     """Train, validate and save the rest of an epoch; None if a signal stopped it within."""
     model, loader, group = run.model, run.loader, step.group
-    model.train()
+    if not model.training:
+        model.train()
     if so_far.step == 0:
         so_far.loader = loader.state_dict()
     metrics = train_epoch(run, step, so_far, stop, checkpoints, progress, begin)
@@ -195,6 +204,9 @@ def _epoch(
         result = held_out.evaluate(step.predict)
         metrics |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
     epoch = Epoch(**metrics)
+    if run.schedule is not None:
+        watched = epoch.loss if epoch.validation_loss is None else epoch.validation_loss
+        run.schedule.end_epoch(watched)
     so_far.finish(epoch, loader.state_dict(), time.perf_counter() - begin)
     if checkpoints is not None:
         checkpoints.save_epoch(run, so_far)

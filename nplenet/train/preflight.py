@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..augment import Transform, preprocessing, without_randomness
+from ..checks import number
 from ..data import DataLoader, DeviceLoader
 from ..layers import BatchNorm1d, BatchNorm2d, Layer
 from ..losses import CrossEntropyLoss
@@ -23,17 +24,26 @@ def check_parts(
     optimizer: Optimizer,
     loader: DataLoader | DeviceLoader,
     validation: Validation | None,
+    clip_norm: float | None,
 ) -> None:
     """Raise a ValueError if the parts of a run do not fit each other."""
+    if clip_norm is not None:
+        number(clip_norm, "fit: clip_norm", "(0, inf)")
     if loss.reduction == "none":
         raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
     own = {id(p) for p in model.parameters()}
     updated = [p for flat in optimizer.flats for p in flat.parameters]
+    trained = [p for p in updated if getattr(p, "requires_grad", True)]
+    if updated and not trained:
+        raise ValueError("fit: every parameter of the optimizer is frozen (requires_grad=False)")
     if not any(id(p) in own for p in updated):
         raise ValueError(
             "fit: the optimizer has no parameter of this model: make it with model.parameters()"
         )
-    check_labels(model, loader.images, loader.labels, "fit: label {} of training image {}")
+    check_labels(
+        *(model, loader.images, loader.labels, "fit: label {} of training image {}"),
+        ignored=loss.ignore_index,
+    )
     if validation is not None:
         images, labels = validation
         check_labels(model, images, np.asarray(labels), "fit: label {} of validation image {}")

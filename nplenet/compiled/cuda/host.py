@@ -60,20 +60,22 @@ class HostSide:
 
     def undo(self) -> None:
         """Bring everything back to the start, also after a rehearsal that ended with an error."""
-        settings, schedule, generators = self._start
+        step_count, settings, schedule, generators = self._start
         if self.schedule is not None:
             vars(self.schedule).update(self._copy(schedule))
-        vars(self.optimizer).update(settings)
+        self.optimizer.step_count = step_count
+        for group, values in zip(self.optimizer.param_groups, settings, strict=True):
+            vars(group).update(values)
         for rng, state in generators:
             rng.bit_generator.state = state
         self.steps = 0
 
     def _state(self) -> tuple[Any, ...]:
         optimizer = self.optimizer
-        names = ("step_count", *optimizer.hyper_parameters)
         generators = {id(d.rng): d.rng for d in self.dropouts}
         return (
-            {name: getattr(optimizer, name) for name in names},
+            optimizer.step_count,
+            [group.values() for group in optimizer.param_groups],
             # Not its state_dict, which it takes back only if all are plain numbers.
             None if self.schedule is None else self._copy(vars(self.schedule)),
             [(rng, copy.deepcopy(rng.bit_generator.state)) for rng in generators.values()],
