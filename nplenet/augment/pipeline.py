@@ -153,8 +153,9 @@ class FusedPipeline:
             NumPy arrays for all N images.
         """
         random = [t for t in (self.rotation, self.inversion, self.grayscale) if t is not None]
+        drawn: Any = checks.generator(rng, "FusedPipeline.draw: rng") if random else None
         batches = [
-            [t.draw(count, checks.generator(rng, "FusedPipeline.draw: rng")) for t in random]
+            [t.draw(count, drawn) for t in random]
             for count in (0, *counts)  # 0 draws nothing; it is for an epoch without batches
         ]
         columns = map(np.concatenate, zip(*batches, strict=True))

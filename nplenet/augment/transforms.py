@@ -49,7 +49,7 @@ class RandomRotation:
         """Draw the angles of ``count`` images, in degrees."""
         return rng.uniform(-self.degrees, self.degrees, count)
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return rotated images, uint8 (N, C, H, W) like ``images``."""
         check_images("RandomRotation", images)
         rng = checks.generator(rng, "RandomRotation: rng")
@@ -70,7 +70,7 @@ class RandomInvert:
         """Draw for each of ``count`` images whether it is changed."""
         return rng.random(count) < self.p
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return the images, some of them inverted, uint8 (N, C, H, W)."""
         check_images("RandomInvert", images)
         coins = self.draw(len(images), checks.generator(rng, "RandomInvert: rng"))
@@ -96,7 +96,7 @@ class RandomGrayscale:
         """Draw for each of ``count`` images whether it is changed."""
         return rng.random(count) < self.p
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return the images, some of them gray, uint8 (N, C, H, W) like ``images``."""
         check_images("RandomGrayscale", images)
         coins = self.draw(len(images), checks.generator(rng, "RandomGrayscale: rng"))
@@ -127,7 +127,7 @@ class ToFloat:
     def __repr__(self) -> str:
         return f"ToFloat(dtype={self.dtype})"
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return ``images`` / 255 as floats (N, C, H, W); ``rng`` is accepted and not used."""
         check_images("ToFloat", images)
         return backend_of(images).xp.divide(images, self.dtype.type(255), dtype=self.dtype)
@@ -169,7 +169,7 @@ class Normalize:
         rows = [np.broadcast_to(np.array(row, dtype), channels) for row in (self.mean, self.std)]
         return np.stack(rows)
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return floats (N, C, ...) of the dtype of ``images``; ``rng`` is not used."""
         backend = backend_of(images)
         if images.dtype.kind != "f" or images.ndim < 2:
@@ -199,10 +199,11 @@ class Compose:
     def __repr__(self) -> str:
         return f"Compose({self.transforms!r})"
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return ``images`` after all transforms."""
+        drawn = None if rng is None else checks.generator(rng, "Compose: rng")
         for transform in self.transforms:
-            images = transform(images, rng)
+            images = transform(images, drawn)
         return images
 
 

@@ -17,6 +17,7 @@ import safetensors.numpy
 
 from ..architecture import build, describe
 from ..augment import Transform, UnknownPreprocessing, described, from_description
+from ..checks import plain
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
 from ..layers import Layer
@@ -176,7 +177,7 @@ def write_file(
     previous: Path | None = None,
 ) -> None:
     tensors = {name: np.array(a, order="C") for name, a in tensors.items()}  # keeps 0 axes
-    text = json.dumps(record, separators=(",", ":"))
+    text = json.dumps(record, separators=(",", ":"), default=plain)
     contents = safetensors.numpy.save(tensors, metadata={KEY: _digest(text, tensors) + text})
     with atomic_write(path, previous=previous) as file:
         file.write(contents)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..checks import Pair, count, flag, pair
+from ..checks import Pair, count, flag, generator_or_new, pair
 from ..parameter import Parameter
 from ..window import Window
 from .base import Layer
@@ -111,8 +111,8 @@ class Conv2d(Layer):
     bias : bool
         Leave it out before a batch norm, which subtracts it again.
     dtype : float32 or float64
-    rng : numpy.random.Generator, optional
-        Draws the initial weights; fresh entropy when left out.
+    rng : numpy.random.Generator or int, optional
+        Draws the initial weights; an int is a seed; fresh entropy when left out.
     init : {"he", "xavier", "pytorch"}
 
     Shapes
@@ -133,7 +133,7 @@ class Conv2d(Layer):
         bias: bool = True,
         *,
         dtype: npt.DTypeLike = np.float32,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         init: str = "he",
     ) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Conv2d(Layer):
             pair(stride, "Conv2d: stride", 1),
             pair(padding, "Conv2d: padding", 0),
         )
-        bias = flag(bias, "Conv2d: bias")
+        bias, rng = flag(bias, "Conv2d: bias"), generator_or_new(rng, "Conv2d: rng")
         shape = (out_channels, in_channels, *self.window.size)
         self.weight = Parameter(initial_weight(shape, init, rng, dtype))
         fan_in = in_channels * self.window.size[0] * self.window.size[1]
