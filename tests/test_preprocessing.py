@@ -283,3 +283,13 @@ def test_a_last_batch_of_one_is_refused_before_the_first_step_where_a_batch_norm
         np.testing.assert_array_equal(value, before[name])
     train(59, drop_last=True)
     train(30)
+
+
+def test_validation_images_that_the_model_cannot_take_are_named_before_the_first_step() -> None:
+    model = small()
+    before = model.state_dict()["1.weight"]
+    with pytest.raises(ValueError, match=r"validation images \(float32 .*can't be preprocessed"):
+        run(model, ToFloat(), validation=(ToFloat()(IMAGES), LABELS))
+    with pytest.raises(ValueError, match="but not the validation images"):
+        run(model, ToFloat(), validation=(IMAGES[:, :, :7], LABELS))
+    np.testing.assert_array_equal(model.state_dict()["1.weight"], before)

@@ -228,9 +228,13 @@ class TextbookStep(Step):
     @in_turn
     def predict(self, x: Array) -> Array:
         with self.model.evaluating():
-            parts = range(0, max(len(x), 1), self.batch_size)
-            logits = [self.model(self.floats(x[i : i + self.batch_size])) for i in parts]
-        return self.model.backend.xp.concatenate(logits)
+            size, logits = self.batch_size, None
+            for i in range(0, max(len(x), 1), size):
+                part = self.model(self.floats(x[i : i + size]))
+                if logits is None:  # not concatenated, which CuPy refuses in a graph
+                    logits = self.model.backend.xp.empty((len(x), *part.shape[1:]), part.dtype)
+                logits[i : i + size] = part
+        return logits
 
     def describe(self) -> str:
         return f"the textbook layers run: {self.why}"

@@ -131,12 +131,12 @@ class OneCycleLR(Schedule):
         PyTorch's rule: the ends may be fractions of a step. Past the last end the value stays.
         """
         k = min(k, self.total_steps - 1)
-        ends = [self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0]
-        if self.three_phase:
-            ends.insert(1, 2.0 * self.pct_start * self.total_steps - 2.0)
-        phase = next((i for i, end in enumerate(ends[:-1]) if k <= end), len(ends) - 1)
-        begin, end = (ends[phase - 1] if phase else 0.0), ends[phase]
-        done = (k - begin) / (end - begin) if end != begin else 1.0
+        rise, last = self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0
+        ends = (rise, 2.0 * rise, last) if self.three_phase else (rise, last)
+        begin, phase = 0.0, 0
+        while k > ends[phase] and phase < len(ends) - 1:
+            begin, phase = ends[phase], phase + 1
+        done = (k - begin) / (ends[phase] - begin) if ends[phase] != begin else 1.0
         if done >= 1.0:
             return corners[phase + 1]  # exactly: rounding must not make it negative
         anneal = cosine if self.anneal_strategy == "cos" else linear

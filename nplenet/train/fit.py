@@ -15,7 +15,6 @@ from typing import Any
 
 from ..augment import Transform
 from ..checkpoint import Checkpoint, CheckpointError, CheckpointFolder, Epoch, Progress, Run
-from ..checks import count
 from ..compiled import Step, TextbookStep, compile
 from ..data import DataLoader, DeviceLoader
 from ..group import ALONE, Group, sharing
@@ -28,7 +27,7 @@ from ..seeds import generator_state
 from .epoch import train_epoch
 from .evaluation import LabelledImages
 from .history import History
-from .preflight import Validation, check_parts, preprocessing_of
+from .preflight import Validation, check_numbers, check_parts, preprocessing_of
 from .stop import Stop, stop_on_signals
 
 DEPRECATED = {
@@ -122,15 +121,9 @@ def fit(
         each other: an optimizer of another model, a label beyond the model's classes, a batch of
         one image before a batch norm, a transform of which it can't be told what is random.
     """
-    count(epochs, "fit: epochs", 0)
-    if patience is not None:
-        count(patience, "fit: patience")
-    if validation is None and (
-        patience is not None or (checkpoints and checkpoints.keep == "best")
-    ):
-        raise ValueError("fit: patience and keep='best' need validation images")
-    check_parts(model, loss, optimizer, loader, validation, clip_norm)
-    model.preprocessing = preprocessing_of(loader, validation, validation_transform)
+    check_numbers(epochs, patience, clip_norm, validation, checkpoints)
+    check_parts(model, loss, optimizer, loader, validation)
+    model.preprocessing = preprocessing_of(model, loader, validation, validation_transform)
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
@@ -142,9 +135,7 @@ def fit(
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
-    so_far = Progress() if resume is None else _restored(run, resume)
-    if resume is not None and group.rank == 0:
-        run.warn_of_other_bits(resume)
+    so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
         more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
         group.compare(_facts(run, step, validation, **more))
@@ -170,8 +161,10 @@ def fit(
     return History(so_far.epochs, stop.signal, seconds, dict(step.tunables))
 
 
-def _restored(run: Run, resume: Checkpoint) -> Progress:
+def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
     progress = run.restore(resume)
+    if group.rank == 0:
+        run.warn_of_other_bits(resume)
     if progress.step > len(run.loader):
         raise CheckpointError(
             f"{resume.path}: epoch.losses has {progress.step} steps, an epoch {len(run.loader)}"

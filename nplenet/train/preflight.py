@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..augment import Transform, preprocessing, without_randomness
-from ..checks import number
+from ..augment import Transform, floats, preprocessing, without_randomness
+from ..checkpoint import CheckpointFolder
+from ..checks import count, number
 from ..data import DataLoader, DeviceLoader
 from ..layers import BatchNorm1d, BatchNorm2d, Layer
 from ..losses import CrossEntropyLoss
@@ -18,17 +19,32 @@ from .evaluation import check_labels, shapes_of
 Validation = tuple[np.ndarray, np.ndarray]
 
 
+def check_numbers(
+    epochs: int,
+    patience: int | None,
+    clip_norm: float | None,
+    validation: Validation | None,
+    checkpoints: CheckpointFolder | None,
+) -> None:
+    """Raise a TypeError or ValueError for a number of ``fit`` that makes no sense."""
+    count(epochs, "fit: epochs", 0)
+    if patience is not None:
+        count(patience, "fit: patience")
+    if clip_norm is not None:
+        number(clip_norm, "fit: clip_norm", "(0, inf)")
+    best = patience is not None or (checkpoints is not None and checkpoints.keep == "best")
+    if best and validation is None:
+        raise ValueError("fit: patience and keep='best' need validation images")
+
+
 def check_parts(
     model: Layer,
     loss: CrossEntropyLoss,
     optimizer: Optimizer,
     loader: DataLoader | DeviceLoader,
     validation: Validation | None,
-    clip_norm: float | None,
 ) -> None:
     """Raise a ValueError if the parts of a run do not fit each other."""
-    if clip_norm is not None:
-        number(clip_norm, "fit: clip_norm", "(0, inf)")
     if loss.reduction == "none":
         raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
     own = {id(p) for p in model.parameters()}
@@ -66,21 +82,43 @@ def _check_last_batch(model: Layer, loader: DataLoader | DeviceLoader) -> None:
             )
 
 
+def _check_validation(
+    model: Layer, loader: Any, validation: Validation, transform: Transform | None
+) -> None:
+    """Raise a ValueError if the validation images do not become what the model takes."""
+    images = np.asarray(validation[0])
+    try:
+        shape = floats(transform, images[:1]).shape[1:]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"fit: the validation images ({images.dtype} {images.shape}) can't be preprocessed: "
+            f"{error}; pass validation_transform=, or images like those of the loader "
+            f"({loader.images.dtype} {loader.images.shape})"
+        ) from error
+    plain = loader.images.shape[1:] == images.shape[1:]
+    if not plain and shapes_of(model, loader.images.shape[1:]) and not shapes_of(model, shape):
+        raise ValueError(
+            f"fit: the model takes the training images {loader.images.shape}, but not the "
+            f"validation images {images.shape}"
+        )
+
+
 def preprocessing_of(
-    loader: Any, validation: Validation | None, given: Transform | None
+    model: Layer, loader: Any, validation: Validation | None, given: Transform | None
 ) -> Transform | None:
     """Return what images get before the model when they are evaluated.
 
     Raises
     ------
     ValueError
-        When there are validation images, and it can't be told.
+        When there are validation images, and it can't be told, or they do not fit the model.
     """
-    if given is not None:
-        return given
     if validation is None:
-        return preprocessing(loader.transform)
-    try:
-        return without_randomness(loader.transform)
-    except ValueError as error:
-        raise ValueError(f"fit: {error}") from None
+        return preprocessing(loader.transform) if given is None else given
+    if given is None:
+        try:
+            given = without_randomness(loader.transform)
+        except ValueError as error:
+            raise ValueError(f"fit: {error}") from None
+    _check_validation(model, loader, validation, given)
+    return given
