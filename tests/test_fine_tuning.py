@@ -286,3 +286,29 @@ def test_a_norm_to_which_nothing_can_be_clipped_is_refused(clip_norm: float) -> 
             epochs=1,
             clip_norm=clip_norm,
         )
+
+
+# ------------------------------------------------------------------ class weights
+
+
+def test_a_run_with_class_weights_and_an_ignored_label_is_that_of_its_formula(
+    backend: Backend,
+) -> None:
+    """One step of a linear model from zero: dlogits = w * (softmax - t) / sum of w, p = 1/3."""
+    weight, labels = np.array([0.5, 2.0, 1.0]), np.arange(40) % 4 - 1  # -1 does not count
+    model = Sequential(Flatten(), Dense(144, 3, rng=0)).astype("f8").to(backend)
+    model[1].weight.data[...] = 0
+    model[1].bias.data[...] = 0
+    loss = CrossEntropyLoss(weight=weight, ignore_index=-1)
+    optimizer = SGD(model.parameters(), lr=1.0)
+    loader = DataLoader(IMAGES, labels, 40, transform=ToFloat(np.float64)).to(backend)
+    history = fit(model, loss, optimizer, loader, epochs=1, progress=False)
+    assert history.epochs[0].loss == pytest.approx(np.log(3))
+    counted = labels >= 0
+    w = weight[labels[counted]][:, None]
+    dlogits = w * (1 / 3 - np.eye(3)[labels[counted]]) / w.sum()
+    np.testing.assert_allclose(backend.to_numpy(model[1].bias.data), -dlogits.sum(axis=0))
+    x = (IMAGES[counted] / 255).reshape(counted.sum(), -1)
+    np.testing.assert_allclose(
+        backend.to_numpy(model[1].weight.data), -dlogits.T @ x, rtol=1e-9, atol=1e-12
+    )

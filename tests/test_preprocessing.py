@@ -83,10 +83,10 @@ def test_a_fused_pipeline_normalises_to_the_same_bits(backend: Backend, channels
     np.testing.assert_array_equal(backend.to_numpy(found), expected, strict=True)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("way", ["compiled", "captured", "textbook"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_run_on_normalised_images_is_the_same_whoever_normalises_them(
-    backend: Backend, compiled: bool, channels: int
+    backend: Backend, way: str, channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fused into the loading of bytes, or by a function of which the library knows nothing."""
     images = np.random.default_rng(len("run")).integers(
@@ -98,6 +98,8 @@ def test_a_run_on_normalised_images_is_the_same_whoever_normalises_them(
         return normal(images, rng)
 
     function.random = True  # type: ignore[attr-defined]
+    if way == "captured":
+        monkeypatch.setattr("nplenet.compiled.cuda.step.why_not_fused", lambda *_: "so it is")
     found = []
     for transform in (normal, function):
         rng = np.random.default_rng(1)
@@ -109,7 +111,7 @@ def test_a_run_on_normalised_images_is_the_same_whoever_normalises_them(
             images, LABELS, 20, transform=transform, transform_rng=np.random.default_rng(0)
         ).to(backend)
         loss, optimizer = CrossEntropyLoss(), SGD(model.parameters(), 0.05)
-        old: dict[str, Any] = {} if compiled else {"step": eager(model, loss, optimizer)}
+        old: dict[str, Any] = {"step": eager(model, loss, optimizer)} if way == "textbook" else {}
         history = fit(model, loss, optimizer, loader, epochs=2, progress=False, **old)
         found.append((history.epochs[-1].loss, model.state_dict()["3.weight"]))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)  # float32, other order of sums
