@@ -60,7 +60,7 @@ def main(argv=None):
         schedule=schedule,
         on_epoch=print,
     )
-    result = evaluate(model, images[held_out], labels[held_out], classes=len(names))
+    result = evaluate(model, images[held_out], labels[held_out])
     print(confusion_table(result.confusion))
     print(f"accuracy on the held-out images: {result.accuracy:.2%}")
     if options.output:

@@ -18,7 +18,7 @@ __global__ void relu_backward(const T* __restrict__ dy, const T* __restrict__ y,
 {
     const long long step = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step)
-        dx[i] = dy[i] * T(y[i] > T(0));
+        dx[i] = y[i] <= T(0) ? T(0) : dy[i];
 }
 
 template <typename T>
@@ -42,8 +42,10 @@ template <typename T>
 __global__ void sigmoid(const T* __restrict__ x, T* __restrict__ y, long long size)
 {
     const long long step = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step)
-        y[i] = T(0.5) * (T(1) + tanh(T(0.5) * x[i]));
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
+        const T e = exp(x[i] < T(0) ? x[i] : -x[i]);  // at most 1
+        y[i] = (x[i] < T(0) ? e : T(1)) / (T(1) + e);
+    }
 }
 
 template <typename T>

@@ -1,6 +1,6 @@
-// augment_batch: gather images from a data set, rotate, invert, turn to gray, scale to 0 ... 1.
+// augment_batch: gather images from a data set, rotate, invert, turn to gray, scale to 0 ... 1, normalise.
 //
-//   out[n, c, y, x] = value / 255, where value begins as
+//   out[n, c, y, x] = (value / 255 - normal[0, c]) / normal[1, c], where value begins as
 //       images[indexes[n], c, yi, xi]        xi = (A0 x + A1 y + A2) >> 16, yi = (A3 x + A4 y + A5) >> 16
 //       or fill, if (xi, yi) lies outside    (Pillow's rule; A0 ... A5 are coefficients[n])
 //   and becomes, where the flags say so,
@@ -11,19 +11,20 @@
 //   indexes       (N), each 0 ... M - 1
 //   coefficients  (N, 6), or null: no rotation
 //   inverted, gray (N), or null: for none
+//   normal        (2, C), mean and standard deviation of each channel, or null: 0 and 1
 //   out           (N, C, H, W)
 //
 // Threads: one per pixel of out with all its channels, in a grid-stride loop. Neighbouring threads differ
-// in x: writes are coalesced, and reads, along a slightly slanted line, nearly so. The division is
-// IEEE's, as in NumPy, and everything before it is integers, so every bit is as in NumPy.
+// in x: writes are coalesced, and reads, along a slightly slanted line, nearly so. The divisions are
+// IEEE's, as in NumPy, and everything before them is integers, so every bit is as in NumPy.
 // NumPy twin: augment_batch in nplenet/augment/pipeline.py.
 
 template <typename T>
 __global__ void augment_batch(const unsigned char* __restrict__ images, const int* __restrict__ indexes,
                               const int* __restrict__ coefficients,
                               const unsigned char* __restrict__ inverted,
-                              const unsigned char* __restrict__ gray, T* __restrict__ out, int N, int C,
-                              int H, int W, int fill)
+                              const unsigned char* __restrict__ gray, const T* __restrict__ normal,
+                              T* __restrict__ out, int N, int C, int H, int W, int fill)
 {
     const int plane = H * W;
     const long long total = (long long)N * plane;
@@ -51,7 +52,8 @@ __global__ void augment_batch(const unsigned char* __restrict__ images, const in
             value[0] = value[1] = value[2] = luminance;
         }
         for (int c = 0; c < C; ++c) {
-            out[((long long)n * C + c) * plane + pixel] = T(value[c]) / T(255);
+            const T v = T(value[c]) / T(255);
+            out[((long long)n * C + c) * plane + pixel] = normal ? (v - normal[c]) / normal[C + c] : v;
         }
     }
 }

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(256, 1)
         for (int k = 0; k < K; ++k) {
             const T log_p = z[k] - top - log_total;
             const T t = (k == target ? on : T(0)) + uniform;
-            row -= t * log_p;
+            if (t != T(0)) row -= t * log_p;  // 0 * -inf is 0 here
             dz[k] = known ? (exp(log_p) - t) * unit : T(nan(""));
         }
         loss_sum += known ? double(row) : nan("");

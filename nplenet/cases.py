@@ -351,6 +351,8 @@ ROWS: tuple[Row, ...] = (
             "smoothing-sum": lambda rng: CrossEntropyLoss("sum", label_smoothing=1.0),
             "none": lambda rng: CrossEntropyLoss("none"),
             "smoothing-none": lambda rng: CrossEntropyLoss("none", label_smoothing=0.1),
+            "weight": lambda rng: CrossEntropyLoss(weight=[1, 2, 0.5, 0, 3]),
+            "ignore": lambda rng: CrossEntropyLoss(ignore_index=1, label_smoothing=0.1),
         },
         "kernel cpu cuda golden",
     ),

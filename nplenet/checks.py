@@ -72,13 +72,27 @@ def flag(value: Any, name: str) -> bool:
 
 
 def generator(value: Any, name: str) -> np.random.Generator:
-    """Return ``value``, which must be a random generator of NumPy."""
-    if not isinstance(value, np.random.Generator):
-        raise TypeError(
-            f"{name} must be a numpy.random.Generator, got {value!r}; make one with "
-            "numpy.random.default_rng(seed)"
-        )
-    return value
+    """Return a random generator of NumPy: ``value`` itself, or a new one where that is a seed."""
+    if isinstance(value, np.random.Generator):
+        return value
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return np.random.default_rng(count(value, name, 0))
+    raise TypeError(
+        f"{name} must be a numpy.random.Generator, or an int, the seed of one, got {value!r}; make "
+        "one with numpy.random.default_rng(seed)"
+    )
+
+
+def generator_or_new(value: Any, name: str) -> np.random.Generator:
+    """Do what ``generator`` does; for None return a new one with fresh entropy."""
+    return np.random.default_rng() if value is None else generator(value, name)
+
+
+def plain(value: Any) -> Any:
+    """Return a number or array of NumPy as plain Python values, for ``json.dumps(default=...)``."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} can't be saved: {value!r}")
 
 
 def labels(value: npt.ArrayLike, name: str) -> npt.NDArray[np.integer[Any]]:

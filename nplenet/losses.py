@@ -9,8 +9,10 @@ import warnings
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .backend import Array, Backend, backend_of
+from .checks import count, fraction
 
 
 def log_softmax(logits: Array) -> Array:
@@ -30,7 +32,14 @@ def softmax(logits: Array) -> Array:
 
 
 def cross_entropies(
-    xp: Any, logits: Array, targets: Array, smoothing: float, fault: Array, forward: int | Array
+    xp: Any,
+    logits: Array,
+    targets: Array,
+    smoothing: float,
+    fault: Array,
+    forward: int | Array,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
 ) -> tuple[Array, Array, Array]:
     """Return the loss of each image, their gradients and the number of correct predictions.
 
@@ -48,6 +57,10 @@ def cross_entropies(
         Zeros, or an earlier fault, which is kept; becomes ``forward``, sample, label.
     forward : int or int64 array (1,)
         Number of this call, at least 1; or the array of the backend in which it lies.
+    weight : array (K,), optional
+        Of each class.
+    ignore_index : int, optional
+        Images with this label have neither loss nor gradient, and are never correct.
 
     Returns
     -------
@@ -58,16 +71,25 @@ def cross_entropies(
     k, dtype = logits.shape[1], logits.dtype.type
     right = xp.arange(k) == targets[:, None]  # (N, K), one-hot
     t = right * dtype(1.0 - smoothing) + dtype(smoothing / k)
+    if weight is not None:
+        t *= weight
+    known, correct = right.any(axis=1), logits.argmax(axis=1) == targets
+    if ignore_index is not None:
+        ignored = targets == ignore_index
+        t[ignored] = 0
+        known, correct = known | ignored, correct & ~ignored
     log_p = log_softmax(logits)
-    losses = -(t * log_p).sum(axis=1)
-    dlogits = xp.exp(log_p) - t
-    known = right.any(axis=1)
+    losses = -(t * xp.where(t == 0, dtype(0), log_p)).sum(axis=1)  # 0 * -inf is 0 here
+    p = xp.exp(log_p)
+    if weight is not None or ignore_index is not None:  # else the sum of t is 1
+        p *= t.sum(axis=1, keepdims=True)
+    dlogits = p - t
     if not known.all():
         losses[~known], dlogits[~known] = np.nan, np.nan
         if fault[0] == 0:
             fault[:1], fault[1] = forward, known.argmin()
             fault[2] = targets[fault[1]]
-    return losses, dlogits, (logits.argmax(axis=1) == targets).sum()
+    return losses, dlogits, correct.sum()
 
 
 def cross_entropy(
@@ -88,16 +110,39 @@ def cross_entropy(
     return loss, dlogits * logits.dtype.type(scale), correct
 
 
+def one_hot_hint(targets: Any, shape: tuple[int, ...]) -> str:
+    """Return what to do with targets that have a column per class; "" for others."""
+    if getattr(targets, "ndim", 0) != 2 or len(targets) != shape[0]:
+        return ""
+    if targets.shape[1] == 1:
+        return "; pass targets[:, 0]"
+    return "; for one-hot targets pass targets.argmax(axis=1)"
+
+
+def _class_weights(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the weights of the classes, (K,)."""
+    weight = np.array(values, np.float64)
+    if weight.ndim != 1 or weight.size == 0 or not (np.isfinite(weight) & (weight >= 0)).all():
+        raise ValueError(
+            f"CrossEntropyLoss: weight must be a number >= 0 for each class, got {values!r}"
+        )
+    return weight
+
+
 class CrossEntropyLoss:
     r"""Negative log-likelihood of the right class under softmax.
 
         loss_n = -sum over k of t_k * log_softmax(z)_k        t = one-hot target
 
-    With label smoothing s, t = (1 - s) * one-hot + s / K (Szegedy et al., 2016, section 7).
+    With label smoothing s, t = (1 - s) * one-hot + s / K (Szegedy et al., 2016, section 7). Where
+    t_k = 0 the logit of class k may be -infinity: 0 * -inf counts as 0.
 
     Backward: d log_softmax_k / d z_j = [k = j] - softmax_j and sum of t = 1, so
 
         dlogits = softmax(z) - t        (divided by N for the mean)
+
+    With weights w of the classes, w_k * t_k stands for t_k, so dlogits is (sum of w * t) *
+    softmax(z) - w * t, and the mean divides by the sum of the labels' weights instead of N.
 
     Without reduction the losses (N,) stay apart, and ``backward`` takes the gradient of whatever is
     made of them.
@@ -111,30 +156,45 @@ class CrossEntropyLoss:
     reduction : {"mean", "sum", "none"}
     label_smoothing : float
         0 <= s <= 1.
+    weight : sequence of float, optional
+        Of each class, (K,), each >= 0: larger for rare classes, say.
+    ignore_index : int, optional
+        A label whose images do not count, such as -100. By default every label counts. (In PyTorch
+        -100 is ignored unasked.)
 
     Attributes
     ----------
     correct : integer array ()
         Number of correct predictions in the last forward, on the backend of the logits.
+    total : float64 array ()
+        With ``weight`` or ``ignore_index``: the sum of the weights of the last forward's labels.
     forward_there : int64 array (1,), optional
         Where forward finds its number instead of counting. A CUDA graph keeps the numbers with
         which it was captured: its caller counts with ``count_forward`` and writes to the array.
     """
 
     correct: Array
+    total: Array
     forward_there: Array | None = None
 
-    def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        *,
+        weight: npt.ArrayLike | None = None,
+        ignore_index: int | None = None,
+    ) -> None:
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(
                 f"CrossEntropyLoss: reduction must be 'mean', 'sum' or 'none', got {reduction!r}"
             )
-        if not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(
-                "CrossEntropyLoss: label_smoothing must lie between 0 and 1, "
-                f"got {label_smoothing!r}"
-            )
-        self.reduction, self.label_smoothing = reduction, label_smoothing
+        self.reduction = reduction
+        self.label_smoothing = fraction(label_smoothing, "CrossEntropyLoss: label_smoothing")
+        self.weight = None if weight is None else _class_weights(weight)
+        self.ignore_index = ignore_index
+        if ignore_index is not None:
+            self.ignore_index = count(ignore_index, "CrossEntropyLoss: ignore_index", -(2**63))
         self._dlogits: Array | None = None
         self._backend: Backend | None = None
         self._fault: Array = None
@@ -159,7 +219,9 @@ class CrossEntropyLoss:
         fault = self.fault_on(backend)
         number = self.count_forward() if self.forward_there is None else self.forward_there
         arguments = (logits, targets, self.label_smoothing)
-        if self.reduction == "none":
+        if self.weight is not None or self.ignore_index is not None:
+            found = self._weighted(backend, logits, targets, fault, number)
+        elif self.reduction == "none":
             found = backend.primitive(cross_entropies, *arguments, fault, number)
         else:
             scale = 1.0 / len(logits) if self.reduction == "mean" else 1.0
@@ -169,6 +231,36 @@ class CrossEntropyLoss:
         if backend.reading_interval == 0.0 and self.forward_there is None:  # NumPy does not wait
             self.check()
         return loss
+
+    def _weighted(
+        self, backend: Backend, logits: Array, targets: Array, fault: Array, number: int | Array
+    ) -> tuple[Array, Array, Array]:
+        """Return loss, dlogits and ``correct`` where not every image counts as one."""
+        xp, weight = backend.xp, None
+        counts = xp.ones(len(logits))
+        if self.weight is not None:
+            if len(self.weight) != logits.shape[1]:
+                raise ValueError(
+                    f"CrossEntropyLoss: weight is of {len(self.weight)} classes, the logits of "
+                    f"{logits.shape[1]}"
+                )
+            weight = backend.asarray(np.asarray(self.weight, logits.dtype))
+            inside = xp.clip(targets, 0, len(weight) - 1)  # others: ignored, or a fault
+            counts = weight[inside].astype(np.float64)
+        if self.ignore_index is not None:
+            counts[targets == self.ignore_index] = 0
+        losses, dlogits, correct = backend.primitive(
+            cross_entropies,
+            *(logits, targets, self.label_smoothing, fault, number, weight, self.ignore_index),
+        )
+        self.total = counts.sum()
+        if self.reduction == "none":
+            return losses, dlogits, correct
+        loss = losses.sum(dtype=np.float64)
+        if self.reduction == "mean":
+            with np.errstate(divide="ignore", invalid="ignore"):  # no image counts: NaN
+                loss, dlogits = loss / self.total, dlogits / self.total.astype(dlogits.dtype)
+        return loss.astype(logits.dtype), dlogits, correct
 
     def count_forward(self) -> int:
         """Return the number of the coming forward, counted since the last check."""
@@ -255,7 +347,7 @@ class CrossEntropyLoss:
         if logits.ndim != 2 or targets.shape != logits.shape[:1]:
             raise ValueError(
                 "CrossEntropyLoss: expected logits (N, K) and targets (N,), got "
-                f"{logits.shape} and {targets.shape}"
+                f"{logits.shape} and {targets.shape}{one_hot_hint(targets, logits.shape)}"
             )
         if targets.dtype.kind not in "iu":
             raise TypeError(f"CrossEntropyLoss: targets must be integers, got {targets.dtype}")

@@ -17,7 +17,11 @@ class Parameter:
         Of one shape and dtype, on one backend.
     name : str
         Its path in the model, such as ``features.0.weight``; set by ``Layer.parameters``.
+    requires_grad : bool
+        Whether it is trained. False freezes it: no optimizer changes it, ``grad`` means nothing.
     """
+
+    requires_grad = True
 
     def __init__(self, data: Array, name: str = "") -> None:
         if data.dtype.name not in FLOATS:

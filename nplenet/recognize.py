@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.polynomial import polygrid2d, polyvander2d
 
-from .augment import ToFloat, grayscale, invert
+from .augment import floats, grayscale, invert
 from .data import pad_images
 from .data.picture_file import fewer_pixels, pillow, read_colours, read_image
 from .layers import Layer
@@ -333,18 +333,15 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
     Parameters
     ----------
     model : Layer
-        Maps float32 (N, C, H, W) to logits (N, classes). Its mode is restored afterwards.
+        Maps float32 (N, C, H, W) to logits (N, classes). The mode of each layer is restored
+        afterwards. ``model.preprocessing`` is applied.
     image : uint8 (H, W) or (C, H, W)
         Such as ``prepare`` or ``read_plain`` return.
     """
     batch = image.reshape(1, -1, *image.shape[-2:])
     both = np.concatenate([batch, invert(batch)])
-    was_training = model.training
-    model.eval()
-    try:
-        logits = model(model.backend.asarray(ToFloat()(both)))
-    finally:
-        model.train(was_training)
+    with model.evaluating():
+        logits = model(model.backend.asarray(floats(model.preprocessing, both)))
     return Recognition(*model.backend.to_numpy(softmax(logits)))
 
 

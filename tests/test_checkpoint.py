@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 import safetensors.numpy
 
 from nplenet.architecture import build
-from nplenet.augment import standard_augmentation
+from nplenet.augment import ToFloat, standard_augmentation
 from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import (
     BEST,
@@ -609,7 +610,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_a_resumed_one_too(
 ) -> None:
     def still(**options: Any) -> History:
         model = Sequential(Flatten(), Dense(1024, 10, rng=np.random.default_rng(0)))
-        loader = DataLoader(*digits, 32, transform=lambda x, rng: x.astype(np.float32) / 255)
+        loader = DataLoader(*digits, 32, transform=ToFloat())
         return fit(
             model,
             CrossEntropyLoss(),
@@ -754,7 +755,9 @@ def test_records_that_make_no_sense_are_refused_even_with_a_right_digest(
         before = trainer.model.state_dict()
         try:
             load(path).model()
-            trainer.fit(epochs=1, resume=load(path))  # which has no epoch left to do
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CheckpointWarning)  # of another environment
+                trainer.fit(epochs=1, resume=load(path))  # which has no epoch left to do
         except (CheckpointError, TypeError, ValueError):  # the last two of tunables that can't be
             refused += 1
             after = trainer.model.state_dict()

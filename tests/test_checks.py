@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nplenet import checks
-from nplenet.augment import RandomInvert, RandomRotation
-from nplenet.layers import Conv2d, Parameter
-from nplenet.optim import SGD
-from nplenet.schedules import StepLR
+from nplenet.augment import Compose, RandomGrayscale, RandomInvert, RandomRotation
+from nplenet.checkpoint import CheckpointFolder, load
+from nplenet.data import DataLoader, train_validation_split
+from nplenet.layers import Conv2d, Dense, Dropout, Parameter, Sequential
+from nplenet.losses import CrossEntropyLoss
+from nplenet.optim import SGD, Adam
+from nplenet.schedules import CosineLR, StepLR
+from nplenet.train import fit
 
 THREES = [3, np.int64(3), np.uint8(3), np.array(3)]
 HALVES = [0.5, np.float32(0.5), np.float64(0.5), np.array(0.5)]
@@ -106,3 +112,78 @@ def test_numpy_numbers_are_accepted_where_python_ones_are() -> None:
     assert StepLR(optimizer, np.int64(3), np.float64(0.5)).rate(3) == 0.25
     assert repr(RandomRotation(np.float32(15), np.uint8(9)))
     assert RandomInvert(np.float64(0.5)).p == 0.5
+
+
+# ------------------------------------------------------------------ seeds and NumPy's numbers
+
+
+@pytest.mark.parametrize("seed", [0, 1, np.int64(0), np.uint8(7)])
+def test_an_int_is_a_seed_wherever_a_generator_is_taken(seed: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
+    labels = np.arange(6) % 2
+    makers: dict[str, Callable[[Any], np.ndarray]] = {
+        "Conv2d": lambda rng: Conv2d(1, 2, 3, rng=rng, init="pytorch").bias.data,  # type: ignore[union-attr]
+        "Dense": lambda rng: Dense(4, 2, rng=rng).weight.data,
+        "Dropout": lambda rng: Dropout(0.5, rng=rng)(np.ones((4, 9))),
+        "loader": lambda rng: np.concatenate(
+            [x for x, _ in DataLoader(images, labels, 2, shuffle=True, rng=rng)]
+        ),
+        "transform": lambda rng: next(
+            iter(DataLoader(images, labels, 6, transform=RandomInvert(), transform_rng=rng))
+        )[0],
+        "call": lambda rng: Compose([RandomInvert(), RandomGrayscale()])(images, rng),
+        "split": lambda rng: train_validation_split(labels, 2, rng)[1],
+    }
+    for name, make in makers.items():
+        expected = make(np.random.default_rng(int(seed)))
+        np.testing.assert_array_equal(make(seed), expected, err_msg=name)
+        np.testing.assert_array_equal(make(seed), expected, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("rng", "error"), [(np.random.RandomState(0), TypeError), (True, TypeError), (-1, ValueError)]
+)
+def test_what_is_no_generator_is_refused_where_it_is_given(rng: Any, error: type) -> None:
+    makers: list[tuple[str, Callable[[], object]]] = [
+        ("Conv2d: rng", lambda: Conv2d(1, 2, 3, rng=rng)),
+        ("Dense: rng", lambda: Dense(4, 2, rng=rng)),
+        ("Dropout: rng", lambda: Dropout(0.5, rng=rng)),
+        ("DataLoader: rng", lambda: DataLoader(np.ones((2, 2)), np.arange(2), 1, rng=rng)),
+    ]
+    for name, make in makers:
+        with pytest.raises(error, match=f"{name} must be"):
+            make()
+
+
+def test_numpy_numbers_train_and_are_saved_as_numbers(tmp_path: Path) -> None:
+    model = Sequential(Dense(4, 3, rng=0))
+    optimizer = Adam(model.parameters(), np.float64(0.1), (np.float32(0.9), np.float64(0.99)))
+    schedule = CosineLR(optimizer, np.int64(8), np.float32(0.01))
+    loader = DataLoader(np.ones((8, 4), np.float32), np.arange(8) % 3, np.int32(4))
+    arguments = {
+        "rate": np.float32(0.5),
+        "sizes": [np.int64(3)],
+        "flag": np.True_,
+        "all": np.ones(2),
+    }
+    folder = CheckpointFolder(tmp_path, arguments=arguments)
+
+    def change(epoch: Any) -> None:
+        optimizer.weight_decay = np.float32(0.25)
+
+    fit(
+        model,
+        CrossEntropyLoss(label_smoothing=np.float32(0.125)),
+        optimizer,
+        loader,
+        epochs=np.int64(2),  # type: ignore[arg-type]
+        schedule=schedule,
+        checkpoints=folder,
+        progress=False,
+        on_epoch=change,
+    )
+    record = load(tmp_path / "checkpoint.safetensors").record
+    assert record["arguments"] == {"rate": 0.5, "sizes": [3], "flag": True, "all": [1.0, 1.0]}
+    assert record["optimizer"]["weight_decay"] in (0.0, 0.25)
+    assert type(optimizer.weight_decay) is type(optimizer.lr) is float
+    assert record["schedule"]["T_max"] == 8

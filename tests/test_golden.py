@@ -118,8 +118,12 @@ def test_schedule_equals_pytorch(i: int) -> None:
     for _ in range(steps):
         schedule.step()
         rows.append((optimizer.lr, optimizer.betas[0]))
+    expected = SCHEDULE_ARRAYS[f"{i}.rates"]
+    if name == "OneCycleLR" and steps == options["total_steps"]:
+        assert rows.pop() == rows[-1]  # from its last step on it stays; PyTorch extrapolates
+        expected = expected[:-1]
     # PyTorch multiplies step by step where we use the closed form: rounding, relative to the top.
-    np.testing.assert_allclose(rows, SCHEDULE_ARRAYS[f"{i}.rates"], rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(rows, expected, rtol=1e-10, atol=1e-15)
 
 
 # ------------------------------------------------------------------ the network

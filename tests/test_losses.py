@@ -265,8 +265,8 @@ def test_a_second_backward_for_one_forward_is_refused() -> None:
     ("arguments", "message"),
     [
         ({"reduction": "all"}, "reduction must be 'mean', 'sum' or 'none', got 'all'"),
-        ({"label_smoothing": 1.5}, "label_smoothing must lie between 0 and 1, got 1.5"),
-        ({"label_smoothing": float("nan")}, "label_smoothing must lie between 0 and 1, got nan"),
+        ({"label_smoothing": 1.5}, "label_smoothing must be a number in .*, got 1.5"),
+        ({"label_smoothing": float("nan")}, "label_smoothing must be a number in .*, got nan"),
     ],
 )
 def test_senseless_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:

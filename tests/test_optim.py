@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,15 @@ import pytest
 from nplenet.backend import Backend, backend_of, get_backend
 from nplenet.layers import Parameter
 from nplenet.models import LeNet5
-from nplenet.optim import SGD, Adam, AdamW, Optimizer, clip_gradient_values, clip_gradients
+from nplenet.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    clip_gradient_values,
+    clip_gradients,
+)
 from nplenet.optim.flat import BLOCK
 
 SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
@@ -479,3 +488,86 @@ def test_clipping_refuses_a_limit_below_zero(clip: Any, limit: float) -> None:
 def test_clipping_refuses_an_empty_list() -> None:
     with pytest.raises(ValueError, match="empty"):
         clip_gradients([], 1.0)
+
+
+# ------------------------------------------------------------------ groups, frozen parameters
+
+
+def grouped(backend: Backend, **more: Any) -> tuple[Any, list[Parameter]]:
+    parameters = [Parameter(backend.asarray(np.ones(n)), name) for n, name in ((3, "w"), (2, "b"))]
+    groups = [{"params": parameters[:1]}, {"params": parameters[1], "lr": 0.5, "weight_decay": 0.0}]
+    return AdamW(groups, lr=0.1, **more), parameters
+
+
+def test_groups_are_saved_and_only_the_same_groups_take_them_back() -> None:
+    optimizer, parameters = grouped(NUMPY)
+    for p in parameters:
+        p.grad[...] = 1.0
+    optimizer.step()
+    optimizer.param_groups[1]["lr"] = np.float32(0.25)
+    state = json.loads(json.dumps(optimizer.state_dict(), default=lambda a: a.tolist()))
+    other, _ = grouped(NUMPY)
+    other.load_state_dict(state)
+    assert [group.lr for group in other.param_groups] == [0.1, 0.25]
+    assert type(optimizer.param_groups[1].lr) is float
+    assert other.step_count == 1
+    with pytest.raises(ValueError, match=r"AdamW\.load_state_dict: missing nothing.*groups"):
+        AdamW(parameters).load_state_dict(state)
+    swapped = AdamW([{"params": parameters[1]}, {"params": parameters[0]}])
+    with pytest.raises(ValueError, match=r"groups\[0\] is of other parameters"):
+        swapped.load_state_dict(state)
+    state["groups"][1]["lr"] = -1.0
+    with pytest.raises(ValueError, match="AdamW: lr must be a number"):
+        other.load_state_dict(state)
+    assert [group.lr for group in other.param_groups] == [0.1, 0.25]
+
+
+def test_an_assignment_to_the_optimizer_is_for_all_groups_and_is_checked() -> None:
+    optimizer, _ = grouped(NUMPY)
+    assert optimizer.lr == 0.1
+    optimizer.weight_decay = np.float32(0.5)
+    assert [group.weight_decay for group in optimizer.param_groups] == [0.5, 0.5]
+    for name, value in (("lr", -1.0), ("lr", "fast"), ("betas", (1.0, 0.9)), ("eps", np.nan)):
+        with pytest.raises((TypeError, ValueError), match=f"AdamW: {name}"):
+            setattr(optimizer, name, value)
+    with pytest.raises(AttributeError, match="a group of parameters has no rate"):
+        optimizer.param_groups[0].rate = 1.0
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ([{"lr": 0.1}], "dicts with 'params'"),
+        ([{"params": [Parameter(np.ones(2))]}, Parameter(np.ones(2))], "among dicts"),
+        ([{"params": []}], "group 0 has no parameters"),
+        ([{"params": [Parameter(np.ones(2))], "rate": 1}], r"group 0 has \['rate'\]"),
+    ],
+    ids=["no parameters", "mixed", "empty", "unknown"],
+)
+def test_groups_that_make_no_sense_are_refused(params: Any, words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        SGD(params)
+
+
+def test_a_parameter_in_two_groups_is_refused() -> None:
+    p = Parameter(np.ones(2))
+    with pytest.raises(ValueError, match="twice"):
+        SGD([{"params": [p]}, {"params": [p]}])
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop])
+def test_a_frozen_parameter_stays_as_it_is_to_the_last_bit(backend: Backend, kind: Any) -> None:
+    parameters = [Parameter(backend.asarray(np.full(4, 1.0))) for _ in range(4)]
+    optimizer = kind(parameters, lr=0.1, weight_decay=0.1)
+    parameters[1].requires_grad = parameters[3].requires_grad = False
+    for p in parameters:
+        p.grad[...] = 1.0
+    optimizer.step()
+    moved = [bool((backend.to_numpy(p.data) != 1.0).all()) for p in parameters]
+    assert moved == [True, False, True, False]
+    assert (backend.to_numpy(parameters[1].data) == 1.0).all()
+    total = clip_gradients(parameters, 1e9)
+    assert float(total) == pytest.approx(np.sqrt(8.0))  # of the two that are trained
+    parameters[1].requires_grad = True
+    with pytest.raises(ValueError, match=r"was not trained in the 1 steps .* make a new optimizer"):
+        optimizer.step()

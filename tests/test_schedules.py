@@ -89,12 +89,37 @@ def test_one_cycle_leaves_the_momentum_alone_when_told() -> None:
     assert optimizer.betas == (0.9, 0.999)
 
 
-def test_one_cycle_refuses_a_step_past_the_end() -> None:
-    schedule = OneCycleLR(adam(), 0.4, 3)
-    rates(schedule, 3)  # a loop steps the schedule once after each of 3 batches
-    with pytest.raises(ValueError, match="step 4 is past total_steps=3"):
+@pytest.mark.parametrize("kind", [Adam, SGD])
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+@pytest.mark.parametrize("three_phase", [False, True])
+@pytest.mark.parametrize("pct_start", [0.0, 0.05, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("total_steps", [1, 2, 3, 4, 20])
+def test_one_cycle_holds_its_last_values_and_what_it_sets_can_be_restored(
+    kind: Any, strategy: str, three_phase: bool, pct_start: float, total_steps: int
+) -> None:
+    more = {"momentum": 0.9, "nesterov": True} if kind is SGD else {}
+
+    def pair() -> tuple[Any, OneCycleLR]:
+        optimizer = kind([Parameter(np.ones(2))], **more)
+        options: dict[str, Any] = {"pct_start": pct_start, "three_phase": three_phase}
+        schedule = OneCycleLR(
+            optimizer, 0.4, total_steps, anneal_strategy=strategy, **options, final_div_factor=1e20
+        )
+        return optimizer, schedule
+
+    optimizer, schedule = pair()
+    values = []
+    for _ in range(total_steps + 3):
+        momentum = optimizer.betas[0] if kind is Adam else optimizer.momentum
+        assert 0.0 <= optimizer.lr <= 0.4 * (1 + 1e-12)
+        assert 0.85 - 1e-12 <= momentum <= 0.95 + 1e-12
+        values.append((optimizer.lr, momentum))
+        other, again = pair()
+        other.load_state_dict(optimizer.state_dict())
+        again.load_state_dict(schedule.state_dict())
+        assert (other.lr, again.last_lr) == (optimizer.lr, schedule.last_lr)
         schedule.step()
-    assert schedule.step_count == 3
+    assert len(set(values[total_steps - 1 :])) == 1
 
 
 @every_schedule
@@ -115,7 +140,7 @@ def test_a_schedule_loaded_from_json_continues_bit_for_bit(
     optimizer = adam(lr=7.0)
     second = make(optimizer)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    assert vars(optimizer)["betas"] == vars(first.optimizer)["betas"]
+    assert optimizer.betas == first.optimizer.betas
     assert rates(second, 5) == expected[4:]
 
 

@@ -51,7 +51,7 @@ PARTS: dict[str, str] = {
     "backend": "deprecated machine window",
     "augment": "backend checks deprecated",
     "group": "backend",
-    "losses": "backend",
+    "losses": "backend checks",
     "parameter": "backend",
     "data": "augment backend checks files group seeds terminal",
     "layers": "backend checks group parameter window",
@@ -70,11 +70,11 @@ PARTS: dict[str, str] = {
     "recognize": "augment data layers losses picture_file",
     "cases": "backend layers losses models",
     "checkpoint": (
-        "architecture checks data deprecated files input_shape layers machine optim schedules "
-        "schema seeds terminal"
+        "architecture augment checks data deprecated files input_shape layers machine optim "
+        "schedules schema seeds terminal"
     ),
     "interop": "architecture backend checks data files layers version window",
-    "page": "architecture data deprecated files layers",
+    "page": "architecture augment data deprecated files layers",
     "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses",
     "train": (
@@ -105,7 +105,8 @@ INSIDE: dict[str, dict[str, str]] = {
         "rotation": "pixels",
         "transforms": "pixels rotation",
         "pipeline": "pixels rotation transforms",
-        "__init__": "pipeline pixels rotation transforms",
+        "preprocessing": "transforms",
+        "__init__": "pipeline pixels preprocessing rotation transforms",
     },
     "backend": {
         "base": "",
@@ -145,12 +146,13 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "compiled": {
         "operation": "",
+        "settings": "",
         "step": "",
         "passes": "operation",
         "placement": "operation",
         "plan": "operation passes placement",
-        "cpu": "operation passes placement plan step",
-        "cuda": "operation passes plan step",
+        "cpu": "operation passes placement plan settings step",
+        "cuda": "operation passes plan settings step",
         "__init__": "cpu cuda step",
     },
     "compiled/cpu": {
@@ -257,10 +259,12 @@ INSIDE: dict[str, dict[str, str]] = {
     "optim": {
         "clip": "",
         "flat": "",
-        "optimizer": "flat",
-        "adam": "flat optimizer",
-        "sgd": "flat optimizer",
-        "__init__": "adam clip flat optimizer sgd",
+        "group": "",
+        "optimizer": "flat group",
+        "adam": "flat group optimizer",
+        "rmsprop": "flat group optimizer",
+        "sgd": "flat group optimizer",
+        "__init__": "adam clip flat group optimizer rmsprop sgd",
     },
     "page": {
         "__init__": "",
@@ -277,12 +281,20 @@ INSIDE: dict[str, dict[str, str]] = {
         "sections": "html",
         "__init__": "history html sections",
     },
+    "schedules": {
+        "base": "",
+        "decay": "base",
+        "one_cycle": "base",
+        "plateau": "base",
+        "__init__": "base decay one_cycle plateau",
+    },
     "train": {
         "evaluation": "",
         "history": "",
         "stop": "",
         "epoch": "evaluation stop",
-        "fit": "epoch evaluation history stop",
+        "preflight": "evaluation",
+        "fit": "epoch evaluation history preflight stop",
         "__init__": "epoch evaluation fit history",
     },
 }

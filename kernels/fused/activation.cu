@@ -15,7 +15,7 @@ struct Identity {
 
 struct ReLU {
     __device__ T operator()(T x) const { return x < T(0) ? T(0) : x; }  // NaN stays NaN
-    __device__ T slope(T, T y) const { return T(y > T(0)); }
+    __device__ T slope(T, T y) const { return T(!(y <= T(0))); }
 };
 
 struct LeakyReLU {
@@ -25,7 +25,11 @@ struct LeakyReLU {
 };
 
 struct Sigmoid {
-    __device__ T operator()(T x) const { return T(0.5) * (T(1) + tanh(T(0.5) * x)); }
+    __device__ T operator()(T x) const
+    {
+        const T e = exp(x < T(0) ? x : -x);  // at most 1
+        return (x < T(0) ? e : T(1)) / (T(1) + e);
+    }
     __device__ T slope(T, T y) const { return y * (T(1) - y); }
 };
 

@@ -1,16 +1,17 @@
 // head: the images of a block, gathered from the data set, augmented, as floats of type T.
 //
-//   x[i, c, h, w] = value / 255, where value begins as
+//   x[i, c, h, w] = (value / 255 - normal[0, c]) / normal[1, c], where value begins as
 //       images[order[e], c, hi, wi]     wi = (A0 w + A1 h + A2) >> 16, hi = (A3 w + A4 h + A5) >> 16
 //       or fill, if (hi, wi) lies outside            (A0 ... A5 are coefficients[e], e = first + n0 + i)
 //   and becomes, where the flags say so,
 //       255 - value                                             if inverted[e]
 //       (19595 R + 38470 G + 7471 B + 32768) >> 16, for C = 3,  if gray[e]
-//   An image of floats is taken as it is: it is neither augmented nor divided.
+//   An image of floats is taken as it is: it is neither augmented nor divided nor normalised.
 //
 //   images        (M, C, H, W) unsigned char, float or double
 //   order         (entries), or null: image e itself
 //   coefficients  (entries, 6), inverted, gray (entries), each may be null
+//   normal        (2, C), mean and standard deviation of each channel, or null: 0 and 1
 //   x             (I, C, H, W)
 //   Shape         C, H, W
 //
@@ -19,10 +20,17 @@
 // memory: a byte (or float) read per value; nothing is written.
 // NumPy twin: augment_batch in nplenet/augment/pipeline.py, to the last bit.
 
+template <int C>
+__device__ T normalised(T value, const T* __restrict__ normal, int c)
+{
+    return normal ? (value - normal[c]) / normal[C + c] : value;
+}
+
 template <int THREADS, class Shape>
 __device__ void head(const Source* __restrict__ images, const int* __restrict__ order,
                      const int* __restrict__ coefficients, const unsigned char* __restrict__ inverted,
-                     const unsigned char* __restrict__ gray, int fill, long long first, int count, T* x)
+                     const unsigned char* __restrict__ gray, const T* __restrict__ normal, int fill,
+                     long long first, int count, T* x)
 {
     constexpr int C = Shape::C, H = Shape::H, W = Shape::W, PLANE = H * W;
     for (int i = threadIdx.x; i < count * PLANE; i += THREADS) {
@@ -50,13 +58,13 @@ __device__ void head(const Source* __restrict__ images, const int* __restrict__ 
                         value[c] = invert ? 255 - v : v;
                     }
                     const int luminance = (19595 * value[0] + 38470 * value[1] + 7471 * value[2] + 32768) >> 16;
-                    for (int c = 0; c < 3; ++c) out[c * PLANE] = T(luminance) / T(255);
+                    for (int c = 0; c < 3; ++c) out[c * PLANE] = normalised<C>(T(luminance) / T(255), normal, c);
                     continue;
                 }
             }
             for (int c = 0; c < C; ++c) {
                 const int v = source < 0 ? fill : image[c * PLANE + source];
-                out[c * PLANE] = T(invert ? 255 - v : v) / T(255);
+                out[c * PLANE] = normalised<C>(T(invert ? 255 - v : v) / T(255), normal, c);
             }
         }
     }

@@ -49,7 +49,7 @@ __device__ void cross_entropy(const T* z, const long long* __restrict__ labels, 
         for (int k = lane; k < K; k += 32) {
             const T log_p = row[k] - top - log_total;
             const T t = (k == label ? on : T(0)) + uniform;
-            loss -= t * log_p;
+            if (t != T(0)) loss -= t * log_p;  // 0 * -inf is 0 here
             dz[i * K + k] = known ? (exp(log_p) - t) * scale : T(nan(""));
         }
         loss = lanes_sum<32>(loss);

@@ -8,9 +8,18 @@ leaves its input unchanged.
 from ..deprecated import moved
 from .pipeline import Draws, FusedPipeline, augment_batch, fuse
 from .pixels import check_images, grayscale, invert
+from .preprocessing import (
+    UnknownPreprocessing,
+    described,
+    floats,
+    from_description,
+    preprocessing,
+    without_randomness,
+)
 from .rotation import Rotations, apply_rotation, rotate, rotation_coefficients
 from .transforms import (
     Compose,
+    Normalize,
     RandomGrayscale,
     RandomInvert,
     RandomRotation,
@@ -24,22 +33,29 @@ __all__ = [
     "Compose",
     "Draws",
     "FusedPipeline",
+    "Normalize",
     "RandomGrayscale",
     "RandomInvert",
     "RandomRotation",
     "Rotations",
     "ToFloat",
     "Transform",
+    "UnknownPreprocessing",
     "apply_rotation",
     "augment_batch",
     "before_float",
     "check_images",
+    "described",
+    "floats",
+    "from_description",
     "fuse",
     "grayscale",
     "invert",
+    "preprocessing",
     "rotate",
     "rotation_coefficients",
     "standard_augmentation",
+    "without_randomness",
 ]
 
 __getattr__ = moved(__name__, {"seed_pipeline": "nplenet.augment.standard_augmentation"})

@@ -1,4 +1,4 @@
-"""The transforms as one operation: gather, rotate, invert, grey and scale a batch.
+"""The transforms as one operation: gather, rotate, invert, grey, scale and normalise a batch.
 
 On a GPU that is one kernel. The random numbers of an epoch are drawn on the host, from the same
 generator and in the same order as the transforms draw them batch by batch, so both ways give the
@@ -22,6 +22,8 @@ from ..backend import Array, Backend, backend_of
 from .pixels import grayscale, invert
 from .rotation import apply_rotation, rotation_coefficients
 from .transforms import (
+    Compose,
+    Normalize,
     RandomGrayscale,
     RandomInvert,
     RandomRotation,
@@ -29,6 +31,9 @@ from .transforms import (
     Transform,
     flattened,
 )
+
+ORDER: tuple[Any, ...] = (RandomRotation, RandomInvert, RandomGrayscale, ToFloat, Normalize)
+"""The transforms that can be fused, in the only order in which they can."""
 
 
 def augment_batch(
@@ -40,8 +45,11 @@ def augment_batch(
     gray: Array | None,
     fill: int,
     dtype: npt.DTypeLike,
+    normal: Array | None = None,
 ) -> Array:
     """Gather images from a data set, rotate, invert, turn to gray and scale to 0 ... 1, as drawn.
+
+    Then normalise: subtract a mean and divide by a standard deviation.
 
     Parameters
     ----------
@@ -56,6 +64,8 @@ def augment_batch(
     fill : int
         0 ... 255, given to pixels whose source lies outside the image, before inversion.
     dtype : float32 or float64
+    normal : array (2, C) of ``dtype``, or None
+        Mean and standard deviation of each channel; None: 0 and 1.
 
     Returns
     -------
@@ -68,7 +78,11 @@ def augment_batch(
         batch = xp.where(inverted[:, None, None, None] != 0, invert(batch), batch)
     if gray is not None:
         batch = xp.where(gray[:, None, None, None] != 0, grayscale(batch), batch)
-    return xp.divide(batch, np.dtype(dtype).type(255), dtype=dtype)
+    floats = xp.divide(batch, np.dtype(dtype).type(255), dtype=dtype)
+    if normal is None:
+        return floats
+    mean, std = normal[:, :, None, None]
+    return (floats - mean) / std
 
 
 class Draws(NamedTuple):
@@ -96,12 +110,29 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True)
 class FusedPipeline:
-    """RandomRotation, RandomInvert, RandomGrayscale and ToFloat as one operation; see ``fuse``."""
+    """Rotation, inversion, grayscale, ToFloat and Normalize as one operation; see ``fuse``."""
 
     rotation: RandomRotation | None
     inversion: RandomInvert | None
     grayscale: RandomGrayscale | None
     to_float: ToFloat
+    normalize: Normalize | None = None
+
+    @property
+    def transform(self) -> Compose:
+        """The same, one transform after the other."""
+        return Compose([part for part in vars(self).values() if part is not None])
+
+    def normal(self, channels: int) -> npt.NDArray[Any] | None:
+        """Return mean and standard deviation of each channel, (2, C), if it normalises."""
+        if self.normalize is None:
+            return None
+        return self.normalize.per_channel(channels, self.to_float.dtype)
+
+    def normal_on(self, backend: Backend, channels: int) -> Array | None:
+        """Return what ``normal`` returns as an array of ``backend``."""
+        normal = self.normal(channels)
+        return None if normal is None else backend.asarray(normal)
 
     def draw(
         self, counts: Iterable[int], rng: np.random.Generator | None, height: int, width: int
@@ -139,7 +170,9 @@ class FusedPipeline:
             *(None if flags is None else flags.astype(np.uint8) for flags in coins),
         )
 
-    def apply(self, images: Array, indexes: Array, draws: Draws) -> Array:
+    def apply(
+        self, images: Array, indexes: Array, draws: Draws, normal: Array | None = None
+    ) -> Array:
         """Return the batch ``images[indexes]``, changed as drawn: one launch on a GPU.
 
         Parameters
@@ -148,31 +181,38 @@ class FusedPipeline:
         indexes : int32 array (N,)
         draws : Draws
             For N images, on the backend of ``images``.
+        normal : array (2, C), optional
+            What ``normal`` returns, if it lies on that backend already.
 
         Returns
         -------
         float array (N, C, H, W)
         """
         fill = 0 if self.rotation is None else self.rotation.fill
-        primitive = backend_of(images).primitive
-        return primitive(augment_batch, images, indexes, *draws, fill, self.to_float.dtype)
+        backend = backend_of(images)
+        if normal is None:
+            normal = self.normal_on(backend, images.shape[1])
+        numbers = (fill, self.to_float.dtype, normal)
+        return backend.primitive(augment_batch, images, indexes, *draws, *numbers)
 
 
 def fuse(transform: Transform | None) -> FusedPipeline | None:
     """Return ``transform`` as one operation, or None if it can't be fused.
 
     A pipeline can be fused if it is any of RandomRotation, RandomInvert and RandomGrayscale, in
-    this order, followed by ToFloat to float32 or float64. ``standard_augmentation`` is.
+    this order, followed by ToFloat to float32 or float64, and by Normalize or nothing.
+    ``standard_augmentation`` is.
     """
     parts = flattened(transform)
     kinds = [type(part) for part in parts]
-    wanted = [k for k in (RandomRotation, RandomInvert, RandomGrayscale, ToFloat) if k in kinds]
-    if kinds != wanted or kinds[-1:] != [ToFloat] or parts[-1].dtype.itemsize not in (4, 8):
-        return None
+    wanted = [k for k in ORDER if k in kinds]
     found = dict(zip(kinds, parts, strict=True))
+    if kinds != wanted or ToFloat not in found or found[ToFloat].dtype.itemsize not in (4, 8):
+        return None
     return FusedPipeline(
         found.get(RandomRotation),
         found.get(RandomInvert),
         found.get(RandomGrayscale),
         found[ToFloat],
+        found.get(Normalize),
     )

@@ -3,7 +3,8 @@
 Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
 outcome, so a transform that changes nothing does not shift the random stream of the next one. The
 number is uniform in [0, 1), and ``decide`` makes an angle or a coin of it. So the numbers of all
-batches of an epoch may be drawn at once, and are the same.
+batches of an epoch may be drawn at once, and are the same. ``transform.random`` says whether it
+draws at all: what does not is also applied in evaluation.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ class RandomRotation:
         0 ... 255, the value of pixels whose source lies outside the image.
     """
 
+    random: ClassVar[bool] = True
     degrees: float
     fill: int = 0
 
@@ -53,7 +55,7 @@ class RandomRotation:
         """Return angles in degrees, like ``Generator.uniform``, from numbers in [0, 1)."""
         return 2 * self.degrees * uniform - self.degrees
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return rotated images, uint8 (N, C, H, W) like ``images``."""
         check_images("RandomRotation", images)
         rng = checks.generator(rng, "RandomRotation: rng")
@@ -64,6 +66,7 @@ class RandomRotation:
 class RandomInvert:
     """Invert each image with probability ``p``; see ``invert``."""
 
+    random: ClassVar[bool] = True
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -77,7 +80,7 @@ class RandomInvert:
         """Return which images are changed, from numbers in [0, 1)."""
         return uniform < self.p
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return the images, some of them inverted, uint8 (N, C, H, W)."""
         check_images("RandomInvert", images)
         coins = self.draw(len(images), checks.generator(rng, "RandomInvert: rng"))
@@ -93,6 +96,7 @@ class RandomGrayscale:
     is torchvision's; ``standard_augmentation`` uses 0.5.
     """
 
+    random: ClassVar[bool] = True
     p: float = 0.1
 
     def __post_init__(self) -> None:
@@ -106,7 +110,7 @@ class RandomGrayscale:
         """Return which images are changed, from numbers in [0, 1)."""
         return uniform < self.p
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return the images, some of them gray, uint8 (N, C, H, W) like ``images``."""
         check_images("RandomGrayscale", images)
         coins = self.draw(len(images), checks.generator(rng, "RandomGrayscale: rng"))
@@ -127,6 +131,8 @@ class ToFloat:
     dtype : floating-point dtype
     """
 
+    random = False
+
     def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype.kind != "f":
@@ -135,10 +141,59 @@ class ToFloat:
     def __repr__(self) -> str:
         return f"ToFloat(dtype={self.dtype})"
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return ``images`` / 255 as floats (N, C, H, W); ``rng`` is accepted and not used."""
         check_images("ToFloat", images)
         return backend_of(images).xp.divide(images, self.dtype.type(255), dtype=self.dtype)
+
+
+class Normalize:
+    """Subtract ``mean`` and divide by ``std``, channel by channel, as torchvision's ``Normalize``.
+
+        y[n, c] = (x[n, c] - mean[c]) / std[c]        in the dtype of x
+
+    It belongs behind ``ToFloat``. For MNIST people use ``Normalize(0.1307, 0.3081)``.
+
+    Parameters
+    ----------
+    mean, std : float or sequence of float
+        Of each channel; one number is for all channels. std > 0.
+    """
+
+    random = False
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        self.mean = _numbers(mean, "Normalize: mean", "(-inf, inf)")
+        self.std = _numbers(std, "Normalize: std", "(0, inf)")
+        if 1 not in (len(self.mean), len(self.std)) and len(self.mean) != len(self.std):
+            raise ValueError(
+                f"Normalize: mean is of {len(self.mean)} channels, std of {len(self.std)}"
+            )
+
+    def __repr__(self) -> str:
+        return f"Normalize(mean={self.mean}, std={self.std})"
+
+    def per_channel(self, channels: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return mean and std of each channel, (2, C)."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise ValueError(
+                    f"Normalize: {name} is of {len(values)} channels, the images have {channels}"
+                )
+        rows = [np.broadcast_to(np.array(row, dtype), channels) for row in (self.mean, self.std)]
+        return np.stack(rows)
+
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
+        """Return floats (N, C, ...) of the dtype of ``images``; ``rng`` is not used."""
+        backend = backend_of(images)
+        if images.dtype.kind != "f" or images.ndim < 2:
+            raise TypeError(
+                f"Normalize: takes floats (N, C, ...), got {images.dtype} {images.shape}; "
+                "put ToFloat before it"
+            )
+        both = backend.asarray(self.per_channel(images.shape[1], images.dtype))
+        mean, std = both.reshape(2, -1, *(1,) * (images.ndim - 2))
+        return (images - mean) / std
 
 
 class Compose:
@@ -158,10 +213,11 @@ class Compose:
     def __repr__(self) -> str:
         return f"Compose({self.transforms!r})"
 
-    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+    def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return ``images`` after all transforms."""
+        drawn = None if rng is None else checks.generator(rng, "Compose: rng")
         for transform in self.transforms:
-            images = transform(images, rng)
+            images = transform(images, drawn)
         return images
 
 
@@ -176,12 +232,21 @@ def standard_augmentation() -> Compose:
 def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:
     """Return ``transform`` without its last part if that is a ``ToFloat`` to ``dtype``.
 
-    Otherwise return None. For a step that converts bytes to floats while it copies them.
+    Otherwise return None. For a step that converts bytes to floats while it copies them. (It also
+    normalises, but only images of a pipeline that ``fuse`` knows.)
     """
     *others, last = flattened(transform)
     if type(last) is not ToFloat or last.dtype != np.dtype(dtype):
         return None
     return Compose(others)
+
+
+def _numbers(values: Any, name: str, interval: str) -> tuple[float, ...]:
+    """Return one number, or a sequence of them, as a tuple of floats."""
+    if np.ndim(values) > 1 or np.size(values) == 0:
+        raise TypeError(f"{name} must be a number or a sequence of numbers, got {values!r}")
+    each = [values] if np.ndim(values) == 0 else values
+    return tuple(checks.number(value, name, interval) for value in each)
 
 
 def flattened(transform: Any) -> list[Any]:

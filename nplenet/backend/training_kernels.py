@@ -117,6 +117,7 @@ def augment_batch(
     gray: Array | None,
     fill: int,
     dtype: npt.DTypeLike,
+    normal: Array | None = None,
 ) -> Array:
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
@@ -129,7 +130,12 @@ def augment_batch(
                 f"augment_batch: {name} has shape {draw.shape}, expected {(count, *shape)}"
             )
     out = gpu.xp.empty((count, *images.shape[1:]), dtype=dtype)
-    arrays = (images, indexes, coefficients, inverted, gray, out)
+    if normal is not None and (normal.shape, normal.dtype) != ((2, images.shape[1]), out.dtype):
+        raise ValueError(
+            f"augment_batch: normal is {normal.dtype} {normal.shape}, expected {out.dtype} "
+            f"{(2, images.shape[1])}"
+        )
+    arrays = (images, indexes, coefficients, inverted, gray, normal, out)
     pixels = count * images.shape[2] * images.shape[3]
     gpu.launch_each("augment", "augment_batch", pixels, *arrays, *out.shape, fill)
     return out

@@ -16,7 +16,8 @@ import safetensors
 import safetensors.numpy
 
 from ..architecture import build, describe
-from ..checks import count
+from ..augment import Transform, UnknownPreprocessing, described, from_description
+from ..checks import count, plain
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
 from ..input_shape import input_shape as known_shape
@@ -87,7 +88,7 @@ class Checkpoint:
         return None if shape is None else tuple(shape)
 
     def model(self) -> Layer:
-        """Return the model, newly built, in eval mode.
+        """Return the model, newly built, in eval mode, with its ``preprocessing``.
 
         Raises
         ------
@@ -101,9 +102,19 @@ class Checkpoint:
             )
         weights = self.part("model.") if "progress" in self.record else self.tensors
         try:
-            return build(self.record["model"], weights)
-        except ValueError as error:
+            model = build(self.record["model"], weights)
+            model.preprocessing = self._preprocessing()
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {error}") from None
+        return model
+
+    def _preprocessing(self) -> Transform | None:
+        parts = self.record.get("preprocessing", [])
+        if parts is None:
+            return UnknownPreprocessing(
+                f"the model of {self.path} was trained with a transform that a file can't hold"
+            )
+        return from_description(parts)
 
 
 @model_first
@@ -148,6 +159,8 @@ def save_model(
         shape = [count(size, "save_model: a size of input_shape") for size in input_shape]
         check_input_shape(shape, "save_model: input_shape")
         record["input_shape"] = list(known_shape(model, shape)[1:])
+    if model.preprocessing is not None:
+        record["preprocessing"] = described(model.preprocessing)
     write_file(path, state, record)
 
 
@@ -219,7 +232,7 @@ def write_file(
     previous: Path | None = None,
 ) -> None:
     tensors = native(tensors)
-    text = json.dumps(record, separators=(",", ":"))
+    text = json.dumps(record, separators=(",", ":"), default=plain)
     contents = safetensors.numpy.save(tensors, metadata={KEY: _digest(text, tensors) + text})
     with atomic_write(path, previous=previous) as file:
         file.write(contents)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import Form, fields, listing, mapping, optional, plain, real, text, whole
+from ..schema import Form, choice, fields, listing, mapping, optional, plain, real, text, whole
 
 MAX_SECONDS = 1e12
 MAX_AXES = 3
@@ -63,11 +63,15 @@ RUN = {
         }
     ),
 }
+TRANSFORM = fields({"type": choice("ToFloat", "Normalize")}, others=plain)
 MORE = {
     "arguments": mapping(plain),
     "tunables": mapping(whole()),
     "environment": mapping(text),
     "input_shape": optional(input_shape),
+    "frozen": listing(text),
+    "eval": listing(text),
+    "preprocessing": optional(listing(TRANSFORM)),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import build, describe
+from ..augment import described
 from ..data import DataLoader, DeviceLoader
 from ..input_shape import takes
 from ..layers import Layer
@@ -41,6 +42,8 @@ class Run:
         The tunables of the compiled step, on which the bits depend.
     ranks : int
         Number of processes that train together, on which the bits depend.
+    clip_norm : float, optional
+        Of the gradients of each step.
     """
 
     model: Layer
@@ -50,6 +53,7 @@ class Run:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     tunables: Mapping[str, int] = field(default_factory=dict)
     ranks: int = 1
+    clip_norm: float | None = None
     _tried: bool = field(default=False, init=False)  # whether the model can be built from a file
 
     @cached_property
@@ -75,6 +79,7 @@ class Run:
             **stamp(),
             "model": self._description(tensors),
             "input_shape": self._input_shape,
+            "preprocessing": described(self.model.preprocessing),
             "progress": {
                 "epochs": [asdict(epoch) for epoch in progress.epochs],
                 "loader": progress.loader,
@@ -169,6 +174,8 @@ class Run:
             "optimizer": {"type": type(self.optimizer).__name__, **settings},
             "schedule": None,
             "generators": {k: generator_state(rng) for k, rng in self.model.generators().items()},
+            "frozen": [p.name for p in self.model.parameters() if not p.requires_grad],
+            "eval": [path for path, layer in self.model.modules() if not layer.training],
         }
         if self.schedule is not None:
             record["schedule"] = {
@@ -195,6 +202,12 @@ class Run:
             raise ValueError(f"it has random generators at {sorted(record['generators'])}")
         for path, rng in generators.items():
             restore_generator(rng, record["generators"][path])
+        if "frozen" in record:
+            for parameter in self.model.parameters():
+                parameter.requires_grad = parameter.name not in record["frozen"]
+        if "eval" in record:
+            for path, layer in self.model.modules():
+                layer.training = path not in record["eval"]
 
 
 def _of_type(owner: Optimizer | Schedule, record: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -106,8 +106,11 @@ class Operation(Generic[L]):
 
     @property
     def trained(self) -> bool:
-        """Whether the layer has parameters."""
-        return any(isinstance(value, Parameter) for value in vars(self.layer).values())
+        """Whether the layer has parameters that are trained."""
+        return any(
+            isinstance(value, Parameter) and value.requires_grad
+            for value in vars(self.layer).values()
+        )
 
     def make_output(self, shape: tuple[int, ...]) -> Value:
         """Return the value of the output, of this shape per image."""

@@ -103,7 +103,8 @@ def training_passes(
 ) -> list[Pass]:
     """Cut forward, loss and backward into passes, and give each operation its gradients.
 
-    Operations before the first one with parameters have no backward, and that one has no ``dx``.
+    Operations before the first one with trained parameters have no backward, and that one has no
+    ``dx``: a network with frozen features and a new head trains as fast as its head.
     """
     passes = forward_passes(operations, kind)
     add(passes, kind, Work(loss, Part.LOSS))

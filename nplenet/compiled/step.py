@@ -150,27 +150,40 @@ class Step(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no prepare_epoch")
 
-    def _sum_over_ranks(self, loss: Any, images: int) -> Any:
+    def _sum_over_ranks(self, loss: Any, images: int, count: float | None = None) -> Any:
         """Sum the gradients of all ranks, in one piece, and return this rank's part of the loss.
 
         On several ranks, loss and gradients are sums over images until here: a mean needs their
-        number first.
+        number first; where images weigh differently ``count`` is the sum of this rank's weights.
         """
         if self.group.size == 1:
             return loss
-        factor = 1.0 / self.group.total(images) if self.loss.reduction == "mean" else 1.0
+        factor = 1.0
+        if self.loss.reduction == "mean":
+            weighted = self.loss.weight is not None or self.loss.ignore_index is not None
+            counts = np.array([count or 0.0])
+            total = float(self.group.sum(counts)[0]) if weighted else self.group.total(images)
+            factor = 1.0 / total if total else float("nan")
         for flat in self.optimizer.flats:
             self.group.sum(flat.grad)
             flat.grad *= factor
         return loss * factor
 
     def floats(self, x: Array) -> Array:
-        """Return bytes divided by 255, or float32 or float64, in the model's dtype."""
+        """Return bytes divided by 255, or float32 or float64, in the model's dtype.
+
+        Images that are made on access (see ``data.lazy``) are also normalised.
+        """
         parameters = self.model.parameters()
         dtype = parameters[0].data.dtype if parameters else np.dtype(np.float32)
         if x.dtype != np.uint8:
             return x.astype(dtype, copy=False) if x.dtype in DTYPES else x
-        return self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
+        found = self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
+        normal = getattr(x, "normal", None)
+        if normal is None:
+            return found
+        mean, std = normal[:, :, None, None]
+        return (found - mean) / std
 
     @abstractmethod
     def predict(self, x: Array) -> Array:
@@ -204,27 +217,40 @@ class TextbookStep(Step):
         self.model.input_gradient = False
         self.group.begin(len(x))
         try:
-            value, dlogits = self._loss(self.model(self.floats(x)), y)
+            value, dlogits, count = self._loss(self.model(self.floats(x)), y)
             self.model.backward(dlogits)
         finally:
             self.model.input_gradient = before
-        return self._sum_over_ranks(value, len(x))
+        return self._sum_over_ranks(value, len(x), count)
 
-    def _loss(self, logits: Array, y: Array) -> tuple[Any, Array]:
-        """Return the loss and its gradient, on several ranks as sums; set ``correct``."""
+    def _loss(self, logits: Array, y: Array) -> tuple[Any, Array, float | None]:
+        """Return the loss and its gradient, on several ranks as sums; set ``correct``.
+
+        Third, by what a mean over the ranks divides, unless that is the number of images.
+        """
+        loss = self.loss
+        weighted = loss.weight is not None or loss.ignore_index is not None
         if self.group.size > 1 and len(y) == 0:
             self.correct = 0
-            return logits[:, 0] if self.loss.reduction == "none" else 0.0, logits
-        value = self.loss(logits, y)
-        dlogits, self.correct = self.loss.backward(), self.loss.correct
-        if self.group.size == 1 or self.loss.reduction != "mean":
-            return value, dlogits
-        return value * len(y), dlogits * len(y)
+            return logits[:, 0] if loss.reduction == "none" else 0.0, logits, None
+        if self.group.size > 1 and weighted and loss.reduction == "mean":
+            loss.reduction = "sum"
+            try:
+                value, dlogits = loss(logits, y), loss.backward()
+            finally:
+                loss.reduction = "mean"
+            self.correct = loss.correct
+            return value, dlogits, float(loss.total)
+        value, dlogits = loss(logits, y), loss.backward()
+        self.correct = loss.correct
+        if self.group.size == 1 or loss.reduction != "mean":
+            return value, dlogits, None
+        return value * len(y), dlogits * len(y), None
 
     @in_turn
     def predict(self, x: Array) -> Array:
-        size, logits = self.batch_size, None
         with self.model.evaluating():
+            size, logits = self.batch_size, None
             for i in range(0, max(len(x), 1), size):
                 part = self.model(self.floats(x[i : i + size]))
                 if logits is None:  # not concatenated, which CuPy refuses in a graph
@@ -253,6 +279,19 @@ class Networks:
                     "than it was compiled for; make an optimizer of the new parameters, and "
                     "compile the model again"
                 )
+
+
+def why_loss_not_compiled(loss: CrossEntropyLoss) -> str:
+    """Return why a loss cannot be compiled; an empty string if it can."""
+    if type(loss) is not CrossEntropyLoss:
+        return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
+    if loss.reduction == "none":
+        return "the loss stays apart for each image (reduction='none'), a compiled step adds it up"
+    if loss.weight is not None:
+        return "the loss weighs the classes, a compiled step does not"
+    if loss.ignore_index is not None:
+        return "the loss ignores a label, a compiled step does not"
+    return ""
 
 
 def image_shape(x: Any) -> tuple[int, ...]:

@@ -41,9 +41,19 @@ class Deal(NamedTuple):
     fill: int
     pipeline: FusedPipeline
 
-    def floats(self, part: slice) -> Array:
-        """Return some of the images of the epoch, augmented, as floats (N, C, H, W)."""
-        return self.pipeline.apply(self.images, self.order[part], self.draws.part(part))
+    def normal(self, dtype: npt.DTypeLike) -> npt.NDArray[Any] | None:
+        """Return mean and standard deviation of each channel, (2, C), if it normalises."""
+        normalize = self.pipeline.normalize
+        if normalize is None:
+            return None
+        return normalize.per_channel(self.images.shape[1], dtype)
+
+    def floats(self, part: slice, normal: Array | None = None) -> Array:
+        """Return some of the images of the epoch, augmented, as floats (N, C, H, W).
+
+        ``normal`` is for ``FusedPipeline.apply``.
+        """
+        return self.pipeline.apply(self.images, self.order[part], self.draws.part(part), normal)
 
 
 class Prepared(NamedTuple):
@@ -113,6 +123,8 @@ class DeviceLoader(Batches):
             loader.transform_rng,
         )
         self.pipeline, self.backend, self.group = pipeline, backend, loader.group
+        self.transform = pipeline.transform
+        self._normal = pipeline.normal_on(backend, images.shape[1])
         try:
             self.images_there = backend.asarray(images)
         except MemoryError as error:
@@ -164,4 +176,4 @@ class DeviceLoader(Batches):
 
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
         deal = self._draw(order)
-        return lambda whole, part: (deal.floats(part), deal.labels[part])
+        return lambda whole, part: (deal.floats(part, self._normal), deal.labels[part])

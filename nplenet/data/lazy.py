@@ -45,6 +45,7 @@ class AugmentedImages:
         check_images("AugmentedImages", images)
         self.images, self.order = images, order
         draws = pipeline.draw(sizes, rng, *images.shape[2:])
+        self.normal = pipeline.normal(images.shape[1])
         self.rotations: Rotations | None = None
         if draws.coefficients is not None and len(order):
             fill = 0 if pipeline.rotation is None else pipeline.rotation.fill
@@ -70,6 +71,9 @@ class AugmentedImages:
 class LazyImages:
     """A batch of uint8 images (N, C, H, W); ``lazy[rows]`` makes some of them, as an array.
 
+    Whoever turns them into floats also subtracts and divides by ``normal``, (2, C), unless it is
+    None: mean and standard deviation of each channel.
+
     Parameters
     ----------
     source : AugmentedImages
@@ -80,7 +84,7 @@ class LazyImages:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, source: AugmentedImages, part: slice) -> None:
-        self._source, self._start = source, part.start
+        self._source, self._start, self.normal = source, part.start, source.normal
         self.shape = (part.stop - part.start, *source.images.shape[1:])
         self.ndim = len(self.shape)
 

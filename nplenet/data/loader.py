@@ -40,12 +40,12 @@ class DataLoader(Batches):
         Draw a new order for each epoch. The order is made on the host, by NumPy, whatever device
         the model is on.
     rng
-        Draws the order; needed if `shuffle`.
+        A generator, or an int, its seed. Draws the order; needed if `shuffle`.
     transform
         ``transform(images, transform_rng) -> array``, called on each batch; None gives the
         images as they are.
     transform_rng
-        The second argument of `transform`.
+        The second argument of `transform`: a generator, or an int, its seed.
     drop_last
         Leave out the last batch of an epoch if it is incomplete.
     prefetch
@@ -77,9 +77,9 @@ class DataLoader(Batches):
         batch_size: int,
         *,
         shuffle: bool = False,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         transform: Transform | None = None,
-        transform_rng: np.random.Generator | None = None,
+        transform_rng: np.random.Generator | int | None = None,
         drop_last: bool = False,
         prefetch: int = 0,
     ) -> None:
@@ -101,9 +101,9 @@ class DataLoader(Batches):
                 f"DataLoader: drop_last leaves no batch, as batch_size is {batch_size} and there "
                 f"are {len(images)} images; use a smaller batch_size"
             )
-        for name, generator in (("rng", rng), ("transform_rng", transform_rng)):
-            if generator is not None:
-                checks.generator(generator, f"DataLoader: {name}")
+        rng = None if rng is None else checks.generator(rng, "DataLoader: rng")
+        if transform_rng is not None:
+            transform_rng = checks.generator(transform_rng, "DataLoader: transform_rng")
         if shuffle and rng is None:
             raise ValueError(
                 "DataLoader: shuffle needs a generator; pass rng=numpy.random.default_rng(seed)"
@@ -143,21 +143,25 @@ class DataLoader(Batches):
     def in_bytes(self, dtype: npt.DTypeLike) -> DataLoader:
         """Return a loader of the same batches as bytes, without the final conversion to floats.
 
-        For a step that converts bytes to floats of ``dtype`` itself, in the copy it makes anyway.
+        For a step that converts bytes to floats of ``dtype`` itself, in the copy it makes anyway,
+        and normalises them.
         Both loaders draw from the same generators. If ``nplenet.augment.fuse`` knows the transform,
         the images are ``LazyImages``, which are not prefetched, and the random numbers of an epoch
         are drawn at once: an epoch left early leaves the generators as a whole one does. If the
-        transform does not end with a ``ToFloat`` to ``dtype``, this loader is returned.
+        transform is another one and does not end with a ``ToFloat`` to ``dtype``, this loader is
+        returned.
         """
-        transform = before_float(self.transform, dtype)
-        if transform is None or self.images.dtype != np.uint8:
+        if self.images.dtype != np.uint8:
             return self
         twin = copy.copy(self)
-        twin.lazy = fuse(self.transform) if self.images.ndim == 4 else None
-        if twin.lazy is None:
-            if self.group.size > 1:
-                return self
-            twin.transform = transform
+        pipeline = fuse(self.transform) if self.images.ndim == 4 else None
+        if pipeline is not None:
+            twin.lazy = pipeline
+            return twin if pipeline.to_float.dtype == np.dtype(dtype) else self
+        transform = before_float(self.transform, dtype)
+        if transform is None or self.group.size > 1:
+            return self
+        twin.transform = transform
         return twin
 
     def _batch(self, indexes: npt.NDArray[np.int64], part: slice) -> Batch:

@@ -11,7 +11,7 @@ from .. import checks
 
 
 def train_validation_split(
-    labels: npt.NDArray[np.integer[Any]], validation: int | float, rng: np.random.Generator
+    labels: npt.NDArray[np.integer[Any]], validation: int | float, rng: np.random.Generator | int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Split a data set in two at random, with each class in the same proportion as in the whole.
 
@@ -38,7 +38,7 @@ def train_validation_split(
         When an argument is not as above.
     """
     labels = checks.labels(labels, "train_validation_split: labels")
-    checks.generator(rng, "train_validation_split: rng")
+    rng = checks.generator(rng, "train_validation_split: rng")
     held_out = _held_out_count(validation, len(labels))
     classes, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
     quotas, remainders = np.divmod(counts * held_out, len(labels))

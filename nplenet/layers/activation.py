@@ -10,7 +10,7 @@ from .base import Layer
 
 
 def relu_backward(xp: Any, dy: Array, y: Array) -> Array:
-    return dy * (y > 0)
+    return xp.where(y <= 0, dy.dtype.type(0), dy)  # so NaN passes dy back
 
 
 def leaky_relu(xp: Any, x: Array, slope: float) -> Array:
@@ -22,8 +22,8 @@ def leaky_relu_backward(xp: Any, dy: Array, x: Array, slope: float) -> Array:
 
 
 def sigmoid(xp: Any, x: Array) -> Array:
-    """Return 1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, which overflows for no x."""
-    return 0.5 * (1.0 + xp.tanh(0.5 * x))
+    """Return 1 / (1 + exp(-x)); below 0 as exp(x) / (1 + exp(x)), so that exp overflows nowhere."""
+    return xp.exp(xp.minimum(x, 0)) / (1.0 + xp.exp(-abs(x)))
 
 
 def sigmoid_backward(xp: Any, dy: Array, y: Array) -> Array:
@@ -35,7 +35,7 @@ def tanh_backward(xp: Any, dy: Array, y: Array) -> Array:
 
 
 class ReLU(Layer):
-    """y = max(x, 0); dx = dy where x > 0, 0 elsewhere (also at the kink x = 0)."""
+    """y = max(x, 0); dx = dy where x > 0, 0 elsewhere (also at the kink x = 0). NaN stays NaN."""
 
     def forward(self, x: Array) -> Array:
         self.check(x)

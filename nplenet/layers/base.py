@@ -53,6 +53,9 @@ class Layer:
     input_gradient : bool
         Whether ``backward`` computes ``dx``. The training loop clears it for the first layer, whose
         input is data: its ``dx`` is not used and would be a fifth of the work of a step.
+    preprocessing : transform or None
+        Of a whole model: what its images get before it when they are evaluated, such as
+        ``Normalize``; ``fit`` notes it, and a checkpoint holds it (see ``nplenet.augment``).
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     kept_apart : tuple of str
@@ -65,6 +68,7 @@ class Layer:
     kept_apart: tuple[str, ...] = ("_saved",)
     training = True
     input_gradient = True
+    preprocessing: Any = None
 
     def __init__(self) -> None:
         self.backend: Backend = get_backend("numpy")
@@ -209,6 +213,12 @@ class Layer:
     def eval(self) -> Self:
         """Switch to inference: batch norm uses its running statistics, dropout passes all."""
         return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether the parameters of this layer and all below are trained; False freezes."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..checks import Pair, count, flag, pair
+from ..checks import Pair, count, flag, generator_or_new, pair
 from ..parameter import Parameter
 from ..window import Window
 from .base import Layer
@@ -122,8 +122,8 @@ class Conv2d(Layer):
     bias : bool
         Leave it out before a batch norm, which subtracts it again.
     dtype : float32 or float64
-    rng : numpy.random.Generator, optional
-        Draws the initial weights; fresh entropy when left out.
+    rng : numpy.random.Generator or int, optional
+        Draws the initial weights; an int is a seed; fresh entropy when left out.
     init : {"he", "xavier", "pytorch"}
 
     Shapes
@@ -146,7 +146,7 @@ class Conv2d(Layer):
         dilation: int | Pair = 1,
         groups: int = 1,
         dtype: npt.DTypeLike = np.float32,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         init: str = "he",
     ) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Conv2d(Layer):
                 "Conv2d: groups must divide in_channels and out_channels, "
                 f"got {groups} for {in_channels} and {out_channels}"
             )
-        bias = flag(bias, "Conv2d: bias")
+        bias, rng = flag(bias, "Conv2d: bias"), generator_or_new(rng, "Conv2d: rng")
         shape = (out_channels, in_channels // groups, *self.window.size)
         self.weight = Parameter(initial_weight(shape, init, rng, dtype))
         fan_in = shape[1] * shape[2] * shape[3]
@@ -193,13 +193,14 @@ class Conv2d(Layer):
         for part in self._parts(x, dy):
             # The columns are cheaper to make again than to keep.
             cols = self.backend.primitive(im2col, x[part], self.window)
-            for arrays in zip(dweights, self._rows(cols), self._rows(dy[part]), strict=True):
-                self.backend.primitive(add_weight_gradient, *arrays)
+            if self.weight.requires_grad:
+                for arrays in zip(dweights, self._rows(cols), self._rows(dy[part]), strict=True):
+                    self.backend.primitive(add_weight_gradient, *arrays)
             if dx is not None:
                 dcols = self.backend.xp.empty(cols.shape, dy.dtype)
                 self._products(weight.swapaxes(1, 2), dy[part], dcols)
                 self.backend.primitive(col2im, dcols, dx[part], self.window)
-        if self.bias is not None:
+        if self.bias is not None and self.bias.requires_grad:
             self.backend.primitive(add_sums, self.bias.grad, dy)
         return dx
 

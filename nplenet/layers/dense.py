@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Array
-from ..checks import count, flag
+from ..checks import count, flag, generator_or_new
 from ..parameter import Parameter
 from .base import Layer
 from .initialization import initial_bias, initial_weight
@@ -29,8 +29,8 @@ class Dense(Layer):
     in_features, out_features : int
     bias : bool
     dtype : float32 or float64
-    rng : numpy.random.Generator, optional
-        Draws the initial weights; fresh entropy when left out.
+    rng : numpy.random.Generator or int, optional
+        Draws the initial weights; an int is a seed; fresh entropy when left out.
     init : {"he", "xavier", "pytorch"}
 
     Shapes
@@ -48,13 +48,13 @@ class Dense(Layer):
         bias: bool = True,
         *,
         dtype: npt.DTypeLike = np.float32,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         init: str = "he",
     ) -> None:
         super().__init__()
         self.in_features = self.channels = count(in_features, "Dense: in_features")
         self.out_features = count(out_features, "Dense: out_features")
-        bias = flag(bias, "Dense: bias")
+        bias, rng = flag(bias, "Dense: bias"), generator_or_new(rng, "Dense: rng")
         self.weight = Parameter(initial_weight((out_features, in_features), init, rng, dtype))
         self.bias = (
             Parameter(initial_bias(out_features, in_features, init, rng, dtype)) if bias else None
@@ -69,8 +69,9 @@ class Dense(Layer):
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.recall(dy)
-        self.backend.primitive(add_product, self.weight.grad, dy.T, x)
-        if self.bias is not None:
+        if self.weight.requires_grad:
+            self.backend.primitive(add_product, self.weight.grad, dy.T, x)
+        if self.bias is not None and self.bias.requires_grad:
             self.backend.primitive(add_sums, self.bias.grad, dy)
         if not self.input_gradient:
             return None

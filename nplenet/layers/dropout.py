@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..checks import fraction
+from ..checks import fraction, generator_or_new
 from ..group import ALONE
 from .base import Layer
 
@@ -111,8 +111,9 @@ class Dropout(Layer):
     ----------
     p : float
         Dropout probability, 0 <= p <= 1.
-    rng : numpy.random.Generator, optional
-        Draws the keys; fresh entropy when left out. Its state is part of a run's state.
+    rng : numpy.random.Generator or int, optional
+        Draws the keys; an int is a seed; fresh entropy when left out. Its state is part of the
+        state of a run.
 
     Attributes
     ----------
@@ -124,10 +125,10 @@ class Dropout(Layer):
     group = ALONE
     key_there: Array | None = None
 
-    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
         super().__init__()
         self.p = fraction(p, "Dropout: p")
-        self.rng = rng or np.random.default_rng()
+        self.rng = generator_or_new(rng, "Dropout: rng")
 
     @property
     def threshold(self) -> int:

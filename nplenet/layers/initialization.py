@@ -21,7 +21,7 @@ INITIALIZATIONS = ("he", "xavier", "pytorch")
 
 
 def initial_weight(
-    shape: tuple[int, ...], init: str, rng: np.random.Generator | None, dtype: npt.DTypeLike
+    shape: tuple[int, ...], init: str, rng: np.random.Generator, dtype: npt.DTypeLike
 ) -> np.ndarray:
     """Return a weight of ``shape`` (outputs, inputs, ...) drawn by the rule named ``init``.
 
@@ -30,7 +30,6 @@ def initial_weight(
     ValueError
         For a name that is not in ``INITIALIZATIONS``.
     """
-    rng = rng or np.random.default_rng()
     receptive_field = math.prod(shape[2:])
     fan_in, fan_out = shape[1] * receptive_field, shape[0] * receptive_field
     if init == "he":
@@ -47,11 +46,10 @@ def initial_weight(
 
 
 def initial_bias(
-    size: int, fan_in: int, init: str, rng: np.random.Generator | None, dtype: npt.DTypeLike
+    size: int, fan_in: int, init: str, rng: np.random.Generator, dtype: npt.DTypeLike
 ) -> np.ndarray:
     """Return a bias of ``size`` numbers for the rule named ``init``."""
     if init != "pytorch":
         return np.zeros(size, dtype)
-    rng = rng or np.random.default_rng()
     bound = 1.0 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, size).astype(dtype)

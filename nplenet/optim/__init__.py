@@ -9,7 +9,9 @@ from ..deprecated import moved
 from .adam import Adam, AdamW, adam
 from .clip import clip_gradient_values, clip_gradients
 from .flat import FlatParameters
+from .group import ParameterGroup
 from .optimizer import Optimizer
+from .rmsprop import RMSprop, rmsprop
 from .sgd import SGD, sgd
 
 __all__ = [
@@ -18,9 +20,12 @@ __all__ = [
     "AdamW",
     "FlatParameters",
     "Optimizer",
+    "ParameterGroup",
+    "RMSprop",
     "adam",
     "clip_gradient_values",
     "clip_gradients",
+    "rmsprop",
     "sgd",
 ]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..backend import Array
 from ..checks import number
-from ..parameter import Parameter
 from .flat import Block
+from .group import ParameterGroup
 from .optimizer import Optimizer, not_negative
 
 
@@ -69,7 +69,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : list of Parameter
+    params : list of Parameter or of dict
+        See ``Optimizer``.
     lr : float
         >= 0.
     betas : (float, float)
@@ -90,7 +91,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Iterable[Any],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -98,22 +99,24 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def numbers(self) -> tuple[float, ...]:
-        return self._descent(self.weight_decay, 1.0)
+    def rule(self, group: ParameterGroup) -> tuple[float, ...]:
+        return self._descent(group, group.weight_decay, 1.0)
 
     def _update(self, block: Block, numbers: Sequence[float] | Array) -> None:
         self.backend.primitive(adam, *block, numbers)
 
-    def _descent(self, weight_decay: float, shrink: float) -> tuple[float, ...]:
+    def _descent(
+        self, group: ParameterGroup, weight_decay: float, shrink: float
+    ) -> tuple[float, ...]:
         """Return the numbers of the formula above, with the bias corrections out of the arrays.
 
         m / sqrt(v / c) is computed as m * sqrt(c) / sqrt(v), which turns the correction
         c = 1 - beta2^k from a pass over the arrays into two scalars.
         """
-        beta1, beta2 = self.betas
+        beta1, beta2 = group.betas
         correction = math.sqrt(1.0 - beta2**self.step_count)
-        rate = float(self.lr) * correction / (1.0 - beta1**self.step_count)
-        return (rate, beta1, beta2, self.eps * correction, weight_decay, shrink)
+        rate = group.lr * correction / (1.0 - beta1**self.step_count)
+        return (rate, beta1, beta2, group.eps * correction, weight_decay, shrink)
 
 
 class AdamW(Adam):
@@ -126,7 +129,8 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    params : list of Parameter
+    params : list of Parameter or of dict
+        See ``Optimizer``.
     lr, betas, eps
         As for ``Adam``.
     weight_decay : float
@@ -135,7 +139,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Iterable[Any],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -143,5 +147,5 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def numbers(self) -> tuple[float, ...]:
-        return self._descent(0.0, 1.0 - float(self.lr) * self.weight_decay)
+    def rule(self, group: ParameterGroup) -> tuple[float, ...]:
+        return self._descent(group, 0.0, 1.0 - group.lr * group.weight_decay)

@@ -30,6 +30,7 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
     Parameters
     ----------
     params : list of Parameter
+        Those with ``requires_grad`` count.
     max_norm : float
         >= 0.
 
@@ -39,9 +40,9 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
         The total norm before clipping.
     """
     max_norm = number(max_norm, "clip_gradients: max_norm", "[0, inf]")
-    gradients = [p.grad for p in params]
+    gradients = [p.grad for p in params if getattr(p, "requires_grad", True)]
     if not gradients:
-        raise ValueError("clip_gradients: the list of parameters is empty")
+        raise ValueError("clip_gradients: the list of parameters is empty, or none is trained")
     backend = backend_of(gradients[0])
     total = backend.primitive(norm, *gradients)
     factor = backend.xp.minimum(

@@ -86,14 +86,38 @@ def checked_parameters(owner: str, params: Iterable[Parameter]) -> list[Paramete
     return parameters
 
 
-def blocks_of(flat: FlatParameters, moments: tuple[Array, ...]) -> list[Block]:
-    """Cut the flat arrays into blocks of cache size that share scratch; a GPU gets one block."""
+def blocks_of(
+    flat: FlatParameters, moments: tuple[Array, ...], trained: Sequence[bool]
+) -> list[Block]:
+    """Cut the flat arrays into blocks of cache size that share scratch; a GPU gets whole runs.
+
+    Parameters that are not trained are in no block: each run of neighbours that are is cut.
+
+        parameter    weight | bias | weight | bias
+        trained        yes    yes     no      yes
+        runs         |-------------|        |------|
+    """
     arrays = (flat.data, flat.grad, *moments)
-    if backend_of(flat.data).name != "numpy":
-        return [(*arrays, None, None)]
-    scratch = flat.xp.empty((2, BLOCK), dtype=flat.data.dtype)
+    on_gpu = backend_of(flat.data).name != "numpy"
+    scratch = None if on_gpu else flat.xp.empty((2, BLOCK), dtype=flat.data.dtype)
     blocks: list[Block] = []
-    for start in range(0, flat.data.size, BLOCK):
-        parts = [a[start : start + BLOCK] for a in arrays]
-        blocks.append((*parts, *scratch[:, : len(parts[0])]))
+    for first, last in runs_of(flat.parameters, trained):
+        for start in range(first, last, (last - first) if on_gpu else BLOCK):
+            parts = [a[start : last if on_gpu else min(start + BLOCK, last)] for a in arrays]
+            room = (None, None) if scratch is None else scratch[:, : len(parts[0])]
+            blocks.append((*parts, *room))
     return blocks
+
+
+def runs_of(parameters: Sequence[Parameter], trained: Sequence[bool]) -> list[tuple[int, int]]:
+    """Return (first, last + 1) of each run of trained parameters in their flat array."""
+    runs: list[tuple[int, int]] = []
+    end = 0
+    for p, chosen in zip(parameters, trained, strict=True):
+        begin, end = end, end + p.data.size
+        if not chosen or begin == end:
+            continue
+        if runs and runs[-1][1] == begin:
+            begin = runs.pop()[0]
+        runs.append((begin, end))
+    return runs

@@ -1,4 +1,4 @@
-"""The base of all optimizers: packing, blocks, state."""
+"""The base of all optimizers: packing, groups, blocks, state."""
 
 from __future__ import annotations
 
@@ -11,36 +11,41 @@ import numpy.typing as npt
 
 from .. import checks
 from ..backend import Array, backend_of
-from ..parameter import Parameter
 from ..turns import Turns
 from .flat import Block, FlatParameters, blocks_of, checked_parameters
+from .group import ParameterGroup, settings_of_groups
 
 not_negative = partial(checks.number, interval="[0, inf)")
 
 
 class Optimizer:
-    """Base of all optimizers: packing, blocks, state.
+    """Base of all optimizers: packing, groups, blocks, state.
 
-    A subclass writes its formula: ``numbers``, which changes from step to step, and ``_update``.
+    A subclass writes its formula: ``rule``, the numbers of a group, which change from step to step,
+    and ``_update``.
 
     Make it after the model has its backend and dtype: the parameters' arrays are packed (see
     ``FlatParameters``), and a step raises an error if they have been replaced.
 
     Parameters
     ----------
-    params : list of Parameter
-        As ``model.parameters()`` returns it.
+    params : list of Parameter, or of dict
+        A dict is a group of parameters with hyper-parameters of its own, as in PyTorch:
+        ``[{"params": weights}, {"params": biases, "weight_decay": 0.0}]``. A parameter whose
+        ``requires_grad`` is False stays as it is.
     **hyper_parameters
-        Become attributes; ``lr`` and the others may be changed between steps.
+        Become attributes; ``lr`` and the others may be changed between steps. With several groups
+        ``optimizer.lr`` is the first one's, and an assignment is for all.
 
     Attributes
     ----------
     hyper_parameters : dict of str to function
         The check of each hyper-parameter by its name (see ``nplenet.checks``).
+    param_groups : list of ParameterGroup
     step_count : int
         Steps done.
     flats : list of FlatParameters
-        The packed parameters, one for each dtype.
+        The packed parameters, one for each group and dtype.
     turns : Turns
         Of the threads that train or use the parameters through a step.
 
@@ -58,14 +63,26 @@ class Optimizer:
     lr: float
     weight_decay: float
 
-    def __init__(self, params: Iterable[Parameter], **hyper_parameters: Any) -> None:
-        vars(self).update(self._checked(hyper_parameters))
-        self.step_count, self.turns = 0, Turns()
-        parameters = checked_parameters(type(self).__name__, params)
-        dtypes = dict.fromkeys(p.data.dtype.name for p in parameters)
-        self.flats = [
-            FlatParameters([p for p in parameters if p.data.dtype.name == name]) for name in dtypes
+    def __init__(self, params: Iterable[Any], **hyper_parameters: Any) -> None:
+        owner = type(self).__name__
+        groups = settings_of_groups(owner, self.hyper_parameters, params, hyper_parameters)
+        parameters = checked_parameters(owner, [p for members, _ in groups for p in members])
+        if len(groups) > 1 and type(self).numbers is not Optimizer.numbers:
+            raise TypeError(
+                f"{owner}: takes one group of parameters; write rule(group) for several"
+            )
+        self.param_groups = [
+            ParameterGroup(owner, self.hyper_parameters, members, self._checked(values))
+            for members, values in groups
         ]
+        self.step_count, self.turns = 0, Turns()
+        packed = [
+            (group, [p for p in group.params if p.data.dtype.name == name])
+            for group in self.param_groups
+            for name in dict.fromkeys(p.data.dtype.name for p in group.params)
+        ]
+        self.flats = [FlatParameters(members) for _, members in packed]
+        self._groups = [self.param_groups.index(group) for group, _ in packed]  # of each flat
         self.backend = backend_of(self.flats[0].data)
         names = [p.name for p in parameters]
         self._names = {  # in the saved state; numbered where they are not unique
@@ -76,11 +93,22 @@ class Optimizer:
             {name: flat.xp.zeros_like(flat.data) for name in self.moment_names}
             for flat in self.flats
         ]
-        self._blocks = [
-            block
-            for flat, moments in zip(self.flats, self._moments, strict=True)
-            for block in blocks_of(flat, tuple(moments.values()))
-        ]
+        self._trained: list[list[bool]] = []
+        self._cut()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a hyper-parameter: the first group's."""
+        if name in type(self).hyper_parameters and "param_groups" in vars(self):
+            return getattr(self.param_groups[0], name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a hyper-parameter is checked, and set for all groups."""
+        if name not in self.hyper_parameters:
+            super().__setattr__(name, value)
+            return
+        for group in self.param_groups:
+            setattr(group, name, value)
 
     def step(self) -> None:
         """Update all parameters in place from their gradients.
@@ -94,21 +122,68 @@ class Optimizer:
         """
         with self.turns.training_turn():
             self._check_packed()
+            self.follow_flags()
             self.step_count += 1
             self.update(self.numbers())
 
     def numbers(self) -> tuple[float, ...]:
-        """Return the numbers of the update of step ``step_count``, computed in double precision."""
+        """Return the numbers of step ``step_count``, group after group, in double precision."""
+        return tuple(n for group in self.param_groups for n in self.rule(group))
+
+    def rule(self, group: ParameterGroup) -> tuple[float, ...]:
+        """Return the numbers of the update of a group's parameters in step ``step_count``."""
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
     def update(self, numbers: Sequence[float] | Array) -> None:
-        """Update all parameters in place by these numbers; counts and checks nothing.
+        """Update all parameters in place by these numbers; counts nothing.
 
         A CUDA graph keeps the numbers with which a kernel was captured. So on a GPU they may be a
         float64 array (K,) of the device instead, which the kernel reads at each launch.
         """
-        for block in self._blocks:
-            self._update(block, numbers)
+        size = len(numbers) // len(self.param_groups)
+        for group, block in self._blocks:
+            self._update(block, numbers[group * size : (group + 1) * size])
+
+    def follow_flags(self) -> None:
+        """Take note of which parameters are trained now; before steps whose updates run alone.
+
+        Raises
+        ------
+        ValueError
+            See ``_cut``.
+        """
+        if self._trained != self._flags():
+            self._cut()
+
+    def _flags(self) -> list[list[bool]]:
+        """Return which parameters are trained, flat by flat."""
+        return [[getattr(p, "requires_grad", True) for p in flat.parameters] for flat in self.flats]
+
+    def _cut(self) -> None:
+        """Cut the flat arrays into blocks, without the parameters that are not trained.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is trained that was not in the steps before: its moments are younger
+            than ``step_count``.
+        """
+        flags = self._flags()
+        for flat, now, before in zip(self.flats, flags, self._trained, strict=False):
+            thawed = [p for p, a, b in zip(flat.parameters, now, before, strict=True) if a > b]
+            if thawed and self.step_count:
+                raise ValueError(
+                    f"{type(self).__name__}: {thawed[0]} was not trained in the {self.step_count} "
+                    "steps so far; make a new optimizer to train it from now on"
+                )
+        self._trained = flags
+        self._blocks = [
+            (group, block)
+            for group, flat, moments, trained in zip(
+                self._groups, self.flats, self._moments, flags, strict=True
+            )
+            for block in blocks_of(flat, tuple(moments.values()), trained)
+        ]
 
     def zero_grad(self) -> None:
         """Set all gradients to zero, in place."""
@@ -135,12 +210,14 @@ class Optimizer:
         """Return copies of everything that the next step depends on, except the parameters.
 
         Hyper-parameters by their names, ``step``, and each moment as a NumPy array under PyTorch's
-        name of the moment and the name of the parameter: ``exp_avg.features.0.weight``.
+        name of the moment and the name of the parameter: ``exp_avg.features.0.weight``. Of the
+        groups behind the first one ``groups`` has the hyper-parameters, and all parameters' names.
         """
         state: dict[str, Any] = {"step": self.step_count}
-        for name in self.hyper_parameters:
-            value = getattr(self, name)
+        for name, value in self.param_groups[0].values().items():
             state[name] = np.array(value) if isinstance(value, tuple) else value
+        if len(self.param_groups) > 1:
+            state["groups"] = [self._group_state(group) for group in self.param_groups]
         state.update({k: np.array(backend_of(a).to_numpy(a)) for k, a in self._arrays().items()})
         return state
 
@@ -155,13 +232,37 @@ class Optimizer:
         """
         where = f"{type(self).__name__}.load_state_dict"
         own = self._arrays()
-        arrays = checks.state(state, own, ("step", *self.hyper_parameters), where)
-        hyper_parameters = self._checked({name: state[name] for name in self.hyper_parameters})
-        step = checks.count(state["step"], f"{where}: step", 0)
-        vars(self).update(hyper_parameters)
-        self.step_count = step
+        several = ("groups",) if len(self.param_groups) > 1 else ()
+        arrays = checks.state(state, own, ("step", *self.hyper_parameters, *several), where)
+        values: list[Mapping[str, Any]] = [{name: state[name] for name in self.hyper_parameters}]
+        if several:
+            values = self._saved_groups(state["groups"], where)
+        checks_of = self.hyper_parameters.items()
+        checked = [
+            {k: check(v[k], f"{type(self).__name__}: {k}") for k, check in checks_of}
+            for v in values
+        ]
+        self.step_count = checks.count(state["step"], f"{where}: step", 0)
+        for group, new in zip(self.param_groups, checked, strict=True):
+            vars(group).update(new)
         for key, array in own.items():
             array[...] = backend_of(array).asarray(arrays[key], dtype=array.dtype)
+
+    def _group_state(self, group: ParameterGroup) -> dict[str, Any]:
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in group.values().items()}
+        return {"parameters": [self._names[id(p)] for p in group.params], **plain}
+
+    def _saved_groups(self, saved: Any, where: str) -> list[Mapping[str, Any]]:
+        """Return the saved groups, which must have the parameters of this optimizer's."""
+        own = [self._group_state(group) for group in self.param_groups]
+        if not isinstance(saved, list) or len(saved) != len(own):
+            raise ValueError(f"{where}: groups must be a list of {len(own)} groups")
+        for i, (found, expected) in enumerate(zip(saved, own, strict=True)):
+            if not isinstance(found, Mapping) or found.keys() != expected.keys():
+                raise ValueError(f"{where}: groups[{i}] must have {[*expected]}")
+            if found["parameters"] != expected["parameters"]:
+                raise ValueError(f"{where}: groups[{i}] is of other parameters")
+        return saved
 
     def _arrays(self) -> dict[str, Array]:
         """Return the moments of each parameter, as views, by their names in ``state_dict``."""
@@ -187,5 +288,8 @@ class Optimizer:
         )
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={getattr(self, name)}" for name in self.hyper_parameters)
+        values = self.param_groups[0].values().items()
+        settings = ", ".join(f"{name}={value}" for name, value in values)
+        if len(self.param_groups) > 1:
+            settings = ", ".join(map(repr, self.param_groups))
         return f"{type(self).__name__}({settings})"

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from ..backend import Array
 from ..checks import number
-from ..parameter import Parameter
 from .flat import Block
+from .group import ParameterGroup
 from .optimizer import Optimizer, not_negative
 
 
@@ -52,7 +52,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : list of Parameter
+    params : list of Parameter or of dict
+        See ``Optimizer``.
     lr, momentum, dampening, weight_decay : float
         All >= 0, except for dampening, which may be any number.
     nesterov : bool
@@ -73,7 +74,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Iterable[Any],
         lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
@@ -98,9 +99,10 @@ class SGD(Optimizer):
             )
         return found
 
-    def numbers(self) -> tuple[float, ...]:
-        gain = 1.0 if self.step_count == 1 else 1.0 - self.dampening
-        return (float(self.lr), self.momentum, gain, self.weight_decay, float(self.nesterov))
+    def rule(self, group: ParameterGroup) -> tuple[float, ...]:
+        gain = 1.0 if self.step_count == 1 else 1.0 - group.dampening
+        nesterov = float(group.nesterov)
+        return (group.lr, group.momentum, gain, group.weight_decay, nesterov)
 
     def _update(self, block: Block, numbers: Sequence[float] | Array) -> None:
         self.backend.primitive(sgd, *block, numbers)

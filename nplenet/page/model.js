@@ -55,7 +55,7 @@ const FORWARD = {
   Dropout: (step, x) => x, // drops units in training only
   ReLU: (step, x) => each(x, (v) => Math.max(v, 0)),
   LeakyReLU: (step, x) => each(x, (v) => (v > 0 ? v : step.negative_slope * v)),
-  Sigmoid: (step, x) => each(x, (v) => 0.5 * (1 + Math.tanh(0.5 * v))),
+  Sigmoid: (step, x) => each(x, (v) => Math.exp(Math.min(v, 0)) / (1 + Math.exp(-Math.abs(v)))),
   Tanh: (step, x) => each(x, Math.tanh),
   GELU: (step, x) => each(x, (v) => v * below(step, v)),
   Softmax: softmax,

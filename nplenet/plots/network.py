@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..augment import ToFloat
+from ..augment import floats
 from ..backend import Array, backend_of
 from ..layers import Layer, Sequential
 from ..layers.sequential import leaves
@@ -108,7 +108,7 @@ def feature_maps(model: Layer, image: npt.NDArray[np.uint8]) -> Figure:
 def _maps(model: Layer, image: npt.NDArray[np.uint8]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Yield the path and the output (C, H, W) or (features,) of each layer that changes values."""
     model = _eval_copy(model)
-    x = model.backend.asarray(ToFloat()(image[None]))
+    x = model.backend.asarray(floats(model.preprocessing, image[None]))
     before = model.backend.to_numpy(x)[0]
     for path, layer in leaves(model):
         x = layer(x)
@@ -185,7 +185,7 @@ def _distributions(
     model = _eval_copy(model)
     backend, loss = model.backend, CrossEntropyLoss()
     layers = list(leaves(model))
-    x = backend.asarray(ToFloat()(images))
+    x = backend.asarray(floats(model.preprocessing, images))
     values = [x := layer(x) for _, layer in layers]
     loss(x, backend.asarray(labels))
     dy = loss.backward()
@@ -268,7 +268,8 @@ def outputs(model: Layer, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     model = _eval_copy(model)
     batches = (images[i : i + 256] for i in range(0, len(images), 256))
     asarray, to_numpy = model.backend.asarray, model.backend.to_numpy
-    return np.concatenate([to_numpy(model(asarray(ToFloat()(batch)))) for batch in batches])
+    ready = (floats(model.preprocessing, batch) for batch in batches)
+    return np.concatenate([to_numpy(model(asarray(each))) for each in ready])
 
 
 def _eval_copy(model: Layer) -> Layer:

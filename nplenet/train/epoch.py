@@ -19,6 +19,7 @@ from ..data.lazy import LazyImages
 from ..group import ALONE, Group
 from ..layers import Layer
 from ..layers.sequential import leaves
+from ..optim import clip_gradients
 from .evaluation import naming_batch_size
 from .stop import Stop
 
@@ -56,7 +57,8 @@ def train_epoch(
     with bar, naming_batch_size(run.loader, f"epoch {number}"):
         loop = one_by_one
         host_may_be_late = run.model.backend.reading_interval > 0.0
-        if step.runs_epochs and host_may_be_late and isinstance(run.loader, DeviceLoader):
+        alone = step.runs_epochs and run.clip_norm is None  # clipping is the host's
+        if alone and host_may_be_late and isinstance(run.loader, DeviceLoader):
             loop = many_at_once
         loop(run, step, metrics, stop, checkpoints, bar)
         metrics.fetch()
@@ -96,6 +98,8 @@ def one_by_one(
         if due:
             metrics.fetch()
             metrics.show(bar)
+        if run.clip_norm is not None:
+            clip_gradients(run.model.parameters(), run.clip_norm)
         run.optimizer.step()
         if run.schedule is not None:
             run.schedule.step()

@@ -6,22 +6,25 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from .. import checks
-from ..augment import ToFloat
+from ..augment import ToFloat, Transform, floats, fuse
 from ..backend import Array, Backend
 from ..compiled import Step
 from ..data import DataLoader, DeviceLoader
 from ..group import ALONE, Group
 from ..layers import Layer
+from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..machine import one_blas_thread
 
 MAX_BYTES_ON_GPU = 1 << 23
 """Of the floats of a batch of validation images. A batch takes the host 0.2 ms, whatever its size,
 and meanwhile the GPU is idle: 5,000 images of 32x32 are 3 batches instead of 20."""
+LIBRARY = "nplenet."  # of the modules of its layers
 
 
 @dataclass(frozen=True)
@@ -49,27 +52,39 @@ def evaluate(
     images: np.ndarray,
     labels: np.ndarray,
     *,
-    classes: int = 10,
+    transform: Transform | None = None,
+    classes: int | None = None,
     batch_size: int = 256,
     group: Group = ALONE,
 ) -> Evaluation:
-    """Run ``model`` in eval mode over images converted to floats, and nothing else.
+    """Run ``model`` in eval mode over images.
 
     Parameters
     ----------
     model : Layer
-        Maps floats (N, C, H, W) to logits (N, classes). Its mode is restored afterwards.
-    images : uint8 (N, C, H, W)
+        Maps floats (N, C, H, W) to logits (N, K). The mode of each layer is restored afterwards.
+    images : array (N, C, H, W)
+        Bytes or floats; after the transform, bytes are divided by 255.
     labels : int (N,)
+        0..K-1.
+    transform : transform(images, None) -> images, optional
+        By default ``model.preprocessing``: what of its training's transform is not random.
+    classes : int, optional
+        The table of the result has at least so many rows; K without it.
     group : Group
         Its ranks share the batches; each gets the result that a single process would get.
+
+    Raises
+    ------
+    ValueError
+        When a label lies outside 0..K-1, or the model's preprocessing is not known.
     """
-    was_training = model.training
-    model.eval()
-    try:
-        return evaluate_with(model, model.backend, images, labels, classes, batch_size, group)
-    finally:
-        model.train(was_training)
+    held_out = LabelledImages(
+        model.backend, images, labels, classes, batch_size, group, transform or model.preprocessing
+    )
+    check_labels(model, images, held_out.labels, "evaluate: label {} of image {}")
+    with model.evaluating():
+        return held_out.evaluate(model)
 
 
 def evaluate_with(
@@ -77,12 +92,14 @@ def evaluate_with(
     backend: Backend,
     images: np.ndarray,
     labels: np.ndarray,
-    classes: int = 10,
+    classes: int | None = None,
     batch_size: int = 256,
     group: Group = ALONE,
+    transform: Transform | None = None,
 ) -> Evaluation:
     """Evaluate any function from floats to logits on ``backend``; see ``evaluate``."""
-    return LabelledImages(backend, images, labels, classes, batch_size, group).evaluate(predict)
+    held_out = LabelledImages(backend, images, labels, classes, batch_size, group, transform)
+    return held_out.evaluate(predict)
 
 
 class LabelledImages:
@@ -96,12 +113,13 @@ class LabelledImages:
         backend: Backend,
         images: np.ndarray,
         labels: np.ndarray,
-        classes: int = 10,
+        classes: int | None = None,
         batch_size: int = 256,
         group: Group = ALONE,
+        transform: Transform | None = None,
     ) -> None:
         self.labels = labels = checks.labels(labels, "evaluate: labels")
-        self.classes = checks.count(classes, "evaluate: classes")
+        self.classes = 0 if classes is None else checks.count(classes, "evaluate: classes")
         size = checks.count(batch_size, "evaluate: batch_size")
         self.backend, self.group = backend, group
         batches = -(-len(labels) // size)
@@ -111,19 +129,24 @@ class LabelledImages:
         self._loader: DataLoader | DeviceLoader | None = None
         if self._mine.start < self._mine.stop or group.size == 1:
             mine = images[self._part], labels[self._part]
-            self._loader = DataLoader(*mine, size, transform=ToFloat()).to(backend)
+            whole = transform if fuse(transform) else partial(as_floats, transform)
+            if transform is None and images.dtype == np.uint8:
+                whole = ToFloat()
+            self._loader = DataLoader(*mine, size, transform=whole).to(backend)
 
     def evaluate(self, predict: Callable[[Array], Array]) -> Evaluation:
-        """Return the result of a function from floats (N, C, H, W) to logits (N, classes)."""
-        losses, labels = np.zeros(self._batches), self.labels
+        """Return the result of a function from floats (N, C, H, W) to logits (N, K)."""
+        losses, labels, classes = np.zeros(self._batches), self.labels, self.classes
         predictions = np.zeros(len(labels), np.int64)
         if self._loader is not None:
-            losses[self._mine], predictions[self._part] = _losses_and_predictions(
+            losses[self._mine], predictions[self._part], found = _losses_and_predictions(
                 predict, self._loader, self.backend
             )
+            classes = max(classes, found)
         self.group.sum(losses)
         self.group.sum(predictions)
-        confusion = np.zeros((self.classes, self.classes), np.int64)
+        (classes,) = self.group.largest(classes)
+        confusion = np.zeros((classes, classes), np.int64)
         np.add.at(confusion, (labels, predictions), 1)
         return Evaluation(
             loss=float(losses.sum()) / len(labels),
@@ -138,26 +161,84 @@ def validation_images(
     """Return images that ``step.predict`` will evaluate, in batches that suit it."""
     backend, size = step.model.backend, 256
     if step.runs_epochs:  # it needs no memory for the layers of the whole batch
-        floats = 4 * math.prod(np.shape(images)[1:])
-        size = max(size, MAX_BYTES_ON_GPU // max(floats, 1))
-    return LabelledImages(backend, images, labels, batch_size=size, group=group)
+        bytes_each = 4 * math.prod(np.shape(images)[1:])
+        size = max(size, MAX_BYTES_ON_GPU // max(bytes_each, 1))
+    return LabelledImages(
+        backend,
+        images,
+        labels,
+        batch_size=size,
+        group=group,
+        transform=step.model.preprocessing,
+    )
+
+
+def as_floats(
+    transform: Transform | None, images: np.ndarray, rng: np.random.Generator | None
+) -> Array:
+    """Do what ``floats`` does, as a transform."""
+    return floats(transform, images)
 
 
 def _losses_and_predictions(
     predict: Callable[[Array], Array], loader: DataLoader | DeviceLoader, backend: Backend
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the summed loss of each batch (batches,) and the predictions (N,)."""
-    loss_function = CrossEntropyLoss(reduction="sum")
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the summed loss of each batch (batches,), the predictions (N,), and K."""
+    loss_function, classes = CrossEntropyLoss(reduction="sum"), 0
     losses = backend.xp.zeros(len(loader))
     predictions = backend.xp.zeros(len(loader.labels), np.int64)
     with naming_batch_size(loader, "evaluation"):
-        for i, (floats, targets) in enumerate(loader):
-            logits = predict(backend.asarray(floats))
+        for i, (ready, targets) in enumerate(loader):
+            logits = predict(backend.asarray(ready))
             losses[i] = loss_function(logits, backend.asarray(targets))
-            start = i * loader.batch_size
+            start, classes = i * loader.batch_size, logits.shape[1]
             predictions[start : start + len(targets)] = logits.argmax(axis=1)
     loss_function.check()
-    return backend.to_numpy(losses), backend.to_numpy(predictions)
+    return backend.to_numpy(losses), backend.to_numpy(predictions), classes
+
+
+def check_labels(
+    model: Layer, images: np.ndarray, labels: np.ndarray, text: str, ignored: int | None = None
+) -> None:
+    """Raise a ValueError for a label beyond the model's classes, where their number is known.
+
+    ``text`` names the label and its place: "fit: label {} of training image {}". A transform that
+    changes the shape of the images hides the number; then the loss names the label, in its step.
+    """
+    shapes = shapes_of(model, images.shape[1:])
+    if not shapes or len(shapes[-1][2]) != 2:
+        return
+    classes = shapes[-1][2][1]
+    wrong = (labels < 0) | (labels >= classes)
+    if ignored is not None:
+        wrong &= labels != ignored
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise ValueError(
+            f"{text.format(labels[first], first)} lies outside 0..{classes - 1}: the model has "
+            f"{classes} classes"
+        )
+
+
+def shapes_of(
+    model: Layer, image_shape: tuple[int, ...]
+) -> list[tuple[Layer, tuple[int, ...], tuple[int, ...]]]:
+    """Return each layer of a chain with the shapes of its input and output for one image.
+
+    Empty where they are not known: the images do not fit, or a layer of one's own says no shape.
+    """
+    shape, found = (1, *image_shape), []
+    for _, layer in leaves(model):
+        own = type(layer)
+        if own.output_shape is Layer.output_shape and not own.__module__.startswith(LIBRARY):
+            return []
+        try:
+            output = layer.output_shape(shape)
+        except (TypeError, ValueError, NotImplementedError):
+            return []  # the first step says it better, with the layer's path
+        found.append((layer, shape, output))
+        shape = output
+    return found
 
 
 @contextmanager

@@ -13,10 +13,8 @@ from contextlib import nullcontext
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
-
+from ..augment import Transform
 from ..checkpoint import Checkpoint, CheckpointError, CheckpointFolder, Epoch, Progress, Run
-from ..checks import count
 from ..compiled import Step, TextbookStep, compile
 from ..data import DataLoader, DeviceLoader
 from ..group import ALONE, Group, sharing
@@ -29,9 +27,8 @@ from ..seeds import generator_state
 from .epoch import train_epoch
 from .evaluation import LabelledImages, validation_images
 from .history import History
+from .preflight import Validation, check_numbers, check_parts, preprocessing_of
 from .stop import Stop, stop_on_signals
-
-Validation = tuple[np.ndarray, np.ndarray]
 
 DEPRECATED = {
     "eager": "step=TextbookStep(...)",
@@ -51,15 +48,21 @@ def fit(
     step: Step | None = None,
     schedule: Schedule | None = None,
     validation: Validation | None = None,
+    validation_transform: Transform | None = None,
     patience: int | None = None,
     checkpoints: CheckpointFolder | None = None,
     resume: Checkpoint | None = None,
     group: Group = ALONE,
+    clip_norm: float | None = None,
     progress: bool = True,
     on_epoch: Callable[[Epoch], None] | None = None,
     **deprecated: Any,
 ) -> History:
     """Train ``model`` for ``epochs`` passes over ``loader``, those of a resumed run included.
+
+    A model in training mode is trained as it is: layers in ``eval`` stay so, such as a batch norm
+    whose statistics are kept while the rest is tuned. A model in ``eval`` is switched as a whole.
+    Parameters whose ``requires_grad`` is False are not changed.
 
     On the first Ctrl-C, SIGTERM or SIGHUP the current step is finished and saved, and the history
     so far is returned; the second one interrupts at once.
@@ -75,6 +78,9 @@ def fit(
         Stepped after each training step.
     validation : (images, labels), optional
         Evaluated after each epoch.
+    validation_transform : transform(images, None) -> images, optional
+        Of the validation images; by default what of the loader's transform is not random. It
+        becomes ``model.preprocessing``, which ``evaluate`` applies and a checkpoint holds.
     patience : int, optional
         Stop after N epochs without a better validation accuracy (or an equal one with a lower
         loss).
@@ -89,6 +95,8 @@ def fit(
         The ranks that share the work, as ``nplenet.mpi.join()`` returns it: each calls ``fit``
         with the same arguments. The results do not depend on their number, except for rounding.
         ``checkpoints``, ``progress`` and ``on_epoch`` act on rank 0 only.
+    clip_norm : float, optional
+        The gradients of each step are scaled to this norm, at most: see ``clip_gradients``.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
@@ -109,17 +117,13 @@ def fit(
         When another thread is training the model.
     ValueError
         When ``step`` is for another model, loss or optimizer, the loss is not reduced to a number,
-        or the ranks differ in data, arguments, weights or versions.
+        the ranks differ in data, arguments, weights or versions, or the parts of the run do not fit
+        each other: an optimizer of another model, a label beyond the model's classes, a batch of
+        one image before a batch norm, a transform of which it can't be told what is random.
     """
-    count(epochs, "fit: epochs", 0)
-    if patience is not None:
-        count(patience, "fit: patience")
-    if validation is None and (
-        patience is not None or (checkpoints and checkpoints.keep == "best")
-    ):
-        raise ValueError("fit: patience and keep='best' need validation images")
-    if loss.reduction == "none":
-        raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
+    check_numbers(epochs, patience, clip_norm, validation, checkpoints)
+    check_parts(model, loss, optimizer, loader, validation)
+    model.preprocessing = preprocessing_of(model, loader, validation, validation_transform)
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
@@ -130,10 +134,11 @@ def fit(
         raise TypeError(f"fit: step must be a Step, as of nplenet.compile, got {step!r}")
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
-    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size)
+    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
     so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
-        group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
+        more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
+        group.compare(_facts(run, step, validation, **more))
     if group.rank > 0:
         checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds
@@ -177,7 +182,8 @@ def _epoch(
 ) -> Epoch | None:
     """Train, validate and save the rest of an epoch; None if a signal stopped it within."""
     model, loader, group = run.model, run.loader, step.group
-    model.train()
+    if not model.training:
+        model.train()
     if so_far.step == 0:
         so_far.loader = loader.state_dict()
     metrics = train_epoch(run, step, so_far, stop, checkpoints, progress, begin)
@@ -189,6 +195,9 @@ def _epoch(
         result = held_out.evaluate(step.predict)
         metrics |= {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
     epoch = Epoch(**metrics)
+    if run.schedule is not None:
+        watched = epoch.loss if epoch.validation_loss is None else epoch.validation_loss
+        run.schedule.end_epoch(watched)
     so_far.finish(epoch, loader.state_dict(), time.perf_counter() - begin)
     if checkpoints is not None:
         checkpoints.save_epoch(run, so_far)

@@ -20,7 +20,7 @@ from nplenet.data import DeviceLoader
 from nplenet.layers import BatchNorm1d, BatchNorm2d, Dense, Dropout
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import SGD
-from nplenet.schedules import OneCycleLR, Schedule
+from nplenet.schedules import Schedule, StepLR
 from nplenet.train import evaluate
 from nplenet.train.evaluation import validation_images
 
@@ -192,12 +192,20 @@ def test_an_interrupted_epoch_leaves_the_host_where_the_device_is(
 
 @pytest.mark.parametrize("error", ["images", "schedule", "batch"])
 def test_an_error_before_an_epoch_leaves_the_host_as_it_was(cuda: Backend, error: str) -> None:
-    schedule = {"schedule": lambda o: OneCycleLR(o, 0.1, 5)}.get(error)
+    class Ends(StepLR):
+        def step(self) -> None:
+            super().step()
+            if self.step_count == 3:
+                raise ValueError("the schedule has ended")
+
+    schedule = {"schedule": lambda o: Ends(o, 2)}.get(error)
     run = Run(cuda, schedule=schedule)
     step = nplenet.compile(run.model, run.loss, run.optimizer, 31 if error == "batch" else 32)
     before = host_state(run)
     deal = run.loader.deal()  # type: ignore[union-attr]
-    message = {"schedule": "past total_steps", "batch": "takes 1 to 31 images, got 32"}.get(error)
+    message = {"schedule": "the schedule has ended", "batch": "takes 1 to 31 images, got 32"}.get(
+        error
+    )
     if error == "images":
         deal, message = deal._replace(images=deal.images[:, :, :20, :20]), "takes 27 channels"
     with pytest.raises(ValueError, match=message):

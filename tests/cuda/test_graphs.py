@@ -343,7 +343,12 @@ def test_a_loss_that_is_not_finite_names_its_step(cuda: Backend) -> None:
         run.fit()
 
 
-def test_a_label_out_of_range_is_named_with_its_step(cuda: Backend) -> None:
+def test_a_label_out_of_range_is_named_with_its_step(
+    cuda: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a model whose shapes are not known; else ``fit`` names it before."""
+    monkeypatch.setattr("nplenet.train.preflight.shapes_of", lambda *_: [])
+    monkeypatch.setattr("nplenet.train.evaluation.shapes_of", lambda *_: [])
     labels = LABELS.copy()
     labels[:] = 3
     order = np.arange(300)
@@ -354,7 +359,11 @@ def test_a_label_out_of_range_is_named_with_its_step(cuda: Backend) -> None:
         run.fit()
 
 
-def test_a_batch_norm_over_one_value_is_refused_as_by_its_layer(cuda: Backend) -> None:
+def test_a_batch_norm_over_one_value_is_refused_as_by_its_layer(
+    cuda: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a model whose shapes are not known; else ``fit`` names it before."""
+    monkeypatch.setattr("nplenet.train.preflight.shapes_of", lambda *_: [])
     make = lambda: Sequential(Flatten(), features=Sequential(Dense(1024, 10), BatchNorm1d(10)))  # noqa: E731
     run = Run(cuda, make=make, images=33)
     with pytest.raises(

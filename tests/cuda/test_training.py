@@ -222,13 +222,21 @@ def wrong_label() -> DataLoader:
 
 
 @pytest.mark.usefixtures("no_reading")
-def test_a_label_out_of_range_is_named_after_training(cuda: Backend) -> None:
+def test_a_label_out_of_range_is_named_after_training(
+    cuda: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a model whose shapes are not known; else ``fit`` names it before."""
+    monkeypatch.setattr("nplenet.train.evaluation.shapes_of", lambda *_: [])
     expected = r"label 12 of sample 5 in step 3 of the epoch lies outside 0\.\.9"
     with pytest.raises(ValueError, match=expected):
         run(cuda, loader=wrong_label().to(cuda))
 
 
-def test_a_label_out_of_range_is_named_after_evaluation(cuda: Backend) -> None:
+def test_a_label_out_of_range_is_named_after_evaluation(
+    cuda: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a model whose shapes are not known; else ``evaluate`` names it before."""
+    monkeypatch.setattr("nplenet.train.evaluation.shapes_of", lambda *_: [])
     loader = wrong_label()
     expected = r"label 12 of sample 5 in batch 3 of the 4 .* lies outside 0\.\.9"
     with pytest.raises(ValueError, match=expected):

@@ -67,8 +67,28 @@ def largest_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray])
     assert found.keys() == expected.keys()
     assert all(np.isfinite(a).all() for a in found.values())
     return max(
-        float(np.abs(found[k] - expected[k]).max() / np.abs(expected[k]).max()) for k in expected
+        float(np.abs(found[k] - expected[k]).max() / max(np.abs(expected[k]).max(), 1e-300))
+        for k in expected
     )
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize(
+    ("tuned", "eager"), [("groups", ""), ("groups", "yes"), ("weighted", "yes"), ("weighted", "")]
+)
+def test_fine_tuning_on_ranks_is_that_of_one(
+    tuned: str, eager: str, ranks: int, tmp_path: Path
+) -> None:
+    """Groups, frozen layers, clipping, class weights, and a label that does not count."""
+    settings = {"tuned": tuned, "eager": eager, "epochs": 2}
+    expected = result(1, make(tmp_path / "one"), **settings)
+    found = result(ranks, make(tmp_path / "several"), **settings)
+    assert largest_error(found, expected) < 1e-6  # float64, 20 steps of Adam
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def processes_with(word: str) -> list[str]:

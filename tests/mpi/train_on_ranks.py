@@ -45,6 +45,7 @@ SETTINGS = {
     "threads": "1",  # of the compiled step; empty leaves its tunables to fit
     "fault": "",
     "rule": "Adam",
+    "tuned": "",  # groups, frozen layers, clipping; "weighted": and a loss with class weights
     "rank": "1",  # which has the fault
     "differs": "",
     "seconds": "20",
@@ -110,10 +111,20 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
     optimizer: Optimizer = Adam(model.parameters())
     if settings["rule"] == "SGD":
         optimizer = SGD(model.parameters(), 0.01, momentum=0.9)
+    tuned = settings["tuned"]
+    if tuned:
+        model.features[0].requires_grad_(False)
+        model.features[1].requires_grad_(False).eval()
+        model.classifier[1].bias.requires_grad = False
+        head = model.classifier[-1].parameters()
+        rest = [p for p in model.parameters() if p not in head]
+        optimizer = Adam([{"params": rest, "lr": 1e-4}, {"params": head, "weight_decay": 0.1}])
     fault = settings["fault"] if group.rank == int(settings["rank"]) else ""
     latest = folder / LATEST
     checkpoint = group.broadcast(load(latest) if group.rank == 0 and latest.exists() else None)
     loss = CrossEntropyLoss()
+    if tuned == "weighted":
+        loss = CrossEntropyLoss(weight=np.linspace(0.5, 2, 10), ignore_index=3)
     per_rank = -(-loader.batch_size // group.size)
     step: Step | None = None
     if settings["eager"]:
@@ -140,6 +151,7 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
         resume=checkpoint,
         progress=False,
         group=group,
+        clip_norm=0.5 if tuned else None,
     )
     print(f"rank {group.rank} of {group.size}: {history.interrupted or 'done'}", flush=True)
     if group.rank == 0:

@@ -26,6 +26,7 @@ from ...layers import (
 )
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
+from ..step import why_loss_not_compiled
 from .lanes.activation import LeakyReLULanes, ReLULanes, SigmoidLanes, TanhLanes
 from .lanes.batchnorm import BatchNormLanes, FrozenBatchNormLanes
 from .lanes.conv import Conv2dLanes
@@ -129,10 +130,9 @@ def has_lanes(layer: Layer) -> bool:
 
 def why_not_compiled(model: Layer, loss: CrossEntropyLoss) -> str:
     """Return why a model cannot be compiled; an empty string if it can."""
-    if type(loss) is not CrossEntropyLoss:
-        return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
-    if loss.reduction == "none":
-        return "the loss stays apart for each image (reduction='none'), a compiled step adds it up"
+    why = why_loss_not_compiled(loss)
+    if why:
+        return why
     for _, layer in model.modules():
         if layer.backend.name != "numpy":
             return f"the model is on the {layer.backend.name} backend, not on numpy"

@@ -154,7 +154,8 @@ class Prepared:
         """Return the calls that complete the gradients; inference has none."""
         if self.plan.loss is None:
             return []
-        return [call for o in self.operations for call in o.end(chunks[o.x.features])]
+        trained = [o for o in self.operations if o.trained]
+        return [call for o in trained for call in o.end(chunks[o.x.features])]
 
     def _inputs(self, chunks: dict[bool, list[Chunk]], workers: int) -> list[list[Inlet]]:
         x = self.plan.x

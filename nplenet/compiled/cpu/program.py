@@ -48,14 +48,21 @@ class Inlet:
         self.axes = (*range(1, self.lanes.ndim), 0)
         self.turned = self.staging.transpose(self.axes)
 
-    def load(self, images: np.ndarray) -> None:
-        """Copy the images; uint8 is divided by 255, as ``ToFloat`` does it."""
+    def load(self, images: np.ndarray, normal: np.ndarray | None) -> None:
+        """Copy the images; uint8 is divided by 255, as ``ToFloat`` does it, and normalised.
+
+        ``normal`` (2, C) is mean and standard deviation of each channel, or None.
+        """
         if images.dtype.kind == "f":
             np.copyto(self.staging, images, casting="same_kind")
             np.copyto(self.lanes, self.turned)
         else:
             np.copyto(self.lanes, images.transpose(self.axes))
             np.divide(self.lanes, self.lanes.dtype.type(255), out=self.lanes)
+        if normal is not None:
+            mean, std = normal[:, :, None, None, None]  # an image is the last axis
+            np.subtract(self.lanes, mean, out=self.lanes)
+            np.divide(self.lanes, std, out=self.lanes)
 
 
 @dataclass
@@ -87,9 +94,9 @@ class Program:
         if not inputs:
             return
         first, last = inputs[0].images.start, inputs[-1].images.stop
-        own = x[first:last]
+        own, normal = x[first:last], getattr(x, "normal", None)  # of images that are made here
         for inlet in inputs:
-            inlet.load(own[inlet.images.start - first : inlet.images.stop - first])
+            inlet.load(own[inlet.images.start - first : inlet.images.stop - first], normal)
 
     def work(self, x: Images, worker: int, barrier: Barrier) -> None:
         """Do a worker's part of a step."""

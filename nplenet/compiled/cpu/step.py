@@ -12,20 +12,26 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer
-from ...layers.sequential import leaves
+from ...layers import Layer
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
 from ..plan import Plan
-from ..step import Networks, NoOptimizer, Step, image_shape, in_turn, trains
+from ..settings import Settings
+from ..step import (
+    Networks,
+    NoOptimizer,
+    Step,
+    TextbookStep,
+    image_shape,
+    in_turn,
+    trains,
+    why_loss_not_compiled,
+)
 from .numerics import Numerics
 from .prepared import Prepared
 from .program import execute
 from .tuning import Tunables
 from .workers import Barrier, Workers
-
-DEPENDS_ON_TRAINING = (BatchNorm1d, BatchNorm2d, Dropout)
-"""Layers whose operation depends on their ``training`` flag."""
 
 
 class CompiledStep(Step):
@@ -48,7 +54,8 @@ class CompiledStep(Step):
         super().__init__(model, loss, optimizer, batch_size)
         self.tunables = tunables.as_dict()
         self._tunables = tunables
-        self._layers = [layer for _, layer in leaves(model)]
+        self._settings = Settings(model, loss)
+        self._layers = self._settings.layers
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
         self._networks = Networks(model)
         self.dtype = self._parameters[0][1].dtype
@@ -56,10 +63,10 @@ class CompiledStep(Step):
         self._other_parameters = any(
             id(p) not in own for flat in optimizer.flats for p in flat.parameters
         )
-        self._mode_layers = [o for o in self._layers if isinstance(o, DEPENDS_ON_TRAINING)]
         self._training: Prepared | None = None
-        self._planned_for: tuple[bool, ...] = ()
+        self._planned_for: tuple[Any, ...] = ()
         self._inference: Prepared | None = None
+        self._inference_for: tuple[Any, ...] = ()
         self._workers = Workers()
         self._numerics = Numerics(tunables.buffer_size)
 
@@ -74,17 +81,18 @@ class CompiledStep(Step):
     def prepare(self, image_shape: Sequence[int]) -> Prepared:
         """Allocate for images (C, H, W) now; otherwise the first step does it.
 
-        The plan at hand is kept, unless the shape or the mode of a layer has changed.
+        The plan at hand is kept, unless the shape or a setting has changed: see ``Settings``.
         """
         if isinstance(self.optimizer, NoOptimizer):
             return self._prepare_inference(tuple(image_shape))
         self._check_bound()
-        now = (self.group.size > 1, *(layer.training for layer in self._mode_layers))
+        now = (self.group.size > 1, *self._settings())
         shape = tuple(image_shape)
         if self._training is None or (self._training.image_shape, self._planned_for) != (
             shape,
             now,
         ):
+            self._settings.check_parameters()
             self._training = None  # its memory is free before the next is taken
             loss = self.loss
             if self.group.size > 1:  # a mean over all ranks needs all sums first
@@ -96,8 +104,13 @@ class CompiledStep(Step):
     def _prepare_inference(self, image_shape: tuple[int, ...]) -> Prepared:
         """Return the plan of inference, with room for one chunk of features per thread."""
         self._check_bound()
-        if self._inference is None or self._inference.image_shape != image_shape:
-            self._inference = None  # as above
+        now = self._settings()
+        if self._inference is None or (self._inference.image_shape, self._inference_for) != (
+            image_shape,
+            now,
+        ):
+            self._settings.check_parameters()
+            self._inference, self._inference_for = None, now  # as above
             tunables = self._tunables
             size = tunables.threads * max(tunables.feature_lanes, tunables.lanes)
             self._inference = self._plan(image_shape, size, None)
@@ -132,6 +145,9 @@ class CompiledStep(Step):
 
     @trains
     def gradients(self, x: Array, y: Array) -> Any:
+        why = why_loss_not_compiled(self.loss)
+        if why:
+            return self._textbook_gradients(x, y, why)
         prepared, images = self.prepare(image_shape(x)), len(x)
         self.group.begin(images)
         self._check_count(images)
@@ -148,6 +164,14 @@ class CompiledStep(Step):
             self.optimizer.zero_grad()
         value, self.correct = prepared.loss.result(images)
         return self._sum_over_ranks(value, images)
+
+    def _textbook_gradients(self, x: Array, y: Array, why: str) -> Any:
+        """Do a step for a loss that was changed to what only the textbook layers can do."""
+        textbook = TextbookStep(self.model, self.loss, self.optimizer, self.batch_size, why)
+        textbook.group = self.group
+        value = textbook.gradients(self.floats(x), y)
+        self.correct = textbook.correct
+        return value
 
     def _check_count(self, images: int) -> None:
         minimum = 1 if self.group.size == 1 else 0

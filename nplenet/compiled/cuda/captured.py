@@ -38,7 +38,7 @@ class CapturedStep:
         textbook, run = self.textbook, self.backend.primitive
         with self.backend.capturable(), self._fed_by(feed):
             order, *draws, labels = run(deal, *feed.dealt, images)
-            x = run(augment_batch, feed.images, order, *draws, feed.fill, self.dtype)
+            x = run(augment_batch, feed.images, order, *draws, feed.fill, self.dtype, feed.normal)
             value = textbook.gradients(x, labels)
             run(finish, value, textbook.correct, feed.losses, feed.correct, feed.step)
 

@@ -20,7 +20,7 @@ from ...layers import (
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import SGD, Adam, AdamW, Optimizer
-from ..step import NoOptimizer
+from ..step import NoOptimizer, why_loss_not_compiled
 
 LAYERS: tuple[type[Layer], ...] = (
     Conv2d,
@@ -43,10 +43,9 @@ OPTIMIZERS = (SGD, Adam, AdamW)
 
 def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimizer) -> str:
     """Return why a model's steps cannot run without the host; an empty string if they can."""
-    if type(loss) is not CrossEntropyLoss:
-        return f"only CrossEntropyLoss is compiled, not {type(loss).__name__}"
-    if loss.reduction == "none":
-        return "the loss stays apart for each image (reduction='none'), a compiled step adds it up"
+    why = why_loss_not_compiled(loss)
+    if why:
+        return why
     if type(optimizer) not in (*OPTIMIZERS, NoOptimizer):
         names = ", ".join(kind.__name__ for kind in OPTIMIZERS)
         return f"of the optimizers only {names} are compiled, not {type(optimizer).__name__}"

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ...backend import Array
 from ...optim import Optimizer
@@ -41,6 +42,8 @@ class Deal(Protocol):
     draws: Any
     sizes: list[int]
     fill: int
+
+    def normal(self, dtype: npt.DTypeLike) -> npt.NDArray[Any] | None: ...
 
     def floats(self, part: slice) -> Array: ...
 

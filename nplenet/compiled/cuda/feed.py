@@ -48,6 +48,8 @@ class Feed:
         Whether images are rotated, inverted, turned to gray.
     fill : int
         The value of pixels from outside of a rotated image.
+    normal : array (2, C) of the model's dtype, optional
+        Mean and standard deviation of each channel; without, bytes are divided by 255 only.
 
     Attributes
     ----------
@@ -74,8 +76,10 @@ class Feed:
         numbers: int,
         augmented: Sequence[bool] = (False, False, False),
         fill: int = 0,
+        normal: npt.NDArray[Any] | None = None,
     ) -> None:
         xp = backend.xp
+        self.normal = None if normal is None else backend.asarray(normal)
         self.backend, self.images, self.fault, self.fill = backend, images, fault, fill
         self.keys, self.words = keys, KEYS + keys + numbers
         rotated, inverted, gray = augmented

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from ...layers import Dropout
 from ...layers.dropout import draw_keys
 from ...optim import Optimizer
-from ...schedules import CosineLR, OneCycleLR, StepLR
+from ...schedules import CosineLR, ExponentialLR, OneCycleLR, StepLR
 from ...seeds import generator_state
 
-SCHEDULES = (type(None), StepLR, CosineLR, OneCycleLR)
+SCHEDULES = (type(None), StepLR, CosineLR, ExponentialLR, OneCycleLR)
 """Schedules whose rates depend on their attributes only. A schedule of one's own may depend on
 anything, also on what changes between epochs."""
 
@@ -129,21 +129,23 @@ class HostSide:
     def state(self) -> tuple[Any, ...]:
         """Return a copy of all that a step changes or depends on."""
         optimizer, schedule = self.optimizer, self.schedule
-        names = ("step_count", *optimizer.hyper_parameters)
         generators = {id(d.rng): d.rng for d in self.dropouts}
         return (
             (optimizer, schedule, *self.dropouts),
-            copy.deepcopy({name: getattr(optimizer, name) for name in names}),
+            optimizer.step_count,
+            copy.deepcopy([group.values() for group in optimizer.param_groups]),
             # Not its state_dict, which it takes back only if all are plain numbers.
             None if schedule is None else self._copy(vars(schedule)),
             [(rng, generator_state(rng)) for rng in generators.values()],
         )
 
     def _restore(self, state: tuple[Any, ...]) -> None:
-        _, settings, schedule, generators = state
+        _, step_count, settings, schedule, generators = state
         if self.schedule is not None:
             vars(self.schedule).update(self._copy(schedule))
-        vars(self.optimizer).update(copy.deepcopy(settings))
+        self.optimizer.step_count = step_count
+        for group, values in zip(self.optimizer.param_groups, settings, strict=True):
+            vars(group).update(copy.deepcopy(values))
         for rng, its_state in generators:
             rng.bit_generator.state = its_state
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ...layers import BatchNorm1d, BatchNorm2d, Dropout, Layer, LeakyReLU
+from ...layers import Dropout, Layer
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
-from ..step import Networks, Step, TextbookStep, in_turn, trains
+from ..settings import Settings
+from ..step import Networks, Step, TextbookStep, in_turn, trains, why_loss_not_compiled
 from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
@@ -28,14 +29,6 @@ from .fused import FusedStep, device_of, why_not_fused
 from .host import HostSide, Rehearsal, Schedule
 from .single import SingleSteps
 
-NORM = ("training", "eps", "momentum")
-SETTINGS: dict[type[Layer], tuple[str, ...]] = {
-    BatchNorm1d: NORM,
-    BatchNorm2d: NORM,
-    Dropout: ("training", "p"),
-    LeakyReLU: ("negative_slope",),
-}
-"""What may be changed between two steps, and is a constant in the kernels or in a graph."""
 MAX_PLANS = 4  # kept; a schedule of dropout probabilities makes a new one each time
 IMAGES = ("uint8", "float32", "float64")
 
@@ -55,7 +48,8 @@ class GraphStep(Step):
         super().__init__(model, loss, optimizer, batch_size)
         self.backend: Any = model.backend
         self.textbook = TextbookStep(model, loss, optimizer, batch_size, "it is captured")
-        self._layers = [layer for _, layer in leaves(model)]
+        self._settings = Settings(model, loss)
+        self._layers = self._settings.layers
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
         self._networks = Networks(model)
         own = {id(p) for p, _, _ in self._parameters}
@@ -83,7 +77,11 @@ class GraphStep(Step):
                 f"the optimizer updates {self._other_parameters[0]} too, which is not of this "
                 "model: no kernel clears its gradient"
             )
+        why = why_loss_not_compiled(self.loss)
+        if why:
+            return why
         if key not in self._plans:
+            self._settings.check_parameters()
             self.model.output_shape((1, *shape))  # refuses images that do not fit, naming a layer
             dtype = self._parameters[0][1].dtype
             size, device = self.batch_size, device_of(self.backend)
@@ -98,11 +96,6 @@ class GraphStep(Step):
             if len(self._plans) > MAX_PLANS:
                 del self._plans[next(iter(self._plans))]
         return self._plans[key]
-
-    def _settings(self) -> tuple[Any, ...]:
-        """Return the settings of layers and loss on which kernels and graphs depend."""
-        own = (getattr(a, name) for a in self._layers for name in SETTINGS.get(type(a), ()))
-        return (*own, self.loss.reduction, self.loss.label_smoothing)
 
     # ------------------------------------------------------------------ a single step
 
@@ -146,7 +139,7 @@ class GraphStep(Step):
     @property
     def runs_epochs(self) -> bool:  # type: ignore[override]  # the same, computed
         """Whether ``begin_epoch`` may be used: the sums of several ranks go through the host."""
-        return self.group.size == 1
+        return self.group.size == 1 and not why_loss_not_compiled(self.loss)
 
     @trains
     def begin_epoch(self, deal: Deal, schedule: Schedule | None, done: int) -> DeviceEpoch:
@@ -166,6 +159,7 @@ class GraphStep(Step):
                 f"the compiled step takes 1 to {self.batch_size} images, got {max(deal.sizes)}; "
                 "compile it with a larger batch_size"
             )
+        self.optimizer.follow_flags()
         dropouts = active_dropouts(self._layers)
         host = HostSide(dropouts, self.optimizer, schedule)
         ahead, self._ahead = self._ahead, None
@@ -190,7 +184,9 @@ class GraphStep(Step):
         classes = self.model.output_shape((1, *image_shape))[1]
         fault = self.loss.fault_on(self.backend, classes)  # a new one if the loss was elsewhere
         arrays = (id(deal.images), id(fault))  # the feed keeps both, so no others have these ids
-        planned_for = (*arrays, *sizes, augmented, deal.fill, *self._settings())
+        normal = deal.normal(self._parameters[0][1].dtype)
+        normal_bytes = None if normal is None else normal.tobytes()
+        planned_for = (*arrays, *sizes, augmented, deal.fill, normal_bytes, *self._settings())
         if self._runner is None or self._planned_for != planned_for:
             self._runner = None  # its memory is free before the next is taken
             feed = Feed(
@@ -203,6 +199,7 @@ class GraphStep(Step):
                 numbers=numbers,
                 augmented=augmented,
                 fill=deal.fill,
+                normal=normal,
             )
             fused = self.fused(image_shape)
             launches: Launches = (

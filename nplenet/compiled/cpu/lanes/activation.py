@@ -41,16 +41,18 @@ class ReLULanes(_InPlace[ReLU]):
         return [partial(np.maximum, x, np.zeros(x.shape[1], x.dtype), out=y)]
 
     def backward(self, chunk: Chunk) -> Calls:
-        """Mask with sign bits: 0 - y is negative where y > 0, and the shift fills with its sign.
+        """Mask with sign bits: the bits of -y are negative where y > 0; the shift fills with them.
 
-        Three passes, 1.5 us for those numbers; dy * (y > 0), a product of floats and bools, takes
-        1.9 us and an array of its own.
+        y is not below 0, so without its sign it is 0 as an integer, too, or else above; NaN is
+        above, and passes dy back. Integers take whole registers, where dy * (y > 0), a product of
+        floats and bools, needs an array of its own.
         """
-        y, negative = long_rows(chunk[self.y]), long_rows(chunk[self.factor])
-        mask, dy = integers(negative), integers(long_rows(chunk[self.dy]))
+        y, mask = integers(long_rows(chunk[self.y])), integers(long_rows(chunk[self.factor]))
+        dy = integers(long_rows(chunk[self.dy]))
         sign = 8 * y.dtype.itemsize - 1
         return [
-            bind(np.subtract, np.zeros(y.shape[1], y.dtype), y, out=negative),
+            bind(np.bitwise_and, y, y.dtype.type(2**sign - 1), out=mask),
+            bind(np.negative, mask, out=mask),
             bind(np.right_shift, mask, sign, out=mask),
             bind(np.bitwise_and, dy, mask, out=dy),
         ]
@@ -80,16 +82,19 @@ class LeakyReLULanes(Lane[LeakyReLU]):
 
 
 class SigmoidLanes(_InPlace[Sigmoid]):
-    """y = (1 + tanh(x / 2)) / 2, and dx = dy * y * (1 - y)."""
+    """y = exp(min(x, 0)) / (1 + exp(-|x|)), and dx = dy * y * (1 - y)."""
 
     def forward(self, chunk: Chunk) -> Calls:
-        x, y = chunk[self.x], chunk[self.y]
-        half = x.dtype.type(0.5)
+        x, y, total = chunk[self.x], chunk[self.y], chunk[self.factor]
+        zero, one = x.dtype.type(0), x.dtype.type(1)
         return [
-            bind(np.multiply, x, half, out=y),
-            bind(np.tanh, y, out=y),
-            bind(np.multiply, y, half, out=y),
-            bind(np.add, y, half, out=y),
+            bind(np.abs, x, out=total),
+            bind(np.negative, total, out=total),
+            bind(np.exp, total, out=total),
+            bind(np.add, total, one, out=total),
+            partial(np.minimum, x, zero, out=y),
+            bind(np.exp, y, out=y),
+            bind(np.divide, y, total, out=y),
         ]
 
     def backward(self, chunk: Chunk) -> Calls:

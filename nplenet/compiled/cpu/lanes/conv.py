@@ -157,8 +157,8 @@ class Conv2dLanes(Lane[Conv2d]):
     # ------------------------------------------------------------------ backward
 
     def backward(self, chunk: Chunk) -> Calls:
-        calls = self.weight_gradient(chunk)
-        if self.dbias is not None:
+        calls = self.weight_gradient(chunk) if self.trained else []
+        if self.dbias is not None and self.trained:
             dy = rows(chunk[self.dy])
             total = partial(np.matmul, dy, np.ones(dy.shape[1], dy.dtype))
             calls += self.dbias.add(chunk, chunk[self.bias_part], total)

@@ -32,8 +32,10 @@ class DenseLanes(Lane[Dense]):
 
     def backward(self, chunk: Chunk) -> Calls:
         x, dy = chunk[self.x], chunk[self.dy]
-        calls = self.dweight.add(chunk, chunk[self.part], partial(np.matmul, dy, x.T))
-        if self.dbias is not None:
+        calls: Calls = []
+        if self.trained:
+            calls += self.dweight.add(chunk, chunk[self.part], partial(np.matmul, dy, x.T))
+        if self.dbias is not None and self.trained:
             total = partial(np.matmul, dy, np.ones(chunk.lanes, dy.dtype))
             calls += self.dbias.add(chunk, chunk[self.bias_part], total)
         if self.dx is not None:

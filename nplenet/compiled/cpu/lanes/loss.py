@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from ....losses import CrossEntropyLoss
+from ....losses import CrossEntropyLoss, one_hot_hint
 from ...operation import LossOperation
 from ...passes import Part
 from ..chunks import Calls, Chunk
@@ -79,9 +79,19 @@ class CrossEntropyLanes(LossOperation):
             *calls,
             bind(np.subtract, dz, t, out=dz),
             bind(np.multiply, dz, number(self.scale(chunk.batch)), out=dz),
-            bind(np.multiply, shifted, t, out=shifted),
-            partial(np.add.reduce, shifted, axis=0, out=peak),
+            *self.sum_of_wanted(shifted, t, is_target, peak),
             bind(np.subtract, losses, peak, out=losses),
+        ]
+
+    def sum_of_wanted(
+        self, shifted: np.ndarray, t: np.ndarray, is_target: np.ndarray, out: np.ndarray
+    ) -> Calls:
+        """Return the calls that sum t * z; one-hot without a product, as 0 * -inf is NaN."""
+        if not self.loss.label_smoothing:
+            return [partial(np.add.reduce, shifted, axis=0, out=out, where=is_target)]
+        return [
+            bind(np.multiply, shifted, t, out=shifted),
+            partial(np.add.reduce, shifted, axis=0, out=out),
         ]
 
     def result(self, images: int) -> tuple[np.generic, int]:
@@ -99,11 +109,14 @@ class CrossEntropyLanes(LossOperation):
         """
         if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "iu":
             found = getattr(targets, "dtype", type(targets).__name__)
-            raise TypeError(f"CrossEntropyLoss: targets must be an array of integers, got {found}")
+            raise TypeError(
+                f"CrossEntropyLoss: targets must be an array of integers, got {found}; "
+                "numpy.asarray makes one of a list"
+            )
         if targets.shape != (images,):
             raise ValueError(
                 f"CrossEntropyLoss: expected one target for each of {images} images, got targets "
-                f"of shape {targets.shape}"
+                f"of shape {targets.shape}{one_hot_hint(targets, (images, len(self.classes)))}"
             )
         classes = len(self.classes)
         if targets.min() < 0 or targets.max() >= classes:

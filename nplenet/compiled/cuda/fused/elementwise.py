@@ -92,7 +92,7 @@ class FusedDropout(Elementwise):
         self._multiply(w, self.dy, self.dx)
 
     def _multiply(self, w: Writer, x: Value, y: Value) -> None:
-        scale = f"T({self.layer.scale!r})"
+        scale = f"T({float(self.layer.scale)!r})"
         line = call("dropout", w.at(x), w.at(self.kept), w.at(y), scale, self.size)
         w.elementwise(line, in_place=x.buffer is y.buffer)
 

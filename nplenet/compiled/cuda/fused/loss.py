@@ -25,7 +25,7 @@ class FusedLoss(LossOperation):
 
     def write(self, part: Part, w: Writer) -> None:
         w.use("loss")
-        (k,), smoothing = self.x.shape, self.loss.label_smoothing
+        (k,), smoothing = self.x.shape, float(self.loss.label_smoothing)
         total = w.lasting("loss_part", "LossPart", 1, PART)
         each = w.lasting("loss_each", "LossPart", w.images, PART)
         row = w.rows("loss_rows", "LossPart", 1, PART)

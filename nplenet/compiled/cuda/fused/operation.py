@@ -186,7 +186,7 @@ class Head(FusedOperation[Source]):
         image = self.y.shape if len(self.y.shape) == 3 else (1, 1, prod(self.y.shape))
         shape = w.shape("Images", **dict(zip("CHW", image, strict=True)))
         first = f"(long long){w.feed_row()}[0] + n0" if w.training else "(long long)n0"
-        changes = "s.coefficients, s.inverted, s.gray, s.fill"
+        changes = "s.coefficients, s.inverted, s.gray, s.normal, s.fill"
         arguments = ("s.images", "s.order", changes, first, "count", w.at(self.y))
         w.each.append(call("head", *arguments, template=(shape,)))
 

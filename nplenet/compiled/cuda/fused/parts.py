@@ -21,6 +21,7 @@ FEED = {
     "coefficients": "const int*",
     "inverted": "const unsigned char*",
     "gray": "const unsigned char*",
+    "normal": "const T*",
     "labels": "const long long*",
     "table": "const unsigned long long*",
     "now": "unsigned long long*",

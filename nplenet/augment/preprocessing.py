@@ -1,0 +1,98 @@
+"""What of a transform is not random: a model that was trained with it needs it ever after.
+
+training      RandomRotation, RandomInvert, ToFloat, Normalize
+evaluation                                  ToFloat, Normalize
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from .transforms import Compose, Normalize, ToFloat, Transform, flattened
+
+CURE = (
+    "pass validation_transform=, or say so once: transform.random = True for one that draws random "
+    "numbers, which evaluation leaves out, or transform.random = False for one that does not"
+)
+
+
+class UnknownPreprocessing:
+    """Stands for a transform of which nobody knows; called, it raises a ValueError."""
+
+    random = False
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __repr__(self) -> str:
+        return f"UnknownPreprocessing({self.why!r})"
+
+    def __call__(self, images: Array, rng: np.random.Generator | None = None) -> Array:
+        raise ValueError(f"{self.why}; pass transform=, what the images get before the model")
+
+
+def without_randomness(transform: Transform | None) -> Transform | None:
+    """Return what of a transform is not random; None if that is nothing.
+
+    Raises
+    ------
+    ValueError
+        When a part is neither the library's nor has an attribute ``random``.
+    """
+    if transform is None:
+        return None
+    parts = flattened(transform)
+    for part in parts:
+        if not isinstance(getattr(part, "random", None), bool):
+            raise ValueError(f"it can't be told whether the transform {part!r} is random: {CURE}")
+    kept = [part for part in parts if not part.random]
+    return Compose(kept) if kept else None
+
+
+def preprocessing(transform: Transform | None) -> Transform | None:
+    """Return what of a transform is not random; where it can't be told, what says so later."""
+    try:
+        return without_randomness(transform)
+    except ValueError:
+        return UnknownPreprocessing(
+            "the model was trained with a transform of which it can't be told what of it is random"
+        )
+
+
+def floats(transform: Transform | None, images: Array) -> Array:
+    """Return images as the model takes them: through the transform, bytes as 0 ... 1."""
+    found = images if transform is None else transform(images, None)
+    return ToFloat()(found) if found.dtype == np.uint8 else found
+
+
+def described(transform: Transform | None) -> list[dict[str, Any]] | None:
+    """Return a preprocessing in plain values; None if it is not all the library's."""
+    found: list[dict[str, Any]] = []
+    for part in [] if transform is None else flattened(transform):
+        if type(part) is ToFloat:
+            found.append({"type": "ToFloat", "dtype": part.dtype.name})
+        elif type(part) is Normalize:
+            found.append({"type": "Normalize", "mean": [*part.mean], "std": [*part.std]})
+        else:
+            return None
+    return found
+
+
+def from_description(parts: Sequence[Mapping[str, Any]]) -> Transform | None:
+    """Return the preprocessing that ``described`` has described.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError
+        When it is none.
+    """
+    kinds: dict[Any, Any] = {"ToFloat": ToFloat, "Normalize": Normalize}
+    made = []
+    for part in parts:
+        arguments = dict(part)
+        made.append(kinds[arguments.pop("type")](**arguments))
+    return Compose(made) if made else None

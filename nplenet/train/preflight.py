@@ -1,0 +1,124 @@
+"""What a run is refused for before its first step, rather than after the first epoch."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..augment import Transform, floats, preprocessing, without_randomness
+from ..checkpoint import CheckpointFolder
+from ..checks import count, number
+from ..data import DataLoader, DeviceLoader
+from ..layers import BatchNorm1d, BatchNorm2d, Layer
+from ..losses import CrossEntropyLoss
+from ..optim import Optimizer
+from .evaluation import check_labels, shapes_of
+
+Validation = tuple[np.ndarray, np.ndarray]
+
+
+def check_numbers(
+    epochs: int,
+    patience: int | None,
+    clip_norm: float | None,
+    validation: Validation | None,
+    checkpoints: CheckpointFolder | None,
+) -> None:
+    """Raise a TypeError or ValueError for a number of ``fit`` that makes no sense."""
+    count(epochs, "fit: epochs", 0)
+    if patience is not None:
+        count(patience, "fit: patience")
+    if clip_norm is not None:
+        number(clip_norm, "fit: clip_norm", "(0, inf)")
+    best = patience is not None or (checkpoints is not None and checkpoints.keep == "best")
+    if best and validation is None:
+        raise ValueError("fit: patience and keep='best' need validation images")
+
+
+def check_parts(
+    model: Layer,
+    loss: CrossEntropyLoss,
+    optimizer: Optimizer,
+    loader: DataLoader | DeviceLoader,
+    validation: Validation | None,
+) -> None:
+    """Raise a ValueError if the parts of a run do not fit each other."""
+    if loss.reduction == "none":
+        raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
+    own = {id(p) for p in model.parameters()}
+    updated = [p for flat in optimizer.flats for p in flat.parameters]
+    trained = [p for p in updated if getattr(p, "requires_grad", True)]
+    if updated and not trained:
+        raise ValueError("fit: every parameter of the optimizer is frozen (requires_grad=False)")
+    if not any(id(p) in own for p in updated):
+        raise ValueError(
+            "fit: the optimizer has no parameter of this model: make it with model.parameters()"
+        )
+    check_labels(
+        *(model, loader.images, loader.labels, "fit: label {} of training image {}"),
+        ignored=loss.ignore_index,
+    )
+    if validation is not None:
+        images, labels = validation
+        check_labels(model, images, np.asarray(labels), "fit: label {} of validation image {}")
+    _check_last_batch(model, loader)
+
+
+def _check_last_batch(model: Layer, loader: DataLoader | DeviceLoader) -> None:
+    """Refuse a batch that gives a batch norm one value per channel, whose variance is 0."""
+    smallest = min(loader.sizes())
+    if smallest > 1:
+        return
+    modes = not model.training  # then ``fit`` switches every layer to training
+    for layer, shape, _ in shapes_of(model, loader.images.shape[1:]):
+        norm = isinstance(layer, (BatchNorm1d, BatchNorm2d)) and (modes or layer.training)
+        if norm and prod(shape[2:]) == 1:
+            raise ValueError(
+                f"fit: a batch has 1 image, but {layer!r} needs more than one value per channel "
+                f"to train: {len(loader.images)} images in batches of {loader.batch_size}; "
+                "pass drop_last=True to the loader, or another batch_size"
+            )
+
+
+def _check_validation(
+    model: Layer, loader: Any, validation: Validation, transform: Transform | None
+) -> None:
+    """Raise a ValueError if the validation images do not become what the model takes."""
+    images = np.asarray(validation[0])
+    try:
+        shape = floats(transform, images[:1]).shape[1:]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"fit: the validation images ({images.dtype} {images.shape}) can't be preprocessed: "
+            f"{error}; pass validation_transform=, or images like those of the loader "
+            f"({loader.images.dtype} {loader.images.shape})"
+        ) from error
+    plain = loader.images.shape[1:] == images.shape[1:]
+    if not plain and shapes_of(model, loader.images.shape[1:]) and not shapes_of(model, shape):
+        raise ValueError(
+            f"fit: the model takes the training images {loader.images.shape}, but not the "
+            f"validation images {images.shape}"
+        )
+
+
+def preprocessing_of(
+    model: Layer, loader: Any, validation: Validation | None, given: Transform | None
+) -> Transform | None:
+    """Return what images get before the model when they are evaluated.
+
+    Raises
+    ------
+    ValueError
+        When there are validation images, and it can't be told, or they do not fit the model.
+    """
+    if validation is None:
+        return preprocessing(loader.transform) if given is None else given
+    if given is None:
+        try:
+            given = without_randomness(loader.transform)
+        except ValueError as error:
+            raise ValueError(f"fit: {error}") from None
+    _check_validation(model, loader, validation, given)
+    return given
