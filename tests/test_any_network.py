@@ -31,6 +31,7 @@ from nplenet.layers import (
 )
 from nplenet.losses import softmax
 from nplenet.models import LeNet5, LeNet5For28x28
+from nplenet.recipe import LATER
 from nplenet.train import evaluate
 
 RNG = np.random.default_rng(0)
@@ -330,9 +331,7 @@ def test_a_checkpoint_without_the_later_settings_resumes(tmp_path: Path) -> None
     record = dict(found.record)
     del record["input_shape"]
     record["arguments"] = {
-        name: value
-        for name, value in record["arguments"].items()
-        if name not in ("weight_decay", "label_smoothing", "classes")
+        name: value for name, value in record["arguments"].items() if name not in LATER
     }
     write_file(path, found.tensors, record)
     assert main(["train", "--resume", "auto", "--output", str(path.parent), "--quiet"]) == 0
@@ -360,6 +359,14 @@ def test_label_smoothing_of_1_asks_for_all_classes_alike(tmp_path: Path) -> None
     assert main([*DIGITS, "--label-smoothing", "1", "--output", str(tmp_path), "--quiet"]) == 0
     record = json.loads((tmp_path / "history.json").read_text())
     assert math.log(10) <= record["epochs"][0]["loss"] < math.log(10) + 1
+
+
+def test_a_small_norm_of_the_gradients_keeps_the_weights(tmp_path: Path) -> None:
+    command = [*DIGITS, "--optimizer", "sgd", "--clip-norm", "1e-9", "--output", str(tmp_path)]
+    assert main([*command, "--quiet"]) == 0
+    found, start = load_model(tmp_path / LATEST), LeNet5(seed=0)
+    for after, before in zip(found.parameters(), start.parameters(), strict=True):
+        np.testing.assert_allclose(after.data, before.data, atol=1e-8)
 
 
 def test_more_classes_than_the_data_have(

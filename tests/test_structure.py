@@ -42,11 +42,11 @@ PARTS: dict[str, str] = {
     "files": "",
     "interrupts": "",
     "terminal": "",
-    "schema": "terminal",
+    "turns": "",
     "version": "",
     "machine": "version",
+    "schema": "terminal",
     "seeds": "checks",
-    "turns": "",
     "window": "checks deprecated",
     "backend": "deprecated machine window",
     "augment": "backend checks deprecated",
@@ -57,21 +57,20 @@ PARTS: dict[str, str] = {
     "layers": "backend checks group parameter window",
     "mpi": "backend group machine",
     "optim": "backend checks deprecated parameter turns",
-    "schedules": "checks optim",
     "architecture": "layers",
-    "input_shape": "layers",
-    "compiled": (
-        "augment backend checks files group layers losses machine optim schedules schema seeds "
-        "turns window"
-    ),
     "doctor": "backend data layers version",
+    "input_shape": "layers",
     "models": "layers seeds",
-    "picture_file": "data files",
-    "recognize": "augment data layers losses picture_file",
+    "recognize": "augment data layers losses",
+    "schedules": "checks optim",
     "cases": "backend layers losses models",
     "checkpoint": (
-        "architecture augment checks data deprecated files input_shape layers machine optim "
-        "schedules schema seeds terminal"
+        "architecture augment checks data deprecated files input_shape layers "
+        "machine optim schedules schema seeds terminal "
+    ),
+    "compiled": (
+        "augment backend checks files group layers losses machine optim "
+        "schedules schema seeds turns window "
     ),
     "interop": "architecture backend checks data files layers version window",
     "page": "architecture augment data deprecated files layers",
@@ -82,17 +81,17 @@ PARTS: dict[str, str] = {
         "machine optim schedules seeds "
     ),
     "__init__": (
-        "architecture augment backend checkpoint compiled data gradcheck interrupts layers "
-        "losses models optim schedules version "
+        "architecture augment backend checkpoint compiled data gradcheck "
+        "interrupts layers losses models optim schedules version "
     ),
     "plots": "augment backend layers losses train",
     "report": (
-        "augment checkpoint data files input_shape layers plots recipe schema terminal train"
+        "augment checkpoint data files input_shape layers plots recipe schema terminal train "
     ),
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
-        "group input_shape interop losses machine models mpi optim page recipe recognize "
-        "report schema seeds terminal train "
+        "group input_shape interop losses machine models mpi optim page recipe "
+        "recognize report schema seeds terminal train "
     ),
     "__main__": "architecture backend commands interrupts terminal",
 }
@@ -224,23 +223,23 @@ INSIDE: dict[str, dict[str, str]] = {
         "split": "",
         "device": "batches",
         "digits": "idx",
-        "known": "idx",
-        "fetch": "idx known",
-        "idx_set": "fetch idx known",
-        "loader": "batches device lazy prefetch",
-        "mnist": "idx idx_set known",
-        "mnist_like": "idx idx_set known mnist",
-        "emnist": "idx idx_set known",
         "image_set": "idx",
+        "known": "idx",
         "picture_file": "idx",
         "csv_file": "idx image_set",
+        "fetch": "idx known",
+        "loader": "batches device lazy prefetch",
         "npz_file": "idx image_set",
         "picture_folder": "idx image_set pad picture_file",
+        "idx_set": "fetch idx known",
         "own": "csv_file idx image_set npz_file picture_folder split",
+        "emnist": "idx idx_set known",
+        "mnist": "idx idx_set known",
+        "mnist_like": "idx idx_set known mnist",
         "dataset": "digits emnist idx image_set mnist mnist_like own pad",
         "__init__": (
-            "csv_file dataset device digits emnist idx image_set loader mnist mnist_like npz_file "
-            "pad picture_folder split"
+            "csv_file dataset device digits emnist idx image_set loader mnist "
+            "mnist_like npz_file pad picture_folder split "
         ),
     },
     "interop": {

@@ -96,9 +96,7 @@ def train_in(
     settings = replace(settings, dataset=data.name, epochs=epochs, classes=classes)
     loader, validation = batches(data, settings, backend)
     if checkpoints:
-        checkpoints.arguments = asdict(settings)
-        if data.classes != tuple(map(str, range(len(data.classes)))):
-            checkpoints.arguments["class_names"] = list(data.classes)
+        checkpoints.arguments = arguments_of(settings, data)
 
     # Model, loss, optimizer.
     model, loss, optimizer = parts(data, settings, backend)
@@ -121,6 +119,7 @@ def train_in(
             checkpoints=checkpoints,
             resume=resume,
             group=group,
+            clip_norm=settings.clip_norm,
             progress=not options.quiet,
             on_epoch=console.detail,
         )
@@ -130,16 +129,13 @@ def train_in(
 
     # Result.
     take_best_epoch(model, checkpoints, group)
-    tests, labels = data.test_images, data.test_labels
-    tested = evaluate(model, tests, labels, classes=classes, group=group)
-    inverted = evaluate(model, augment.invert(tests), labels, classes=classes, group=group)
+    tested, inverted = results(model, data, classes, group)
     group.part_ways()
     record = record_of(options, settings, group, history, tested, inverted)
     saved = not (checkpoints and group.rank == 0) or write_history(checkpoints, record)
     console.conclude(history, epochs, tested, inverted)
     if checkpoints and group.rank == 0 and history.epochs:
-        name = settings.dataset
-        saved = write_report(checkpoints.folder, name, saved, options, console) and saved
+        saved = write_report(checkpoints.folder, data.name, saved, options, console) and saved
     return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
 
 
@@ -210,6 +206,25 @@ def number_of_classes(data: Dataset, settings: Settings) -> int:
             f"--classes {classes} is too few: {data.name} has {len(data.classes)} classes"
         )
     return classes
+
+
+def arguments_of(settings: Settings, data: Dataset) -> dict[str, Any]:
+    """Return what the checkpoints keep of the settings, with the names of the classes."""
+    arguments = asdict(settings)
+    if data.classes != tuple(map(str, range(len(data.classes)))):
+        arguments["class_names"] = list(data.classes)
+    return arguments
+
+
+def results(
+    model: LeNet5, data: Dataset, classes: int, group: Group
+) -> tuple[Evaluation, Evaluation]:
+    """Return the result of the test images, and of their inverted form."""
+    images, labels = data.test_images, data.test_labels
+    return (
+        evaluate(model, images, labels, classes=classes, group=group),
+        evaluate(model, augment.invert(images), labels, classes=classes, group=group),
+    )
 
 
 def parts(

@@ -101,6 +101,12 @@ def add_training_settings(setting: Callable[..., None]) -> None:
         type=float,
         metavar="P",
     )
+    setting(
+        "clip-norm",
+        "largest norm of the gradients of a step, which are scaled to it (default: any)",
+        type=float,
+        metavar="NORM",
+    )
     setting("dropout", "dropout probability", type=float, metavar="P")
     setting("eager", "run the textbook layers instead of the compiled step", action="store_true")
     setting(
