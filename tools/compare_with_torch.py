@@ -14,12 +14,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from random_networks import Array, Rng, chain, chance, laid_out, one_layer, pick, same_state, whole
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -28,158 +29,8 @@ from nplenet import layers as own
 from nplenet import optim, schedules
 from nplenet.losses import CrossEntropyLoss
 
-Rng = np.random.Generator
-Array = np.ndarray
-Pair = tuple[own.Layer, nn.Module]
-
 BOUNDS = {"float64": 1e-9, "float32": 2e-4}
 """Largest error, relative to the largest number of the array."""
-
-
-# ------------------------------------------------------------------ what is drawn
-
-
-def chance(rng: Rng, p: float) -> bool:
-    return bool(rng.random() < p)
-
-
-def pick(rng: Rng, values: Sequence[Any]) -> Any:
-    return values[int(rng.integers(len(values)))]
-
-
-def whole(rng: Rng, low: int, high: int) -> int:
-    return int(rng.integers(low, high + 1))
-
-
-def side(rng: Rng, low: int, high: int) -> Any:
-    """Draw a number for both axes of an image, or one for each."""
-    numbers = whole(rng, low, high), whole(rng, low, high)
-    return numbers if chance(rng, 0.5) else numbers[0]
-
-
-def laid_out(rng: Rng, a: Array) -> Array:
-    """Return an array of the same numbers that lies otherwise in memory; constant axes may too."""
-    way = whole(rng, 0, 5)
-    if way == 1:
-        return np.asfortranarray(a)
-    if way == 2:
-        return np.ascontiguousarray(a[..., ::-1])[..., ::-1]
-    if way == 3:
-        wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
-        wide[..., ::2] = a
-        return wide[..., ::2]
-    if way == 4:
-        return np.ascontiguousarray(a.swapaxes(0, -1)).swapaxes(0, -1)
-    if way == 5:
-        return np.broadcast_to(a[:1], a.shape)
-    return a
-
-
-def conv(rng: Rng, c: int, h: int, w: int) -> Iterator[Pair]:
-    out, kernel = whole(rng, 1, 5), side(rng, 1, 5)
-    options = {"stride": side(rng, 1, 3), "padding": side(rng, 0, 2), "bias": chance(rng, 0.5)}
-    yield own.Conv2d(c, out, kernel, **options), nn.Conv2d(c, out, kernel, **options)
-
-
-def pooling(rng: Rng, c: int, h: int, w: int) -> Iterator[Pair]:
-    kernel = side(rng, 1, 4)
-    smallest = kernel if isinstance(kernel, int) else min(kernel)
-    options = {"padding": whole(rng, 0, smallest // 2), "ceil_mode": chance(rng, 0.4)}
-    if chance(rng, 0.7):
-        options["stride"] = side(rng, 1, 3)
-    if chance(rng, 0.5):
-        options["count_include_pad"] = chance(rng, 0.5)
-        yield own.AvgPool2d(kernel, **options), nn.AvgPool2d(kernel, **options)
-    else:
-        options["dilation"] = side(rng, 1, 2)
-        yield own.MaxPool2d(kernel, **options), nn.MaxPool2d(kernel, **options)
-
-
-def norm(rng: Rng, c: int, images: bool) -> Iterator[Pair]:
-    options = {"eps": pick(rng, (1e-5, 1e-3, 0.1)), "momentum": pick(rng, (0.1, 0.5, 1.0, None))}
-    name = "BatchNorm2d" if images else "BatchNorm1d"
-    yield getattr(own, name)(c, **options), getattr(nn, name)(c, **options)
-
-
-def activation(rng: Rng) -> Iterator[Pair]:
-    if chance(rng, 0.3):
-        slope = float(rng.uniform(-0.5, 1.5))
-        yield own.LeakyReLU(slope), nn.LeakyReLU(slope)
-    else:
-        name = pick(rng, ("ReLU", "Sigmoid", "Tanh"))
-        yield getattr(own, name)(), getattr(nn, name)()
-
-
-def dense(rng: Rng, features: int, out: int | None = None) -> Iterator[Pair]:
-    out, bias = out or whole(rng, 1, 9), chance(rng, 0.7)
-    yield own.Dense(features, out, bias=bias), nn.Linear(features, out, bias=bias)
-
-
-def one_layer(rng: Rng) -> tuple[Pair, tuple[int, ...]]:
-    """Draw a layer, and the shape of its input."""
-    n, c, h, w = whole(rng, 1, 5), whole(rng, 1, 4), whole(rng, 5, 11), whole(rng, 5, 11)
-    kind = pick(rng, ("conv", "conv", "pool", "pool", "norm2", "norm1", "activation", "dense"))
-    image = (n, c, h, w)
-    if kind == "conv":
-        return next(conv(rng, c, h, w)), image
-    if kind == "pool":
-        return next(pooling(rng, c, h, w)), image
-    if kind == "norm2":
-        return next(norm(rng, c, True)), (n + 1, c, h, w)
-    if kind == "norm1":
-        return next(norm(rng, c, False)), (n + 1, c, h) if chance(rng, 0.5) else (n + 1, c)
-    if kind == "dense":
-        return next(dense(rng, c * h)), (n, c * h)
-    return next(activation(rng)), pick(rng, (image, (n, c * h)))
-
-
-def chain(rng: Rng, classes: int) -> tuple[own.Sequential, nn.Sequential, tuple[int, ...]]:
-    """Draw a network from images to logits, and the shape (C, H, W) of its images."""
-    shape = whole(rng, 1, 3), whole(rng, 8, 16), whole(rng, 8, 16)
-    pairs: list[Pair] = []
-    x = torch.zeros(2, *shape, dtype=torch.float64)
-
-    def put(pair: Pair) -> None:
-        nonlocal x
-        y = pair[1].double().train()(x)
-        if y.shape[1:].numel():
-            x = y.detach()
-            pairs.append(pair)
-
-    for _ in range(whole(rng, 0, 3)):
-        c, h, w = x.shape[1:]
-        try:
-            put(next(conv(rng, c, h, w)))
-            if chance(rng, 0.6):
-                put(next(norm(rng, x.shape[1], True)))
-            if chance(rng, 0.8):
-                put(next(activation(rng)))
-            if chance(rng, 0.7):
-                put(next(pooling(rng, *x.shape[1:])))
-        except (RuntimeError, ValueError):  # the images have become too small
-            break
-    put((own.Flatten(), nn.Flatten()))
-    for _ in range(whole(rng, 0, 2)):
-        put(next(dense(rng, x.shape[1])))
-        if chance(rng, 0.4):
-            put(next(norm(rng, x.shape[1], False)))
-        if chance(rng, 0.8):
-            put(next(activation(rng)))
-    put(next(dense(rng, x.shape[1], classes)))
-    ours, theirs = zip(*pairs, strict=True)
-    return own.Sequential(*ours), nn.Sequential(*theirs), shape
-
-
-def same_state(rng: Rng, ours: own.Layer, theirs: nn.Module) -> None:
-    """Give both the same random parameters and statistics, in numbers that float32 can hold."""
-    state = {}
-    for name, tensor in theirs.double().state_dict().items():
-        if tensor.is_floating_point():
-            low = 0.3 if name.endswith(("running_var", "norm.weight")) else -0.6
-            values = rng.uniform(low, 1.0, tuple(tensor.shape)).astype("f4")
-            tensor.copy_(torch.from_numpy(values))
-        state[name] = tensor.numpy().copy()
-    ours.load_state_dict(state)
 
 
 # ------------------------------------------------------------------ how it is compared
@@ -247,11 +98,17 @@ def refused(ours: own.Layer, x: Array, reason: str) -> str:
     return f"PyTorch refuses: {reason}"
 
 
-def loss_options(rng: Rng) -> dict[str, Any]:
-    return {
-        "reduction": pick(rng, ("mean", "mean", "sum")),
-        "label_smoothing": pick(rng, (0.0, 0.0, 0.1, 1.0)),
-    }
+def loss_options(rng: Rng, classes: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw the options of a loss, and PyTorch's form of them."""
+    ours: dict[str, Any] = {"reduction": pick(rng, ("mean", "mean", "sum", "none"))}
+    ours["label_smoothing"] = pick(rng, (0.0, 0.0, 0.1, 1.0))
+    theirs = dict(ours)
+    if chance(rng, 0.3):
+        ours["weight"] = rng.uniform(0.1, 2.0, classes)
+        theirs["weight"] = torch.from_numpy(ours["weight"])
+    if chance(rng, 0.3):
+        ours["ignore_index"] = theirs["ignore_index"] = pick(rng, (0, -100, classes - 1))
+    return ours, theirs
 
 
 def chain_case(rng: Rng) -> str:
@@ -259,7 +116,9 @@ def chain_case(rng: Rng) -> str:
     classes, n = whole(rng, 2, 12), whole(rng, 2, 40)
     ours, theirs, shape = chain(rng, classes)
     same_state(rng, ours, theirs)
-    options = loss_options(rng)
+    options, torch_options = loss_options(rng, classes)
+    if options["reduction"] == "none":
+        options["reduction"] = torch_options["reduction"] = "mean"
     ours.astype("float64")
     tunables = {"threads": whole(rng, 1, 2), "lanes": pick(rng, (16, 32)), "transpose": 0}
     loss = CrossEntropyLoss(**options)
@@ -270,11 +129,16 @@ def chain_case(rng: Rng) -> str:
         y = rng.integers(0, classes, m)
         theirs.train().zero_grad()
         logits = theirs(torch.from_numpy(x))
-        expected = nn.CrossEntropyLoss(**options)(logits, torch.from_numpy(y))
+        y[0] = 1 if classes > 2 else y[0]
+        expected = nn.CrossEntropyLoss(**torch_options)(logits, torch.from_numpy(y))
+        if not torch.isfinite(expected):  # all labels are ignored
+            return ""
         expected.backward()
         value = step.gradients(x, y)
         pairs = {"loss": (value, expected.item())} | gradients(ours, theirs)
-        pairs["correct"] = step.correct, int((logits.argmax(1).numpy() == y).sum())
+        counted = y != options.get("ignore_index")
+        hits = (logits.argmax(1).numpy() == y) & counted
+        pairs["correct"] = step.correct, int(hits.sum())
         predicted = step.predict(x)
         pairs["predict"] = predicted, theirs.eval()(torch.from_numpy(x)).detach()
         if wrong := differences(pairs, 1e-7):
@@ -285,12 +149,18 @@ def chain_case(rng: Rng) -> str:
 def loss_case(rng: Rng) -> str:
     """The loss and its gradient, with logits of any size."""
     n, classes = whole(rng, 1, 20), whole(rng, 1, 30)
-    options = loss_options(rng) | {"reduction": pick(rng, ("mean", "sum", "none"))}
+    options, torch_options = loss_options(rng, classes)
     dtype = pick(rng, ("float32", "float64"))
     z = (rng.standard_normal((n, classes)) * 10 ** rng.uniform(-2, 3)).astype("f4").astype(dtype)
     y = rng.integers(0, classes, n)
     logits = torch.from_numpy(z.astype("f8")).requires_grad_()
-    expected = nn.CrossEntropyLoss(**options)(logits, torch.from_numpy(y))
+    if chance(rng, 0.1):  # a class that is left out
+        z[np.arange(n), (y + 1) % classes] = -np.inf if classes > 1 else z[:, 0]
+        options.pop("label_smoothing"), torch_options.pop("label_smoothing")
+        logits = torch.from_numpy(z.astype("f8")).requires_grad_()
+    expected = nn.CrossEntropyLoss(**torch_options)(logits, torch.from_numpy(y))
+    if not torch.isfinite(expected).all():
+        return ""
     expected.sum().backward()
     loss = CrossEntropyLoss(**options)
     value = loss(laid_out_rows(rng, z), y)
@@ -314,17 +184,25 @@ def optimizer_pair(rng: Rng) -> tuple[str, dict[str, Any]]:
         dampening = 0.0 if nesterov else pick(rng, (0.0, 0.2))
         options = {"momentum": momentum, "nesterov": nesterov, "dampening": dampening}
         return "SGD", {"lr": lr, "weight_decay": decay, **options}
+    if chance(rng, 0.25):
+        options = {"alpha": pick(rng, (0.5, 0.99)), "momentum": pick(rng, (0.0, 0.9))}
+        options |= {"centered": chance(rng, 0.4), "eps": pick(rng, (1e-8, 1e-2))}
+        return "RMSprop", {"lr": lr, "weight_decay": decay, **options}
     options = {"betas": (pick(rng, (0.0, 0.5, 0.9)), pick(rng, (0.9, 0.999)))}
     options["eps"] = pick(rng, (1e-8, 1e-4))
     return pick(rng, ("Adam", "AdamW")), {"lr": lr, "weight_decay": decay, **options}
 
 
 def schedule_pair(rng: Rng, ours: Any, theirs: Any, steps: int, momentum: bool) -> tuple[Any, Any]:
-    kind = pick(rng, (None, "StepLR", "CosineLR", "OneCycleLR"))
+    kind = pick(rng, (None, "StepLR", "CosineLR", "OneCycleLR", "ExponentialLR", "PlateauLR"))
     if kind is None:
         return None, None
-    if kind == "StepLR":
-        options: dict[str, Any] = {"step_size": whole(rng, 1, 9), "gamma": pick(rng, (0.1, 0.7))}
+    if kind == "PlateauLR":
+        options: dict[str, Any] = {"factor": 0.5, "patience": whole(rng, 0, 3), "cooldown": 1}
+    elif kind == "ExponentialLR":
+        options = {"gamma": pick(rng, (0.9, 0.99))}
+    elif kind == "StepLR":
+        options = {"step_size": whole(rng, 1, 9), "gamma": pick(rng, (0.1, 0.7))}
     elif kind == "CosineLR":
         options = {"T_max": whole(rng, 1, 2 * steps), "eta_min": pick(rng, (0.0, 1e-4))}
     else:
@@ -336,8 +214,26 @@ def schedule_pair(rng: Rng, ours: Any, theirs: Any, steps: int, momentum: bool) 
             "three_phase": chance(rng, 0.3),
             "cycle_momentum": momentum and chance(rng, 0.7),
         }
-    name = {"CosineLR": "CosineAnnealingLR"}.get(kind, kind)
+    name = {"CosineLR": "CosineAnnealingLR", "PlateauLR": "ReduceLROnPlateau"}.get(kind, kind)
     return getattr(schedules, kind)(ours, **options), getattr(lr_scheduler, name)(theirs, **options)
+
+
+def groups_of(rng: Rng, ours: list[Any], theirs: list[Any]) -> tuple[Any, Any]:
+    """Cut parameters into two groups, the second with a rate of its own, or leave them one."""
+    if len(ours) < 2 or chance(rng, 0.6):
+        return ours, theirs
+    cut, own_rate = whole(rng, 1, len(ours) - 1), {"lr": float(10 ** rng.uniform(-4, -1))}
+    a, b = ([{"params": p[:cut]}, {"params": p[cut:], **own_rate}] for p in (ours, theirs))
+    return a, b
+
+
+def advance(rng: Rng, schedule: Any, scheduler: Any) -> None:
+    """Do a step of both schedules; of those that wait for a loss, an epoch."""
+    if isinstance(schedule, schedules.PlateauLR):
+        loss = float(rng.uniform(0.5, 1.0))
+        schedule.end_epoch(loss), scheduler.step(loss)
+    else:
+        schedule.step(), scheduler.step()
 
 
 def optimizer_case(rng: Rng) -> str:
@@ -364,9 +260,8 @@ def optimizer_case(rng: Rng) -> str:
             q.grad = torch.from_numpy(g)
         first.step(), second.step()
         if schedule is not None:
-            schedule.step()
             try:
-                scheduler.step()
+                advance(rng, schedule, scheduler)
             except ZeroDivisionError:  # PyTorch's OneCycleLR with a phase of no step
                 return ""
         if chance(rng, 0.1):
