@@ -61,8 +61,8 @@ def fit(
 ) -> History:
     """Train ``model`` for ``epochs`` passes over ``loader``, those of a resumed run included.
 
-    On the first Ctrl-C, SIGTERM or SIGHUP the current step is finished and saved, and the history
-    so far is returned; the second one interrupts at once.
+    On a Ctrl-C, SIGTERM or SIGHUP the current step is finished and saved, and the history so far is
+    returned; the second one interrupts at once.
 
     Parameters
     ----------
@@ -131,9 +131,7 @@ def fit(
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size)
-    so_far = Progress() if resume is None else _restored(run, resume)
-    if resume is not None and group.rank == 0:
-        run.warn_of_other_bits(resume)
+    so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
         group.compare(_facts(run, step, validation, epochs=epochs, patience=patience))
     if group.rank > 0:
@@ -156,12 +154,14 @@ def fit(
     return History(so_far.epochs, stop.signal, seconds, dict(step.tunables))
 
 
-def _restored(run: Run, resume: Checkpoint) -> Progress:
+def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
     progress = run.restore(resume)
     if progress.step > len(run.loader):
         raise CheckpointError(
             f"{resume.path}: epoch.losses has {progress.step} steps, an epoch {len(run.loader)}"
         )
+    if group.rank == 0:
+        run.warn_of_other_bits(resume)
     return progress
 
 
