@@ -189,6 +189,27 @@ def test_ctrl_c_at_any_moment_leaves_no_traceback(command: list[str]) -> None:
     assert 130 in statuses
 
 
+@POSIX
+def test_ctrl_c_where_python_ignores_exceptions_is_not_lost() -> None:
+    code = """
+import signal, sys, time
+sys.argv = ["nplenet"]
+from nplenet.interrupts import interrupt_from_now_on
+interrupt_from_now_on()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Gone:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+try:
+    Gone()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
 # ------------------------------------------------------------------ streams
 
 

@@ -64,8 +64,8 @@ def fit(
     whose statistics are kept while the rest is tuned. A model in ``eval`` is switched as a whole.
     Parameters whose ``requires_grad`` is False are not changed.
 
-    On the first Ctrl-C, SIGTERM or SIGHUP the current step is finished and saved, and the history
-    so far is returned; the second one interrupts at once.
+    On a Ctrl-C, SIGTERM or SIGHUP the current step is finished and saved, and the history so far is
+    returned; the second one interrupts at once.
 
     Parameters
     ----------
@@ -167,6 +167,8 @@ def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
         raise CheckpointError(
             f"{resume.path}: epoch.losses has {progress.step} steps, an epoch {len(run.loader)}"
         )
+    if group.rank == 0:
+        run.warn_of_other_bits(resume)
     return progress
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -16,20 +15,9 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-# What a command imports only when it needs it is loaded here, before the processes are forked.
-import matplotlib.figure
-import matplotlib.ticker  # noqa: F401
-import onnx  # noqa: F401
-import PIL.Image
-
-import nplenet.data.fetch
-import nplenet.interop.onnx
-import nplenet.page
-import nplenet.report  # noqa: F401
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST
 
-PIL.Image.init()
 MB = 1 << 20
 MAX_SECONDS = 10.0  # that any input may take
 KILLED_AFTER = 20.0  # seconds; then an attack counts as endless
@@ -240,6 +228,8 @@ def _limit(cpu_seconds: int) -> None:
 
 
 def limit_resources(cpu_seconds: int = MAX_CPU_SECONDS) -> None:
+    import resource  # not on Windows, where the tests import this module
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESSES, MAX_ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))

@@ -178,6 +178,9 @@ class Forger:
 def prepared(folder: Path) -> Iterator[None]:
     """Spare the commands what takes half a second, and keep them to a folder and one process."""
     with ExitStack() as stack:
+        for name in ("feature_maps", "filters", "hidden_map", "worst_mistakes"):  # of the network
+            drawn = mock.MagicMock(**{"return_value.axes": []})
+            stack.enter_context(mock.patch(f"nplenet.plots.{name}", drawn))
         for name, value in {
             "nplenet.report.sections.figure": lambda *_: "",
             "nplenet.commands.train.write_report": lambda *_: True,
@@ -231,7 +234,7 @@ def replaced(record: Any, path: tuple[Any, ...], value: Any) -> Any:
     return record
 
 
-def on_forger(attack: Callable[[Forger], Outcome]) -> Case:
+def on_forger(name: str, attack: Callable[[Forger], Outcome]) -> Case:
     """Return a case that makes an attack in a process of its own."""
 
     def case(bench: Bench) -> str:
@@ -245,7 +248,7 @@ def on_forger(attack: Callable[[Forger], Outcome]) -> Case:
             return outcome.status
 
         outcome = bench.forked(work)
-        bench.note("a named forgery", outcome)
+        bench.note(name, outcome)
         return fault(outcome)
 
     return case
@@ -257,15 +260,18 @@ def record_case(path: tuple[Any, ...], value: Any, how: str) -> Case:
         write_file(forger.path, forger.checkpoint.tensors, record)
         return forger.use(how)[1]
 
-    return on_forger(attack)
+    return on_forger(f"{path}, {how}", attack)
 
 
 def history_case(path: tuple[Any, ...], value: Any) -> Case:
-    return on_forger(lambda f: f.report_on(json.dumps(replaced(f.history, path, value)).encode()))
+    return on_forger(
+        f"history.json {path}",
+        lambda f: f.report_on(json.dumps(replaced(f.history, path, value)).encode()),
+    )
 
 
 def text_case(text: bytes) -> Case:
-    return on_forger(lambda forger: forger.report_on(text))
+    return on_forger(f"history.json {text[:20]!r}", lambda forger: forger.report_on(text))
 
 
 def cache_case(text: str | bytes) -> Case:
@@ -277,11 +283,11 @@ def cache_case(text: str | bytes) -> Case:
         forger.tune(forged)
         return forger.tune(machine + b", " + forged.removeprefix(b"{"))
 
-    return on_forger(attack)
+    return on_forger("a cache", attack)
 
 
 def option_case(words: tuple[str, ...]) -> Case:
-    return on_forger(lambda forger: in_process([*TRAIN, *words]))
+    return on_forger(f"{words}", lambda forger: in_process([*TRAIN, *words]))
 
 
 FIGURES = [
