@@ -41,6 +41,7 @@ NONSENSE: tuple[Any, ...] = (
 OPTIONS = (
     *("tunables", "tunables", "lr", "dropout", "validation", "seed", "limit", "epochs", "keep"),
     *("batch-size", "patience", "ranks", "checkpoint-every", "dataset", "augment"),
+    *("classes", "weight-decay", "label-smoothing"),
 )
 TRAIN = ["train", "--no-download", "--quiet", "--stop-after", "1"]
 

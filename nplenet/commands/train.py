@@ -96,9 +96,7 @@ def train_in(
     settings = replace(settings, dataset=data.name, epochs=epochs, classes=classes)
     loader, validation = batches(data, settings, backend)
     if checkpoints:
-        checkpoints.arguments = asdict(settings)
-        if data.classes != tuple(map(str, range(len(data.classes)))):
-            checkpoints.arguments["class_names"] = list(data.classes)
+        checkpoints.arguments = asdict(settings) | named_classes(data)
 
     # Model, loss, optimizer.
     model, loss, optimizer = parts(data, settings, backend)
@@ -210,6 +208,12 @@ def number_of_classes(data: Dataset, settings: Settings) -> int:
             f"--classes {classes} is too few: {data.name} has {len(data.classes)} classes"
         )
     return classes
+
+
+def named_classes(data: Dataset) -> dict[str, list[str]]:
+    """Return the names of the classes for the checkpoint, unless they are plain numbers."""
+    numbered = data.classes == tuple(map(str, range(len(data.classes))))
+    return {} if numbered else {"class_names": list(data.classes)}
 
 
 def parts(
