@@ -63,12 +63,13 @@ class Settings:
     limit: int | None = None
     weight_decay: float | None = None
     label_smoothing: float = 0.0
+    clip_norm: float | None = None
     classes: int | None = None
     eager: bool = False
     tunables: dict[str, int] | None = None
 
 
-LATER = ("weight_decay", "label_smoothing", "classes")
+LATER = ("weight_decay", "label_smoothing", "clip_norm", "classes")
 """Settings that older files lack: they mean the default there."""
 
 
@@ -86,6 +87,7 @@ SETTINGS: dict[str, Form] = {
     "limit": optional(whole(1)),
     "weight_decay": optional(real(0, 1e30)),
     "label_smoothing": real(0, 1),
+    "clip_norm": optional(real(1e-30, 1e30)),
     "classes": optional(whole(1, 1000)),
     "eager": flag,
     "tunables": optional(mapping(whole())),

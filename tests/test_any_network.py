@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -31,7 +32,8 @@ from nplenet.layers import (
 )
 from nplenet.losses import softmax
 from nplenet.models import LeNet5, LeNet5For28x28
-from nplenet.train import evaluate
+from nplenet.recipe import LATER
+from nplenet.train import evaluate, fit
 
 RNG = np.random.default_rng(0)
 
@@ -330,9 +332,7 @@ def test_a_checkpoint_without_the_later_settings_resumes(tmp_path: Path) -> None
     record = dict(found.record)
     del record["input_shape"]
     record["arguments"] = {
-        name: value
-        for name, value in record["arguments"].items()
-        if name not in ("weight_decay", "label_smoothing", "classes")
+        name: value for name, value in record["arguments"].items() if name not in LATER
     }
     write_file(path, found.tensors, record)
     assert main(["train", "--resume", "auto", "--output", str(path.parent), "--quiet"]) == 0
@@ -360,6 +360,25 @@ def test_label_smoothing_of_1_asks_for_all_classes_alike(tmp_path: Path) -> None
     assert main([*DIGITS, "--label-smoothing", "1", "--output", str(tmp_path), "--quiet"]) == 0
     record = json.loads((tmp_path / "history.json").read_text())
     assert math.log(10) <= record["epochs"][0]["loss"] < math.log(10) + 1
+
+
+@pytest.mark.skipif(
+    "clip_norm" not in inspect.signature(fit).parameters, reason="fit does not clip gradients yet"
+)
+def test_clipped_gradients_move_the_weights_by_no_more_than_the_rate_times_their_norm(
+    tmp_path: Path,
+) -> None:
+    """One step of plain descent: every image in one batch, no schedule, no momentum to build up."""
+    options = ["--optimizer", "sgd", "--schedule", "constant", "--lr", "0.5", "--limit", "16"]
+    command = [*DIGITS[:3], *options, "--epochs", "1", "--batch-size", "16", "--validation", "0"]
+    command += ["--weight-decay", "0", "--quiet", "--output", str(tmp_path)]
+    assert main([*command, "--clip-norm", "0.001"]) == 0
+    begun, found = LeNet5(dropout=0.1, seed=0), load_model(tmp_path / LATEST).state_dict()
+    moved = [found[p.name] - p.data for p in begun.parameters()]
+    length = math.sqrt(sum(float((step.astype(np.float64) ** 2).sum()) for step in moved))
+    nesterov = 0.5 * (1 + 0.9)  # of the first step: the gradient, and its momentum
+    assert length == pytest.approx(nesterov * 0.001, rel=1e-2)  # of weights in float32
+    assert main([*command, "--clip-norm", "0"]) == 2
 
 
 def test_more_classes_than_the_data_have(

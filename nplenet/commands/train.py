@@ -121,6 +121,7 @@ def train_in(
             group=group,
             progress=not options.quiet,
             on_epoch=console.detail,
+            **clipping(settings),
         )
     except NonFiniteLoss as error:
         console.print(f"nplenet train: {error}", file=sys.stderr)
@@ -230,6 +231,11 @@ def parts(
     more = {} if decay is None else {"weight_decay": decay}
     optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr, **more)
     return model, CrossEntropyLoss(label_smoothing=settings.label_smoothing), optimizer
+
+
+def clipping(settings: Settings) -> dict[str, Any]:
+    """Return the argument of ``fit`` that ``--clip-norm`` gives."""
+    return {} if settings.clip_norm is None else {"clip_norm": settings.clip_norm}
 
 
 def batches(

@@ -101,6 +101,12 @@ def add_training_settings(setting: Callable[..., None]) -> None:
         type=float,
         metavar="P",
     )
+    setting(
+        "clip-norm",
+        "norm to which the gradients of a step are scaled if theirs is larger",
+        type=float,
+        metavar="NORM",
+    )
     setting("dropout", "dropout probability", type=float, metavar="P")
     setting("eager", "run the textbook layers instead of the compiled step", action="store_true")
     setting(
