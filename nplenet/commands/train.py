@@ -96,7 +96,7 @@ def train_in(
     settings = replace(settings, dataset=data.name, epochs=epochs, classes=classes)
     loader, validation = batches(data, settings, backend)
     if checkpoints:
-        checkpoints.arguments = arguments_of(settings, data)
+        checkpoints.arguments = asdict(settings) | named_classes(data)
 
     # Model, loss, optimizer.
     model, loss, optimizer = parts(data, settings, backend)
@@ -208,14 +208,6 @@ def number_of_classes(data: Dataset, settings: Settings) -> int:
     return classes
 
 
-def arguments_of(settings: Settings, data: Dataset) -> dict[str, Any]:
-    """Return what the checkpoints keep of the settings, with the names of the classes."""
-    arguments = asdict(settings)
-    if data.classes != tuple(map(str, range(len(data.classes)))):
-        arguments["class_names"] = list(data.classes)
-    return arguments
-
-
 def results(
     model: LeNet5, data: Dataset, classes: int, group: Group
 ) -> tuple[Evaluation, Evaluation]:
@@ -225,6 +217,12 @@ def results(
         evaluate(model, images, labels, classes=classes, group=group),
         evaluate(model, augment.invert(images), labels, classes=classes, group=group),
     )
+
+
+def named_classes(data: Dataset) -> dict[str, list[str]]:
+    """Return the names of the classes for the checkpoint, unless they are plain numbers."""
+    numbered = data.classes == tuple(map(str, range(len(data.classes))))
+    return {} if numbered else {"class_names": list(data.classes)}
 
 
 def parts(

@@ -37,6 +37,7 @@ NONSENSE: tuple[Any, ...] = (
 OPTION_NAMES = (
     *("tunables", "tunables", "lr", "dropout", "validation", "seed", "limit", "epochs", "keep"),
     *("batch-size", "patience", "ranks", "checkpoint-every", "dataset", "augment"),
+    *("classes", "weight-decay", "label-smoothing", "clip-norm"),
 )
 TRAIN = ["train", "--no-download", "--quiet", "--stop-after", "1", "--dataset", "digits"]
 TRAIN += ["--limit", "20", "--epochs", "1"]
