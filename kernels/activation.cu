@@ -1,9 +1,9 @@
 // The element-wise nonlinearities that take more than one pass as plain array functions.
 //
-//   relu_backward         dx = dy * (y > 0)
+//   relu_backward         dx = 0 where y <= 0, else dy: also where y is NaN
 //   leaky_relu            y  = x where x > 0, else slope * x
 //   leaky_relu_backward   dx = dy where x > 0, else slope * dy
-//   sigmoid               y  = (1 + tanh(x / 2)) / 2, which is 1 / (1 + exp(-x)) and overflows nowhere
+//   sigmoid               y  = exp(min(x, 0)) / (1 + exp(-|x|)), which is 1 / (1 + exp(-x)); exp overflows nowhere
 //   sigmoid_backward      dx = dy * y * (1 - y)
 //   tanh_backward         dx = dy * (1 - y^2)
 //

@@ -22,6 +22,9 @@ On a GPU (cuda) an epoch runs without the host, and a pass becomes a kernel:
                the device, cuda/epoch launches the graphs that cuda/graphs has recorded. A step on
                given arrays, ``gradients(x, y)``, is launched kernel by kernel (cuda/single)
 
+A plan is made for the settings of the layers and the loss: settings notices a change of any of
+them, and the next step has a new plan.
+
 operation, passes, placement and plan hold no array, no call and no thread: both executors run the
 same plan. ``NPLENET_TRACE=1`` prints the passes of each step (cpu/trace), or its kernels, with
 their times.
