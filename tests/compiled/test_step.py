@@ -468,6 +468,28 @@ def test_a_layer_replaced_since_is_refused_by_the_step(change: Any) -> None:
     np.testing.assert_allclose(again.predict(X), step.model.eval()(X), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_of_a_layer_of_ones_own_ends_the_step_and_the_next_one_runs(threads: int) -> None:
+    class Moody(Doubling):
+        fails = True
+
+        def forward(self, x: Any) -> Any:
+            if self.fails:
+                raise RuntimeError("not today")
+            return super().forward(x)
+
+    model = Sequential(Conv2d(1, 2, 5), Moody(), Flatten(), Dense(1568, 10))
+    x, y = np.concatenate([X] * 8), np.concatenate([Y] * 8)
+    options = {"tunables": {"threads": threads, "lanes": 16}}
+    step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), len(x), **options)
+    for use in (lambda: step(x, y), lambda: step.predict(x)):
+        with pytest.raises(RuntimeError, match="not today"):
+            use()
+    Moody.fails = False
+    assert np.isfinite(step(x, y))
+    assert np.isfinite(step.predict(x)).all()
+
+
 def test_a_layer_of_ones_own_that_makes_images_of_features_is_refused() -> None:
     model = Sequential(Flatten(), Dense(1024, 1024), Unflatten(), Flatten(), Dense(1024, 10))
     step = compile(model, CrossEntropyLoss(), SGD(model.parameters()), N, tunables={})
