@@ -731,6 +731,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(
         load(whole.path)
 
 
+@pytest.mark.filterwarnings("ignore:.*is from another environment")  # sense, of another version
 def test_records_that_make_no_sense_are_refused_even_with_a_right_digest(
     digits: tuple[Images, Images], tmp_path: Path
 ) -> None:
