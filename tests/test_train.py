@@ -295,13 +295,15 @@ ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
 ENVIRONMENT.pop("NPLENET_DATA", None)
 
 
-def example(*options: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def example(
+    *options: object, timeout: float = 240, **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "examples" / "train_mnist.py", *options]
     return subprocess.run(
         [str(part) for part in command],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **variables},
         timeout=timeout,
     )
 
@@ -321,7 +323,8 @@ def test_the_example_writes_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_path: Path) -> None:
-    done = example("--data-dir", tmp_path, "--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+    options = ("--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+    done = example(*options, NPLENET_DATA=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("MNIST is not available; using the bundled digits instead: ")
     assert str(tmp_path) in done.stderr
