@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import Layer, Parameter
-from ..layers.sequential import is_chain, leaves
+from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 
 NOT_ARITHMETIC = ("backend", "group", "input_gradient", "preprocessing", "key_there", "_saved")
@@ -31,8 +31,7 @@ class Settings:
     def __init__(self, model: Layer, loss: CrossEntropyLoss) -> None:
         self.model, self.loss = model, loss
         self.layers = [layer for _, layer in leaves(model)]
-        self._chains = [layer for _, layer in model.modules() if is_chain(layer)]
-        self._members = [tuple(chain.children().values()) for chain in self._chains]
+        self._members = [(a, dict(a.children())) for _, a in model.modules() if a.children()]
         self._readers: list[tuple[Layer, Callable[[Layer], Any]]] = [
             (layer, attrgetter(*names_of(layer))) for layer in self.layers
         ]
@@ -46,13 +45,13 @@ class Settings:
         ValueError
             When a layer or a parameter was replaced by another one.
         """
-        for chain, members in zip(self._chains, self._members, strict=True):
-            now = chain.children().values()
-            if len(now) != len(members) or any(
-                a is not b for a, b in zip(now, members, strict=True)
-            ):
+        for network, members in self._members:
+            now = network.children()
+            if now != members:
+                names = [n for n in {**members, **now} if now.get(n) is not members.get(n)]
                 raise ValueError(
-                    "the compiled step: a layer of the model was replaced since; compile it again"
+                    f"the compiled step: the layers {names} of {type(network).__name__} were "
+                    "replaced since; make an optimizer of the new parameters and compile it again"
                 )
         loss = self.loss
         own = (loss.reduction, loss.label_smoothing, loss.weight is None, loss.ignore_index)

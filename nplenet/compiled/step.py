@@ -262,25 +262,6 @@ class TextbookStep(Step):
         return f"the textbook layers run: {self.why}"
 
 
-class Networks:
-    """The layers of a model as they are now: a compiled step would not see a new one."""
-
-    def __init__(self, model: Layer) -> None:
-        self._before = [(a, dict(a.children())) for _, a in model.modules() if a.children()]
-
-    def check(self) -> None:
-        """Raise a ValueError if a layer was added or replaced since."""
-        for network, layers in self._before:
-            now = network.children()
-            if now != layers:
-                names = [n for n in {**layers, **now} if now.get(n) is not layers.get(n)]
-                raise ValueError(
-                    f"the compiled step: the layers {names} of {type(network).__name__} are others "
-                    "than it was compiled for; make an optimizer of the new parameters, and "
-                    "compile the model again"
-                )
-
-
 def why_loss_not_compiled(loss: CrossEntropyLoss) -> str:
     """Return why a loss cannot be compiled; an empty string if it can."""
     if type(loss) is not CrossEntropyLoss:

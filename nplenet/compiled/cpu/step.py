@@ -18,7 +18,6 @@ from ...optim import Optimizer
 from ..plan import Plan
 from ..settings import Settings
 from ..step import (
-    Networks,
     NoOptimizer,
     Step,
     TextbookStep,
@@ -57,7 +56,6 @@ class CompiledStep(Step):
         self._settings = Settings(model, loss)
         self._layers = self._settings.layers
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
-        self._networks = Networks(model)
         self.dtype = self._parameters[0][1].dtype
         own = {id(p) for p in model.parameters()}
         self._other_parameters = any(
@@ -123,7 +121,6 @@ class CompiledStep(Step):
         return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
 
     def _check_bound(self) -> None:
-        self._networks.check()
         for parameter, data, grad in self._parameters:
             if parameter.data is not data or parameter.grad is not grad:
                 raise ValueError(

@@ -21,7 +21,7 @@ from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
 from ..settings import Settings
-from ..step import Networks, Step, TextbookStep, in_turn, trains, why_loss_not_compiled
+from ..step import Step, TextbookStep, in_turn, trains, why_loss_not_compiled
 from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
@@ -51,7 +51,6 @@ class GraphStep(Step):
         self._settings = Settings(model, loss)
         self._layers = self._settings.layers
         self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
-        self._networks = Networks(model)
         own = {id(p) for p, _, _ in self._parameters}
         updated = [p for flat in optimizer.flats for p in flat.parameters]
         self._other_parameters = [p for p in updated if id(p) not in own]
@@ -211,7 +210,6 @@ class GraphStep(Step):
         return self._runner
 
     def _check_bound(self) -> None:
-        self._networks.check()
         for parameter, data, grad in self._parameters:
             if parameter.data is not data or parameter.grad is not grad:
                 raise ValueError(
