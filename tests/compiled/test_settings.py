@@ -13,6 +13,7 @@ from nplenet import compile
 from nplenet.backend import Backend
 from nplenet.compiled import TextbookStep
 from nplenet.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -20,12 +21,16 @@ from nplenet.layers import (
     Dense,
     Dropout,
     Flatten,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     MaxPool2d,
     Parameter,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
+    Softmax,
     Tanh,
 )
 from nplenet.losses import CrossEntropyLoss
@@ -178,10 +183,49 @@ def test_a_change_of_the_optimizer_between_two_steps_counts(
     compare(backend, lambda step: setattr(step.optimizer, name, value), kind)
 
 
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (lambda: GroupNorm(2, 4), "eps", 0.5),
+        (lambda: GroupNorm(2, 4), "num_groups", 4),
+        (lambda: LayerNorm((8, 8)), "eps", 0.5),
+        (lambda: GELU(), "approximate", "tanh"),
+        (lambda: Softmax(1), "dim", 2),
+        (lambda: Residual(Sequential(LeakyReLU(0.1))), "body", Sequential(LeakyReLU(0.7))),
+        (
+            lambda: Conv2d(4, 4, 3, padding=2, dilation=2, rng=0),
+            "window",
+            Window((3, 3), (1, 1), (1, 1), (1, 1)),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_change_of_a_layer_without_lanes_counts(make: Any, name: str, value: Any) -> None:
+    """Such a layer runs as it is, so a step sees what it is at that step."""
+    found = []
+    for compiled in (True, False):
+        model = Sequential(
+            Conv2d(2, 4, 2, rng=0), make(), ReLU(), Flatten(), Dense(256, 3, rng=1)
+        ).astype("f8")
+        loss, optimizer = CrossEntropyLoss(), SGD(model.parameters(), 0.1)
+        step: Any = TextbookStep(model, loss, optimizer, 8, "")
+        if compiled:
+            step = compile(model, loss, optimizer, 8, tunables={})
+        assert step.compiled == compiled
+        losses = [float(step(X, Y))]
+        setattr(model[1], name, value)
+        if name == "body" and compiled:
+            with pytest.raises(ValueError, match="compile it again"):
+                step(X, Y)
+            return
+        found.append([*losses, float(step(X, Y)), *step.predict(X).ravel()])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+
+
 def test_every_setting_is_changed_by_one_of_these_tests() -> None:
     not_settings = {"backend", "_saved", "rng", "key_there"}  # where and what, not how
     not_settings |= {"channels", "in_channels", "out_channels", "in_features", "out_features"}
-    not_settings |= {"num_features", "inputs", "weight", "bias", "input_gradient"}
+    not_settings |= {"num_features", "inputs", "weight", "bias", "input_gradient", "groups"}
     changed = {key.split()[0] for key in LAYER_CHANGES}
     kinds = {int(key.partition(".")[0]): key for key in LAYER_CHANGES}
     covered = {
