@@ -69,7 +69,7 @@ TESTS_OF_THE_TABLE = (
 # Left out: slow tests that try nothing of the table, and most layers that are compiled.
 NOT_SLOW = (
     "not importing_nplenet and not lenet5 and not wrong_backward and not sabotaged "
-    "and not (test_equality and not tanh)"
+    "and not (test_equality and not tanh and not softplus)"
 )
 
 TRAIN = """

@@ -161,8 +161,6 @@ def fit(
 
 def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
     progress = run.restore(resume)
-    if group.rank == 0:
-        run.warn_of_other_bits(resume)
     if progress.step > len(run.loader):
         raise CheckpointError(
             f"{resume.path}: epoch.losses has {progress.step} steps, an epoch {len(run.loader)}"

@@ -22,7 +22,7 @@ from nplenet.compiled.cuda.step import GraphStep
 from nplenet.data import DeviceLoader
 from nplenet.layers import Dense, Dropout
 from nplenet.optim import SGD, Adam
-from nplenet.schedules import OneCycleLR
+from nplenet.schedules import OneCycleLR, StepLR
 
 from .test_between_epochs import Milestones
 from .test_graphs import Run, bits
@@ -253,10 +253,10 @@ def test_an_error_in_preparing_belongs_to_the_epoch_that_meets_it(
     assert run.optimizer.step_count == 10
 
 
-def test_a_schedule_that_ends_is_refused_when_its_epoch_begins(cuda: Backend) -> None:
-    run = Run(cuda, schedule=lambda o: OneCycleLR(o, 0.02, 10))
+def test_a_schedule_that_fails_does_so_when_its_epoch_begins(cuda: Backend) -> None:
+    run = Run(cuda, schedule=lambda o: StepLR(o, 10, 1e200))  # at step 20 the rate overflows
     epochs: list[Epoch] = []
-    with pytest.raises(ValueError, match="step 11 is past total_steps=10"):
+    with pytest.raises(OverflowError):
         run.fit(on_epoch=epochs.append)
     assert [epoch.epoch for epoch in epochs] == [1]
     assert run.optimizer.step_count == 10
@@ -277,12 +277,12 @@ def rate(host: HostSide) -> None:
     host.optimizer.lr = 0.5
 
 
-def rate_in_place(host: HostSide) -> None:
-    host.optimizer.lr *= 0.5  # an array, see below
+def rate_of_a_group(host: HostSide) -> None:
+    host.optimizer.param_groups[0].lr *= 0.5
 
 
-def betas_in_place(host: HostSide) -> None:
-    host.optimizer.betas[0] = 0.5  # type: ignore[attr-defined]
+def betas(host: HostSide) -> None:
+    host.optimizer.betas = np.array([0.5, 0.875])  # type: ignore[attr-defined]
 
 
 def steps_done(host: HostSide) -> None:
@@ -309,8 +309,8 @@ def nothing(host: HostSide) -> None: ...
     [
         nothing,
         rate,
-        rate_in_place,
-        betas_in_place,
+        rate_of_a_group,
+        betas,
         steps_done,
         key_drawn,
         total_steps,
@@ -323,8 +323,8 @@ def test_a_rehearsal_holds_as_long_as_nothing_changes(
 ) -> None:
     def host_side() -> HostSide:
         optimizer = Adam(Dense(2, 2).parameters())
-        schedule = None if change is rate_in_place else OneCycleLR(optimizer, 0.1, 10)
-        optimizer.lr, optimizer.betas = np.array(0.125), [0.75, 0.875]  # type: ignore[assignment]
+        schedule = OneCycleLR(optimizer, 0.1, 10)
+        optimizer.betas = (0.75, 0.875)
         rngs = [np.random.Generator(generator(seed)) for seed in range(2)]
         return HostSide([Dropout(0.5, rng=rng) for rng in rngs], optimizer, schedule)
 
@@ -342,14 +342,3 @@ def test_a_rehearsal_holds_as_long_as_nothing_changes(
         (a.optimizer.step_count, a.optimizer.lr, [d.draw_key() for d in a.dropouts]) for a in hosts
     ]
     assert ends[0] == ends[1]
-
-
-def test_a_rehearsal_with_arrays_among_the_settings_is_done_again() -> None:
-    optimizer = Adam(Dense(2, 2).parameters())
-    optimizer.betas = np.array([0.75, 0.875])  # type: ignore[assignment]
-    host = HostSide([], optimizer, None)
-    ahead = host.rehearse_ahead(3)
-    assert ahead is not None
-    again = HostSide([], optimizer, None).perform(3, ahead)
-    assert again is not ahead
-    assert again.numbers == ahead.numbers

@@ -56,7 +56,7 @@ def result(
     assert done.returncode == 0
     assert notice in done.stderr
     assert bool(done.stderr) == bool(notice)
-    assert done.stderr.count("Warning: ") == len(notice[:1])
+    assert done.stderr.count("Warning: ") == len(notice[:1]), done.stderr
     assert all(f"rank {r} of {ranks}: done" in done.stdout for r in range(ranks))
     with np.load(folder / "result.npz") as file:
         return dict(file)

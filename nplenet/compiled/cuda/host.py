@@ -85,24 +85,18 @@ class HostSide:
             return None
         try:
             return self.rehearse(steps)
-        except Exception:  # past its last step, say: an error if the steps do come
+        except Exception:  # a rate beyond all numbers, say: an error if the steps do come
             return None
         finally:
             self.undo()
 
     def perform(self, steps: int, rehearsed: Rehearsal | None) -> Rehearsal:
         """Do the host's part of the next steps, as rehearsed if nothing has changed since."""
-        if rehearsed is None or len(rehearsed.keys) != steps or not self._is_at(rehearsed.begin):
+        if rehearsed is None or len(rehearsed.keys) != steps or rehearsed.begin != self._start:
             return self.rehearse(steps)
         self._restore(rehearsed.end)
         self.steps = steps
         return rehearsed
-
-    def _is_at(self, state: tuple[Any, ...]) -> bool:
-        try:
-            return bool(self._start == state)
-        except ValueError:  # of an array among the settings; whether it is the same is not worth it
-            return False
 
     def _draw_keys(self, steps: int) -> npt.NDArray[np.uint64]:
         """Draw what ``Dropout.draw_key`` would, step after step, for all steps at once."""
@@ -133,7 +127,7 @@ class HostSide:
         return (
             (optimizer, schedule, *self.dropouts),
             optimizer.step_count,
-            copy.deepcopy([group.values() for group in optimizer.param_groups]),
+            [group.values() for group in optimizer.param_groups],
             # Not its state_dict, which it takes back only if all are plain numbers.
             None if schedule is None else self._copy(vars(schedule)),
             [(rng, generator_state(rng)) for rng in generators.values()],
@@ -145,7 +139,7 @@ class HostSide:
             vars(self.schedule).update(self._copy(schedule))
         self.optimizer.step_count = step_count
         for group, values in zip(self.optimizer.param_groups, settings, strict=True):
-            vars(group).update(copy.deepcopy(values))
+            vars(group).update(values)
         for rng, its_state in generators:
             rng.bit_generator.state = its_state
 
