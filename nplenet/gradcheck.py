@@ -41,6 +41,10 @@ from .backend import Array, Backend, backend_of
 from .cases import Case
 from .layers import Layer
 from .losses import CrossEntropyLoss
+from .names import present
+
+__all__ = ["Report", "TensorCheck", "check_case", "check_layer", "check_loss"]
+present(__name__)
 
 Floats = npt.NDArray[np.float64]
 
@@ -163,10 +167,6 @@ def check_layer(
         The largest relative error that passes.
     seed : int or None
         Random seed for the upstream gradient and the directions.
-
-    Returns
-    -------
-    Report
 
     Raises
     ------

@@ -13,6 +13,17 @@ import numpy.typing as npt
 
 from .backend import Array, Backend, backend_of
 from .checks import count, fraction
+from .names import present
+
+__all__ = [
+    "CrossEntropyLoss",
+    "cross_entropies",
+    "cross_entropy",
+    "log_softmax",
+    "one_hot_hint",
+    "softmax",
+]
+present(__name__)
 
 
 def log_softmax(logits: Array) -> Array:

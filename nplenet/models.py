@@ -18,7 +18,11 @@ from .layers import (
     ReLU,
     Sequential,
 )
+from .names import present
 from .seeds import generator
+
+__all__ = ["LeNet5", "LeNet5For28x28"]
+present(__name__)
 
 
 class LeNet5(Sequential):

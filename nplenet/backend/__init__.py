@@ -6,11 +6,13 @@ These functions are the oracle and run on either library; a backend may replace 
 """
 
 from ..deprecated import moved
-from .base import Array, Backend, BackendError, Result
+from ..names import present
+from .base import A, Array, Backend, BackendError, Result
 from .choose import backend_of, get_backend
 from .numpy_backend import NumpyBackend
 
 __all__ = [
+    "A",
     "Array",
     "Backend",
     "BackendError",
@@ -32,3 +34,5 @@ __getattr__ = moved(
         "processor": "nplenet.machine.processor",
     },
 )
+
+present(__name__)

@@ -147,7 +147,8 @@ class Sequential(Layer):
         layers: dict[str, Layer] = self.__dict__.get("layers", {})
         if name in layers:
             return layers[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute or layer {name!r}")
+        super().__getattr__(name)  # type: ignore[misc]  # raises the error
+        raise AssertionError
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Replace a named layer: ``model.classifier = Sequential(...)``.
