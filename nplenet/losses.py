@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import Array, Backend, backend_of
+from .backend import A, Array, Backend, backend_of
 from .checks import count, fraction
+from .loss_hints import VALUES, one_hot_hint, warn_of_probabilities
 from .names import present
 
 __all__ = [
@@ -121,15 +122,6 @@ def cross_entropy(
     return loss, dlogits * logits.dtype.type(scale), correct
 
 
-def one_hot_hint(targets: Any, shape: tuple[int, ...]) -> str:
-    """Return what to do with targets that have a column per class; "" for others."""
-    if getattr(targets, "ndim", 0) != 2 or len(targets) != shape[0]:
-        return ""
-    if targets.shape[1] == 1:
-        return "; pass targets[:, 0]"
-    return "; for one-hot targets pass targets.argmax(axis=1)"
-
-
 def _class_weights(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return the weights of the classes, (K,)."""
     weight = np.array(values, np.float64)
@@ -210,9 +202,11 @@ class CrossEntropyLoss:
         self._backend: Backend | None = None
         self._fault: Array = None
         self._forwards = self._classes = 0
+        self._looked = False  # at the first logits
 
-    def __call__(self, logits: Array, targets: Array) -> Array:
-        return self.forward(logits, targets)
+    def __call__(self, logits: A, targets: Any) -> A:
+        loss = self.forward(logits, targets)
+        return VALUES[type(loss)](loss) if type(loss) in VALUES else loss
 
     def forward(self, logits: Array, targets: Array) -> Array:
         """Return the loss, a scalar of the backend (0-d array), and keep its gradient.
@@ -350,18 +344,25 @@ class CrossEntropyLoss:
         backend = backend_of(logits)
         if not backend.owns(targets):
             raise TypeError(
-                f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are "
-                f"{type(targets).__name__}; convert them with get_backend({backend.name!r}).asarray"
+                f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are a "
+                f"{type(targets).__name__}; pass get_backend({backend.name!r}).asarray(targets)"
             )
         if logits.dtype.kind != "f":
-            raise TypeError(f"CrossEntropyLoss: logits must be floats, got {logits.dtype}")
+            swapped = "; pass loss(logits, targets)" if logits.ndim == 1 else ""
+            raise TypeError(f"CrossEntropyLoss: logits must be floats, got {logits.dtype}{swapped}")
         if logits.ndim != 2 or targets.shape != logits.shape[:1]:
             raise ValueError(
                 "CrossEntropyLoss: expected logits (N, K) and targets (N,), got "
                 f"{logits.shape} and {targets.shape}{one_hot_hint(targets, logits.shape)}"
             )
         if targets.dtype.kind not in "iu":
-            raise TypeError(f"CrossEntropyLoss: targets must be integers, got {targets.dtype}")
+            raise TypeError(
+                f"CrossEntropyLoss: targets must be integers, got {targets.dtype}; convert them: "
+                "targets.astype('int64')"
+            )
         if len(logits) == 0:
             raise ValueError("CrossEntropyLoss: the batch is empty")
+        if not self._looked and backend.reading_interval == 0.0:  # a GPU would wait
+            self._looked = True
+            warn_of_probabilities(logits)
         return backend

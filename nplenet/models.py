@@ -93,6 +93,18 @@ class LeNet5(Sequential):
             ),
         )
 
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        super().check_shape(shape)
+        if shape[2:] != (28, 28):
+            return
+        try:
+            list(self._shapes(shape))
+        except ValueError:
+            raise ValueError(
+                f"{self._label}: takes images of 32x32, got an input of shape {shape}; pad 28x28 "
+                "images with nplenet.data.pad_images, or use nplenet.models.LeNet5For28x28"
+            ) from None
+
     @staticmethod
     def notebook(*, seed: int | None = None) -> LeNet5For28x28:
         """Deprecated: ``LeNet5For28x28``."""

@@ -81,10 +81,10 @@ OF_A_SCHEDULE = {
 PARTS = ("layers", "losses", "optim", "schedules", "data", "augment", "models", "train")
 
 
-def no_attribute(owner: str, name: str, table: dict[str, str]) -> str:
+def no_attribute(owner: str, name: str, table: dict[str, str], kind: str = "attribute") -> str:
     """Return "OWNER has no NAME", and what to write instead where a table knows it."""
     known = f"; write {table[name]}" if name in table else ""
-    return f"{owner} has no attribute {name!r}{known}"
+    return f"{owner} has no {kind} {name!r}{known}"
 
 
 def present(module: str, *more: str) -> None:

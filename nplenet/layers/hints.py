@@ -23,10 +23,16 @@ def describe(x: object) -> str:
     return f"{type(x).__module__.split('.')[0]} {dtype} of shape {tuple(shape)}"
 
 
+def returned(layer: Layer, array: Any, method: str) -> Any:
+    """Return what a layer's forward or backward made; None is a TypeError."""
+    if array is None:
+        end = "return self.remember(y, ...)" if method == "forward" else "return dx"
+        raise TypeError(f"{layer._label}: its {method} returned None; end it with `{end}`")
+    return array
+
+
 def other_kind(x: object, backend: str) -> str:
     """Return how to make an array of ``backend`` of what is none."""
-    if x is None:
-        return "a forward that returns nothing ends with `return self.remember(y)`"
     if isinstance(x, (list, tuple, int, float)) and backend == "numpy":
         return "make it an array: numpy.asarray(x, 'float32')"
     if isinstance(x, (list, tuple, int, float)):
@@ -75,9 +81,9 @@ def warn_of_float64(layer: Layer) -> None:
     """Warn of a float64 input before float32 weights: all that follows becomes float64."""
     if any(p.data.dtype == np.float32 for p in layer._held(Parameter).values()):
         warnings.warn(
-            f"{layer._label}: a float64 input before float32 weights makes all that follows "
-            "float64, at half the speed: pass x.astype('float32'), or use model.astype('float64')",
-            stacklevel=2,
+            "a float64 input before float32 weights makes all that follows float64, at half the "
+            "speed: pass x.astype('float32'), or use model.astype('float64')",
+            stacklevel=2,  # of one place, so that it comes once
         )
 
 
