@@ -1,4 +1,4 @@
-"""What a loss says to mistakes that would otherwise pass without a word, or with a raw error."""
+"""What a loss says to mistakes that would otherwise pass without a word, or without the cure."""
 
 from __future__ import annotations
 
@@ -28,23 +28,3 @@ def warn_of_probabilities(logits: Array) -> None:
             "its own: pass the output of the last layer before its softmax",
             stacklevel=5,
         )
-
-
-class _Value:
-    """What a loss adds to its number: PyTorch's ``loss.backward()`` says how it is done here."""
-
-    def backward(self) -> None:
-        raise AttributeError(
-            "the value of a loss is a plain number, without backward; write "
-            "model.backward(loss_function.backward())"
-        )
-
-
-class _Value32(_Value, np.float32): ...
-
-
-class _Value64(_Value, np.float64): ...  # type: ignore[misc]
-
-
-VALUES: dict[type, Any] = {np.float32: _Value32, np.float64: _Value64}
-"""The class of a loss by the class of its number."""

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import A, Array, Backend, backend_of
+from .backend import Array, Backend, backend_of
+from .backend.base import A
 from .checks import count, fraction
-from .loss_hints import VALUES, one_hot_hint, warn_of_probabilities
+from .loss_hints import one_hot_hint, warn_of_probabilities
 from .names import present
 
 __all__ = [
@@ -147,6 +148,9 @@ class CrossEntropyLoss:
     With weights w of the classes, w_k * t_k stands for t_k, so dlogits is (sum of w * t) *
     softmax(z) - w * t, and the mean divides by the sum of the labels' weights instead of N.
 
+    The loss is a number, which knows no model: write ``model.backward(loss.backward())``, where
+    ``loss`` is this object, not its value.
+
     Without reduction the losses (N,) stay apart, and ``backward`` takes the gradient of whatever is
     made of them.
 
@@ -205,8 +209,7 @@ class CrossEntropyLoss:
         self._looked = False  # at the first logits
 
     def __call__(self, logits: A, targets: Any) -> A:
-        loss = self.forward(logits, targets)
-        return VALUES[type(loss)](loss) if type(loss) in VALUES else loss
+        return self.forward(logits, targets)
 
     def forward(self, logits: Array, targets: Array) -> Array:
         """Return the loss, a scalar of the backend (0-d array), and keep its gradient.

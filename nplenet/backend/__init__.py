@@ -7,12 +7,11 @@ These functions are the oracle and run on either library; a backend may replace 
 
 from ..deprecated import moved
 from ..names import present
-from .base import A, Array, Backend, BackendError, Result
+from .base import Array, Backend, BackendError, Result
 from .choose import backend_of, get_backend
 from .numpy_backend import NumpyBackend
 
 __all__ = [
-    "A",
     "Array",
     "Backend",
     "BackendError",

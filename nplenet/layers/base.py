@@ -28,7 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
-from ..backend import A, Array, Backend, get_backend
+from ..backend import Array, Backend, get_backend
+from ..backend.base import A
 from ..names import OF_A_LAYER, no_attribute
 from ..parameter import FLOATS, Parameter
 from . import hints

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..parameter import Parameter
 
-if TYPE_CHECKING:
-    from .base import Layer
-
+Layer = Any  # nplenet.layers.Layer, whose module imports this one
 LIBRARY = "nplenet."  # of the modules of its layers
 
 

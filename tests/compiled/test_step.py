@@ -459,9 +459,7 @@ def test_a_layer_replaced_since_is_refused_by_the_step(change: Any) -> None:
     step(X, Y)
     change(step.model)
     for use in (lambda: step(X, Y), lambda: step.predict(X)):
-        with pytest.raises(
-            ValueError, match=r"layers \['(classifier|8)'\] of .* compile it again"
-        ):
+        with pytest.raises(ValueError, match=r"layers \['(classifier|8)'\] of .* compile it again"):
             use()
     again = lenet_step(step.model)
     assert again.predict(X).tobytes() == again.predict(X).tobytes()
@@ -497,6 +495,7 @@ def test_a_layer_of_ones_own_that_makes_images_of_features_is_refused() -> None:
         step(X, Y)
 
 
+@pytest.mark.filterwarnings("ignore:a float64 input before float32")
 @pytest.mark.parametrize(("model", "loss", "why"), FALLBACKS.values(), ids=FALLBACKS)
 def test_what_cannot_be_compiled_runs_on_the_textbook_layers(
     model: Layer, loss: CrossEntropyLoss, why: str
