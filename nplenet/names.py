@@ -48,7 +48,6 @@ OURS = {
 OF_A_LAYER = {
     "add_module": "append(layer) of a Sequential",
     "apply": "modules(), which yields (path, layer)",
-    "buffers": "the tuple `buffers` of names",
     "compile": "nplenet.compile(model, loss, optimizer, batch_size)",
     "cpu": "to('numpy')",
     "cuda": "to('cupy')",
