@@ -46,8 +46,13 @@ def main(argv=None):
     head = Dense(84, len(classes), rng=generator(0, "init"))
     model = Sequential(features=digits.features, classifier=Sequential(*hidden, head))
 
-    # The optimizer knows the parameters of the new layer only: the others stay as they are.
-    optimizer = AdamW(head.parameters(), lr=4e-3)
+    # The kept layers are frozen: their parameters get no gradient. In eval mode, in which ``fit``
+    # leaves them, their batch norms also keep the statistics of the digits, and dropout passes all.
+    kept = [digits.features, *hidden]
+    for layer in kept:
+        layer.requires_grad_(False).eval()
+
+    optimizer = AdamW(model.parameters(), lr=4e-3)  # changes the new layer only
     fit(model, CrossEntropyLoss(), optimizer, loader, epochs=options.epochs, on_epoch=print)
 
     result = evaluate(model, images[held_out], labels[held_out], classes=len(classes))

@@ -61,7 +61,7 @@ def main(argv=None):
         on_epoch=print,
     )
     result = evaluate(model, images[held_out], labels[held_out])
-    print(confusion_table(result.confusion))
+    print(confusion_table(result.confusion, names))
     print(f"accuracy on the held-out images: {result.accuracy:.2%}")
     if options.output:
         save_model(model, options.output)

@@ -6,15 +6,25 @@ Read the layers in ``nplenet/layers``; train with ``python examples/train_mnist.
 from . import interrupts as interrupts  # before the modules that take time to load
 
 # isort: split
+import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import augment, checkpoint, data, gradcheck, layers, losses, models, optim, schedules
 from .architecture import register
 from .backend import BackendError, get_backend
 from .checkpoint import load_model, save_model
 from .compiled import compile
+from .names import present, unknown
 from .version import __version__
+
+if TYPE_CHECKING:
+    from . import interop as interop
+    from . import mpi as mpi
+    from . import plots as plots
+    from . import recognize as recognize
+    from . import report as report
+    from . import train
 
 __all__ = [
     "BackendError",
@@ -33,11 +43,18 @@ __all__ = [
     "register",
     "save_model",
     "schedules",
+    "train",
 ]
 
+LATER = ("interop", "mpi", "plots", "recognize", "report", "train")  # imported when asked for
+MOVED = ("operations", "parallel")  # warn with their new names
 
-def __getattr__(name: str) -> Any:
-    """Import a module that has moved on access; it warns with the new name."""
-    if name in ("operations", "parallel"):
-        return import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # else a type checker believes that every name is here
+
+    def __getattr__(name: str) -> Any:
+        if name in LATER or name in MOVED:
+            return import_module(f".{name}", __name__)
+        raise unknown(__name__, name, sys._getframe(1))
+
+
+present(__name__, *LATER)

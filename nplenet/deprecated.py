@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
+
+from .names import unknown
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -28,7 +31,7 @@ def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         if name == "__all__":  # of a module where nothing else is left
             return list(names)
         if name not in names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            raise unknown(module, name, sys._getframe(1))
         warnings.warn(
             f"{module}.{name} is deprecated: use {names[name]}", DeprecationWarning, stacklevel=2
         )

@@ -40,7 +40,12 @@ import numpy.typing as npt
 from .backend import Array, Backend, backend_of
 from .cases import Case
 from .layers import Layer
+from .layers.hints import warn_of_plain_arrays
 from .losses import CrossEntropyLoss
+from .names import present
+
+__all__ = ["Report", "TensorCheck", "check_case", "check_layer", "check_loss"]
+present(__name__)
 
 Floats = npt.NDArray[np.float64]
 
@@ -164,10 +169,6 @@ def check_layer(
     seed : int or None
         Random seed for the upstream gradient and the directions.
 
-    Returns
-    -------
-    Report
-
     Raises
     ------
     TypeError
@@ -177,6 +178,7 @@ def check_layer(
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"check_layer: layer must be a layer, not a class, got {layer!r}")
+    warn_of_plain_arrays(layer)
     twin = _Twin(layer, x)
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(twin.checked_forward().shape)

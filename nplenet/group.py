@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from .backend import Array, Backend
+from .names import present
+
+__all__ = ["ALONE", "Group", "sharing"]
+present(__name__)
 
 T = TypeVar("T")
 

@@ -12,7 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from .backend import Array, Backend, backend_of
+from .backend.base import A
 from .checks import count, fraction
+from .loss_hints import one_hot_hint, warn_of_probabilities
+from .names import present
+
+__all__ = [
+    "CrossEntropyLoss",
+    "cross_entropies",
+    "cross_entropy",
+    "log_softmax",
+    "one_hot_hint",
+    "softmax",
+]
+present(__name__)
 
 
 def log_softmax(logits: Array) -> Array:
@@ -110,15 +123,6 @@ def cross_entropy(
     return loss, dlogits * logits.dtype.type(scale), correct
 
 
-def one_hot_hint(targets: Any, shape: tuple[int, ...]) -> str:
-    """Return what to do with targets that have a column per class; "" for others."""
-    if getattr(targets, "ndim", 0) != 2 or len(targets) != shape[0]:
-        return ""
-    if targets.shape[1] == 1:
-        return "; pass targets[:, 0]"
-    return "; for one-hot targets pass targets.argmax(axis=1)"
-
-
 def _class_weights(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return the weights of the classes, (K,)."""
     weight = np.array(values, np.float64)
@@ -143,6 +147,9 @@ class CrossEntropyLoss:
 
     With weights w of the classes, w_k * t_k stands for t_k, so dlogits is (sum of w * t) *
     softmax(z) - w * t, and the mean divides by the sum of the labels' weights instead of N.
+
+    The loss is a number, which knows no model: write ``model.backward(loss.backward())``, where
+    ``loss`` is this object, not its value.
 
     Without reduction the losses (N,) stay apart, and ``backward`` takes the gradient of whatever is
     made of them.
@@ -199,8 +206,9 @@ class CrossEntropyLoss:
         self._backend: Backend | None = None
         self._fault: Array = None
         self._forwards = self._classes = 0
+        self._looked = False  # at the first logits
 
-    def __call__(self, logits: Array, targets: Array) -> Array:
+    def __call__(self, logits: A, targets: Any) -> A:
         return self.forward(logits, targets)
 
     def forward(self, logits: Array, targets: Array) -> Array:
@@ -339,18 +347,25 @@ class CrossEntropyLoss:
         backend = backend_of(logits)
         if not backend.owns(targets):
             raise TypeError(
-                f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are "
-                f"{type(targets).__name__}; convert them with get_backend({backend.name!r}).asarray"
+                f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are a "
+                f"{type(targets).__name__}; pass get_backend({backend.name!r}).asarray(targets)"
             )
         if logits.dtype.kind != "f":
-            raise TypeError(f"CrossEntropyLoss: logits must be floats, got {logits.dtype}")
+            swapped = "; pass loss(logits, targets)" if logits.ndim == 1 else ""
+            raise TypeError(f"CrossEntropyLoss: logits must be floats, got {logits.dtype}{swapped}")
         if logits.ndim != 2 or targets.shape != logits.shape[:1]:
             raise ValueError(
                 "CrossEntropyLoss: expected logits (N, K) and targets (N,), got "
                 f"{logits.shape} and {targets.shape}{one_hot_hint(targets, logits.shape)}"
             )
         if targets.dtype.kind not in "iu":
-            raise TypeError(f"CrossEntropyLoss: targets must be integers, got {targets.dtype}")
+            raise TypeError(
+                f"CrossEntropyLoss: targets must be integers, got {targets.dtype}; convert them: "
+                "targets.astype('int64')"
+            )
         if len(logits) == 0:
             raise ValueError("CrossEntropyLoss: the batch is empty")
+        if not self._looked and backend.reading_interval == 0.0:  # a GPU would wait
+            self._looked = True
+            warn_of_probabilities(logits)
         return backend

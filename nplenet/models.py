@@ -18,7 +18,11 @@ from .layers import (
     ReLU,
     Sequential,
 )
+from .names import present
 from .seeds import generator
+
+__all__ = ["LeNet5", "LeNet5For28x28"]
+present(__name__)
 
 
 class LeNet5(Sequential):
@@ -88,6 +92,18 @@ class LeNet5(Sequential):
                 dense(84, num_classes),
             ),
         )
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        super().check_shape(shape)
+        if shape[2:] != (28, 28):
+            return
+        try:
+            list(self._shapes(shape))
+        except ValueError:
+            raise ValueError(
+                f"{self._label}: takes images of 32x32, got an input of shape {shape}; pad 28x28 "
+                "images with nplenet.data.pad_images, or use nplenet.models.LeNet5For28x28"
+            ) from None
 
     @staticmethod
     def notebook(*, seed: int | None = None) -> LeNet5For28x28:

@@ -26,6 +26,10 @@ import numpy as np
 from .backend import Array, Backend, BackendError, backend_of
 from .group import ALONE, Group, T
 from .machine import usable_cores
+from .names import present
+
+__all__ = ["MpiGroup", "Nccl", "join", "launch"]
+present(__name__)
 
 INSTALL = "install it with `pip install 'nplenet[mpi]'`"
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from .backend import Array, backend_of
+from .names import present
+
+__all__ = ["FLOATS", "Parameter"]
+present(__name__)
 
 FLOATS = ("float32", "float64")
 """The dtypes in which the library computes."""
@@ -24,8 +28,12 @@ class Parameter:
     requires_grad = True
 
     def __init__(self, data: Array, name: str = "") -> None:
-        if data.dtype.name not in FLOATS:
-            raise TypeError(f"a Parameter holds float32 or float64, got {data.dtype}")
+        dtype = getattr(data, "dtype", None)
+        if dtype is None or dtype.name not in FLOATS:
+            raise TypeError(
+                f"a Parameter holds an array of float32 or float64, got {dtype or type(data)}; "
+                "such as numpy.asarray(data, 'float32')"
+            )
         self.data = data
         self.grad = backend_of(data).xp.zeros_like(data)
         self.name = name

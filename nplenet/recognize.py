@@ -25,6 +25,10 @@ from .data import pad_images
 from .data.picture_file import fewer_pixels, pillow, read_colours, read_image
 from .layers import Layer
 from .losses import softmax
+from .names import present
+
+__all__ = ["Recognition", "fitted", "picture", "prepare", "read_plain", "recognize"]
+present(__name__)
 
 __all__ = ["Recognition", "fitted", "picture", "prepare", "read_image", "read_plain", "recognize"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from nplenet.backend import Backend
 from nplenet.compiled import compile
-from nplenet.layers import Dropout
+from nplenet.layers import Dense, Dropout, Flatten, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5, LeNet5For28x28
 from nplenet.optim import SGD
@@ -120,8 +120,16 @@ def test_the_weights_do_not_depend_on_dropout() -> None:
 
 
 def test_an_image_that_is_not_32_by_32_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Dense\(400, 120.* takes 400 .* of shape \(1, 256\)"):
-        LeNet5()(np.zeros((1, 1, 28, 28), np.float32))
+    with pytest.raises(ValueError, match=r"Dense\(400, 120.* takes 400 .* of shape \(1, 576\)"):
+        LeNet5()(np.zeros((1, 1, 36, 36), np.float32))
+
+
+def test_an_image_of_28_by_28_is_refused_unless_a_head_of_ones_own_takes_it() -> None:
+    model, x = LeNet5(), np.zeros((1, 1, 28, 28), np.float32)
+    with pytest.raises(ValueError, match=r"takes images of 32x32.*pad_images.*LeNet5For28x28"):
+        model(x)
+    model.classifier = Sequential(Flatten(), Dense(256, 10))
+    assert model(x).shape == (1, 10)
 
 
 def test_float64_is_float64_throughout() -> None:

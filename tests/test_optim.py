@@ -166,6 +166,7 @@ def test_a_learning_rate_of_zero_changes_nothing() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:.*all gradients are zero")
 def test_adamw_decays_a_weight_without_gradient_and_adam_does_not_decay_by_default() -> None:
     decayed, kept = Parameter(np.ones(3)), Parameter(np.ones(3))
     AdamW([decayed], lr=0.1, weight_decay=0.5).step()
@@ -208,6 +209,7 @@ def test_packing_keeps_gradients_that_are_there() -> None:
         np.testing.assert_array_equal(p.grad, grad)
 
 
+@pytest.mark.filterwarnings("ignore:.*all gradients are zero")
 def test_loading_weights_into_the_model_reaches_the_optimizer() -> None:
     model, other = LeNet5(seed=0), LeNet5(seed=1)
     optimizer = SGD(model.parameters(), lr=1.0)
@@ -250,6 +252,7 @@ def test_a_replaced_gradient_is_noticed() -> None:
         optimizer.step()
 
 
+@pytest.mark.filterwarnings("ignore:.*all gradients are zero")
 def test_parameters_that_a_second_optimizer_took_are_noticed() -> None:
     parameters = some_parameters()
     first, second = SGD(parameters), SGD(parameters)

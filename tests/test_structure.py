@@ -38,7 +38,8 @@ random secrets shutil signal tempfile threading token tokenize urllib urllib.par
 # rows above it.
 PARTS: dict[str, str] = {
     "checks": "",
-    "deprecated": "",
+    "names": "",
+    "deprecated": "names",
     "files": "",
     "interrupts": "",
     "terminal": "",
@@ -46,58 +47,60 @@ PARTS: dict[str, str] = {
     "version": "",
     "machine": "version",
     "schema": "terminal",
-    "seeds": "checks",
+    "seeds": "checks names",
     "window": "checks deprecated",
-    "backend": "deprecated machine window",
-    "augment": "backend checks deprecated",
-    "group": "backend",
-    "losses": "backend checks",
-    "parameter": "backend",
-    "data": "augment backend checks files group seeds terminal",
-    "layers": "backend checks group parameter window",
-    "mpi": "backend group machine",
-    "optim": "backend checks deprecated parameter turns",
+    "backend": "deprecated machine names window",
+    "augment": "backend checks deprecated names",
+    "group": "backend names",
+    "loss_hints": "backend",
+    "losses": "backend checks loss_hints names",
+    "parameter": "backend names",
+    "data": "augment backend checks files group names seeds terminal",
+    "layers": "backend checks group names parameter window",
+    "mpi": "backend group machine names",
+    "optim": "backend checks deprecated names parameter turns",
     "architecture": "layers",
     "doctor": "backend data layers version",
     "input_shape": "layers",
-    "models": "layers seeds",
-    "recognize": "augment data layers losses",
-    "schedules": "checks optim",
-    "cases": "backend layers losses models",
+    "models": "layers names seeds",
+    "recognize": "augment data layers losses names",
+    "schedules": "checks names optim",
+    "cases": "backend layers losses models names",
     "checkpoint": (
-        "architecture augment checks data deprecated files input_shape layers "
-        "machine optim schedules schema seeds terminal "
+        "architecture augment checks data deprecated files input_shape layers machine names "
+        "optim schedules schema seeds terminal"
     ),
     "compiled": (
-        "augment backend checks files group layers losses machine optim "
-        "schedules schema seeds turns window "
+        "augment backend checks files group layers losses machine optim schedules schema "
+        "seeds turns window"
     ),
-    "interop": "architecture backend checks data files layers version window",
+    "interop": "architecture backend checks data files layers names version window",
     "page": "architecture augment data deprecated files layers",
     "recipe": "augment data optim schedules schema",
-    "gradcheck": "backend cases layers losses",
+    "gradcheck": "backend cases layers losses names",
     "train": (
-        "augment backend checkpoint checks compiled data group layers losses "
-        "machine optim schedules seeds "
+        "augment backend checkpoint checks compiled data group layers losses machine names "
+        "optim schedules seeds"
+    ),
+    "plots": "augment backend layers losses names train",
+    "report": (
+        "augment checkpoint data files input_shape layers names plots recipe schema terminal train"
     ),
     "__init__": (
-        "architecture augment backend checkpoint compiled data gradcheck "
-        "interrupts layers losses models optim schedules version "
-    ),
-    "plots": "augment backend layers losses train",
-    "report": (
-        "augment checkpoint data files input_shape layers plots recipe schema terminal train "
+        "architecture augment backend checkpoint compiled data gradcheck interop interrupts "
+        "layers losses models mpi names optim plots recognize report schedules train "
+        "version"
     ),
     "commands": (
-        "augment backend cases checkpoint compiled data doctor files gradcheck "
-        "group input_shape interop losses machine models mpi optim page recipe "
-        "recognize report schema seeds terminal train "
+        "augment backend cases checkpoint compiled data doctor files gradcheck group "
+        "input_shape interop losses machine models mpi optim page recipe recognize report "
+        "schema seeds terminal train"
     ),
     "__main__": "architecture backend commands interrupts terminal",
 }
 
 # The same within each folder, except for a layer: it has no row, and imports some of LAYER_IMPORTS.
-LAYER_IMPORTS = {"base", "initialization", "products", "sequential"}
+LAYER_IMPORTS = {"base", "hints", "initialization", "products", "sequential"}
 INSIDE: dict[str, dict[str, str]] = {
     "augment": {
         "pixels": "",
@@ -243,17 +246,18 @@ INSIDE: dict[str, dict[str, str]] = {
         ),
     },
     "interop": {
-        "__init__": "",
         "onnx": "",
         "torch_pickle": "",
         "torch_zip": "torch_pickle",
         "pytorch": "torch_zip",
+        "__init__": "onnx pytorch",
     },
     "layers": {
-        "base": "",
+        "hints": "",
+        "base": "hints",
         "initialization": "",
         "products": "",
-        "sequential": "base",
+        "sequential": "base hints",
     },
     "optim": {
         "clip": "",

@@ -228,6 +228,15 @@ def test_the_confusion_table_shows_recall_of_each_label() -> None:
     assert table[2].split() == ["1", ".", ".", "-"]
 
 
+def test_the_confusion_table_of_many_classes_has_columns_apart_and_names_of_classes() -> None:
+    table = confusion_table(np.eye(12, dtype=int).tolist(), ["", "trouser", *"cdefghijkl"])
+    head, *rows = table.splitlines()
+    assert head.split() == ["label", *map(str, range(12)), "recall"]
+    assert rows[1].split() == ["1", "trouser", ".", "1", *["."] * 10, "100.00%"]
+    assert {row.index("100.00%") + 7 for row in rows} == {len(head)}
+    assert head.index(" 11") + 3 == rows[11].index(" 1 ") + 2
+
+
 def test_a_loss_without_reduction_is_refused(digits: tuple[Images, Images]) -> None:
     model = Sequential(Flatten(), Dense(1024, 10))
     loader = DataLoader(*digits, 64, transform=ToFloat())

@@ -6,6 +6,7 @@ leaves its input unchanged.
 """
 
 from ..deprecated import moved
+from ..names import present
 from .pipeline import Draws, FusedPipeline, augment_batch, fuse
 from .pixels import check_images, grayscale, invert
 from .preprocessing import (
@@ -59,3 +60,5 @@ __all__ = [
 ]
 
 __getattr__ = moved(__name__, {"seed_pipeline": "nplenet.augment.standard_augmentation"})
+
+present(__name__)

@@ -6,6 +6,7 @@ These functions are the oracle and run on either library; a backend may replace 
 """
 
 from ..deprecated import moved
+from ..names import present
 from .base import Array, Backend, BackendError, Result
 from .choose import backend_of, get_backend
 from .numpy_backend import NumpyBackend
@@ -32,3 +33,5 @@ __getattr__ = moved(
         "processor": "nplenet.machine.processor",
     },
 )
+
+present(__name__)

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 Array = Any
 """An array of the backend at hand: numpy.ndarray or cupy.ndarray."""
 
+
+class AnyArray(Protocol):
+    """What NumPy's and CuPy's arrays share, for type checkers: a list has none of it."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+A = TypeVar("A", bound=AnyArray)
+"""An array; a function from ``A`` to ``A`` returns arrays of the library whose arrays it takes."""
 
 Result = TypeVar("Result")
 

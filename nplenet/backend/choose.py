@@ -35,7 +35,10 @@ def get_backend(name: str) -> Backend:
 
         backend = CupyBackend()
     else:
-        raise ValueError(f"unknown backend {name!r}, expected 'numpy' or 'cupy'")
+        device = str(name).partition(":")[0]  # PyTorch's names: cuda:0
+        ours = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy"}.get(device)
+        known = f"; {ours!r} is the {'GPU' if ours == 'cupy' else 'CPU'}" if ours else ""
+        raise ValueError(f"unknown backend {name!r}, expected 'numpy' or 'cupy'{known}")
     copyreg.pickle(type(backend), _by_name)
     return backend
 

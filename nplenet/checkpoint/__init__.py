@@ -12,6 +12,7 @@ have the names of the model's ``state_dict``, which are PyTorch's.
 """
 
 from ..deprecated import moved
+from ..names import present
 from .file import (
     BEST,
     DEFAULT_MODEL,
@@ -45,3 +46,5 @@ __all__ = [
 ]
 
 __getattr__ = moved(__name__, {"backup": "nplenet.checkpoint.file.backup"})
+
+present(__name__)

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         }
         show_json(record)
         return 0
-    show(confusion_table(test.confusion))
+    show(confusion_table(test.confusion, [printable(name) for name in data.classes]))
     where = printable(f"{data.name} from {data.source}")
     show(
         f"{where}: test accuracy {test.accuracy:.2%}, on inverted images "

@@ -133,7 +133,7 @@ def train_in(
     group.part_ways()
     record = record_of(options, settings, group, history, tested, inverted)
     saved = not (checkpoints and group.rank == 0) or write_history(checkpoints, record)
-    console.conclude(history, epochs, tested, inverted)
+    console.conclude(history, epochs, data, tested, inverted)
     if checkpoints and group.rank == 0 and history.epochs:
         saved = write_report(checkpoints.folder, data.name, saved, options, console) and saved
     return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
@@ -175,13 +175,18 @@ class Console:
             self.detail(f"resuming from {printable(resume.path)}")
 
     def conclude(
-        self, history: History, epochs: int, tested: Evaluation, inverted: Evaluation
+        self,
+        history: History,
+        epochs: int,
+        data: Dataset,
+        tested: Evaluation,
+        inverted: Evaluation,
     ) -> None:
         done = len(history.epochs)
         if done < epochs:
             reason = f"interrupted by {history.interrupted}" if history.interrupted else "stopped"
             self.print(f"{reason} after {done} complete epochs; results so far:")
-        self.detail(confusion_table(tested.confusion))
+        self.detail(confusion_table(tested.confusion, [printable(name) for name in data.classes]))
         self.print(
             f"test accuracy {tested.accuracy:.2%}, on inverted images {inverted.accuracy:.2%}, "
             f"trained in {history.seconds:.2f} s"

@@ -289,7 +289,8 @@ def image_shape(x: Any) -> tuple[int, ...]:
     dtype = getattr(x, "dtype", type(x).__name__)
     if hasattr(x, "__cuda_array_interface__") or dtype not in DTYPES:
         raise TypeError(
-            f"the compiled step takes NumPy arrays of float32, float64 or uint8, got {dtype}"
+            f"the compiled step takes NumPy arrays of float32, float64 or uint8, got {dtype}; "
+            "convert it: x.astype('float32')"
         )
     shape: tuple[int, ...] = x.shape
     if len(shape) < 2:

@@ -4,6 +4,7 @@ All arrays are NumPy arrays on the host, except for the batches of a ``DeviceLoa
 """
 
 from ..files import atomic_write
+from ..names import present
 from .csv_file import from_csv
 from .dataset import DATASETS, Dataset, load_dataset
 from .device import DeviceLoader
@@ -52,3 +53,5 @@ __all__ = [
     "train_validation_split",
     "write_idx",
 ]
+
+present(__name__)

@@ -4,6 +4,7 @@ Legend used in all of them: N images in the batch, C input channels, F output ch
 H W input size, KH KW kernel size, OH OW output size. Arrays are (N, C, H, W).
 """
 
+from ..names import present
 from ..parameter import Parameter
 from .activation import LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
@@ -42,3 +43,5 @@ __all__ = [
     "Softmax",
     "Tanh",
 ]
+
+present(__name__)

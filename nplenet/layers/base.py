@@ -29,7 +29,11 @@ import numpy.typing as npt
 
 from .. import checks
 from ..backend import Array, Backend, get_backend
+from ..backend.base import A
+from ..names import OF_A_LAYER, no_attribute
 from ..parameter import FLOATS, Parameter
+from . import hints
+from .hints import describe
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -74,9 +78,16 @@ class Layer:
         self.backend: Backend = get_backend("numpy")
         self._saved: tuple[Any, ...] | None = None
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Give the constructor the docstring of its class, for ``help(Conv2d.__init__)``."""
+        super().__init_subclass__(**arguments)
+        own = vars(cls).get("__init__")
+        if own is not None and own.__doc__ is None:
+            own.__doc__ = cls.__doc__
+
     # ------------------------------------------------------------------ forward and backward
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: A) -> A:
         return self.forward(x)
 
     def forward(self, x: Array) -> Array:
@@ -100,14 +111,15 @@ class Layer:
         if not self.backend.owns(x):
             raise TypeError(
                 f"{self._label}: computes on the {self.backend.name} backend but got "
-                f"{_describe(x)}; move the data with "
-                f"get_backend({self.backend.name!r}).asarray(x), or the layer with .to(...)"
+                f"{describe(x)}; {hints.other_kind(x, self.backend.name)}"
             )
         if x.dtype.name not in FLOATS:
             raise TypeError(
-                f"{self._label}: takes float32 or float64, got {_describe(x)}; "
-                "turn images into floats with nplenet.augment.ToFloat"
+                f"{self._label}: takes float32 or float64, got {describe(x)}; "
+                f"{hints.other_dtype(x.dtype)}"
             )
+        if x.dtype.name == "float64":
+            hints.warn_of_float64(self)
         self.check_shape(x.shape)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
@@ -116,6 +128,7 @@ class Layer:
             axes = " or ".join(map(str, self.ranks))
             raise ValueError(
                 f"{self._label}: takes an input of {axes} axes, got one of shape {shape}"
+                f"{hints.missing_axis(self.ranks, self.channels, shape)}"
             )
         if not shape:
             raise ValueError(
@@ -124,7 +137,7 @@ class Layer:
         if self.channels is not None and shape[1] != self.channels:
             raise ValueError(
                 f"{self._label}: takes {self.channels} channels or features on axis 1, "
-                f"got an input of shape {shape}"
+                f"got an input of shape {shape}{hints.other_channels(self.channels, shape)}"
             )
 
     def remember(self, y: Array, *values: Any) -> Array:
@@ -142,12 +155,12 @@ class Layer:
         if not self.backend.owns(dy):
             raise TypeError(
                 f"{self._label}: computes on the {self.backend.name} backend but its dy is "
-                f"{_describe(dy)}"
+                f"{describe(dy)}"
             )
         shape, *values = self._saved
         if dy.shape != shape:
             raise ValueError(
-                f"{self._label}: dy must have the output's shape {shape}, got {_describe(dy)}"
+                f"{self._label}: dy must have the output's shape {shape}, got {describe(dy)}"
             )
         self._saved = None
         return tuple(values)
@@ -285,6 +298,17 @@ class Layer:
 
     # ------------------------------------------------------------------ describing
 
+    if not TYPE_CHECKING:  # else a type checker believes that a layer has every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error for an attribute that is not there, with ours for PyTorch's."""
+            if hasattr(type(self), name):  # a property, whose own error says more
+                return object.__getattribute__(self, name)
+            owner = type(self).__name__
+            if name in ("backend", "_saved"):
+                raise AttributeError(f"{owner}: its __init__ must call super().__init__() first")
+            raise AttributeError(no_attribute(owner, name, OF_A_LAYER))
+
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output for an input of ``input_shape``, batch axis included."""
         self.check_shape(input_shape)
@@ -338,10 +362,3 @@ def check_name(name: str, what: str) -> None:
     """Raise a ValueError if a name cannot be part of a path."""
     if not name or "." in name or not name.isprintable():
         raise ValueError(f"{what} must be printable, without a dot, and not empty, got {name!r}")
-
-
-def _describe(x: object) -> str:
-    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
-    if shape is None:
-        return type(x).__name__
-    return f"{type(x).__module__.split('.')[0]} {dtype} of shape {tuple(shape)}"

@@ -8,7 +8,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, overload
 
 from ..backend import Array
+from ..names import OF_A_LAYER, no_attribute
 from .base import Layer, check_name, within
+from .hints import returned
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,7 +57,7 @@ class Sequential(Layer):
         """Refuse what is not a layer, and a layer that stands twice."""
         for name, layer in layers.items():
             if not isinstance(layer, Layer):
-                raise TypeError(f"Sequential: {name} must be a Layer, got {type(layer).__name__}")
+                raise TypeError(f"Sequential: {name} must be a Layer, got {not_a_layer(layer)}")
         everything = [inner for layer in layers.values() for _, inner in layer.modules()]
         if len(set(map(id, everything))) != len(everything):
             raise ValueError("Sequential: a layer may stand in the chain only once")
@@ -69,16 +71,19 @@ class Sequential(Layer):
         self.check(x)
         for name, layer in self.layers.items():
             try:
-                x = layer.forward(x)
+                x = returned(layer, layer.forward(x), "forward")
             except LAYER_ERRORS as error:
                 locate(error, name, layer)
                 raise
         return x
 
     def backward(self, dy: Array) -> Array:
+        first = next(iter(self), None)
         for name, layer in reversed(self.layers.items()):
             try:
                 dy = layer.backward(dy)
+                if layer is not first and layer.input_gradient:
+                    returned(layer, dy, "backward")
             except LAYER_ERRORS as error:
                 locate(error, name, layer)
                 raise
@@ -147,7 +152,10 @@ class Sequential(Layer):
         layers: dict[str, Layer] = self.__dict__.get("layers", {})
         if name in layers:
             return layers[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute or layer {name!r}")
+        if hasattr(type(self), name):  # a property, whose own error says more
+            return object.__getattribute__(self, name)
+        owner, kind = type(self).__name__, "attribute or layer"
+        raise AttributeError(no_attribute(owner, name, OF_A_LAYER, kind))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Replace a named layer: ``model.classifier = Sequential(...)``.
@@ -168,6 +176,7 @@ class Sequential(Layer):
         super().__setattr__(name, value)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        self.check_shape(input_shape)
         shape = input_shape
         for _, _, _, output in self._shapes(input_shape):
             shape = output
@@ -237,6 +246,15 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return outline(self)
+
+
+def not_a_layer(given: object) -> str:
+    """Return what was given in place of a layer, and what to write."""
+    if isinstance(given, (list, tuple)):
+        return f"a {type(given).__name__}; pass its layers one by one: Sequential(*layers)"
+    if isinstance(given, type) and issubclass(given, Layer):
+        return f"the class {given.__name__}; make a layer of it: {given.__name__}(...)"
+    return type(given).__name__
 
 
 def outline(network: Layer) -> str:

@@ -6,6 +6,7 @@ kernel.
 """
 
 from ..deprecated import moved
+from ..names import present
 from .adam import Adam, AdamW, adam
 from .clip import clip_gradient_values, clip_gradients
 from .flat import FlatParameters
@@ -30,3 +31,5 @@ __all__ = [
 ]
 
 __getattr__ = moved(__name__, {"Parameter": "nplenet.parameter.Parameter"})
+
+present(__name__)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..parameter import Parameter
@@ -66,6 +67,16 @@ def settings_of_groups(
     ``params`` is a list of parameters, which are one group, or a list of dicts as in PyTorch:
     ``{"params": [...], "lr": 0.1}``.
     """
+    if inspect.ismethod(params):
+        raise TypeError(
+            f"{owner}: params is the method {params.__name__} itself; call it: "
+            f"model.{params.__name__}()"
+        )
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"{owner}: params must be a list of Parameter, such as model.parameters(), got "
+            f"{type(params).__name__}"
+        )
     given = list(params)
     if not any(isinstance(each, Mapping) for each in given):
         return [(given, dict(defaults))]

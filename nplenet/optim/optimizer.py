@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from .. import checks
 from ..backend import Array, backend_of
+from ..names import OF_AN_OPTIMIZER, no_attribute
 from ..turns import Turns
 from .flat import Block, FlatParameters, blocks_of, checked_parameters
 from .group import ParameterGroup, settings_of_groups
@@ -100,7 +102,7 @@ class Optimizer:
         """Return a hyper-parameter: the first group's."""
         if name in type(self).hyper_parameters and "param_groups" in vars(self):
             return getattr(self.param_groups[0], name)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        raise AttributeError(no_attribute(type(self).__name__, name, OF_AN_OPTIMIZER))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a hyper-parameter is checked, and set for all groups."""
@@ -123,8 +125,18 @@ class Optimizer:
         with self.turns.training_turn():
             self._check_packed()
             self.follow_flags()
+            if self.step_count == 0 and self.backend.reading_interval == 0.0:  # else it would wait
+                self._warn_without_gradients()
             self.step_count += 1
             self.update(self.numbers())
+
+    def _warn_without_gradients(self) -> None:
+        if not any(p.grad.any() for flat in self.flats for p in flat.parameters):
+            warnings.warn(
+                f"{type(self).__name__}: all gradients are zero in the first step; call "
+                "model.backward(loss.backward()) before optimizer.step()",
+                stacklevel=3,
+            )
 
     def numbers(self) -> tuple[float, ...]:
         """Return the numbers of step ``step_count``, group after group, in double precision."""

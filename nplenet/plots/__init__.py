@@ -3,6 +3,7 @@
 They need the extra ``plot``: ``pip install 'nplenet[plot]'``.
 """
 
+from ..names import present
 from .network import feature_maps, filters, hidden_map, histograms
 from .run import augmentation_preview, confusion_matrix, learning_curves, worst_mistakes
 
@@ -16,3 +17,5 @@ __all__ = [
     "learning_curves",
     "worst_mistakes",
 ]
+
+present(__name__)

@@ -18,6 +18,7 @@ from ..data.own import is_own
 from ..files import atomic_write
 from ..input_shape import input_shape
 from ..layers import Layer
+from ..names import present
 from ..train import evaluate
 from .history import read_history
 from .html import fill
@@ -134,3 +135,6 @@ def _tested(
     differences = [int(np.abs(np.subtract(f, confusion)).sum()) // 2 for f in found]
     nearest = int(np.argmin(differences))
     return models[nearest], differences[nearest]
+
+
+present(__name__)

@@ -6,6 +6,7 @@ rate is a function of the number of steps only: a change of ``optimizer.lr`` fro
 until the next step. Each group of parameters follows the schedule from its own rate.
 """
 
+from ..names import present
 from .base import Schedule
 from .decay import CosineLR, ExponentialLR, StepLR, WarmUpLR
 from .one_cycle import OneCycleLR
@@ -20,3 +21,5 @@ __all__ = [
     "StepLR",
     "WarmUpLR",
 ]
+
+present(__name__)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import checks
 from ..checks import count, number
+from ..names import OF_A_SCHEDULE, no_attribute
 from ..optim import Optimizer
 
 Settings = Mapping[str, Callable[[Any, str], Any]]
@@ -48,6 +49,11 @@ class Schedule:
     """
 
     settings: ClassVar[Settings] = {}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(no_attribute(type(self).__name__, name, OF_A_SCHEDULE))
 
     def __init__(self, optimizer: Optimizer, **settings: Any) -> None:
         owner = type(self).__name__

@@ -1,5 +1,6 @@
 """Training: the loop, its history, stopping, and the evaluation of a model."""
 
+from ..names import present
 from .epoch import NonFiniteLoss, first_layer_not_finite
 from .evaluation import Evaluation, confusion_table, evaluate, evaluate_with, naming_batch_size
 from .fit import fit
@@ -16,3 +17,5 @@ __all__ = [
     "fit",
     "naming_batch_size",
 ]
+
+present(__name__)

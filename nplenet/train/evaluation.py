@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -254,14 +254,19 @@ def naming_batch_size(loader: DataLoader | DeviceLoader, where: str) -> Iterator
         ) from error
 
 
-def confusion_table(confusion: list[list[int]]) -> str:
-    """Return a confusion matrix as text: one row per label, one column per prediction."""
-    classes = range(len(confusion))
-    width = max(len(str(count)) for row in confusion for count in row) + 1
-    head = "label".ljust(7) + "".join(f"{k:>{width}}" for k in classes) + "   recall"
-    rows = [head]
+def confusion_table(confusion: list[list[int]], names: Sequence[str] = ()) -> str:
+    """Return a confusion matrix as text: one row per label, one column per prediction.
+
+    The columns are headed by the numbers of the classes, which the rows explain by ``names``.
+    """
+    numbers = [str(k) for k in range(len(confusion))]
+    names = [*names, *numbers[len(names) :]]
+    labels = [k if k == name else f"{k} {name}" for k, name in zip(numbers, names, strict=True)]
+    width = max(len(str(n)) for row in confusion for n in [*row, len(confusion) - 1]) + 1
+    left = max(map(len, ["label ", *labels])) + 1
+    rows = ["label".ljust(left) + "".join(k.rjust(width) for k in numbers) + "   recall"]
     for k, row in enumerate(confusion):
         cells = "".join(f"{count or '.':>{width}}" for count in row)
         recall = f"{row[k] / sum(row):8.2%}" if sum(row) else "       -"
-        rows.append(f"{k:<7}{cells} {recall}")
+        rows.append(f"{labels[k]:<{left}}{cells} {recall}")
     return "\n".join(rows)

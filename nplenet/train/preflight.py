@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import prod
 from typing import Any
 
@@ -11,7 +12,9 @@ from ..augment import Transform, floats, preprocessing, without_randomness
 from ..checkpoint import CheckpointFolder
 from ..checks import count, number
 from ..data import DataLoader, DeviceLoader
-from ..layers import BatchNorm1d, BatchNorm2d, Layer
+from ..layers import BatchNorm1d, BatchNorm2d, Layer, Softmax
+from ..layers.hints import warn_of_plain_arrays
+from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
 from .evaluation import check_labels, shapes_of
@@ -64,6 +67,14 @@ def check_parts(
         images, labels = validation
         check_labels(model, images, np.asarray(labels), "fit: label {} of validation image {}")
     _check_last_batch(model, loader)
+    warn_of_plain_arrays(model)
+    last = [layer for _, layer in leaves(model)][-1:]
+    if last and isinstance(last[0], Softmax):
+        warnings.warn(
+            "fit: the model ends with a Softmax, and CrossEntropyLoss has one of its own, so it "
+            "learns slowly: train the model without this layer",
+            stacklevel=4,
+        )
 
 
 def _check_last_batch(model: Layer, loader: DataLoader | DeviceLoader) -> None:

@@ -495,6 +495,7 @@ def test_a_layer_of_ones_own_that_makes_images_of_features_is_refused() -> None:
         step(X, Y)
 
 
+@pytest.mark.filterwarnings("ignore:a float64 input before float32")
 @pytest.mark.parametrize(("model", "loss", "why"), FALLBACKS.values(), ids=FALLBACKS)
 def test_what_cannot_be_compiled_runs_on_the_textbook_layers(
     model: Layer, loss: CrossEntropyLoss, why: str

@@ -77,7 +77,10 @@ def refusal(call: Callable[[], object], kind: type[Exception] = ValueError) -> s
 
 def test_an_error_in_forward_names_the_path_of_the_layer() -> None:
     text = refusal(lambda: model()(images()[:, :, :3]))
-    assert text == DENSE + "takes 8 channels or features on axis 1, got an input of shape (5, 4)"
+    assert text == (
+        DENSE + "takes 8 channels or features on axis 1, got an input of shape (5, 4); if this "
+        "input is right, make the layer with 4 in place of 8"
+    )
 
 
 def test_an_error_in_backward_names_the_path_of_the_layer() -> None:

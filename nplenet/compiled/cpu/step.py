@@ -117,7 +117,7 @@ class CompiledStep(Step):
     def _plan(
         self, shape: tuple[int, ...], batch_size: int, loss: CrossEntropyLoss | None
     ) -> Prepared:
-        self.model.output_shape((1, *shape))  # refuses images that do not fit, with a layer's path
+        self.model.output_shape((batch_size, *shape))  # refuses images that do not fit
         return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
 
     def _check_bound(self) -> None:

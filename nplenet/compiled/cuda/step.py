@@ -81,7 +81,7 @@ class GraphStep(Step):
             return why
         if key not in self._plans:
             self._settings.check_parameters()
-            self.model.output_shape((1, *shape))  # refuses images that do not fit, naming a layer
+            self.model.output_shape((self.batch_size, *shape))  # refuses images that do not fit
             dtype = self._parameters[0][1].dtype
             size, device = self.batch_size, device_of(self.backend)
             layers = self._layers

@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 
 from ....layers import Layer
+from ....layers.hints import returned
 from ..chunks import Calls, Chunk, count_images
 from .lane import Lane, LaneValue, Limits, as_numpy
 
@@ -64,7 +65,7 @@ class TextbookLanes(_Textbook):
         return [partial(self.run_forward, self.batch_x[: count_images(chunks)])]
 
     def run_forward(self, x: np.ndarray) -> None:
-        self.batch_y = as_numpy(self.layer.forward(x))
+        self.batch_y = as_numpy(returned(self.layer, self.layer.forward(x), "forward"))
 
     def forward(self, chunk: Chunk) -> Calls:
         return [partial(self.copy_y, chunk.images, images_first(chunk[self.y]))]
@@ -83,6 +84,8 @@ class TextbookLanes(_Textbook):
         self.layer.input_gradient = self.dx is not None
         try:
             self.batch_dx = self.layer.backward(dy)
+            if self.dx is not None:
+                returned(self.layer, self.batch_dx, "backward")
         finally:
             self.layer.input_gradient = before
 
@@ -107,7 +110,7 @@ class TextbookInferenceLanes(_Textbook):
 
     def run(self, x: np.ndarray, y: np.ndarray) -> None:
         with self._one_at_a_time, self.layer.evaluating():
-            y[...] = self.layer.forward(np.ascontiguousarray(x))
+            y[...] = returned(self.layer, self.layer.forward(np.ascontiguousarray(x)), "forward")
 
 
 def images_first(lanes: np.ndarray) -> np.ndarray:
