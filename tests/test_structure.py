@@ -93,7 +93,7 @@ PARTS: dict[str, str] = {
         "group input_shape interop losses machine models mpi optim page recipe "
         "recognize report schema seeds terminal train "
     ),
-    "__main__": "architecture backend commands interrupts terminal",
+    "__main__": "architecture backend commands interrupts terminal version",
 }
 
 # The same within each folder, except for a layer: it has no row, and imports some of LAYER_IMPORTS.

@@ -1,8 +1,14 @@
-"""Write report.html, the report of a training run, into the folder of the run."""
+"""Write report.html, the report of a training run, into the folder of the run.
+
+examples:
+  nplenet report run
+  nplenet report run --dataset folder:letters # of a run on one's own images
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..report import write_report
@@ -24,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    show("writing the report ...", sys.stderr)  # standard output is the path alone
     path = write_report(
         options.folder,
         options.data_dir,
