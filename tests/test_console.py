@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import nplenet
@@ -19,6 +20,7 @@ from nplenet.__main__ import _parser, main
 from nplenet.checkpoint import LATEST, Epoch, load
 from nplenet.commands import COMMANDS, train_options
 from nplenet.commands.train import Console
+from nplenet.data import DataLoader
 from nplenet.group import ALONE
 from nplenet.models import LeNet5
 from nplenet.recipe import Settings
@@ -94,7 +96,7 @@ def test_a_run_says_first_what_matters(capsys: pytest.CaptureFixture[str]) -> No
     assert first == "digits from the package nplenet: 95 training, 5 validation, 100 test images"
     assert second == "LeNet-5, 61,728 parameters; compiled step on numpy; 2 epochs of 6 steps"
     assert third == "the model is not kept: --output DIR keeps it, and a report"
-    assert rest[0].startswith("epoch   1  loss ")
+    assert rest[0].startswith("layer  ")  # the table comes after what matters
     assert all(len(line) <= WINDOW for line in (first, second, third, *rest))
     assert not any("not kept" in line or "report" in line for line in rest)
 
@@ -119,11 +121,13 @@ def test_a_quiet_run_says_the_result_alone(
 
 
 def test_one_rank_of_several_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    facts = LeNet5(seed=0), Settings(epochs=3), "numpy", ALONE, range(5)
-    Console(1, quiet=False).announce(*facts)  # type: ignore[arg-type]
+    images = np.zeros((80, 1, 32, 32), np.uint8)
+    loader = DataLoader(images, np.zeros(80, np.int64), 16)
+    facts = LeNet5(seed=0), Settings(epochs=3), "numpy", ALONE, loader, None
+    Console(1, quiet=False).announce(*facts)
     assert capsys.readouterr().out == ""
-    Console(0, quiet=False).announce(*facts)  # type: ignore[arg-type]
-    assert capsys.readouterr().out.endswith("; 3 epochs of 5 steps\n")
+    Console(0, quiet=False).announce(*facts)
+    assert capsys.readouterr().out.splitlines()[0].endswith("; 3 epochs of 5 steps")
 
 
 # ------------------------------------------------------------------ after Ctrl-C

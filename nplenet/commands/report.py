@@ -8,7 +8,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..report import write_report
@@ -30,7 +29,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    show("writing the report ...", sys.stderr)  # standard output is the path alone
     path = write_report(
         options.folder,
         options.data_dir,

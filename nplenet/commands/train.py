@@ -117,8 +117,7 @@ def train_in(
     schedule = SCHEDULES[settings.schedule](optimizer, settings.lr, epochs * len(loader))
     step = chosen_step(settings, model, loss, optimizer, group)
     console.introduce(data, loader, resume)
-    console.announce(model, settings, options.backend, group, loader)
-    console.warn_unless(checkpoints)
+    console.announce(model, settings, options.backend, group, loader, checkpoints)
 
     # Loop.
     try:
@@ -193,8 +192,9 @@ class Console:
         backend: str,
         group: Group,
         loader: DataLoader | DeviceLoader,
+        checkpoints: CheckpointFolder | None,
     ) -> None:
-        """Say what runs, and for how long; ``nplenet info`` lists the layers."""
+        """Say what runs, for how long, and whether it is kept; then show the layers."""
         parameters = sum(p.data.size for p in model.parameters())
         step = "textbook layers" if settings.eager else "compiled step"
         ranks = f", {group.size} processes" if group.size > 1 else ""
@@ -202,11 +202,9 @@ class Console:
             f"LeNet-5, {parameters:,} parameters; {step} on {backend}{ranks}; "
             f"{settings.epochs} epochs of {len(loader)} steps"
         )
-
-    def warn_unless(self, checkpoints: CheckpointFolder | None) -> None:
-        """Say once, before the work, that a run without a folder keeps nothing."""
         if checkpoints is None:
             self.detail("the model is not kept: --output DIR keeps it, and a report")
+        self.detail(model.summary((1, *loader.images.shape[1:])))
 
     def conclude(
         self, history: History, epochs: int, tested: Evaluation, inverted: Evaluation
