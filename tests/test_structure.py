@@ -90,7 +90,7 @@ PARTS: dict[str, str] = {
     ),
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck "
-        "group input_shape interop losses machine models mpi optim page recipe "
+        "group input_shape interop layers losses machine models mpi optim page recipe "
         "recognize report schema seeds terminal train "
     ),
     "__main__": "architecture backend commands interrupts terminal version",
@@ -137,6 +137,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "evaluate": "__init__",
         "export": "__init__",
         "gradcheck": "__init__",
+        "import_": "",
         "info": "__init__",
         "predict": "__init__",
         "report": "__init__",

@@ -24,6 +24,7 @@ COMMANDS = (
     "draw",
     "report",
     "export",
+    "import",
     "info",
     "gradcheck",
     "layers",
