@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
+from textwrap import fill
 from typing import Any, NoReturn
 
 from .architecture import UnsupportedLayerError
@@ -22,6 +24,7 @@ from .terminal import (
     printable,
     show,
 )
+from .version import __version__
 
 # Errors of the user or the machine: one line says it. Any other error is a bug of this library.
 EXPECTED_ERRORS = (
@@ -62,12 +65,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="nplenet",
         description="Train, test and inspect a LeNet-5 written by hand on NumPy.",
+        epilog="nplenet COMMAND --help shows the options of a command, and examples.",
     )
+    parser.add_argument("--version", action="version", version=f"nplenet {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:
-        module = import_module(f".commands.{name}", __package__)
-        summary = (module.__doc__ or "").splitlines()[0].rstrip(".")
-        command = commands.add_parser(name, help=summary, description=summary)
+        module = import_module(f".commands.{name}{'_' * iskeyword(name)}", __package__)
+        first, _, examples = (module.__doc__ or "").partition("\n\n")
+        summary = first.rstrip(".")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=fill(summary, 78),
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_options(command)
         command.add_argument(
             "--debug", action="store_true", help="print where in the program an error arose"

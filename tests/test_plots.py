@@ -256,7 +256,7 @@ def test_filters_take_the_weights_of_a_convolution_only() -> None:
 def test_feature_maps_show_what_each_layer_computes() -> None:
     model = LeNet5(seed=0)
     figure = plots.feature_maps(model, IMAGES[3])
-    names = [ax.get_ylabel().split("\n")[0] for ax in figure.axes]
+    names = [ax.get_title(loc="left").split(",")[0] for ax in figure.axes]
     x = ToFloat()(IMAGES[3:4])
     sheets = dict(zip(names, pictures(figure), strict=True))
     assert np.array_equal(sheets["image"], IMAGES[3, 0] / 255)
@@ -295,7 +295,9 @@ def test_histograms_are_of_outputs_and_of_their_gradients() -> None:
 def test_histograms_have_a_column_an_epoch_and_a_row_a_layer() -> None:
     first, second = LeNet5(seed=0), LeNet5(seed=1)
     figure = plots.histograms([first, second, first], IMAGES, LABELS)
-    layers = [ax.get_ylabel().split("\n")[0] for ax in figure.axes[::2]]
+    layers = [ax.get_title(loc="left").split(" ")[0] for ax in figure.axes[::2]]
+    sides = {ax.get_title(loc="right") for ax in figure.axes[1::2]}
+    assert sides == {"log₁₀ |gradient|"}
     assert layers == [
         f"{part}.{n}"
         for part, numbers in (("features", (0, 1, 4, 5)), ("classifier", (1, 4, 7)))

@@ -246,9 +246,12 @@ def test_names_inside_figures_are_unique_and_found(folder: Path, page: Page) -> 
 def test_it_can_be_read_without_seeing_it(page: Page) -> None:
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("h1")) == 1
-    figures = page.all("svg")
+    figures = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
     assert len(figures) == 9
-    assert all(f["role"] == "img" and len(f["aria-label"] or "") > 30 for f in figures)
+    assert all(len(f["aria-label"] or "") > 30 for f in figures)
+    parts = [svg for svg in page.all("svg") if svg.get("role") != "img"]  # of the figures above
+    assert len(parts) >= 9  # two curves, two histograms, four strips of digits, mistakes
+    assert all(svg["aria-hidden"] == "true" for svg in parts)
     assert {cell.get("scope") for cell in page.all("th")} == {"row", "col"}
     assert len(page.all("caption")) == len(page.all("table"))
 
@@ -387,8 +390,36 @@ def test_a_browser_stays_on_a_report_with_strings_of_a_stranger(
         assert page.title() == "LeNet-5 on the bundled digits"
 
 
-def test_on_a_phone_only_figures_and_tables_scroll_sideways(browser: Any, folder: Path) -> None:
-    viewport = {"width": 360, "height": 780}
+WIDER = """() => [...document.querySelectorAll('*')]
+    .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && !e.closest('svg'))
+    .map(e => `${e.tagName} ${e.className} ${e.scrollWidth} in ${e.clientWidth}`)"""
+TEXT_SIZES = """() => [...document.querySelectorAll('[role=img]')].map(e => {
+    const svg = e.matches('svg') ? e : e.querySelector('svg')
+    return svg.getBoundingClientRect().width / svg.viewBox.baseVal.width
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_on_a_phone_nothing_scrolls_sideways(browser: Any, folder: Path, width: int) -> None:
+    viewport = {"width": width, "height": 844}
     with opened(browser, folder / "report.html", viewport=viewport) as page:
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(WIDER) == []
+
+
+@pytest.mark.parametrize(("width", "columns"), [(390, 1), (1280, 2)])
+def test_charts_stand_side_by_side_on_a_desk_and_are_stacked_on_a_phone(
+    browser: Any, folder: Path, width: int, columns: int
+) -> None:
+    with opened(browser, folder / "report.html", viewport={"width": width, "height": 844}) as page:
+        figures = page.query_selector_all(".charts")
+        assert len(figures) == 4
+        for figure in figures:
+            boxes = [part.bounding_box() for part in figure.query_selector_all("svg")]
+            assert len({box["x"] for box in boxes}) == columns
+            assert all(0 <= box["x"] <= width - box["width"] for box in boxes)
+            assert len({(round(box["width"]), round(box["height"])) for box in boxes}) == 1
+        scales = page.evaluate(TEXT_SIZES)  # pixels a point; 8 points are the smallest text
+        assert len(scales) == 9
+        assert min(scales) * 8 >= 5.8

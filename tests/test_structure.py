@@ -93,10 +93,10 @@ PARTS: dict[str, str] = {
     ),
     "commands": (
         "augment backend cases checkpoint compiled data doctor files gradcheck group "
-        "input_shape interop losses machine models mpi optim page recipe recognize report "
+        "input_shape interop layers losses machine models mpi optim page recipe recognize report "
         "schema seeds terminal train"
     ),
-    "__main__": "architecture backend commands interrupts terminal",
+    "__main__": "architecture backend commands interrupts terminal version",
 }
 
 # The same within each folder, except for a layer: it has no row, and imports some of LAYER_IMPORTS.
@@ -140,6 +140,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "evaluate": "__init__",
         "export": "__init__",
         "gradcheck": "__init__",
+        "import_": "",
         "info": "__init__",
         "predict": "__init__",
         "report": "__init__",

@@ -15,6 +15,11 @@ def check_numbers(owner: str, values: list[Any]) -> None:
         raise TypeError(f"its {owner} has {wrong[0]!r} where a number should be")
 
 
+def short(loss: float) -> str:
+    """Return a loss in six or seven characters, however large it is."""
+    return f"{loss:.4f}" if loss < 10 else f"{loss:.2f}" if loss < 1000 else f"{loss:.1e}"
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The metrics of one epoch; training metrics are means over its steps, with dropout."""
@@ -32,13 +37,14 @@ class Epoch:
         check_numbers("epoch", [value for value in vars(self).values() if value is not None])
 
     def __str__(self) -> str:
-        line = f"epoch {self.epoch:3d}  loss {self.loss:.4f}  accuracy {self.accuracy:7.2%}"
-        if self.validation_accuracy is not None:
-            line += (
-                f"  validation loss {self.validation_loss:.4f}"
-                f"  accuracy {self.validation_accuracy:7.2%}"
-            )
-        return f"{line}  {self.seconds:.2f} s  {self.images_per_second:,.0f} images/s"
+        """Return loss, accuracy, the same on validation images, and the time: 80 columns hold it.
+
+        The images per second stand in history.json and in the report.
+        """
+        line = f"epoch {self.epoch:3d}  loss {short(self.loss)}  accuracy {self.accuracy:6.2%}"
+        if self.validation_loss is not None:
+            line += f"  validation {short(self.validation_loss)}  {self.validation_accuracy:6.2%}"
+        return f"{line}  {self.seconds:.{2 if self.seconds < 100 else 0}f} s"
 
 
 @dataclass

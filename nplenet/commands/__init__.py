@@ -1,8 +1,8 @@
 """The commands of ``python -m nplenet``, one per module.
 
-A module's first docstring line is its help; ``add_options(parser)`` adds its options, and
-``run(options)`` does the work and returns the exit status: 0 success, 1 a bad result or one that
-could not be saved.
+A module's docstring is its help: what it does, then examples; ``add_options(parser)`` adds its
+options, and ``run(options)`` does the work and returns the exit status: 0 success, 1 a bad result
+or one that could not be saved.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ COMMANDS = (
     "draw",
     "report",
     "export",
+    "import",
     "info",
     "gradcheck",
     "layers",

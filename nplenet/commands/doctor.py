@@ -1,4 +1,9 @@
-"""Check everything a run needs on a backend, and show how to install what is missing."""
+"""Check everything a run needs on a backend, and show how to install what is missing.
+
+examples:
+  nplenet doctor
+  nplenet doctor --backend cupy
+"""
 
 from __future__ import annotations
 

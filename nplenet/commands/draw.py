@@ -1,4 +1,9 @@
-"""Write and open a web page to draw a digit on and look inside the network."""
+"""Write and open a web page to draw a digit on and look inside the network.
+
+examples:
+  nplenet draw default
+  nplenet draw run/checkpoint.safetensors --output page.html --no-open
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Test a trained model on MNIST or the bundled digits, original and inverted."""
+"""Test a trained model on MNIST or the bundled digits, original and inverted.
+
+examples:
+  nplenet evaluate default
+  nplenet evaluate run/checkpoint.safetensors --dataset digits --json
+"""
 
 from __future__ import annotations
 

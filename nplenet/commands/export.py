@@ -1,4 +1,9 @@
-"""Write a trained model as an ONNX file, or as weights for PyTorch."""
+"""Write a trained model as an ONNX file, or as weights for PyTorch.
+
+examples:
+  nplenet export default --to onnx --output digits.onnx
+  nplenet export run/checkpoint.safetensors --to pytorch
+"""
 
 from __future__ import annotations
 

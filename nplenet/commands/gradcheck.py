@@ -1,4 +1,9 @@
-"""Check every backward against finite differences in float64."""
+"""Check every backward against finite differences in float64.
+
+examples:
+  nplenet gradcheck
+  nplenet gradcheck conv2d maxpool2d --seed 1
+"""
 
 from __future__ import annotations
 

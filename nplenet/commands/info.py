@@ -1,4 +1,9 @@
-"""Show the contents of a checkpoint: model, settings, progress, environment."""
+"""Show the contents of a checkpoint: model, settings, progress, environment.
+
+examples:
+  nplenet info default # the layers, and how it was trained
+  nplenet info run/checkpoint.safetensors --json
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""List the layers and the forms that each has, such as a CUDA kernel or an ONNX operator."""
+"""List the layers and the forms that each has, such as a CUDA kernel or an ONNX operator.
+
+examples:
+  nplenet layers
+  nplenet layers --json
+"""
 
 from __future__ import annotations
 

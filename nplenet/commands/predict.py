@@ -1,4 +1,9 @@
-"""Recognise the digit in photographs or drawings (PNG, JPEG or BMP), original and inverted."""
+"""Recognise the digit in photographs or drawings (PNG, JPEG or BMP), original and inverted.
+
+examples:
+  nplenet predict default photo.png
+  nplenet predict run/checkpoint.safetensors first.png second.jpg --json
+"""
 
 from __future__ import annotations
 

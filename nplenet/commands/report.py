@@ -1,4 +1,9 @@
-"""Write report.html, the report of a training run, into the folder of the run."""
+"""Write report.html, the report of a training run, into the folder of the run.
+
+examples:
+  nplenet report run
+  nplenet report run --dataset folder:letters # of a run on one's own images
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Train the enhanced LeNet-5 on MNIST, another data set, or images of one's own."""
+"""Train the enhanced LeNet-5 on MNIST, another data set, or images of one's own.
+
+examples:
+  nplenet train                             # says the accuracy, keeps nothing
+  nplenet train --output run                # keeps model and report in run/
+  nplenet train --resume auto --output run  # goes on after a Ctrl-C
+  nplenet train --dataset folder:letters --output run
+  nplenet train --backend cupy --output run # on an NVIDIA GPU
+"""
 
 from __future__ import annotations
 
@@ -45,7 +53,13 @@ from ..recipe import (
 from ..seeds import generator
 from ..terminal import printable, show
 from ..train import Evaluation, History, NonFiniteLoss, confusion_table, evaluate, fit
-from .train_options import add_options, as_arguments, checkpoint_to_resume, settings_of
+from .train_options import (
+    add_options,
+    as_arguments,
+    checkpoint_to_resume,
+    line_to_resume,
+    settings_of,
+)
 
 __all__ = ["add_options", "run"]
 
@@ -102,7 +116,8 @@ def train_in(
     model, loss, optimizer = parts(data, settings, backend)
     schedule = SCHEDULES[settings.schedule](optimizer, settings.lr, epochs * len(loader))
     step = chosen_step(settings, model, loss, optimizer, group)
-    console.introduce(model, data, loader, epochs, resume)
+    console.introduce(data, loader, resume)
+    console.announce(model, settings, options.backend, group, loader, checkpoints)
 
     # Loop.
     try:
@@ -136,6 +151,8 @@ def train_in(
     console.conclude(history, epochs, data, tested, inverted)
     if checkpoints and group.rank == 0 and history.epochs:
         saved = write_report(checkpoints.folder, data.name, saved, options, console) and saved
+    if checkpoints and history.interrupted and group.rank == 0 and checkpoints.saved:
+        console.detail(f"to go on: {line_to_resume(options, checkpoints.folder, group.size)}")
     return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
 
 
@@ -155,24 +172,39 @@ class Console:
             self.print(text)
 
     def introduce(
-        self,
-        model: LeNet5,
-        data: Dataset,
-        loader: DataLoader | DeviceLoader,
-        epochs: int,
-        resume: Checkpoint | None,
+        self, data: Dataset, loader: DataLoader | DeviceLoader, resume: Checkpoint | None
     ) -> None:
+        """Say which images are learned, and where the run goes on if it was interrupted."""
         if data.notice:
             self.print(printable(data.notice), file=sys.stderr)
-        self.detail(model.summary((1, *data.train_images.shape[1:])))
         images, tests = len(loader.images), len(data.test_images)
         self.detail(
             f"{printable(data.name)} from {printable(data.source)}: {images:,} training, "
-            f"{len(data.train_images) - images:,} validation, {tests:,} test images; "
-            f"{epochs} epochs of {len(loader)} steps"
+            f"{len(data.train_images) - images:,} validation, {tests:,} test images"
         )
         if resume:
             self.detail(f"resuming from {printable(resume.path)}")
+
+    def announce(
+        self,
+        model: LeNet5,
+        settings: Settings,
+        backend: str,
+        group: Group,
+        loader: DataLoader | DeviceLoader,
+        checkpoints: CheckpointFolder | None,
+    ) -> None:
+        """Say what runs, for how long, and whether it is kept; then show the layers."""
+        parameters = sum(p.data.size for p in model.parameters())
+        step = "textbook layers" if settings.eager else "compiled step"
+        ranks = f", {group.size} processes" if group.size > 1 else ""
+        self.detail(
+            f"LeNet-5, {parameters:,} parameters; {step} on {backend}{ranks}; "
+            f"{settings.epochs} epochs of {len(loader)} steps"
+        )
+        if checkpoints is None:
+            self.detail("the model is not kept: --output DIR keeps it, and a report")
+        self.detail(model.summary((1, *loader.images.shape[1:])))
 
     def conclude(
         self,
@@ -355,6 +387,7 @@ def write_report(
     try:
         if saved:
             download = not options.no_download
+            console.detail("writing the report ...")
             path = report.write_report(folder, options.data_dir, download=download, dataset=dataset)
             console.detail(f"report: {printable(path)}")
             return True

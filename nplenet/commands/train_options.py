@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,25 +35,27 @@ from . import (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add all options of ``train``."""
-    add = parser.add_argument
-    add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
-    add("--ranks", type=positive, metavar="N", help="train on N processes with MPI")
-    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
-    add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
+    """Add all options of ``train``, in the groups that its help shows."""
+    add_data_options(parser.add_argument_group("data"))
+    add_training_options(parser.add_argument_group("training"))
+    add_output_options(parser.add_argument_group("output"))
+    add_machine_options(parser.add_argument_group("machine"))
+
+
+def setting_of(group: argparse._ArgumentGroup) -> Callable[..., None]:
+    """Return a function that adds a setting of the run, of ``Settings``, to a group of options."""
 
     def setting(name: str, text: str, **kind: Any) -> None:
         default = getattr(Settings, name.replace("-", "_"))
         text += "" if default is None or default is False else f" (default {default})"
-        add(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
+        group.add_argument(f"--{name}", help=text, default=argparse.SUPPRESS, **kind)
 
-    add_data_settings(setting)
-    add_training_settings(setting)
-    add_output_options(add)
+    return setting
 
 
-def add_data_settings(setting: Callable[..., None]) -> None:
-    """Add the settings that decide which images the network sees."""
+def add_data_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that decide which images the network sees."""
+    setting, add = setting_of(group), group.add_argument
     setting("dataset", DATASET_HELP, type=dataset, metavar="NAME")
     setting(
         "augment",
@@ -66,13 +70,16 @@ def add_data_settings(setting: Callable[..., None]) -> None:
         metavar="FRACTION",
     )
     setting("limit", "use only the first N training and N test images", type=positive, metavar="N")
+    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
+    add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
+
+
+def add_training_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options of the network and of its training, and of when that ends."""
+    setting, add = setting_of(group), group.add_argument
     setting(
         "seed", "random seed for weights, shuffling, dropout, augmentation and split", type=seed
     )
-
-
-def add_training_settings(setting: Callable[..., None]) -> None:
-    """Add the settings of the network and of its training."""
     setting(
         "classes",
         "classes that the network tells apart (default: the classes of the data set)",
@@ -108,6 +115,25 @@ def add_training_settings(setting: Callable[..., None]) -> None:
         metavar="NORM",
     )
     setting("dropout", "dropout probability", type=float, metavar="P")
+    add(
+        "--patience",
+        type=positive,
+        metavar="N",
+        help="stop after N epochs without a better validation accuracy",
+    )
+    add(
+        "--stop-after",
+        type=positive,
+        metavar="N",
+        help="stop after epoch N, without changing the schedule; continue with --resume",
+    )
+
+
+def add_machine_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that decide what computes: they change the result by rounding only."""
+    setting, add = setting_of(group), group.add_argument
+    add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
+    add("--ranks", type=positive, metavar="N", help="train on N processes with MPI")
     setting("eager", "run the textbook layers instead of the compiled step", action="store_true")
     setting(
         "tunables",
@@ -118,8 +144,9 @@ def add_training_settings(setting: Callable[..., None]) -> None:
     )
 
 
-def add_output_options(add: Callable[..., Any]) -> None:
-    """Add the options for output files and for when the run ends."""
+def add_output_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options of what is saved and printed."""
+    add = group.add_argument
     add(
         "--output",
         type=Path,
@@ -140,18 +167,6 @@ def add_output_options(add: Callable[..., Any]) -> None:
         choices=KEEP,
         default="last",
         help="checkpoints to keep; best also tests the best epoch (default %(default)s)",
-    )
-    add(
-        "--patience",
-        type=positive,
-        metavar="N",
-        help="stop after N epochs without a better validation accuracy",
-    )
-    add(
-        "--stop-after",
-        type=positive,
-        metavar="N",
-        help="stop after epoch N, without changing the schedule; continue with --resume",
     )
     add(
         "--resume",
@@ -182,6 +197,24 @@ def as_arguments(options: argparse.Namespace) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         found.append(option if value is True else f"{option}={text}")
     return found
+
+
+def line_to_resume(options: argparse.Namespace, folder: Path, ranks: int) -> str:
+    """Return the command line that goes on with an interrupted run, which holds its settings."""
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    settings = {field.name for field in dataclasses.fields(Settings)}
+    left_out = settings | {"command", "run", "ranks", "resume", "output", "debug"}
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in left_out and value != parser.get_default(name)
+    }
+    # As the run was started: without its script on the PATH, nplenet is python -m nplenet.
+    program = ["nplenet"] if Path(sys.argv[0]).stem == "nplenet" else ["python", "-m", "nplenet"]
+    words = [*program, "train", "--resume", "auto", "--output", str(folder)]
+    words += ["--ranks", str(ranks)] if ranks > 1 else []
+    return shlex.join(words + as_arguments(argparse.Namespace(**given)))
 
 
 def checkpoint_to_resume(options: argparse.Namespace) -> Checkpoint | None:

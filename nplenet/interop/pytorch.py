@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +31,7 @@ from . import torch_zip
 Names = Mapping[str, str] | Callable[[str], str]
 
 ZIP_SUFFIXES = (".pth", ".pt", ".pth.tar", ".bin", ".ckpt")
+PREFIXES = ("module.", "_orig_mod.", "model.")
 _SAFETENSORS = ".safetensors"
 _SAFETENSORS_DTYPES = {
     "F64": "<f8",
@@ -179,6 +180,21 @@ def _read_safetensors(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
             array = torch_zip.bfloat16_to_float32(array)
         state[name] = array.reshape(tensor["shape"])
     return state
+
+
+def common_prefix(names: Iterable[str]) -> str:
+    """Return what PyTorch's wrappers put before all names, such as "module."; "" if nothing.
+
+    ``nn.DataParallel`` names its model ``module``, ``torch.compile`` ``_orig_mod``; a wrapper by
+    hand is often called ``model``. They may be nested: "_orig_mod.module.".
+    """
+    names, prefix = list(names), ""
+    while names:
+        found = [p for p in PREFIXES if all(name.startswith(prefix + p) for name in names)]
+        if not found:
+            break
+        prefix += found[0]
+    return prefix
 
 
 def save(model: Layer, path: str | os.PathLike[str]) -> None:

@@ -48,7 +48,7 @@ def filters(weight: Array) -> Figure:
     kernels = backend_of(weight).to_numpy(weight)
     count, channels, height, width = kernels.shape
     sheet = montage(kernels.swapaxes(0, 1).reshape(-1, height, width), count, gap=1)
-    tile = min(0.9, 7 / count)
+    tile = min(0.7, 4.4 / count)
     figure = new_figure(count * tile + 1.2, channels * tile * height / width + 0.6)
     ax = figure.subplots()
     largest = float(np.abs(kernels).max())
@@ -78,7 +78,7 @@ def feature_maps(model: Layer, image: npt.NDArray[np.uint8]) -> Figure:
     Returns
     -------
     Figure
-        Each layer has a scale of its own from dark to light; its range is written beside it. Layers
+        Each layer has a scale of its own from dark to light; its range is written above it. Layers
         that do not change the values (flatten, dropout outside training) are left out.
     """
     if image.ndim != 3:
@@ -87,21 +87,21 @@ def feature_maps(model: Layer, image: npt.NDArray[np.uint8]) -> Figure:
     for name, values in _maps(model, image):
         shape = " x ".join(map(str, values.shape))
         sheet = _sheet(values) if values.ndim == 3 else values.reshape(1, -1)
-        rows.append((f"{name}\n{shape}", SEQUENTIAL, sheet))
+        rows.append((f"{name}, {shape}", SEQUENTIAL, sheet))
     # Pixels have one size in all rows; a vector, which has no pixels, fills the width.
     widest = max(sheet.shape[1] for _, _, sheet in rows if len(sheet) > 1)
     sizes = [sheet.shape if len(sheet) > 1 else (VECTOR, widest) for _, _, sheet in rows]
     heights = [height for height, _ in sizes]
-    figure = new_figure(8, (sum(heights) + 4 * len(rows)) * 5.6 / widest)
+    figure = new_figure(5, sum(heights) * 4.9 / widest + 0.26 * len(rows))
     axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, (name, colors, sheet), (height, width) in zip(axes, rows, sizes, strict=True):
         ax.imshow(sheet, cmap=colors, interpolation="none", extent=(0, width, height, 0))
         ax.set_xlim(0, widest)
         ax.set_anchor("W")
         bare(ax)
-        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        ax.set_title(name, loc="left", fontsize=9, pad=3)
         span = f"{np.nanmin(sheet):.2f} … {np.nanmax(sheet):.2f}".replace("-", "\N{MINUS SIGN}")
-        ax.text(1.01, 0.5, span, transform=ax.transAxes, va="center", fontsize=8)
+        ax.set_title(span, loc="right", fontsize=9, pad=3)
     return figure
 
 
@@ -148,7 +148,7 @@ def histograms(
         raise ValueError("histograms got no models, expected one per epoch")
     epochs = [_distributions(model, images, labels) for model in models]
     rows = list(epochs[0])
-    figure = new_figure(8, 0.9 + 0.85 * len(rows))
+    figure = new_figure(8, 0.9 + 1.1 * len(rows))
     from matplotlib.colors import PowerNorm
 
     panels = figure.subplots(len(rows), 2, sharex=True, squeeze=False)
@@ -170,9 +170,8 @@ def histograms(
             ax.tick_params(labelsize=8)
             ax.locator_params(axis="y", nbins=3)
             ax.xaxis.get_major_locator().set_params(integer=True)
-        pair[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center", fontsize=8)
-    panels[0, 0].set_title("output", loc="left", fontsize=10)
-    panels[0, 1].set_title("log₁₀ |gradient of the output|", loc="left", fontsize=10)
+            ax.set_title(name, loc="left", fontsize=8)
+            ax.set_title(("output", "log₁₀ |gradient|")[side], loc="right", fontsize=8)
     for ax in panels[-1]:
         ax.set_xlabel("epoch")
     return figure
@@ -258,8 +257,9 @@ def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[
     for label, color in zip(np.unique(labels), cycle(COLORS)):
         x, y = points[np.asarray(labels) == label].T
         ax.scatter(x, y, s=45, marker=f"${label}$", color=color, linewidths=0.2)
-    ax.set_xlabel(f"first direction, {shares[0]:.0%} of the variance")
-    ax.set_ylabel(f"second direction, {shares[1]:.0%} of the variance")
+    ax.tick_params(labelsize=11)
+    ax.set_xlabel(f"first direction, {shares[0]:.0%} of the variance", fontsize=12)
+    ax.set_ylabel(f"second direction, {shares[1]:.0%} of the variance", fontsize=12)
     return figure
 
 

@@ -53,12 +53,12 @@ def learning_curves(history: History) -> Figure:
         ax.set_xlabel("epoch")
         ax.set_title(name, loc="left")
         ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(frameon=False)
     losses, accuracies = panels
     losses.set_yscale("log", subs=(2, 5))
     losses.yaxis.set_major_formatter("{x:g}")
     losses.yaxis.set_minor_formatter("{x:g}")
     accuracies.yaxis.set_major_formatter(PercentFormatter(1))
-    accuracies.legend(frameon=False, loc="lower right")
     return figure
 
 

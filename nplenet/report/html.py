@@ -10,14 +10,17 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import zip_longest
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..plots.style import BLUE
 from ..terminal import printable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 Row = Sequence[str]
 
@@ -57,17 +60,26 @@ def number(value: float | None, form: str, unit: str = "") -> Html:
 
 
 def table(caption: str, head: Row, rows: Iterable[Row], kind: str = "figures") -> Html:
-    """Return a table; the first cell of each row is its heading."""
+    """Return a table; the first cell of each row is its heading.
+
+    Of the kind "stacked", each row becomes a small block on a phone, whose cells name themselves.
+    """
+    names = head if "stacked" in kind else ("",) * len(head)
     columns = "".join(f'<th scope="col">{html(cell)}</th>' for cell in head)
     header = f"<thead><tr>{columns}</tr></thead>" if head else ""
     body = "".join(
         f'<tr><th scope="row">{html(first)}</th>'
-        + "".join(f"<td>{html(cell)}</td>" for cell in rest)
+        + "".join(_cell(cell, name) for cell, name in zip_longest(rest, names[1:], fillvalue=""))
         + "</tr>"
         for first, *rest in rows
     )
     inner = f"<caption>{html(caption)}</caption>{header}<tbody>{body}</tbody>"
     return _scrolling(caption, Html(f'<table class="{html(kind)}">{inner}</table>'))
+
+
+def _cell(cell: str, name: str) -> Html:
+    label = markup(' data-name="{name}"', name=name) if name else ""
+    return markup("<td{label}>{cell}</td>", label=label, cell=cell)
 
 
 def _scrolling(label: str, inner: Html) -> Html:
@@ -79,10 +91,14 @@ def _scrolling(label: str, inner: Html) -> Html:
     )
 
 
-def figure(name: str, drawn: Figure, alt: str) -> Html:
-    """Return a Figure as SVG in the colours of the page; ``name`` makes its ids unique."""
+def figure(name: str, drawn: Figure, alt: str, box: Bbox | None = None) -> Html:
+    """Return a Figure, or what is in a box of it (in inches), as SVG in the colours of the page.
+
+    ``name`` makes its ids unique.
+    """
     file = io.StringIO()
-    drawn.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05)
+    crop: Any = box or "tight"
+    drawn.savefig(file, format="svg", transparent=True, bbox_inches=crop, pad_inches=0.05)
     svg = file.getvalue()
     found = re.search(r'<svg[^>]* viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*)</svg>', svg, re.DOTALL)
     if found is None:
@@ -92,15 +108,54 @@ def figure(name: str, drawn: Figure, alt: str) -> Html:
     drawing = drawing.replace("xlink:href", "href").replace('id="', f'id="{name}-')
     drawing = drawing.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     drawing = drawing.replace("#000000", "currentColor").replace(BLUE.lower(), "var(--blue)")
-    # A wide figure scrolls on a phone, where it would be too small to read.
-    style = f"max-width:{1.4 * width:.0f}px;min-width:{490 if width > 480 else 320}px"
-    picture = markup(
-        '<svg viewBox="0 0 {width} {height}" style="{style}" role="img" aria-label="{label}">'
-        "{drawing}</svg>",
+    return markup(
+        '<svg viewBox="0 0 {width} {height}" {more}>{drawing}</svg>',
         width=str(width),
         height=str(height),
-        style=style,
-        label=alt,
+        more=_alone(1.4 * width, alt) if alt else Html('aria-hidden="true"'),
         drawing=Html(drawing),
     )
-    return _scrolling(alt, picture)
+
+
+def _alone(width: float, alt: str) -> Html:
+    """Return the attributes of a picture that is no part of another: its width and its meaning."""
+    form = 'style="max-width:{width}px" role="img" aria-label="{alt}"'
+    return markup(form, width=f"{width:.0f}", alt=alt)
+
+
+def charts(name: str, drawn: Figure, alt: str, groups: Sequence[Sequence[Axes]]) -> Html:
+    """Return a Figure cut into groups of its axes: side by side on a desk, stacked on a phone.
+
+    All parts have the size of the first, so that their axes are in line.
+    """
+    if not groups:
+        return figure(name, drawn, alt)
+    drawn.draw_without_rendering()  # places the axes, which then stay there
+    drawn.set_layout_engine("none")
+    parts = []
+    for k, (group, box) in enumerate(zip(groups, _boxes(groups), strict=True)):
+        for ax in drawn.axes:
+            ax.set_visible(ax in group)
+        box = box.transformed(drawn.dpi_scale_trans.inverted())
+        parts.append(figure(f"{name}{k}", drawn, "", box))
+    return markup(
+        '<div class="charts" role="img" aria-label="{alt}">{parts}</div>',
+        alt=alt,
+        parts=Html("".join(parts)),
+    )
+
+
+def _boxes(groups: Sequence[Sequence[Axes]]) -> list[Bbox]:
+    """Return the pixels of each group: its axes, and the widest margins of labels and titles."""
+    from matplotlib.transforms import Bbox
+
+    inner = [Bbox.union([ax.get_window_extent() for ax in group]) for group in groups]
+    outer = [Bbox.union([box for ax in group if (box := ax.get_tightbbox())]) for group in groups]
+    pairs = list(zip(inner, outer, strict=True))
+    left, right = (max(i.x0 - o.x0 for i, o in pairs), max(o.x1 - i.x1 for i, o in pairs))
+    below, above = (max(i.y0 - o.y0 for i, o in pairs), max(o.y1 - i.y1 for i, o in pairs))
+    width, height = inner[0].width, inner[0].height
+    return [
+        Bbox.from_extents(b.x0 - left, b.y1 - height - below, b.x0 + width + right, b.y1 + above)
+        for b in inner
+    ]

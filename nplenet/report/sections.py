@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,11 @@ from ..data import Dataset
 from ..layers import Conv2d, Layer
 from ..recipe import augmentation
 from ..train import History, evaluate
-from .html import Html, figure, lines, markup, number, table
+from .html import Html, charts, figure, html, lines, markup, number, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DEGREES, SEED = 15, 0  # of the rotated test images
 MAX_MAPPED_IMAGES = 800  # on the map of the hidden layer, which more would cover
@@ -54,11 +58,20 @@ def results(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, st
         "degrees": str(DEGREES),
         "seed": str(SEED),
         "classes_table": _classes_table(test, inverted, rotated),
-        "worst_mistakes": figure(
-            "mistakes", mistakes, f"Misclassified test images. {'; '.join(words) or 'None'}."
+        "worst_mistakes": charts(
+            "mistakes",
+            mistakes,
+            f"Misclassified test images. {'; '.join(words) or 'None'}.",
+            strips(mistakes, 3),
         ),
         **_confusion(test["confusion"]),
     }
+
+
+def strips(drawn: Figure, length: int) -> list[list[Axes]]:
+    """Return the axes of a Figure, ``length`` by ``length``: a narrow page stacks these strips."""
+    shown = [ax for ax in drawn.axes if ax.get_visible()]
+    return [shown[i : i + length] for i in range(0, len(shown), length)]
 
 
 def _classes_table(*tests: dict[str, Any]) -> str:
@@ -109,14 +122,15 @@ def learning(history: History) -> dict[str, str]:
     first, last = history.epochs[0], history.epochs[-1]
     head = (
         "epoch",
-        Html("learning rate<br>at the end"),
-        Html("training<br>loss"),
-        Html("training<br>accuracy"),
-        Html("validation<br>loss"),
-        Html("validation<br>accuracy"),
+        "learning rate at the end",
+        "training loss",
+        "training accuracy",
+        "validation loss",
+        "validation accuracy",
         "seconds",
         "images/s",
     )
+    curves = plots.learning_curves(history)
     forms = (".2e", ".4f", ".2%", ".4f", ".2%", ".1f", ",.0f")
     rows = []
     for epoch in history.epochs:
@@ -126,13 +140,14 @@ def learning(history: History) -> dict[str, str]:
     return {
         "epochs": str(len(history.epochs)),
         "seconds": number(history.seconds, ".1f", " s"),
-        "epochs_table": table("The epochs of the run", head, rows),
-        "learning_curves": figure(
+        "epochs_table": table("The epochs of the run", head, rows, "figures stacked"),
+        "learning_curves": charts(
             "curves",
-            plots.learning_curves(history),
+            curves,
             f"Loss and accuracy over {len(history.epochs)} epochs. Training loss from "
             f"{first.loss:.3f} to {last.loss:.3f}, training accuracy from {first.accuracy:.1%} to "
             f"{last.accuracy:.1%}.",
+            strips(curves, 1),
         ),
     }
 
@@ -180,10 +195,12 @@ def over_epochs(folder: Path, epochs: int, data: Dataset) -> str:
         return ""
     models = [load_model(path) for path in paths]
     images, labels = data.test_images[:HISTOGRAM_IMAGES], data.test_labels[:HISTOGRAM_IMAGES]
-    histograms = figure(
+    drawn = plots.histograms(models, images, labels)
+    histograms = charts(
         "histograms",
-        plots.histograms(models, images, labels),
+        drawn,
         "Histograms of each layer's outputs and of their gradients, epoch by epoch.",
+        [drawn.axes[::2], drawn.axes[1::2]],
     )
     return markup(
         "<h3>Outputs and gradients over the epochs</h3><figure>{histograms}"
@@ -213,13 +230,16 @@ def repeating(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, 
         "settings_table": table("Settings of the run", (), settings, "words"),
         "summary": lines(model.summary((1, *data.train_images.shape[1:]))),  # type: ignore[attr-defined]
         "augment": arguments["augment"],
-        "augmentation": figure(
-            "augmentation", preview, "A training image and random augmentations of it."
+        "augmentation": charts(
+            "augmentation",
+            preview,
+            "A training image and random augmentations of it.",
+            strips(preview, 6),
         ),
     }
 
 
-def _command(record: dict[str, Any]) -> str:
+def _command(record: dict[str, Any]) -> Html:
     """Return the command that repeats a run, bit for bit where it has tunables."""
     words = ["nplenet", "train"]
     tunables = record.get("tunables") or None  # textbook layers have none
@@ -229,4 +249,10 @@ def _command(record: dict[str, Any]) -> str:
             words.append(option)
         elif value is not None and value is not False:
             words += [option, json.dumps(value) if isinstance(value, dict) else str(value)]
-    return shlex.join([*words, "--output", "again"])
+    # A line may not break within the name of an option, at its hyphens.
+    return Html(
+        " ".join(
+            markup("<span>{name}</span>", name=word) if word.startswith("--") else html(quote(word))
+            for word in [*words, "--output", "again"]
+        )
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from functools import partial
 from itertools import islice
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from ..backend import Array, backend_of
 from ..checkpoint import CheckpointFolder, Progress, Run
+from ..checkpoint.progress import short
 from ..compiled import Step
 from ..data import DataLoader, DeviceLoader
 from ..data.lazy import LazyImages
@@ -23,6 +25,7 @@ from ..optim import clip_gradients
 from .evaluation import naming_batch_size
 from .stop import Stop
 
+BAR_COLUMNS = 60
 SECONDS_PER_DRAWING = 0.1  # of the progress bar, whose means are summed anew over all steps
 
 
@@ -46,14 +49,7 @@ def train_epoch(
     """
     number = len(so_far.epochs) + 1
     metrics = RunningMetrics(step, run.loader.sizes(), so_far, begin)
-    bar = tqdm(
-        total=sum(metrics.sizes),
-        desc=f"epoch {number}",
-        unit="img",
-        unit_scale=True,
-        leave=False,
-        disable=None if progress else True,
-    )
+    bar = progress_bar(number, sum(metrics.sizes), progress)
     with bar, naming_batch_size(run.loader, f"epoch {number}"):
         loop = one_by_one
         host_may_be_late = run.model.backend.reading_interval > 0.0
@@ -72,6 +68,18 @@ def train_epoch(
         "seconds": so_far.epoch_seconds,
         "images_per_second": metrics.images / so_far.epoch_seconds,
     }
+
+
+def progress_bar(epoch: int, images: int, shown: bool) -> tqdm[Any]:
+    """Return the bar of an epoch: how far, the time left, loss and accuracy, on one short line."""
+    return tqdm(
+        total=images,
+        desc=f"epoch {epoch}",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {remaining} left{postfix}",
+        ncols=min(BAR_COLUMNS, shutil.get_terminal_size().columns - 1),
+        leave=False,
+        disable=None if shown else True,
+    )
 
 
 def one_by_one(
@@ -246,7 +254,7 @@ class RunningMetrics:
             return
         self._next_drawing = now + SECONDS_PER_DRAWING
         bar.update(self.images - bar.n)
-        bar.set_postfix(loss=f"{self.loss:.4f}", accuracy=f"{self.accuracy:.2%}", refresh=False)
+        bar.set_postfix_str(f"loss {short(self.loss)}, {self.accuracy:.2%}", refresh=False)
 
     @property
     def images(self) -> int:
