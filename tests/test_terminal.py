@@ -167,8 +167,10 @@ def test_ctrl_c_is_one_line_and_status_130(
 @pytest.mark.parametrize("command", [["gradcheck"], ["train", "--dataset", "digits", "--quiet"]])
 def test_ctrl_c_at_any_moment_leaves_no_traceback(command: list[str]) -> None:
     """While modules are loaded, and while the command runs."""
-    statuses = []
-    for seconds in (0.15, 0.5, 1.2):
+    statuses: list[int] = []
+    for seconds in (0.15, 0.5, 1.2, 2.4, 4.8):  # the last ones where the machine is busy
+        if 130 in statuses and len(statuses) > 2:
+            break
         with subprocess.Popen(
             [sys.executable, "-m", "nplenet", *command],
             stdout=subprocess.PIPE,
@@ -180,11 +182,14 @@ def test_ctrl_c_at_any_moment_leaves_no_traceback(command: list[str]) -> None:
             time.sleep(seconds)
             process.send_signal(signal.SIGINT)
             _, error = process.communicate(timeout=60)
-        statuses.append(process.returncode)
         # Until the first line of nplenet is reached, a Ctrl-C is Python's own.
-        if "nplenet" in error or process.returncode >= 0:
-            assert error.count("\n") <= 1, error
-            assert "Traceback" not in error
+        if process.returncode == -signal.SIGINT or "Could not import runpy" in error:
+            assert "nplenet/" not in error
+            statuses.append(-signal.SIGINT)
+            continue
+        statuses.append(process.returncode)
+        assert error.count("\n") <= 1, error
+        assert "Traceback" not in error
     assert set(statuses) <= {0, 130, -signal.SIGINT}
     assert 130 in statuses
 
