@@ -169,7 +169,7 @@ ERRORS: dict[str, Mistake] = {
     "labels as a list": (
         lambda: loss(ONES, Y.tolist()),
         TypeError,
-        "targets are a list; pass get_backend('numpy').asarray(targets)",
+        "targets are list; pass get_backend('numpy').asarray(targets)",
     ),
     "one-hot labels": (lambda: loss(ONES, np.eye(3)[Y]), ValueError, "targets.argmax(axis=1)"),
     "labels in a column": (lambda: loss(ONES, Y[:, None]), ValueError, "pass targets[:, 0]"),
