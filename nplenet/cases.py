@@ -42,10 +42,6 @@ from .layers import (
 )
 from .losses import CrossEntropyLoss
 from .models import LeNet5
-from .names import present
-
-__all__ = ["ROWS", "Case", "Row", "select"]
-present(__name__)
 
 RUNGS: dict[str, str] = {
     "textbook": "plain forward and backward, on NumPy and CuPy",

@@ -347,7 +347,7 @@ class CrossEntropyLoss:
         backend = backend_of(logits)
         if not backend.owns(targets):
             raise TypeError(
-                f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are a "
+                f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are "
                 f"{type(targets).__name__}; pass get_backend({backend.name!r}).asarray(targets)"
             )
         if logits.dtype.kind != "f":

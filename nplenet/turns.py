@@ -35,6 +35,7 @@ class Turns:
     def _renew(self) -> None:
         self._process = os.getpid()
         self._owner: int | None = None
+        self._depth = 0  # of trainings, each in the one before
         self._turn, self._training = threading.Lock(), threading.RLock()
         # Who waits for the turn holds the line, or a thread that comes back at once would always
         # be faster than one that must wake up first.
@@ -72,10 +73,17 @@ class Turns:
                 "another thread is training this model: train it from one thread at a time "
                 "(predict may be called from any thread)"
             )
+        self._depth += 1
         try:
             yield
         finally:
+            self._depth -= 1
             training.release()
+
+    @property
+    def within_a_loop(self) -> bool:
+        """Whether the thread that trains has begun to before this turn, as ``fit`` does."""
+        return self._depth > 1
 
     @contextmanager
     def training_turn(self) -> Iterator[None]:

@@ -65,7 +65,7 @@ PARTS: dict[str, str] = {
     "models": "layers names seeds",
     "recognize": "augment data layers losses names",
     "schedules": "checks names optim",
-    "cases": "backend layers losses models names",
+    "cases": "backend layers losses models",
     "checkpoint": (
         "architecture augment checks data deprecated files input_shape layers machine names "
         "optim schedules schema seeds terminal"

@@ -125,12 +125,15 @@ class Optimizer:
         with self.turns.training_turn():
             self._check_packed()
             self.follow_flags()
-            if self.step_count == 0 and self.backend.reading_interval == 0.0:  # else it would wait
+            if self.step_count == 0 and not self.turns.within_a_loop:
                 self._warn_without_gradients()
             self.step_count += 1
             self.update(self.numbers())
 
     def _warn_without_gradients(self) -> None:
+        """Warn of a loop of one's own that forgot the model's backward."""
+        if self.backend.reading_interval > 0.0:
+            return  # a GPU would have to be waited for
         if not any(p.grad.any() for flat in self.flats for p in flat.parameters):
             warnings.warn(
                 f"{type(self).__name__}: all gradients are zero in the first step; call "
