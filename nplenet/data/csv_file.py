@@ -18,6 +18,7 @@ from .image_set import MAX_CLASSES, ImageSet, image_shape, numbered
 
 _MAX_LINE = 1 << 20  # bytes; an image of 3 x 256 x 256 in three-digit numbers has 786,000
 _LINES = 1000  # that are read at once
+_MAX_BLANK = 100_000  # lines in a row; a packed file holds any number of them in few bytes
 _MAX_PIXEL, _MAX_LABEL = 255, MAX_CLASSES - 1
 
 Lines = list[tuple[int, str]]
@@ -78,7 +79,7 @@ def from_csv(
 
 def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line that is not blank."""
-    number = 0
+    number = last = 0
     while line := stream.readline(_MAX_LINE + 1):
         number += 1
         if len(line) > _MAX_LINE:
@@ -88,7 +89,10 @@ def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: line {number} is not text ({error.reason})") from error
         if text:
+            last = number
             yield number, text.replace('"', "")
+        elif number - last > _MAX_BLANK:
+            raise DataError(f"{path}: more than {_MAX_BLANK:,} blank lines follow line {last}")
 
 
 def _label_column(names: list[str], label: str, path: Path) -> tuple[int, bool]:
@@ -176,7 +180,7 @@ def _floats(texts: list[str], columns: int) -> npt.NDArray[Any] | None:
 
 
 def _whole(values: npt.NDArray[Any], most: Any) -> npt.NDArray[np.bool_]:
-    return (values >= 0) & (values <= most) & (values % 1 == 0)
+    return (values >= 0) & (values <= most) & (values == np.floor(values))
 
 
 def _explain(cells: list[str], columns: int, label: int, where: str) -> None:
