@@ -114,7 +114,7 @@ TABLES: dict[str, Make] = {
     "a text with escapes": table(with_cell(b"\x1b]0;owned\x07")),
     "a label of 10^9": table(with_cell(b"1000000000", 0)),
     "a label of 10^30": table(with_cell(b"1" + b"0" * 30, 0)),
-    "a label of 999": table(with_cell(b"999", 0)),
+    "a label of 999": table(with_cell(b"999", 0), 100_000_000),  # two tables of a million counts
     "a ragged line": table(rows(20) + b"1,2,3\n"),
     "a name with escapes": table(names("\x1b[2J\u202e\x9bowned".encode())),
     "a name with a formula": table(names(b'"=cmd|x"')),
