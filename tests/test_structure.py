@@ -57,7 +57,7 @@ PARTS: dict[str, str] = {
     "layers": "backend checks group parameter window",
     "mpi": "backend group machine",
     "optim": "backend checks deprecated parameter turns",
-    "architecture": "layers",
+    "architecture": "layers window",
     "doctor": "backend data layers version",
     "input_shape": "layers",
     "models": "layers seeds",
@@ -77,7 +77,7 @@ PARTS: dict[str, str] = {
     "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses",
     "train": (
-        "augment backend checkpoint checks compiled data group layers losses "
+        "architecture augment backend checkpoint checks compiled data group layers losses "
         "machine optim schedules seeds "
     ),
     "__init__": (

@@ -159,7 +159,7 @@ class _Archive:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._file.close()
         if isinstance(error, Exception) and not isinstance(error, (DataError, MemoryError)):
-            # Of damaged files the decoders, and NumPy's reader of headers, raise errors of any type.
+            # On damage the decoders and NumPy's reader of headers raise errors of any type.
             reason = str(error) or type(error).__name__
             raise DataError(f"{self.path}: is damaged ({reason})") from error
 

@@ -459,9 +459,7 @@ def test_a_layer_replaced_since_is_refused_by_the_step(change: Any) -> None:
     step(X, Y)
     change(step.model)
     for use in (lambda: step(X, Y), lambda: step.predict(X)):
-        with pytest.raises(
-            ValueError, match=r"layers \['(classifier|8)'\] of .* compile it again"
-        ):
+        with pytest.raises(ValueError, match=r"layers \['(classifier|8)'\] of .* compile it again"):
             use()
     again = lenet_step(step.model)
     assert again.predict(X).tobytes() == again.predict(X).tobytes()

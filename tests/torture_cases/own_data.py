@@ -348,7 +348,8 @@ def loops(path: Path) -> None:
 
 
 HOSTILE_NAMES = tuple(
-    text.replace("/", "|").replace("\0", "").replace("\ud800", "") for text in (*ALL_ESCAPES, *MARKUP[:3])
+    text.replace("/", "|").replace("\0", "").replace("\ud800", "")
+    for text in (*ALL_ESCAPES, *MARKUP[:3])
 )
 PICTURES: dict[str, Make] = {
     "right ones": folder(),
