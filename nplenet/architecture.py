@@ -24,7 +24,7 @@ from .layers.sequential import LAYER_ERRORS, is_chain
 from .window import Window
 
 MAX_NESTED_CHAINS = 32
-MAX_LAYERS = 10_000  # with the chains; each takes a kilobyte and 50 us, from a file of 20 bytes
+MAX_LAYERS = 7_000  # with the chains; each takes a kilobyte and 50 us, from a file of 20 bytes
 MAX_AXES = 32  # of an array of NumPy, in all its versions
 MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it would take 256 KiB
 IMAGE = (32, 32)  # the images of all data sets here

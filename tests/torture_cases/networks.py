@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,9 @@ def long_body(record: Record) -> None:
     record["model"]["layers"]["6"]["body"] = {"type": "Sequential", "layers": chain}
 
 
-def wide(record: Record) -> None:
+def wide(record: Record, blocks: int = 3000) -> None:
     """Many blocks beside each other, each of a nest of chains."""
-    for i in range(3000):
+    for i in range(blocks):
         inner: Any = {"type": "GELU"}
         for _ in range(12):
             inner = {"type": "Residual", "body": inner, "shortcut": {"type": "GELU"}}
@@ -215,6 +216,7 @@ CHANGES: dict[str, Callable[[Record], None]] = {
     "90 blocks in each other": nested(90),
     "a body of 100,000 layers": long_body,
     "36,000 blocks": wide,
+    "3,000 blocks": partial(wide, blocks=250),
     "preprocessing by 100,000 transforms": at(
         "preprocessing", value=[{"type": "ToFloat", "dtype": "float32"}] * 100_000
     ),
