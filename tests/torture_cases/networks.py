@@ -216,7 +216,7 @@ CHANGES: dict[str, Callable[[Record], None]] = {
     "90 blocks in each other": nested(90),
     "a body of 100,000 layers": long_body,
     "36,000 blocks": wide,
-    "3,000 blocks": partial(wide, blocks=250),
+    "1,400 blocks": partial(wide, blocks=120),
     "preprocessing by 100,000 transforms": at(
         "preprocessing", value=[{"type": "ToFloat", "dtype": "float32"}] * 100_000
     ),
