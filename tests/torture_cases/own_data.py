@@ -21,7 +21,7 @@ from .bench import GOALS as GOALS
 from .bench import LEARN, Bench, Case, Figure, Outcome, fault, in_process
 from .binary import damaged
 from .inputs import jpeg, packed_zeros, png
-from .strings import ALL_ESCAPES, MARKUP
+from .strings import ALL_ESCAPES, MARKUP, Structure
 
 Make = Callable[[Path], Any]
 """Writes a data set at a path; may return the size of what it decodes to, in bytes."""
@@ -393,6 +393,32 @@ PICTURES: dict[str, Make] = {
     "a JPEG of 8000x8000": image_file(lambda: jpeg(8000, 8000), 8000 * 8000 * 3),
 }
 
+
+def report_of_names(bench: Bench) -> str:
+    """Names of classes with HTML and escapes: train, recognise, draw, report; compare the pages."""
+    pages = []
+    for number, name in enumerate(HOSTILE_NAMES[:1] + HOSTILE_NAMES[1:2] + ("harmless",)):
+        path, run = bench.new(".folder"), bench.new()
+        folder(name, "dog", images=20)(path)
+        data, checkpoint = f"folder:{path}", run / "checkpoint.safetensors"
+        commands = (
+            ["train", *LEARN[2:], "--dataset", data, "--epochs", "1", "--output", run],
+            ["predict", checkpoint, path / name / "0.png"],
+            ["predict", checkpoint, path / name / "0.png", "--json"],
+            ["draw", checkpoint, "--no-open", "--output", run / "page.html"],
+            ["info", checkpoint],
+            ["evaluate", checkpoint, "--dataset", data],
+            ["report", run, "--dataset", data],
+        )
+        for words in commands:
+            if wrong := fault(bench.nplenet(*words), (0,)):
+                return f"{words[0]} of class {number}: {wrong}"
+        pages.append(
+            [Structure((run / f).read_text()).kinds() for f in ("report.html", "page.html")]
+        )
+    return "" if pages[0] == pages[1] == pages[2] else f"the pages differ: {pages}"
+
+
 # ------------------------------------------------------------------ at random
 
 
@@ -417,7 +443,8 @@ FIGURES = [
         "data sets of one's own",
         {f"csv: {name}": data_case("csv", name, make) for name, make in TABLES.items()}
         | {f"npz: {name}": data_case("npz", name, make) for name, make in ARCHIVES.items()}
-        | {f"folder: {name}": data_case("folder", name, make) for name, make in PICTURES.items()},
+        | {f"folder: {name}": data_case("folder", name, make) for name, make in PICTURES.items()}
+        | {"folder: a report of hostile names": report_of_names},
         at_random,
         0.06,
     ),

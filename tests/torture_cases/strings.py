@@ -114,7 +114,32 @@ def at_dataset(record: Record, text: str) -> None:
     record["arguments"]["dataset"] = text
 
 
+def at_class(record: Record, text: str) -> None:
+    record["arguments"]["class_names"] = [text] * 10
+
+
+def at_frozen(record: Record, text: str) -> None:
+    record["frozen"] = record["eval"] = [text]
+
+
+def at_transform(record: Record, text: str) -> None:
+    record["preprocessing"] = [{"type": "ToFloat", text: 1}]
+
+
+def at_schedule(record: Record, text: str) -> None:
+    record["schedule"]["type"] = text
+
+
+def at_group(record: Record, text: str) -> None:
+    record["optimizer"]["groups"] = [{"parameters": [text], text: text}]
+
+
 RECORD_FIELDS = {
+    "class's name": at_class,
+    "frozen parameter": at_frozen,
+    "transform's argument": at_transform,
+    "schedule's type": at_schedule,
+    "group of parameters": at_group,
     "argument's name": at_argument,
     "argument's value": at_value,
     "version": at_version,
