@@ -67,7 +67,7 @@ def network() -> Sequential:
     return model
 
 
-def train(folder: Path, epochs: int = 2, resume: Path | None = None) -> None:
+def train(folder: Path, epochs: int = 2, *, resume: Path | None = None, **kept: Any) -> None:
     """Train the network in a folder, from the beginning or on from a checkpoint."""
     data = load_dataset("digits").limited(48)
     model = network()
@@ -86,7 +86,7 @@ def train(folder: Path, epochs: int = 2, resume: Path | None = None) -> None:
         schedule=PlateauLR(optimizer, patience=0),
         validation=(data.test_images, data.test_labels),
         checkpoints=CheckpointFolder(
-            folder, arguments={"dataset": "digits", "class_names": list(CLASS_NAMES)}
+            folder, arguments={"dataset": "digits", "class_names": list(CLASS_NAMES)}, **kept
         ),
         resume=load(resume) if resume else None,
         clip_norm=1.0,
@@ -100,7 +100,7 @@ def resume(path: Path, folder: Path) -> Outcome:
     with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            train(folder, 3, path)
+            train(folder, 3, resume=path)
             status = 0
         except (NonFiniteLoss, OSError, ValueError) as error:  # those that ``fit`` promises
             print(f"nplenet: {printable(' '.join(str(error).split()))}", file=err)
