@@ -900,7 +900,7 @@ def test_a_run_killed_at_any_moment_ends_like_an_undisturbed_one(tmp_path: Path)
     pytest.importorskip("PIL")
     program = Path(__file__).with_name("killed_runs.py")
     done = subprocess.run(
-        [sys.executable, program, tmp_path, "4", "0"], capture_output=True, text=True, timeout=120
+        [sys.executable, program, tmp_path, "4", "3"], capture_output=True, text=True, timeout=120
     )
     assert done.stderr == ""
     *lines, last = map(json.loads, done.stdout.splitlines())
