@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -21,12 +21,15 @@ import numpy as np
 from . import layers
 from .layers import BatchNorm2d, Conv2d, GroupNorm, Layer, Residual, Sequential
 from .layers.sequential import LAYER_ERRORS, is_chain
+from .window import Window
 
 MAX_NESTED_CHAINS = 32
-MAX_LAYERS = 10_000  # with the chains; each takes a kilobyte and 50 us, from a file of 20 bytes
+MAX_LAYERS = 7_000  # with the chains; each takes a kilobyte and 50 us, from a file of 20 bytes
+MAX_AXES = 32  # of an array of NumPy, in all its versions
 MAX_NUMBERS_WITHOUT_WEIGHTS = 1 << 16  # a window of 256 x 256; as a tensor it would take 256 KiB
 IMAGE = (32, 32)  # the images of all data sets here
 MAX_OUTPUT = 1 << 21  # numbers per image: an evaluation of 256 images takes 2 GiB a layer
+KNOWN_SHAPE = 8  # times as many of larger images, of which fewer are evaluated at once
 MAX_COLUMNS = 1 << 24  # numbers of an image that im2col makes, 64 MiB
 STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 NOT_DESCRIBED = {"self", "dtype", "rng", "init"}  # the weights themselves determine these
@@ -39,7 +42,8 @@ TYPES: dict[str, type[Layer]] = {
     if kind not in (Layer, Sequential)
 }
 
-
+Shape = tuple[int, ...]
+Output = tuple[str, Layer, Shape, Shape]
 OF_THE_LIBRARY = frozenset({"Layer", "Sequential", *TYPES})
 K = TypeVar("K", bound=type[Layer])
 
@@ -145,7 +149,11 @@ def _plain(value: Any, path: str, owner: Layer) -> Any:
     return value
 
 
-def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
+def build(
+    description: Any,
+    weights: Mapping[str, np.ndarray],
+    input_shape: Sequence[int] | None = None,
+) -> Layer:
     """Return a new model of the description, with these weights, in eval mode.
 
     Parameters
@@ -155,19 +163,21 @@ def build(description: Any, weights: Mapping[str, np.ndarray]) -> Layer:
     weights : mapping of str to array
         The ``state_dict`` of the model. A layer larger than its weights here is refused, and a
         model that would make far too many numbers of an image of 32x32, by its padding.
+    input_shape : sequence of int, optional
+        Of an input without the batch axis, if it is known: such images are checked, too.
 
     Raises
     ------
     ValueError
         When the description is wrong or does not fit the weights; the message names the layer.
     """
-    _check_number(description)
+    _check_number([description])
     largest: dict[str, int] = {}  # numbers of the largest weight of each layer, by its path
     for key, array in weights.items():
         owner = key.rpartition(".")[0]
         largest[owner] = max(largest.get(owner, 0), array.size)
     model = _build(description, largest, "")
-    _check_images(model)
+    _check_images(model, input_shape)
     dtypes = {a.dtype for a in weights.values() if a.dtype.kind == "f"}
     if len(dtypes) == 1:
         model.astype(dtypes.pop())
@@ -179,11 +189,11 @@ def _check_number(description: Any) -> None:
     """Refuse a description of too many layers, before any is made."""
     waiting, number = [description], 0
     while waiting:
-        layer = waiting.pop()
-        number += 1
-        children = layer.get("layers") if isinstance(layer, dict) else None
-        waiting.extend(children.values() if isinstance(children, dict) else ())
-        if number + len(waiting) > MAX_LAYERS:
+        value = waiting.pop()
+        inner = value.values() if isinstance(value, dict) else value
+        waiting.extend(each for each in inner if isinstance(each, (dict, list)))
+        number += isinstance(value, dict) and "type" in value
+        if number > MAX_LAYERS:
             raise ValueError(f"the description has more than {MAX_LAYERS:,} layers")
 
 
@@ -239,7 +249,7 @@ def _chain(children: dict[str, Layer]) -> Sequential:
     return Sequential(*layers, **{name: children[name] for name in names[first_named:]})
 
 
-def _check_images(model: Layer) -> None:
+def _check_images(model: Layer, known: Sequence[int] | None) -> None:
     """Refuse a model that would make far more numbers of an image than its file has.
 
     ``_check_size`` bounds the weights of a layer by the bytes of the file; what the layer makes of
@@ -248,20 +258,34 @@ def _check_images(model: Layer) -> None:
     """
     takes_images = (Conv2d, BatchNorm2d, GroupNorm)
     channels = next((a.channels for _, a in model.modules() if isinstance(a, takes_images)), 1)
-    for path, layer, shape, output in _outputs(model, (1, channels or 1, *IMAGE)):
-        columns = 0
-        if isinstance(layer, Conv2d):
-            columns = math.prod(output[2:]) * shape[1] * math.prod(layer.window.size)
-        own = sum(parameter.data.size for parameter in layer.parameters())
-        if math.prod(output) > max(MAX_OUTPUT, own) or columns > max(MAX_COLUMNS, own):
-            raise ValueError(
-                f"{path.rstrip('.') or 'the model'}: this {type(layer).__name__} makes "
-                f"{output[1:]} of an image {shape[1:]}, more than a file may ask for"
-            )
+    shapes = [((1, channels or 1, *IMAGE), 1)] + ([((1, *known), KNOWN_SHAPE)] if known else [])
+    for image, factor in shapes:
+        for path, layer, shape, output in _outputs(model, image):
+            made, columns = _numbers(layer, shape, output)
+            own = sum(parameter.data.size for parameter in layer.parameters())
+            if made > max(factor * MAX_OUTPUT, own) or columns > max(factor * MAX_COLUMNS, own):
+                raise ValueError(
+                    f"{path.rstrip('.') or 'the model'}: this {type(layer).__name__} makes "
+                    f"{output[1:]} of an image {shape[1:]}, and {max(made, columns):,} numbers on "
+                    "the way, more than a file may ask for"
+                )
 
 
-Shape = tuple[int, ...]
-Output = tuple[str, Layer, Shape, Shape]
+def _numbers(layer: Layer, shape: Shape, output: Shape) -> tuple[int, int]:
+    """Return how many numbers of an image a layer makes: its output or frame, its columns."""
+    made, columns, window = math.prod(output), 0, getattr(layer, "window", None)
+    if isinstance(window, Window) and len(shape) == 4:
+        made = max(made, shape[1] * math.prod(window.padded_size(*shape[2:])))
+    if isinstance(layer, Conv2d):
+        columns = math.prod(output[2:]) * shape[1] * math.prod(layer.window.size)
+    return made, columns
+
+
+def largest_output(model: Layer, shape: Sequence[int]) -> int:
+    """Return the most numbers that a layer of the library makes of an input (1, ...) at once."""
+    found = _outputs(model, tuple(shape))
+    made = (_numbers(layer, given, output)[0] for _, layer, given, output in found)
+    return max(made, default=1)
 
 
 def _outputs(model: Layer, shape: Shape) -> Iterator[Output]:
@@ -293,6 +317,11 @@ def _check_size(kind: str, arguments: dict[str, Any], largest: int, path: str) -
     """
     numbers = 1
     for name, value in arguments.items():
+        if isinstance(value, list) and len(value) > MAX_AXES:
+            raise ValueError(
+                f"{path.rstrip('.') or 'the model'}: {name} of this {kind} has {len(value):,} "
+                f"entries, an array at most {MAX_AXES} axes"
+            )
         sizes = value if isinstance(value, list) else [value] * (2 if name == "kernel_size" else 1)
         if name not in NOT_MULTIPLIED:
             numbers *= math.prod(max(n, 1) for n in sizes if type(n) is int)

@@ -1,14 +1,14 @@
 """Kill whole runs of ``nplenet train`` at every write, resume them, compare what they leave.
 
     python tests/killed_runs.py FOLDER            # kills at each moment: three minutes or so
-    python tests/killed_runs.py FOLDER 10 SEED    # at 10 random moments for each --keep
+    python tests/killed_runs.py FOLDER 10 SEED    # at 10 random moments of each kind of run
 
-For each ``--keep`` one undisturbed run notes its calls that change files: write, fsync, link,
-rename and unlink. Then, for each of these moments, a run kills itself there (in a write halfway
-through the file), and ``--resume auto`` continues it; every third is killed once more, at a moment
-of its own. The files must be the same: their names, all tensors, bit for bit, all that a record
-says apart from clocks, and the test result. One more run is read by another process all the time,
-which must find a whole checkpoint at each moment.
+For each of five kinds of run an undisturbed one notes its calls that change files: write, fsync,
+link, rename and unlink. Then, for each of these moments, a run kills itself there (in a write
+halfway through the file), and ``--resume auto`` continues it; every third is killed once more, at a
+moment of its own. The files must be the same: their names, all tensors, bit for bit, all that a
+record says apart from clocks, and the test result. One more run is read by another process all the
+time, which must find a whole checkpoint at each moment.
 
 It prints a JSON object per kill and a last one with the counts, and ends with status 0 when all
 runs survived. Each run is a forked process.
@@ -30,16 +30,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from torture_cases import networks
+
 from nplenet import commands, files, report
 from nplenet.__main__ import main as nplenet
 from nplenet.checkpoint import LATEST, load
-from nplenet.checkpoint.file import read_file
+from nplenet.checkpoint.file import backup, read_file
+from nplenet.data import load_digits
 
 COMMAND = ["train", "--dataset", "digits", "--limit", "60", "--batch-size", "16", "--epochs", "4"]
 COMMAND += ["--checkpoint-steps", "2", "--checkpoint-every", "inf", "--quiet", "--resume", "auto"]
 COMMAND += ["--tunables", '{"threads": 1}']
 COMMAND += ["--lr", "0.05", "--validation", "0.3"]  # with which the best epoch is the third, say
-KEEP = ("last", "best", "all")
+PICTURES = ["--clip-norm", "0.5", "--dataset"]  # and a folder of images
+RUNS = ("last", "best", "all", "pictures", "network")
+"""What ``--keep`` says; images in a folder, and clipped gradients; a network with groups of
+parameters, frozen ones, and a rate that waits on the loss. The last two keep the best epoch.
+"""
 CLOCKS = ("seconds", "epoch_seconds", "images_per_second")
 CALLS = {"os.rename": "rename", "os.link": "link", "os.remove": "unlink"}
 
@@ -84,12 +92,32 @@ def short_report(folder: Path, *_: Any, **__: Any) -> Path:
     return folder / "report.html"
 
 
-def train(folder: Path, keep: str, moment: Moment) -> None:
+def train(folder: Path, run: str, moment: Moment) -> None:
     report.write_report = short_report
     watch(moment)
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the process ends with it
-    status = nplenet([*COMMAND, "--keep", keep, "--output", str(folder)])
+    if run == "network":
+        networks.train(folder, 4, keep="best", every_steps=2, resume=saved(folder))
+        return
+    more = ["--keep", "best" if run == "pictures" else run]
+    if run == "pictures":
+        more += [*PICTURES, f"folder:{folder.parent / 'images'}"]
+    status = nplenet([*COMMAND, *more, "--output", str(folder)])
     assert status == 0, f"it ended with status {status}"
+
+
+def saved(folder: Path) -> Path | None:
+    """Return the path of a checkpoint in a folder, if there is one or its backup."""
+    latest = folder / LATEST
+    return latest if latest.exists() or backup(latest).exists() else None
+
+
+def write_pictures(folder: Path) -> None:
+    """Write 60 digits as images in folders of their classes."""
+    images, labels = load_digits("train")
+    for i, (image, label) in enumerate(zip(images[:60], labels, strict=False)):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / str(label) / f"{i}.png")
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -156,30 +184,31 @@ def left_in(folder: Path) -> dict[str, Any]:
 def main(work: Path, kills: int | None, seed: int) -> int:
     rng, survived, tried = random.Random(seed), 0, 0
     moments: dict[str, int] = {}
-    for keep in KEEP:
-        undisturbed, calls = work / keep, work / f"{keep}.calls"
+    write_pictures(work / "images")
+    for run in RUNS:
+        undisturbed, calls = work / run, work / f"{run}.calls"
         calls.touch()
-        readings = read_all_the_time(undisturbed, partial(train, undisturbed, keep, noted(calls)))
+        readings = read_all_the_time(undisturbed, partial(train, undisturbed, run, noted(calls)))
         expected, steps = left_in(undisturbed), calls.read_text().splitlines()
-        first = {"keep": keep, "readings": readings, "moments": len(steps), "files": [*expected]}
+        first = {"run": run, "readings": readings, "moments": len(steps), "files": [*expected]}
         print(json.dumps(first), flush=True)
         chosen = (
             range(len(steps)) if kills is None else sorted(rng.sample(range(len(steps)), kills))
         )
         for number in chosen:
-            folder = work / "run"
-            assert ended(forked(partial(train, folder, keep, at(number)))) == -signal.SIGKILL
+            folder = work / "killed"
+            assert ended(forked(partial(train, folder, run, at(number)))) == -signal.SIGKILL
             again = number % 3 == 0 and rng.randrange(max(len(steps) - number, 1))
             if again:
-                ended(forked(partial(train, folder, keep, at(again))))
-            same = ended(forked(partial(train, folder, keep, at(sys.maxsize)))) == 0
+                ended(forked(partial(train, folder, run, at(again))))
+            same = ended(forked(partial(train, folder, run, at(sys.maxsize)))) == 0
             found = left_in(folder)
             wrong = [k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)]
             same = same and not wrong
             survived, tried = survived + same, tried + 1
             call = steps[number].split()[0]
             moments[call] = moments.get(call, 0) + 1
-            how = {"keep": keep, "killed at": steps[number], "again at": again or None}
+            how = {"run": run, "killed at": steps[number], "again at": again or None}
             print(json.dumps(how | {"same": same, "wrong": sorted(wrong)}), flush=True)
             shutil.rmtree(folder)
     print(json.dumps({"survived": survived, "of": tried, "calls": moments}))

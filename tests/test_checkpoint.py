@@ -465,14 +465,14 @@ def test_a_description_can_t_nest_without_end() -> None:
 
 
 def test_a_description_of_too_many_layers_is_refused_before_any_is_made() -> None:
-    layers = {str(i): {"type": "ReLU"} for i in range(10_000)}
-    with pytest.raises(ValueError, match="more than 10,000 layers"):
+    layers = {str(i): {"type": "ReLU"} for i in range(7_000)}
+    with pytest.raises(ValueError, match="more than 7,000 layers"):
         build(
             {"type": "Sequential", "layers": {"inner": {"type": "Sequential", "layers": layers}}},
             {},
         )
-    del layers["9999"], layers["9998"]
-    assert len(build({"type": "Sequential", "layers": layers}, {}).children()) == 9998
+    del layers["6999"], layers["6998"]
+    assert len(build({"type": "Sequential", "layers": layers}, {}).children()) == 6998
 
 
 # ------------------------------------------------------------------ what is kept
@@ -897,19 +897,20 @@ def test_a_lock_that_is_a_symbolic_link_does_no_harm_to_its_target(tmp_path: Pat
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_run_killed_at_any_moment_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     """With the same files, bits and test result, whatever it keeps."""
+    pytest.importorskip("PIL")
     program = Path(__file__).with_name("killed_runs.py")
     done = subprocess.run(
-        [sys.executable, program, tmp_path, "7", "0"], capture_output=True, text=True, timeout=120
+        [sys.executable, program, tmp_path, "4", "3"], capture_output=True, text=True, timeout=120
     )
     assert done.stderr == ""
     *lines, last = map(json.loads, done.stdout.splitlines())
     first = [line for line in lines if "readings" in line]
     kills = [line for line in lines if "same" in line]
-    assert [line["keep"] for line in first] == ["last", "best", "all"]
+    assert [line["run"] for line in first] == ["last", "best", "all", "pictures", "network"]
     assert all(line["readings"] > 5 for line in first)
     assert "best.safetensors" in first[1]["files"]
     assert "epoch-004.safetensors" in first[2]["files"]
     assert [kill for kill in kills if not kill["same"]] == []
-    assert (last["survived"], last["of"], len(kills)) == (21, 21, 21)
+    assert (last["survived"], last["of"], len(kills)) == (20, 20, 20)
     assert last["calls"].keys() == {"write", "fsync", "link", "rename", "unlink"}
     assert done.returncode == 0

@@ -59,7 +59,7 @@ PARTS: dict[str, str] = {
     "layers": "backend checks group names parameter window",
     "mpi": "backend group machine names",
     "optim": "backend checks deprecated names parameter turns",
-    "architecture": "layers",
+    "architecture": "layers window",
     "doctor": "backend data layers version",
     "input_shape": "layers",
     "models": "layers names seeds",
@@ -79,8 +79,8 @@ PARTS: dict[str, str] = {
     "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses names",
     "train": (
-        "augment backend checkpoint checks compiled data group layers losses machine names "
-        "optim schedules seeds"
+        "architecture augment backend checkpoint checks compiled data group layers losses machine "
+        "names optim schedules seeds"
     ),
     "plots": "augment backend layers losses names train",
     "report": (

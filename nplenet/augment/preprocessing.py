@@ -64,8 +64,17 @@ def preprocessing(transform: Transform | None) -> Transform | None:
 
 
 def floats(transform: Transform | None, images: Array) -> Array:
-    """Return images as the model takes them: through the transform, bytes as 0 ... 1."""
-    found = images if transform is None else transform(images, None)
+    """Return images as the model takes them: through the transform, bytes as 0 ... 1.
+
+    Raises
+    ------
+    ValueError
+        When the transform does not take such images.
+    """
+    try:
+        found = images if transform is None else transform(images, None)
+    except TypeError as error:
+        raise ValueError(f"the model's preprocessing refuses these images: {error}") from error
     return ToFloat()(found) if found.dtype == np.uint8 else found
 
 

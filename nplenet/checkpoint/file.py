@@ -102,7 +102,7 @@ class Checkpoint:
             )
         weights = self.part("model.") if "progress" in self.record else self.tensors
         try:
-            model = build(self.record["model"], weights)
+            model = build(self.record["model"], weights, self.input_shape)
             model.preprocessing = self._preprocessing()
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {error}") from None
@@ -151,7 +151,7 @@ def save_model(
         )
     description = describe(model)
     try:
-        build(description, state)
+        build(description, state, input_shape)
     except ValueError as error:
         raise ValueError(f"save_model: no file can hold this model: {error}") from None
     record: dict[str, Any] = {**stamp(), "model": description}

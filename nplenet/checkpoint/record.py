@@ -12,6 +12,7 @@ from ..schema import Form, choice, fields, listing, mapping, optional, plain, re
 
 MAX_SECONDS = 1e12
 MAX_AXES = 3
+MAX_TRANSFORMS, MAX_CHANNELS = 16, 1000  # of a preprocessing
 MAX_INPUT = 3 * 256 * 256
 """Numbers of an input: a stranger's file decides how large the images of an evaluation are."""
 
@@ -21,6 +22,17 @@ def input_shape(value: Any, name: str) -> None:
     listing(whole(1, MAX_INPUT), 1)(value, name)
     if len(value) > MAX_AXES or math.prod(value) > MAX_INPUT:
         raise ValueError(f"{name} must have at most {MAX_AXES} axes and {MAX_INPUT:,} numbers")
+
+
+def preprocessing(value: Any, name: str) -> None:
+    """Check the transforms before a model: each costs time for each image."""
+    listing(TRANSFORM)(value, name)
+    if len(value) > MAX_TRANSFORMS:
+        raise ValueError(f"{name} must have at most {MAX_TRANSFORMS} transforms, got {len(value)}")
+    for i, part in enumerate(value):
+        for key, numbers in part.items():
+            if isinstance(numbers, list) and len(numbers) > MAX_CHANNELS:
+                raise ValueError(f"{name}[{i}].{key} must have at most {MAX_CHANNELS} numbers")
 
 
 METRICS: Mapping[str, Form] = {
@@ -63,7 +75,11 @@ RUN = {
         }
     ),
 }
-TRANSFORM = fields({"type": choice("ToFloat", "Normalize")}, others=plain)
+TRANSFORM = fields(
+    {"type": choice("ToFloat", "Normalize")},
+    {"dtype": choice("float32", "float64")},
+    others=plain,
+)
 MORE = {
     "arguments": mapping(plain),
     "tunables": mapping(whole()),
@@ -71,7 +87,7 @@ MORE = {
     "input_shape": optional(input_shape),
     "frozen": listing(text),
     "eval": listing(text),
-    "preprocessing": optional(listing(TRANSFORM)),
+    "preprocessing": optional(preprocessing),
 }
 
 

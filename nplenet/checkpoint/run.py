@@ -151,7 +151,7 @@ class Run:
             self._tried = True
             weights = {k.removeprefix("model."): a for k, a in tensors.items() if k[:6] == "model."}
             try:
-                build(description, native(weights))
+                build(description, native(weights), self._input_shape)
             except ValueError as error:
                 warnings.warn(
                     f"its checkpoints resume this run, but load_model will refuse them: {error}",

@@ -17,7 +17,8 @@ from .idx import DataError, open_unpacked
 from .image_set import MAX_CLASSES, ImageSet, image_shape, numbered
 
 _MAX_LINE = 1 << 20  # bytes; an image of 3 x 256 x 256 in three-digit numbers has 786,000
-_LINES = 1000  # that are read at once
+_NUMBERS = 1 << 20  # about as many are read at once, each an int64 for a moment
+_MAX_BLANK = 100_000  # lines in a row; a packed file holds any number of them in few bytes
 _MAX_PIXEL, _MAX_LABEL = 255, MAX_CLASSES - 1
 
 Lines = list[tuple[int, str]]
@@ -78,7 +79,7 @@ def from_csv(
 
 def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line that is not blank."""
-    number = 0
+    number = last = 0
     while line := stream.readline(_MAX_LINE + 1):
         number += 1
         if len(line) > _MAX_LINE:
@@ -88,18 +89,21 @@ def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: line {number} is not text ({error.reason})") from error
         if text:
+            last = number
             yield number, text.replace('"', "")
+        elif number - last > _MAX_BLANK:
+            raise DataError(f"{path}: more than {_MAX_BLANK:,} blank lines follow line {last}")
 
 
 def _label_column(names: list[str], label: str, path: Path) -> tuple[int, bool]:
     """Return the position of the labels, and whether the first line is one of names."""
-    stripped = [name.strip() for name in names]
-    if all(_is_number(name) for name in stripped):
+    if all(map(_is_number, names)):
         return 0, False
-    if label not in stripped:
-        some = ", ".join(printable(name, 20) for name in stripped[:3])
-        raise DataError(f"{path}: has no column {label!r}; its columns are {some}, ...")
-    return stripped.index(label), True
+    for position, name in enumerate(names):
+        if name.strip() == label:
+            return position, True
+    some = ", ".join(printable(name.strip(), 20) for name in names[:3])
+    raise DataError(f"{path}: has no column {label!r}; its columns are {some}, ...")
 
 
 def _is_number(text: str) -> bool:
@@ -125,7 +129,7 @@ def _rows(
     for line in chain(lines, [None]):
         if line is not None:
             waiting.append(line)
-        if waiting and (line is None or len(waiting) == _LINES):
+        if waiting and (line is None or len(waiting) * columns >= _NUMBERS):
             found = _block(waiting, columns, label, path)
             labels.append(found[:, label].astype(np.int64))
             pixels.append(np.delete(found, label, axis=1).astype(np.uint8))
@@ -176,7 +180,7 @@ def _floats(texts: list[str], columns: int) -> npt.NDArray[Any] | None:
 
 
 def _whole(values: npt.NDArray[Any], most: Any) -> npt.NDArray[np.bool_]:
-    return (values >= 0) & (values <= most) & (values % 1 == 0)
+    return (values >= 0) & (values <= most) & (values == np.floor(values))
 
 
 def _explain(cells: list[str], columns: int, label: int, where: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,8 @@ class Arrays:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._opened() as archive:
-            self.names = [name.removesuffix(".npy") for name in archive.namelist()]
+            self._entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        self.names = list(self._entries)
 
     def read(self, name: str, max_bytes: int) -> npt.NDArray[Any]:
         """Return the array of a name."""
@@ -101,7 +101,7 @@ class Arrays:
             raise DataError(f"{self.path}: has no array {name!r}; it has {_some(self.names)}")
         where = f"{self.path}: {name}"
         with self._opened() as archive:
-            entry = archive.getinfo(f"{name}.npy")
+            entry = archive.getinfo(self._entries[name])
             if entry.file_size > max_bytes:
                 raise DataError(
                     f"{where} has {entry.file_size:,} bytes, the limit is {max_bytes:,}"
@@ -157,15 +157,11 @@ class _Archive:
             raise DataError(f"{self.path}: is not an .npz file, or damaged ({error})") from error
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        import zipfile
-
         self._file.close()
-        damage = (
-            ValueError, EOFError, SyntaxError, NotImplementedError, RuntimeError, OSError,
-            zlib.error, zipfile.BadZipFile,
-        )  # fmt: skip
-        if isinstance(error, damage) and not isinstance(error, DataError):
-            raise DataError(f"{self.path}: is damaged ({error})") from error
+        if isinstance(error, Exception) and not isinstance(error, (DataError, MemoryError)):
+            # On damage the decoders and NumPy's reader of headers raise errors of any type.
+            reason = str(error) or type(error).__name__
+            raise DataError(f"{self.path}: is damaged ({reason})") from error
 
 
 def _usual(arrays: Arrays, split: str) -> tuple[str, str]:

@@ -85,14 +85,12 @@ def _held_out(every: ImageSet, path: Path) -> Halves:
     if held_out == 0:
         raise DataError(f"{path}: has {len(every.labels)} images; at least 5 are needed")
     chosen, rest = train_validation_split(every.labels, held_out, generator(_SEED, "test"))
-
-    def part(indexes: np.ndarray) -> ImageSet:
-        return ImageSet(every.images[indexes], every.labels[indexes], every.classes)
-
-    train, test = _shuffled(part(chosen)), _shuffled(part(rest))
+    train, test = _shuffled(every, chosen), _shuffled(every, rest)
     return Halves(train, test, f"{path}, a tenth held out as test images")
 
 
-def _shuffled(data: ImageSet) -> ImageSet:
-    order = generator(_SEED, "shuffle").permutation(len(data.labels))
+def _shuffled(data: ImageSet, chosen: np.ndarray | None = None) -> ImageSet:
+    """Return images in a random order: all, or those chosen by their indexes."""
+    order = generator(_SEED, "shuffle").permutation(len(data.labels if chosen is None else chosen))
+    order = order if chosen is None else chosen[order]  # one copy of the images, not two
     return ImageSet(data.images[order], data.labels[order], data.classes)

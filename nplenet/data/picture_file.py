@@ -1,4 +1,4 @@
-"""Read a PNG, JPEG or BMP file as grey levels, in about the memory of the decoded image.
+"""Read a PNG, JPEG or BMP file as grey levels or colours, in about the memory of the decoded image.
 
 (A progressive JPEG takes twice that: its decoder keeps two bytes for each number.)
 
@@ -63,8 +63,8 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 def read_colours(path: str | os.PathLike[str], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Read a PNG, JPEG or BMP file as colours, at most ``size`` (height, width) large.
 
-    A larger image is shrunk to exactly this size, a smaller one keeps its own; it takes up to nine
-    bytes per pixel. Other things, and errors, are as in ``read_image``.
+    A larger image is shrunk to exactly this size, a smaller one keeps its own. Other things, and
+    errors, are as in ``read_image``.
 
     Returns
     -------
@@ -154,21 +154,27 @@ def _read_colours(image: Any, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
 
     image.draft(None, (MIN_KEPT_SIDE, MIN_KEPT_SIDE))
     image.load()
-    paper = _paper(image, _factor(*image.size))
-    if image.mode.startswith("I"):
-        flat = pillow().fromarray(_grey(image, paper)).convert("RGB")
-    elif _transparent(image):
-        rgba = image.convert("RGBA")
-        flat = pillow().new("RGBA", image.size, (paper, paper, paper, 255))
-        flat = pillow().alpha_composite(flat, rgba).convert("RGB")
-    else:
-        flat = image.convert("RGB")
+    factor = _factor(*image.size)
+    paper = _paper(image, factor)
+    flat = pillow().new("RGB", [-(-side // factor) for side in image.size])
+    for (left, top), tile in _tiles(image, factor):
+        flat.paste(_colours(tile, paper).reduce(factor), (left // factor, top // factor))
     flat.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
     upright = ImageOps.exif_transpose(flat)
     height, width = size
     if upright.height > height or upright.width > width:
         upright = upright.resize((width, height), pillow().Resampling.BILINEAR)
     return np.ascontiguousarray(np.moveaxis(np.asarray(upright), 2, 0))
+
+
+def _colours(image: Any, paper: int) -> Any:
+    """Return a Pillow image of any mode as one of mode RGB."""
+    if image.mode.startswith("I"):
+        return pillow().fromarray(_grey(image, paper)).convert("RGB")
+    if not _transparent(image):
+        return image.convert("RGB")
+    flat = pillow().new("RGBA", image.size, (paper, paper, paper, 255))
+    return pillow().alpha_composite(flat, image.convert("RGBA")).convert("RGB")
 
 
 def _tiles(image: Any, factor: int) -> Iterator[tuple[tuple[int, int], Any]]:

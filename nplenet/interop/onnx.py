@@ -144,31 +144,30 @@ def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
     output_shape = made.add(model, "", INPUT, shape)[1]
     if not made.nodes:
         raise ValueError(f"{model} has no layer to export")
-    nodes: list[Any] = []
-    for name, (inputs, operator) in made.nodes.items():
-        y = OUTPUT if len(nodes) + 1 == len(made.nodes) else f"{name}.y"
-        nodes.append(helper.make_node(operator.kind, inputs, [y], name, **operator.attributes))
-    constants = []
-    for key, array in made.constants.items():
-        numbers = model.backend.to_numpy(array)
-        native = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
-        constants.append(numpy_helper.from_array(native, key))
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     batch = "N" if dynamic_batch else shape[0]
-    graph = helper.make_graph(
-        nodes,
-        type(model).__name__,
-        [helper.make_tensor_value_info(INPUT, kind, [batch, *shape[1:]])],
-        [helper.make_tensor_value_info(OUTPUT, kind, [batch, *output_shape[1:]])],
-        constants,
-    )
-    return helper.make_model(
-        graph,
+    proto = helper.make_model(
+        helper.make_graph(
+            [],
+            type(model).__name__,
+            [helper.make_tensor_value_info(INPUT, kind, [batch, *shape[1:]])],
+            [helper.make_tensor_value_info(OUTPUT, kind, [batch, *output_shape[1:]])],
+        ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="nplenet",
         producer_version=__version__,
     )
+    graph = proto.graph  # filled in place: ``make_model`` would copy all of it, twice
+    for name, (inputs, operator) in made.nodes.items():
+        y = OUTPUT if len(graph.node) + 1 == len(made.nodes) else f"{name}.y"
+        node = helper.make_node(operator.kind, inputs, [y], name, **operator.attributes)
+        graph.node.append(node)
+    for key, array in made.constants.items():
+        numbers = model.backend.to_numpy(array)
+        native = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+        graph.initializer.append(numpy_helper.from_array(native, key))
+    return proto
 
 
 def _dtype(model: Layer) -> np.dtype:

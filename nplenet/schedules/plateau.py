@@ -15,6 +15,7 @@ from ..optim import Optimizer
 from .base import Schedule, Settings, not_negative
 
 LARGEST = float(np.finfo(np.float64).max)  # JSON has no infinity
+MAX_REDUCTIONS = 10_000  # each is computed anew for each rate
 SMALLEST_REDUCTION = 1e-8  # of the rate; PyTorch's eps
 
 
@@ -45,7 +46,7 @@ class PlateauLR(Schedule):
         "best": partial(number, interval="(-inf, inf]"),
         "bad_epochs": partial(count, minimum=0),
         "resting": partial(count, minimum=0),
-        "reductions": partial(count, minimum=0),
+        "reductions": partial(count, minimum=0, maximum=MAX_REDUCTIONS),
     }
     factor: float
     patience: int
@@ -97,6 +98,6 @@ class PlateauLR(Schedule):
             self.resting -= 1
             self.bad_epochs = 0
         if self.bad_epochs > self.patience:
-            self.reductions += 1
+            self.reductions = min(self.reductions + 1, MAX_REDUCTIONS)
             self.resting, self.bad_epochs = self.cooldown, 0
         self._apply()

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from .. import checks
+from ..architecture import largest_output
 from ..augment import ToFloat, Transform, floats, fuse
 from ..backend import Array, Backend
 from ..compiled import Step
@@ -24,6 +25,8 @@ from ..machine import one_blas_thread
 MAX_BYTES_ON_GPU = 1 << 23
 """Of the floats of a batch of validation images. A batch takes the host 0.2 ms, whatever its size,
 and meanwhile the GPU is idle: 5,000 images of 32x32 are 3 batches instead of 20."""
+MAX_NUMBERS = 1 << 26
+"""That a layer makes of a batch in ``evaluate``: 256 MiB."""
 LIBRARY = "nplenet."  # of the modules of its layers
 
 
@@ -71,6 +74,8 @@ def evaluate(
         By default ``model.preprocessing``: what of its training's transform is not random.
     classes : int, optional
         The table of the result has at least so many rows; K without it.
+    batch_size : int
+        Most images at once: fewer if a layer makes more than 262,144 numbers of each.
     group : Group
         Its ranks share the batches; each gets the result that a single process would get.
 
@@ -79,8 +84,10 @@ def evaluate(
     ValueError
         When a label lies outside 0..K-1, or the model's preprocessing is not known.
     """
+    most = max(1, MAX_NUMBERS // largest_output(model, (1, *np.shape(images)[1:])))
+    size = min(checks.count(batch_size, "evaluate: batch_size"), most)
     held_out = LabelledImages(
-        model.backend, images, labels, classes, batch_size, group, transform or model.preprocessing
+        model.backend, images, labels, classes, size, group, transform or model.preprocessing
     )
     check_labels(model, images, held_out.labels, "evaluate: label {} of image {}")
     with model.evaluating():

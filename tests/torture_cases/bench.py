@@ -28,6 +28,7 @@ SMALL = 32 * MB  # bytes; memory is compared with at least as many, as a process
 LEARN = ["--dataset", "digits", "--limit", "60", "--batch-size", "16", "--quiet"]
 LEARN += ["--tunables", '{"threads": 1}']
 
+DOWNLOADS = "nplenet: downloading "
 SECONDS = "worst seconds on one input"
 MEMORY = "worst memory over decoded size"
 GOALS = {MEMORY: 2.0, SECONDS: MAX_SECONDS}  # of all inputs
@@ -267,8 +268,12 @@ def in_process(arguments: list[str]) -> Outcome:
 
 
 def fault(outcome: Outcome, statuses: tuple[int, ...] = (0, 1, 2)) -> str:
-    """Return what is wrong with an answer: an error must be one line, and all of it inert."""
+    """Return what is wrong with an answer: an error must be one line, and all of it inert.
+
+    Before it a command may say that it downloads, which may take minutes.
+    """
     lines = outcome.err.strip("\n").split("\n")
+    lines = [line for line in lines if not line.startswith(DOWNLOADS)] or [""]
     if "Traceback" in outcome.err or "internal error" in outcome.err:
         return f"an error that nobody expected: {outcome.err[-600:]}"
     if outcome.seconds >= MAX_SECONDS:

@@ -10,21 +10,26 @@ import copy
 import json
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from nplenet.__main__ import main
-from nplenet.checkpoint import LATEST, load
+from nplenet.checkpoint import LATEST, Checkpoint, load
 from nplenet.checkpoint.file import write_file
 from nplenet.compiled.cpu import tuning
 
+from . import networks
 from .bench import GOALS as GOALS
 from .bench import Bench, Case, Figure, More, Outcome, fault, in_process, refuse_to_start
+from .inputs import png
 from .named import CACHES, HISTORIES, OPTIONS, RECORDS, TEXTS
 
+DIGIT = png(40, 40, 0)
 HOSTILE = "<b>\x1b]0;owned\x07\n\udce9"
 DEEP: Any = []
 for _ in range(150):
@@ -47,10 +52,13 @@ USES = {
     "info --json": "info {} --json",
     "evaluate": "evaluate {} --limit 2 --no-download",
     "resume": "train --resume {} --output {new} --no-download --quiet --stop-after 1",
+    "predict": "predict {} {image}",
     "draw": "draw {} --no-open --output {new}.html",
     "export onnx": "export {} --to onnx --output {new}.onnx",
     "export pytorch": "export {} --to pytorch --output {new}.pth",
 }
+NETWORK_USES = ("info", "info --json", "evaluate", "predict", "draw", "export onnx")
+NETWORK_USES += ("export pytorch", "resume network", "resume network")
 
 
 def forged(value: Any, rng: random.Random) -> Any:
@@ -112,6 +120,7 @@ class Forger:
         self.path = folder / LATEST
         self.kinds = {
             "records": self.record,
+            "networks": self.network,
             "models": self.model,
             "histories": self.report,
             "caches": self.kept_tunables,
@@ -134,9 +143,35 @@ class Forger:
         write_file(self.path, self.checkpoint.tensors, forgery)
         return self.use(rng.choice(("info", "evaluate", "export pytorch", "export onnx")))
 
+    @cached_property
+    def other(self) -> Checkpoint:
+        """The checkpoint of a run of all that LeNet-5 lacks."""
+        networks.train(self.folder / "network")
+        return load(self.folder / "network" / LATEST)
+
+    def network(self, rng: random.Random) -> tuple[str, Outcome]:
+        """Forge the record of another network, or a tensor of its run."""
+        tensors, record = dict(self.other.tensors), self.other.record
+        part = rng.choice((None, "model", "optimizer", "schedule", "preprocessing", "arguments"))
+        forgery = (
+            forged(record, rng) if part is None else {**record, part: forged(record[part], rng)}
+        )
+        if rng.random() < 0.1:
+            name = rng.choice(sorted(tensors))
+            tensors[name] = rng.choice((tensors[name][..., None], tensors[name].astype("f8")))
+        write_file(self.path, tensors, forgery)
+        return self.use(rng.choice(NETWORK_USES))
+
     def use(self, how: str) -> tuple[str, Outcome]:
         """Use the checkpoint."""
-        words = [word.format(self.path, new=self.folder / "out") for word in USES[how].split()]
+        if how == "resume network":
+            return how, networks.resume(self.path, self.folder / "out")
+        image = self.folder / "digit.png"
+        image.write_bytes(DIGIT)
+        words = [
+            word.format(self.path, new=self.folder / "out", image=image)
+            for word in USES[how].split()
+        ]
         return how, in_process(words)
 
     def report(self, rng: random.Random) -> tuple[str, Outcome]:
@@ -203,14 +238,20 @@ def train_once(folder: Path) -> Path:
 # ------------------------------------------------------------------ figures
 
 
-def forger_of(bench: Bench) -> Forger:
+def forger_of(bench: Bench, with_network: bool = False) -> Forger:
     bench.make_run()
-    return Forger(bench.run, bench.new())
+    forger = Forger(bench.run, bench.new())
+    if with_network:
+        other = bench.work / "network" / LATEST
+        if not other.exists():  # trained once, before the processes are forked
+            networks.train(other.parent)
+        forger.other = load(other)
+    return forger
 
 
 def at_random(*kinds: str) -> More:
     def more(bench: Bench) -> Iterator[tuple[str, str]]:
-        forger = forger_of(bench)
+        forger = forger_of(bench, "networks" in kinds)
 
         def attack(rng: random.Random) -> tuple[str, Outcome]:
             with prepared(forger.folder):
@@ -264,6 +305,35 @@ def record_case(path: tuple[Any, ...], value: Any, how: str) -> Case:
     return on_forger(f"{path}, {how}", attack)
 
 
+def network_case(name: str, change: Callable[[dict[str, Any]], None]) -> Case:
+    """Use a forged checkpoint in each way; all in one process, as there are many."""
+
+    def case(bench: Bench) -> str:
+        forger = forger_of(bench, with_network=True)
+        record = copy.deepcopy(forger.other.record)
+        change(record)
+        write_file(forger.path, forger.other.tensors, record)
+
+        def work() -> int:
+            with prepared(forger.folder):
+                for how in ("info", "evaluate", "predict", "export onnx", "resume network"):
+                    begin = time.monotonic()
+                    outcome = forger.use(how)[1]
+                    seconds = time.monotonic() - begin
+                    if wrong := fault(outcome._replace(seconds=seconds)):
+                        print(f"{how}: {wrong}", end="")
+                        return 1
+            return 0
+
+        outcome = bench.forked(work)
+        bench.note(name, outcome)
+        if outcome.status == 0 or outcome.out:
+            return outcome.out
+        return f"it ended its process: {outcome.status}, {outcome.err[-300:]!r}"
+
+    return case
+
+
 def history_case(path: tuple[Any, ...], value: Any) -> Case:
     return on_forger(
         f"history.json {path}",
@@ -297,6 +367,12 @@ FIGURES = [
         {name: record_case(*how) for name, how in RECORDS.items()},
         at_random("records", "records", "models"),
         0.15,
+    ),
+    Figure(
+        "forged records of other networks",
+        {name: network_case(name, change) for name, change in networks.CHANGES.items()},
+        at_random("networks"),
+        0.1,
     ),
     Figure(
         "forged history.json",

@@ -184,13 +184,13 @@ def use(bench: Bench, path: Path, how: str, name: str) -> str:
     return bench.answered(*command, decoded=decoded, name=name)
 
 
-def chain_of_9000(how: str) -> Case:
-    """Use a model of 9,000 dense layers of one weight."""
+def chain_of_6900(how: str) -> Case:
+    """Use a model of 6,900 dense layers of one weight."""
 
     def case(bench: Bench) -> str:
         path = bench.new(".safetensors")
-        save_model(Sequential(*(Dense(1, 1) for _ in range(9000))), path)
-        return use(bench, path, how, f"9,000 layers, {how}")
+        save_model(Sequential(*(Dense(1, 1) for _ in range(6900))), path)
+        return use(bench, path, how, f"6,900 layers, {how}")
 
     return case
 
@@ -292,7 +292,7 @@ FIGURES = [
             for name, change in MODELS.items()
             for how in MODEL_USES
         }
-        | {f"9,000 layers, {how}": chain_of_9000(how) for how in MODEL_USES}
+        | {f"6,900 layers, {how}": chain_of_6900(how) for how in MODEL_USES}
         | {f"a pipe: {name}": fifo_case(command) for name, command in PIPES.items()}
         | {f"IDX: {name}": case for name, case in IDX.items()}
         | FOLDERS,

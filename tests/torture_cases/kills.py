@@ -19,13 +19,13 @@ from nplenet.__main__ import main
 from .bench import LEARN, Bench, Case, Figure, fault, limit_resources
 
 SECONDS_PER_KILL = 0.7  # about
-FEW = 2  # kills of each --keep, whatever the minutes
+FEW = 2  # kills of each kind of run, whatever the minutes
 MINUTES_FOR_ALL = 8.0
 
 
 def kills(bench: Bench) -> Iterator[tuple[str, str]]:
     """Kill runs at as many random moments as the minutes allow; from eight minutes on, at all."""
-    count = max(FEW, int(60 * bench.minutes * SHARE / SECONDS_PER_KILL / len(killed_runs.KEEP)))
+    count = max(FEW, int(60 * bench.minutes * SHARE / SECONDS_PER_KILL / len(killed_runs.RUNS)))
     some = [str(count), str(bench.seed)] if bench.minutes < MINUTES_FOR_ALL else []
     folder = bench.new()
     folder.mkdir()
@@ -47,14 +47,14 @@ def kills(bench: Bench) -> Iterator[tuple[str, str]]:
     records = [json.loads(line) for line in out.splitlines()]
     for record in records:
         if "same" in record:
-            name = f"--keep {record['keep']}, killed at {record['killed at']}"
+            name = f"{record['run']}, killed at {record['killed at']}"
             again = f", again at {record['again at']}" if record["again at"] else ""
             yield name + again, "" if record["same"] else f"other files: {record['wrong']}"
-    keeps = {record["keep"] for record in records if "readings" in record}
-    for keep in killed_runs.KEEP:
+    runs = {record["run"] for record in records if "readings" in record}
+    for run in killed_runs.RUNS:
         yield (
-            f"--keep {keep}, undisturbed and read",
-            "" if keep in keeps and not err else err[-300:],
+            f"{run}, undisturbed and read",
+            "" if run in runs and not err else err[-300:],
         )
 
 
@@ -124,6 +124,6 @@ CASES |= {
     )
 }
 FIGURES = [
-    Figure("kills survived (keep last, best, all)", {}, kills),
+    Figure("kills survived (five kinds of run)", {}, kills),
     Figure("folders that others use", CASES),
 ]

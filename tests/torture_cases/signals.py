@@ -51,7 +51,7 @@ COMMANDS = {
         ["draw", "default", "--output", "{}", "--no-open"],
     ),
     "export": (
-        "nplenet.commands.export.load_model",
+        "nplenet.commands.export.load",
         ["export", "default", "--to=pytorch", "--output={}.pth"],
     ),
 }

@@ -23,7 +23,7 @@ from nplenet.report.html import Html
 from nplenet.terminal import printable
 
 from .bench import Bench, Case, Figure, fault
-from .forgery import USES
+from .forgery import DIGIT, USES
 from .mirrors import case as mirror_case
 
 MARK = "owned"
@@ -114,7 +114,32 @@ def at_dataset(record: Record, text: str) -> None:
     record["arguments"]["dataset"] = text
 
 
+def at_class(record: Record, text: str) -> None:
+    record["arguments"]["class_names"] = [text] * 10
+
+
+def at_frozen(record: Record, text: str) -> None:
+    record["frozen"] = record["eval"] = [text]
+
+
+def at_transform(record: Record, text: str) -> None:
+    record["preprocessing"] = [{"type": "ToFloat", text: 1}]
+
+
+def at_schedule(record: Record, text: str) -> None:
+    record["schedule"]["type"] = text
+
+
+def at_group(record: Record, text: str) -> None:
+    record["optimizer"]["groups"] = [{"parameters": [text], text: text}]
+
+
 RECORD_FIELDS = {
+    "class's name": at_class,
+    "frozen parameter": at_frozen,
+    "transform's argument": at_transform,
+    "schedule's type": at_schedule,
+    "group of parameters": at_group,
     "argument's name": at_argument,
     "argument's value": at_value,
     "version": at_version,
@@ -136,13 +161,14 @@ def on_terminal(change: Callable[[Record, str], None], texts: tuple[str, ...]) -
     """Use a checkpoint with a string in a field; somewhere it must be shown."""
 
     def case(bench: Bench) -> str:
-        saved, shown = load(bench.make_run()), 0
+        saved, shown, digit = load(bench.make_run()), 0, bench.new(".png")
+        digit.write_bytes(DIGIT)
         for text in texts:
             record, path = copy.deepcopy(saved.record), bench.new(".safetensors")
             change(record, text)
             write_file(path, saved.tensors, record)
             for how in USES:
-                words = USES[how].format(path, new=bench.new()).split()
+                words = USES[how].format(path, new=bench.new(), image=digit).split()
                 outcome = bench.nplenet(*words, prepare=without_report)
                 if wrong := fault(outcome):
                     return f"{how}: {text!r}: {wrong}"
