@@ -144,8 +144,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "info": "__init__",
         "predict": "__init__",
         "report": "__init__",
-        "train_options": "__init__",
-        "train": "train_options",
+        "extension": "",
+        "console": "extension",
+        "train_options": "__init__ extension",
+        "train": "console extension train_options",
     },
     "compiled": {
         "operation": "",

@@ -17,15 +17,15 @@ import signal
 import sys
 import warnings
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from .. import augment
 from ..backend import Backend, get_backend
-from ..checkpoint import Checkpoint, CheckpointFolder, CheckpointWarning
+from ..checkpoint import CheckpointFolder, CheckpointWarning
 from ..checkpoint.file import backup
 from ..compiled import Step, TextbookStep, compile
 from ..data import (
@@ -45,14 +45,15 @@ from ..optim import Optimizer
 from ..recipe import (
     OPTIMIZERS,
     RENAMED_AUGMENTATIONS,
-    SCHEDULES,
     Settings,
     augmentation,
     default_epochs,
 )
 from ..seeds import generator
-from ..terminal import printable, show
-from ..train import Evaluation, History, NonFiniteLoss, confusion_table, evaluate, fit
+from ..terminal import printable
+from ..train import Evaluation, History, NonFiniteLoss, evaluate, fit
+from .console import Console
+from .extension import scheduled
 from .train_options import (
     add_options,
     as_arguments,
@@ -114,9 +115,9 @@ def train_in(
 
     # Model, loss, optimizer.
     model, loss, optimizer = parts(data, settings, backend)
-    schedule = SCHEDULES[settings.schedule](optimizer, settings.lr, epochs * len(loader))
+    schedule, resume = scheduled(settings, optimizer, len(loader), resume)
     step = chosen_step(settings, model, loss, optimizer, group)
-    console.introduce(data, loader, resume)
+    console.introduce(data, loader, resume, epochs)
     console.announce(model, settings, options.backend, group, loader, checkpoints)
 
     # Loop.
@@ -154,75 +155,6 @@ def train_in(
     if checkpoints and history.interrupted and group.rank == 0 and checkpoints.saved:
         console.detail(f"to go on: {line_to_resume(options, checkpoints.folder, group.size)}")
     return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
-
-
-@dataclass
-class Console:
-    """The output of a run: printed by rank 0 only, and with --quiet only the result."""
-
-    rank: int
-    quiet: bool
-
-    def print(self, text: object, file: TextIO | None = None) -> None:
-        if self.rank == 0:
-            show(text, file=file)
-
-    def detail(self, text: object) -> None:
-        if not self.quiet:
-            self.print(text)
-
-    def introduce(
-        self, data: Dataset, loader: DataLoader | DeviceLoader, resume: Checkpoint | None
-    ) -> None:
-        """Say which images are learned, and where the run goes on if it was interrupted."""
-        if data.notice:
-            self.print(printable(data.notice), file=sys.stderr)
-        images, tests = len(loader.images), len(data.test_images)
-        self.detail(
-            f"{printable(data.name)} from {printable(data.source)}: {images:,} training, "
-            f"{len(data.train_images) - images:,} validation, {tests:,} test images"
-        )
-        if resume:
-            self.detail(f"resuming from {printable(resume.path)}")
-
-    def announce(
-        self,
-        model: LeNet5,
-        settings: Settings,
-        backend: str,
-        group: Group,
-        loader: DataLoader | DeviceLoader,
-        checkpoints: CheckpointFolder | None,
-    ) -> None:
-        """Say what runs, for how long, and whether it is kept; then show the layers."""
-        parameters = sum(p.data.size for p in model.parameters())
-        step = "textbook layers" if settings.eager else "compiled step"
-        ranks = f", {group.size} processes" if group.size > 1 else ""
-        self.detail(
-            f"LeNet-5, {parameters:,} parameters; {step} on {backend}{ranks}; "
-            f"{settings.epochs} epochs of {len(loader)} steps"
-        )
-        if checkpoints is None:
-            self.detail("the model is not kept: --output DIR keeps it, and a report")
-        self.detail(model.summary((1, *loader.images.shape[1:])))
-
-    def conclude(
-        self,
-        history: History,
-        epochs: int,
-        data: Dataset,
-        tested: Evaluation,
-        inverted: Evaluation,
-    ) -> None:
-        done = len(history.epochs)
-        if done < epochs:
-            reason = f"interrupted by {history.interrupted}" if history.interrupted else "stopped"
-            self.print(f"{reason} after {done} complete epochs; results so far:")
-        self.detail(confusion_table(tested.confusion, [printable(name) for name in data.classes]))
-        self.print(
-            f"test accuracy {tested.accuracy:.2%}, on inverted images {inverted.accuracy:.2%}, "
-            f"trained in {history.seconds:.2f} s"
-        )
 
 
 def load_data(options: argparse.Namespace, settings: Settings, group: Group) -> Dataset:

@@ -32,6 +32,7 @@ from . import (
     positive,
     seed,
 )
+from .extension import epochs_before
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -234,7 +235,8 @@ def checkpoint_to_resume(options: argparse.Namespace) -> Checkpoint | None:
 def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Settings:
     """Return the settings given, or the saved run's when it resumes.
 
-    A resumed run may change its number of epochs only, and only if no schedule depends on it.
+    A resumed run may change its number of epochs only: if no schedule depends on it, or if the run
+    is finished and is to have more.
     """
     names = {field.name for field in dataclasses.fields(Settings)}
     given = current_names({k: value for k, value in vars(options).items() if k in names})
@@ -252,7 +254,8 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
     except ValueError as error:
         raise CheckpointError(f"{resume.path}: in its record {error}") from None
     saved = current_names(saved)
-    may_change = {"epochs"} if saved["schedule"] == "constant" else set()
+    longer = epochs_before(resume, given.get("epochs")) > 0
+    may_change = {"epochs"} if longer or saved["schedule"] == "constant" else set()
     if is_own(saved["dataset"]):  # the same images, which are compared, may lie elsewhere now
         may_change |= {"dataset"}
     for name, value in given.items():
