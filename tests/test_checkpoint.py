@@ -419,8 +419,17 @@ def convolution(times: int = 1, **arguments: Any) -> dict[str, Any]:
         ),
         (convolution(kernel_size=[1, 3], in_channels=1, out_channels=1 << 16), "the sizes of this"),
         (convolution(times=200, padding=8), r"\d\d: this Conv2d makes .*, more than a file"),
+        (
+            convolution(padding=1000, dilation=1000),
+            r"makes \(6, 32, 32\) .* and 24,774,144 numbers",
+        ),
+        (convolution(padding=1000, stride=1000), "more than a file may ask for"),
+        ({"type": "LayerNorm", "normalized_shape": [1] * 300_000}, "has 300,000 entries"),
     ],
-    ids=["padding", "absurd-padding", "residual", "channels", "many-paddings"],
+    ids=[
+        *("padding", "absurd-padding", "residual", "channels", "many-paddings"),
+        *("frame-of-dilation", "frame-of-stride", "axes"),
+    ],
 )
 def test_a_model_that_would_take_far_more_memory_than_its_file_is_refused_before_it_does(
     description: Any, words: str
@@ -471,6 +480,9 @@ def test_a_description_of_too_many_layers_is_refused_before_any_is_made() -> Non
             {"type": "Sequential", "layers": {"inner": {"type": "Sequential", "layers": layers}}},
             {},
         )
+    block = {"type": "Residual", "body": {"type": "Sequential", "layers": layers}}
+    with pytest.raises(ValueError, match="more than 7,000 layers"):
+        build(block, {})
     del layers["6999"], layers["6998"]
     assert len(build({"type": "Sequential", "layers": layers}, {}).children()) == 6998
 

@@ -27,6 +27,7 @@ from nplenet.layers import (
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
 from nplenet.optim import SGD, AdamW, clip_gradients
+from nplenet.parameter import Parameter
 from nplenet.recognize import recognize
 from nplenet.schedules import CosineLR, PlateauLR, WarmUpLR
 from nplenet.train import evaluate, fit
@@ -312,3 +313,15 @@ def test_a_run_with_class_weights_and_an_ignored_label_is_that_of_its_formula(
     np.testing.assert_allclose(
         backend.to_numpy(model[1].weight.data), -dlogits.T @ x, rtol=1e-9, atol=1e-12
     )
+
+
+def test_a_plateau_ends_its_reductions_and_refuses_more_of_a_file() -> None:
+    """Each rate is computed from all reductions: a file must not ask for 2^62."""
+    schedule = PlateauLR(SGD([Parameter(np.zeros(1))], lr=1.0), factor=0.5, patience=0)
+    for _ in range(40):
+        schedule.end_epoch(1.0)
+    assert schedule.reductions == 39
+    assert schedule.last_lr == 2.0**-26  # the next one changes less than 1e-8
+    state = schedule.state_dict() | {"reductions": 2**62}
+    with pytest.raises(ValueError, match="reductions must be an int from 0 to 10000"):
+        schedule.load_state_dict(state)

@@ -12,6 +12,7 @@ from nplenet import augment, page, plots
 from nplenet.augment import Compose, Normalize, RandomInvert, RandomRotation, ToFloat, fuse
 from nplenet.backend import Backend
 from nplenet.checkpoint import CheckpointFolder, load_model, save_model
+from nplenet.checkpoint.record import preprocessing
 from nplenet.data import DataLoader
 from nplenet.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dense, Flatten, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss, cross_entropy
@@ -295,3 +296,42 @@ def test_validation_images_that_the_model_cannot_take_are_named_before_the_first
     with pytest.raises(ValueError, match="but not the validation images"):
         run(model, ToFloat(), validation=(IMAGES[:, :, :7], LABELS))
     np.testing.assert_array_equal(model.state_dict()["1.weight"], before)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([{"type": "ToFloat"}] * 17, "at most 16 transforms, got 17"),
+        ([{"type": "Normalize", "mean": [0.5] * 1001, "std": 1}], r"\[0\].mean must have at most"),
+        ([{"type": "ToFloat", "dtype": "float128"}], r"\[0\].dtype must be one of"),
+    ],
+)
+def test_a_preprocessing_that_no_image_needs_is_refused(parts: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        preprocessing(parts, "preprocessing")
+
+
+def test_a_preprocessing_that_does_not_take_the_images_is_an_error_of_the_file() -> None:
+    model = small()
+    model.preprocessing = Normalize(0.5, 0.25)  # of floats
+    with pytest.raises(ValueError, match="the model's preprocessing refuses these images"):
+        evaluate(model, IMAGES, np.zeros(len(IMAGES), int))
+
+
+def test_fewer_images_of_which_a_layer_makes_much_are_evaluated_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+
+    class Noting(Flatten):
+        def forward(self, x: Any) -> Any:
+            sizes.append(len(x))
+            return super().forward(x)
+
+    model = Sequential(Noting(), Dense(64, 3, rng=1))
+    whole = evaluate(model, IMAGES, LABELS)
+    monkeypatch.setattr("nplenet.train.evaluation.MAX_NUMBERS", 64 * 25)
+    parts = evaluate(model, IMAGES, LABELS)
+    assert sizes == [60, 25, 25, 10]
+    assert parts.confusion == whole.confusion
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)

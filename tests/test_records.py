@@ -447,7 +447,7 @@ def test_forged_records_end_in_one_line(run: Path, tmp_path: Path) -> None:
     forger = forgery.Forger(run, tmp_path / "forged")
     with forgery.prepared(forger.folder):
         for kind, attack in forger.kinds.items():
-            for number in range(60):
+            for number in range(45):
                 what, outcome = attack(random.Random(f"{kind} {number}"))
                 assert fault(outcome) == "", f"{kind} {number}: {what}"
 

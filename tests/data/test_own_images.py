@@ -133,6 +133,14 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path, content: bytes, word
     one_line(refusal.value, path)
 
 
+def test_blank_lines_without_end_are_refused_before_all_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"1,2\n" + b"\n" * 3_000_000))
+    with pytest.raises(DataError, match="more than 100,000 blank lines follow line 1") as refusal:
+        from_csv(path)
+    one_line(refusal.value, path)
+
+
 @pytest.mark.parametrize("read", [from_csv, from_npz, from_folder])
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     with pytest.raises(DataError, match="no such") as refusal:
@@ -224,6 +232,34 @@ def test_damage_and_lies_of_an_npz_file_are_refused(tmp_path: Path) -> None:
 
 
 # --- folders ---
+
+
+def test_names_of_arrays_may_lack_their_suffix(tmp_path: Path) -> None:
+    expected = {"images": images(3, 4, 4), "labels": np.array([0, 2, 1])}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, array in expected.items():
+            target = io.BytesIO()
+            np.save(target, array)
+            archive.writestr(name, target.getvalue())
+    found = from_npz(tmp_path / "a.npz")
+    assert (found.images[:, 0] == expected["images"]).all()
+    assert found.labels.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_damage_in_each_way_of_packing_is_said_in_one_line(tmp_path: Path, packed: int) -> None:
+    """The header of an array, too: NumPy reads it with Python's own tokenizer."""
+    path = tmp_path / "a.npz"
+    header = b"\x93NUMPY\1\0\x10\0{'descr': '|u1'\n\n" + bytes(3000)
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        archive.writestr("images.npy", header)
+        archive.writestr("labels.npy", header)
+    whole = path.read_bytes()
+    for contents in (whole, whole[:52] + bytes(18) + whole[70:]):
+        path.write_bytes(contents)
+        with pytest.raises(DataError, match="damaged") as refusal:
+            from_npz(path)
+        one_line(refusal.value, path)
 
 
 def picture(path: Path, array: np.ndarray, **options: Any) -> None:

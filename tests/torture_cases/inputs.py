@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from nplenet.checkpoint import load, save_model
 from nplenet.checkpoint.file import write_file
 from nplenet.layers import Dense, Sequential
@@ -42,6 +40,8 @@ def png(width: int, height: int, colour: int, depth: int = 8, *chunks: bytes) ->
 
 
 def jpeg(width: int, height: int, **options: Any) -> bytes:
+    from PIL import Image  # which tests that only need a PNG do without
+
     target = io.BytesIO()
     Image.new("RGB", (width, height), (10, 20, 200)).save(target, "JPEG", **options)
     return target.getvalue()
