@@ -143,6 +143,7 @@ def test_inference_is_one_launch(cuda: Backend, launches_of: Count) -> None:
     assert launches_of(lambda: layer(x)) == (1, 0)
 
 
+@pytest.mark.filterwarnings("ignore:a float64 input")
 def test_parameters_of_another_dtype_are_refused(cuda: Backend) -> None:
     layer = BatchNorm1d(3).to(cuda)
     with pytest.raises(
