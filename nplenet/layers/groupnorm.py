@@ -143,7 +143,7 @@ class LayerNorm(Layer):
 
     Shapes
     ------
-    x, y (N, ..., *normalized_shape); weight, bias as normalized_shape.
+    x and y (N, ...), whose last axes are normalized_shape, as are those of weight and bias.
     """
 
     def __init__(
