@@ -85,12 +85,33 @@ def _held_out(every: ImageSet, path: Path) -> Halves:
     if held_out == 0:
         raise DataError(f"{path}: has {len(every.labels)} images; at least 5 are needed")
     chosen, rest = train_validation_split(every.labels, held_out, generator(_SEED, "test"))
-    train, test = _shuffled(every, chosen), _shuffled(every, rest)
+    order = np.concatenate([part[_random_order(len(part))] for part in (chosen, rest)])
+    images, labels = _in_order(every.images, order), every.labels[order]
+    cut = len(chosen)
+    train = ImageSet(images[:cut], labels[:cut], every.classes)
+    test = ImageSet(images[cut:], labels[cut:], every.classes)
     return Halves(train, test, f"{path}, a tenth held out as test images")
 
 
-def _shuffled(data: ImageSet, chosen: np.ndarray | None = None) -> ImageSet:
-    """Return images in a random order: all, or those chosen by their indexes."""
-    order = generator(_SEED, "shuffle").permutation(len(data.labels if chosen is None else chosen))
-    order = order if chosen is None else chosen[order]  # one copy of the images, not two
-    return ImageSet(data.images[order], data.labels[order], data.classes)
+def _shuffled(data: ImageSet) -> ImageSet:
+    order = _random_order(len(data.labels))
+    return ImageSet(_in_order(data.images, order), data.labels[order], data.classes)
+
+
+def _random_order(count: int) -> np.ndarray:
+    return generator(_SEED, "shuffle").permutation(count)
+
+
+def _in_order(images: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return ``images[order]``, in the memory of ``images``: they are moved along the cycles."""
+    images = np.require(images, requirements="W")
+    moved = np.zeros(len(order), bool)
+    for start in np.flatnonzero(order != np.arange(len(order))).tolist():
+        if moved[start]:
+            continue
+        first, place = images[start].copy(), start
+        while (source := int(order[place])) != start:
+            images[place], moved[place] = images[source], True
+            place = source
+        images[place], moved[place] = first, True
+    return images

@@ -241,18 +241,14 @@ def repeating(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, 
 
 def _command(record: dict[str, Any]) -> Html:
     """Return the command that repeats a run, bit for bit where it has tunables."""
-    words = ["nplenet", "train"]
-    tunables = record.get("tunables") or None  # textbook layers have none
-    for name, value in {**record["arguments"], "tunables": tunables}.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        elif value is not None and value is not False:
-            words += [option, json.dumps(value) if isinstance(value, dict) else str(value)]
     # A line may not break within the name of an option, at its hyphens.
-    return Html(
-        " ".join(
-            markup("<span>{name}</span>", name=word) if word.startswith("--") else html(quote(word))
-            for word in [*words, "--output", "again"]
-        )
-    )
+    words = [html("nplenet train")]
+    tunables = record.get("tunables") or None  # textbook layers have none
+    for name, value in {**record["arguments"], "tunables": tunables, "output": "again"}.items():
+        if value is None or value is False:
+            continue
+        words.append(markup("<span>{name}</span>", name=quote(f"--{name.replace('_', '-')}")))
+        if value is not True:
+            text = json.dumps(value) if isinstance(value, dict) else str(value)
+            words.append(html(quote(text)))
+    return Html(" ".join(words))

@@ -219,6 +219,7 @@ def prepared(folder: Path) -> Iterator[None]:
             stack.enter_context(mock.patch(f"nplenet.plots.{name}", drawn))
         for name, value in {
             "nplenet.report.sections.figure": lambda *_: "",
+            "nplenet.report.sections.charts": lambda *_: "",
             "nplenet.commands.train.write_report": lambda *_: True,
             "nplenet.compiled.cpu.tuning.cache_file": lambda: folder / "tunables.json",
             "nplenet.mpi.os.execv": refuse_to_start,

@@ -288,8 +288,8 @@ def report_with(bench: Bench, field: str, text: str, pictures: bool = False) -> 
     if pictures:
         return write_report(folder).read_text()
     plots = mock.MagicMock(**{"worst_mistakes.return_value.axes": []})
-    drawn = mock.patch("nplenet.report.sections.figure", return_value=Html("<svg></svg>"))
-    with mock.patch("nplenet.report.sections.plots", plots), drawn:
+    drawn = mock.Mock(return_value=Html("<svg></svg>"))
+    with mock.patch.multiple("nplenet.report.sections", plots=plots, figure=drawn, charts=drawn):
         return write_report(folder).read_text()
 
 
