@@ -48,9 +48,9 @@ class FoldedConv2dLanes(Conv2dLanes):
 
     def state(self) -> list[Any]:
         """Return the arrays that decide what it computes."""
-        norm = self.norm
-        folded = [norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var]
-        return [p.data for p in self.layer.parameters()] + folded
+        layer, norm = self.layer, self.norm
+        own = [layer.weight.data] if layer.bias is None else [layer.weight.data, layer.bias.data]
+        return [*own, norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var]
 
     def load(self) -> None:
         if self.watch.changed(*self.state()):
