@@ -43,7 +43,7 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until no other thread has the turn, and have it; within a turn, go on."""
+        """Wait until no other thread has the turn, and have it; within its own turn, continue."""
         self._check_process()
         own, before = threading.get_ident(), self._owner
         try:
@@ -98,7 +98,7 @@ class Turns:
             yield
 
     def end(self) -> None:
-        """Take the turn and keep it, for this thread alone to go on; wait for it at most 10 s."""
+        """Take the turn for this thread and never release it; wait for it at most 10 s."""
         self._check_process()
         locks = self._line, self._turn
         if all(lock.acquire(timeout=MAX_SECONDS_AT_EXIT) for lock in locks):

@@ -108,7 +108,7 @@ def test_a_run_with_a_folder_keeps_its_model_and_announces_the_report(
     lines = capsys.readouterr().out.splitlines()
     assert "; textbook layers on numpy; " in lines[1]
     assert lines[-2:] == ["writing the report ...", f"report: {tmp_path / 'page'}"]
-    assert not any("not kept" in line or "to go on" in line for line in lines)
+    assert not any("not kept" in line or "to resume" in line for line in lines)
 
 
 def test_a_quiet_run_says_the_result_alone(
@@ -154,7 +154,7 @@ def test_after_ctrl_c_the_last_line_is_the_one_to_type(
     interrupted(monkeypatch, "--keep", "best", "--no-download", "--output", str(folder))
     last = capsys.readouterr().out.splitlines()[-1]
     line = f"nplenet train --resume auto --output '{folder}' --no-download --keep=best"
-    assert last == f"to go on: {line}"
+    assert last == f"to resume: {line}"
     assert main(shlex.split(line)[1:]) == 0
     assert len(load(folder / LATEST).record["progress"]["epochs"]) == 2
 
@@ -165,7 +165,7 @@ def test_without_a_folder_there_is_nothing_to_go_on_with(
     interrupted(monkeypatch)
     output = capsys.readouterr().out
     assert "interrupted by SIGINT after 1 complete epochs" in output
-    assert "to go on" not in output
+    assert "to resume" not in output
 
 
 def test_the_line_to_resume_has_the_ranks_and_the_program_of_the_run(

@@ -1,4 +1,4 @@
-"""A finished run that goes on for more epochs than were planned."""
+"""A finished run that is extended by more epochs than were planned."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ CURE = (
 
 
 class UnknownPreprocessing:
-    """Stands for a transform of which nobody knows; called, it raises a ValueError."""
+    """Stands for a transform that a file cannot describe; a call raises a ValueError."""
 
     random = False
 

@@ -38,7 +38,7 @@ class Console:
         resume: Checkpoint | None,
         epochs: int,
     ) -> None:
-        """Say which images are learned, and where the run goes on if it was interrupted."""
+        """Print the data set and, for a resumed run, the checkpoint and the epochs added to it."""
         if data.notice:
             self.print(printable(data.notice), file=sys.stderr)
         images, tests = len(loader.images), len(data.test_images)
@@ -62,7 +62,7 @@ class Console:
         loader: DataLoader | DeviceLoader,
         checkpoints: CheckpointFolder | None,
     ) -> None:
-        """Say what runs, for how long, and whether it is kept; then show the layers."""
+        """Print model, step, backend and epochs, whether the model is kept, and the layers."""
         parameters = sum(p.data.size for p in model.parameters())
         step = "textbook layers" if settings.eager else "compiled step"
         ranks = f", {group.size} processes" if group.size > 1 else ""

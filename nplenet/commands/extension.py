@@ -1,7 +1,7 @@
-"""A finished run that goes on: ``--resume`` with more ``--epochs`` than were planned.
+"""Extend a finished run: ``--resume`` with more ``--epochs`` than were planned.
 
 Its schedule has ended, at the smallest rate. So the epochs beyond have one of their own, from its
-start to its end; optimizer, generators and all else go on from where they are.
+start to its end; optimizer, generators and everything else continue from the checkpoint.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def scheduled(
 ) -> tuple[Any, Checkpoint | None]:
     """Return the schedule of a run, and the checkpoint from which it resumes.
 
-    ``steps`` are those of an epoch. Of a finished run that is extended the checkpoint has the new
-    schedule in place of the one that has ended.
+    ``steps`` is the number of steps per epoch. If the run extends a finished one, the checkpoint
+    returned has the new schedule in place of the finished schedule.
     """
     assert settings.epochs is not None
     done = epochs_before(resume, settings.epochs)

@@ -3,7 +3,7 @@
 examples:
   nplenet train                             # says the accuracy, keeps nothing
   nplenet train --output run                # keeps model and report in run/
-  nplenet train --resume auto --output run  # goes on after a Ctrl-C
+  nplenet train --resume auto --output run  # resumes after Ctrl-C
   nplenet train --dataset folder:letters --output run
   nplenet train --backend cupy --output run # on an NVIDIA GPU
 """
@@ -153,7 +153,7 @@ def train_in(
     if checkpoints and group.rank == 0 and history.epochs:
         saved = write_report(checkpoints.folder, data.name, saved, options, console) and saved
     if checkpoints and history.interrupted and group.rank == 0 and checkpoints.saved:
-        console.detail(f"to go on: {line_to_resume(options, checkpoints.folder, group.size)}")
+        console.detail(f"to resume: {line_to_resume(options, checkpoints.folder, group.size)}")
     return 128 + signal.Signals[history.interrupted] if history.interrupted else int(not saved)
 
 

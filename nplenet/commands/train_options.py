@@ -201,7 +201,7 @@ def as_arguments(options: argparse.Namespace) -> list[str]:
 
 
 def line_to_resume(options: argparse.Namespace, folder: Path, ranks: int) -> str:
-    """Return the command line that goes on with an interrupted run, which holds its settings."""
+    """Return the command line that resumes an interrupted run; its checkpoint has the settings."""
     parser = argparse.ArgumentParser()
     add_options(parser)
     settings = {field.name for field in dataclasses.fields(Settings)}

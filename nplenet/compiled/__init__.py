@@ -22,7 +22,7 @@ On a GPU (cuda) an epoch runs without the host, and a pass becomes a kernel:
                the device, cuda/epoch launches the graphs that cuda/graphs has recorded. A step on
                given arrays, ``gradients(x, y)``, is launched kernel by kernel (cuda/single)
 
-A plan is made for the settings of the layers and the loss: settings notices a change of any of
+A plan is made for the settings of the layers and the loss: settings detects a change of any of
 them, and the next step has a new plan.
 
 operation, passes, placement and plan hold no array, no call and no thread: both executors run the
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .cpu.tuning import Tunables
 
 IMAGES_TO_PREDICT = 256
-"""That a step which only predicts takes at once, unless it is told otherwise."""
+"""Default batch size of a step for inference alone."""
 
 __all__ = ["CompiledStep", "Step", "TextbookStep", "Tunables", "compile", "why_not_compiled"]
 

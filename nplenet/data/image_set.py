@@ -41,7 +41,7 @@ def numbered(
 
 
 def image_shape(pixels: int, where: str) -> tuple[int, int, int]:
-    """Return the shape (C, H, W) of a square image of so many numbers, grey or of three colours."""
+    """Return the shape (C, H, W) of a square image of ``pixels`` numbers: grey or three colours."""
     for channels in (1, 3):
         side = round((pixels / channels) ** 0.5)
         if channels * side * side == pixels and side > 0:

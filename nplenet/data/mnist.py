@@ -109,13 +109,13 @@ def load_mnist(
     if split not in _FILES:
         raise ValueError(f"load_mnist: split must be one of {list(_FILES)}, got {split!r}")
     fetching = Fetching(download, mirrors, timeout, progress)
-    images, labels = _mnist().paths(split, root, fetching)
+    images, labels = mnist_set().paths(split, root, fetching)
     return read_labelled(images, labels)
 
 
 def find_mnist(root: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the folder in which ``load_mnist`` finds all four files, or None."""
-    mnist = _mnist()
+    mnist = mnist_set()
     try:
         found = [path for split in _FILES for path in mnist.find(split, root)]
     except MissingDataError:
@@ -125,9 +125,10 @@ def find_mnist(root: str | os.PathLike[str] | None = None) -> Path | None:
 
 def mnist_folder(root: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of the files that ``load_mnist`` reads, or downloads to."""
-    return _mnist().folder(root)
+    return mnist_set().folder(root)
 
 
-def _mnist() -> IdxSet:
+def mnist_set() -> IdxSet:
+    """Return MNIST's files, where they are looked for, and its mirrors."""
     files = {split: tuple(KnownFile(*row) for row in rows) for split, rows in _FILES.items()}
     return IdxSet("MNIST", "", "MNIST/raw", files, _MIRRORS, at_base=True)

@@ -263,6 +263,6 @@ def _load(
 
 def _refuse_mnist(data: IdxSet, split: str, labels: Path) -> None:
     """Refuse MNIST's labels: the files of these data sets have the same names."""
-    digits = KnownFile(*mnist._FILES[split][1])
+    digits = mnist.mnist_set().files[split][1]
     if difference(labels, digits) is None:
         raise DataError(f"{labels}: is of MNIST, not of {data.title}; name another folder")

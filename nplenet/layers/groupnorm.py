@@ -128,7 +128,7 @@ class LayerNorm(Layer):
         xhat = (x - mean(row)) / sqrt(var(row) + eps)        y = weight * xhat + bias
 
     weight and bias have a number for each place in the row. Backward: dbias and dweight are the
-    sums of dy and of dy * xhat over the first axes; dx is that of ``GroupNorm``.
+    sums of dy and of dy * xhat over the first axes; dx is ``GroupNorm``'s.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class LayerNorm(Layer):
 
     Shapes
     ------
-    x and y (N, ...), whose last axes are normalized_shape, as are those of weight and bias.
+    x, y (N, ..., S); weight, bias (S); S are the sizes in normalized_shape.
     """
 
     def __init__(

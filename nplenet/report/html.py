@@ -118,7 +118,7 @@ def figure(name: str, drawn: Figure, alt: str, box: Bbox | None = None) -> Html:
 
 
 def _alone(width: float, alt: str) -> Html:
-    """Return the attributes of a picture that is no part of another: its width and its meaning."""
+    """Return the attributes of a picture that is not part of another: its width and its meaning."""
     form = 'style="max-width:{width}px" role="img" aria-label="{alt}"'
     return markup(form, width=f"{width:.0f}", alt=alt)
 

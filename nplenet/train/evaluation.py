@@ -73,7 +73,7 @@ def evaluate(
     transform : transform(images, None) -> images, optional
         By default ``model.preprocessing``: what of its training's transform is not random.
     classes : int, optional
-        The table of the result has at least so many rows; K without it.
+        Smallest number of rows of the confusion matrix (default K).
     batch_size : int
         Most images at once: fewer if a layer makes more than 262,144 numbers of each.
     group : Group

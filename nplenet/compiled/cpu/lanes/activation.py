@@ -43,9 +43,9 @@ class ReLULanes(_InPlace[ReLU]):
     def backward(self, chunk: Chunk) -> Calls:
         """Mask with sign bits: the bits of -y are negative where y > 0; the shift fills with them.
 
-        y is not below 0, so without its sign it is 0 as an integer, too, or else above; NaN is
-        above, and passes dy back. Integers take whole registers, where dy * (y > 0), a product of
-        floats and bools, needs an array of its own.
+        y is at least 0, so without its sign bit it is an integer of 0 where y is 0, and positive
+        otherwise, also where y is NaN, which passes dy back. Integers take whole registers, where
+        dy * (y > 0), a product of floats and bools, needs an array of its own.
         """
         y, mask = integers(long_rows(chunk[self.y])), integers(long_rows(chunk[self.factor]))
         dy = integers(long_rows(chunk[self.dy]))
