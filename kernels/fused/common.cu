@@ -38,15 +38,44 @@ template <int I>
 __device__ __forceinline__ int images_of(int block, int blocks, int images)
 {
     const int groups = (images + I - 1) / I;
-    const int own = (groups - block + blocks - 1) / blocks;
+    const int own = groups / blocks + (block < groups % blocks);
     const bool has_last = (groups - 1) % blocks == block;
     return own * I - (has_last ? groups * I - images : 0);
 }
 
-template <int THREADS>
+// Return i. The compiler does not know that it does: it would compute addresses once for all images and keep
+// them in registers that a convolution needs.
+__device__ __forceinline__ int computed_here(int i)
+{
+    asm volatile("" : "+r"(i));
+    return i;
+}
+
+// Call use(i, load(i)) for i = 0 ... size - 1, shared out over the threads. A thread has GROUP loads on their
+// way before it uses the first of them: a load waits 600 cycles for global memory, however many there are, and
+// the compiler may not move one above the store of another number.
+template <int THREADS, int GROUP, class Load, class Use>
+__device__ __forceinline__ void each_of(int size, Load load, Use use)
+{
+#pragma unroll 1
+    for (int begin = computed_here(threadIdx.x); begin < size; begin += GROUP * THREADS) {
+        decltype(load(0)) some[GROUP];
+#pragma unroll
+        for (int g = 0; g < GROUP; ++g)
+            if (begin + g * THREADS < size) some[g] = load(begin + g * THREADS);
+#pragma unroll
+        for (int g = 0; g < GROUP; ++g)
+            if (begin + g * THREADS < size) use(begin + g * THREADS, some[g]);
+    }
+}
+
+// Copy `size` packs of N numbers.
+template <int THREADS, int N>
 __device__ void copy(const T* from, T* to, int size)
 {
-    for (int i = threadIdx.x; i < size; i += THREADS) to[i] = from[i];
+    each_of<THREADS, 4>(
+        size, [=](int i) { return pack_at<N>(from + i * N); },
+        [=](int i, const Pack<N>& some) { *reinterpret_cast<Pack<N>*>(to + i * N) = some; });
 }
 
 template <int THREADS, typename Number>

@@ -64,6 +64,7 @@ __device__ void correlate(int thread, const T* frame, const T* weights, const T*
     constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
     constexpr int ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT, VECTOR = Shape::VECTOR;
     constexpr int PACKS = ((PT - 1) * Shape::SW + KW + VECTOR - 1) / VECTOR;
+#pragma unroll 1
     for (int task = thread; task < count * GROUPS * OH * ROW; task += THREADS) {
         const int left = task % ROW * PT, oh = task / ROW % OH;
         const int f0 = task / (ROW * OH) % GROUPS * FT, image = task / (ROW * OH * GROUPS);

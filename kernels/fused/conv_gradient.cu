@@ -24,6 +24,7 @@ __device__ void conv_gradient(int thread, const T* frame, const T* dy, T* sums, 
     constexpr int C = Shape::C, FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, KW = Shape::KW, KR = Shape::KR;
     constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
     constexpr int GROUPS = (F + FT - 1) / FT, BANDS = KH / KR, INPUTS = (PT - 1) * Shape::SW + KW;
+#pragma unroll 1
     for (int task = thread; task < Shape::PARTS * GROUPS * C * BANDS; task += THREADS) {
         const int c = task % C, f0 = task / C % GROUPS * FT, band = task / (C * GROUPS) % BANDS * KR;
         const int part = task / (C * GROUPS * BANDS);

@@ -17,13 +17,19 @@
 // Neither p nor act(p) is kept: backward makes them again from x.
 //
 //   x, dx (I, C, H, W)   y, dy (I, C, OH, OW)   rows (blocks, C) of two doubles   values, slopes (C), shared
-//   Shape   C, H, W, OH, OW, PH, PW, L = H * W, WIDTH, PARTS, ROWS
+//   Shape   C, H, W, OH, OW, PH, PW, L = H * W, CH x CW cells, WIDTH, PARTS, LANES, VECTOR
 //
-// Threads of the sums: PARTS groups of WIDTH neighbouring lanes per channel; sums of 16 numbers in T, beyond
-// that in double, around the first number of the channel, so that nothing is lost beside a large mean.
-// Threads of a join: ROWS per channel, coalesced over channels; Chan, Golub & LeVeque, 1983, "Algorithms for
-// computing the sample variance", (2.1b). Forward, backward: one per number of the result. Global memory: x
-// is read once per pass, x and dy are written once.
+//    W                     A thread takes a cell at a time: the PH x PW pixels of a window, which share its dy
+//   .-------.-------.-.    and its address; each row of them is one load. Cells on the lower and the right edge
+//   | a   a | b   b |c|    may be cut off: such pixels have no window, but they have a dx. Neighbouring threads
+//   | a   a | b   b |c|    have neighbouring cells.
+//   '-------'-------'-'
+//
+// Threads of the sums: PARTS groups of WIDTH neighbouring lanes per channel, which take packs of VECTOR numbers
+// or cells; sums of 16 numbers in T, beyond that in double, around the first number of the channel, so that
+// nothing is lost beside a large mean. Threads of a join: LANES neighbouring ones per channel, with eight rows
+// each on their way at once; Chan, Golub & LeVeque, 1983, "Algorithms for computing the sample variance",
+// (2.1b). Global memory: x is read once per pass, x and dy are written once.
 // NumPy twins: batch_norm_sums, batch_norm_center, batch_norm_training, batch_norm_inference,
 // batch_norm_gradient_sums, batch_norm_backward in nplenet/layers/batchnorm.py.
 
@@ -41,25 +47,90 @@ __device__ __forceinline__ T normalised(const NormValues& v, T x)
     return (x - v.center) * v.scale + v.bias;
 }
 
+const int IN_FLIGHT = 16;  // numbers that a thread loads before it uses the first
+
+// ---------------------------------------------------------------- cells
+
+// The pixels of a cell, and dy of their window: 0 where there is none.
+template <class Shape>
+struct Cell {
+    T x[Shape::PH][Shape::PW], dy;
+};
+
+// Whether a cell lies whole in the image. With `true` at hand, the compiler leaves all other cases out.
+template <class Shape>
+__device__ __forceinline__ bool is_whole(int h, int w)
+{
+    const bool rows = Shape::CH == Shape::OH || h < Shape::OH, columns = Shape::CW == Shape::OW || w < Shape::OW;
+    return rows && columns;
+}
+
+// Load the cell (h, w) of a plane, number `plane` of I * C; dy may be null.
+template <class Shape>
+__device__ __forceinline__ Cell<Shape> load_cell(const T* x, const T* dy, int plane, int h, int w)
+{
+    constexpr int H = Shape::H, W = Shape::W, PH = Shape::PH, PW = Shape::PW, N = W % PW == 0 ? PW : 1;
+    const T* corner = x + (plane * H + h * PH) * W + w * PW;
+    Cell<Shape> cell;
+    if (is_whole<Shape>(h, w)) {
+#pragma unroll
+        for (int e = 0; e < PH * PW; e += N) {
+            const Pack<N> some = pack_at<N>(corner + e / PW * W + e % PW);
+#pragma unroll
+            for (int j = 0; j < N; ++j) cell.x[e / PW][e % PW + j] = some.values[j];
+        }
+        cell.dy = dy ? dy[(plane * Shape::OH + h) * Shape::OW + w] / T(PH * PW) : T(0);
+        return cell;
+    }
+#pragma unroll
+    for (int e = 0; e < PH * PW; ++e) {
+        const bool inside = h * PH + e / PW < H && w * PW + e % PW < W;
+        cell.x[e / PW][e % PW] = inside ? corner[e / PW * W + e % PW] : T(0);
+    }
+    cell.dy = T(0);
+    return cell;
+}
+
+template <class Shape>
+__device__ __forceinline__ void store_cell(const T (&x)[Shape::PH][Shape::PW], T* to, int plane, int h, int w)
+{
+    constexpr int H = Shape::H, W = Shape::W, PH = Shape::PH, PW = Shape::PW, N = W % PW == 0 ? PW : 1;
+    T* corner = to + (plane * H + h * PH) * W + w * PW;
+#pragma unroll
+    for (int e = 0; e < PH * PW; e += N) {
+        if (!is_whole<Shape>(h, w) && (h * PH + e / PW >= H || w * PW + e % PW >= W)) continue;
+        Pack<N> some;
+#pragma unroll
+        for (int j = 0; j < N; ++j) some.values[j] = x[e / PW][e % PW + j];
+        *reinterpret_cast<Pack<N>*>(corner + e / PW * W + e % PW) = some;
+    }
+}
+
 // ---------------------------------------------------------------- statistics, and their join
 
 template <int THREADS, class Shape>
 __device__ void norm_statistics(const T* x, bool first, T* origins, Two* sums, T* saved, int count)
 {
     constexpr int C = Shape::C, L = Shape::L, WIDTH = Shape::WIDTH, TEAMS = C * Shape::PARTS;
-    const int size = count * L;
+    constexpr int VECTOR = Shape::VECTOR, PACKS = L / VECTOR, STRIDE = Shape::PARTS * WIDTH;
     for (int begin = 0; begin < TEAMS; begin += THREADS / WIDTH) {
         const int team = begin + threadIdx.x / WIDTH, c = team % C;
         const bool busy = team < TEAMS;
         T origin = T(0);
         if (busy) origin = first ? x[c * L] : origins[team];
         double sum = 0.0, square = 0.0;
-        for (int i = team / C * WIDTH + threadIdx.x % WIDTH; i < size && busy;) {
+        for (int i = team / C * WIDTH + threadIdx.x % WIDTH; i < count * PACKS && busy;) {
             T some = T(0), squares = T(0);
-            for (int j = 0; j < 16 && i < size; ++j, i += Shape::PARTS * WIDTH) {
-                const T deviation = x[(i / L * C + c) * L + i % L] - origin;
-                some += deviation;
-                squares += deviation * deviation;
+            for (int j = 0; j < IN_FLIGHT && i < count * PACKS; j += VECTOR, i += STRIDE) {
+                const int at = (i / PACKS * C + c) * L + i % PACKS * VECTOR;
+                const Pack<VECTOR> values = pack_at<VECTOR>(x + at);
+                *reinterpret_cast<Pack<VECTOR>*>(saved + at) = values;
+#pragma unroll
+                for (int e = 0; e < VECTOR; ++e) {
+                    const T deviation = values.values[e] - origin;
+                    some += deviation;
+                    squares += deviation * deviation;
+                }
             }
             sum += some;
             square += squares;
@@ -72,7 +143,6 @@ __device__ void norm_statistics(const T* x, bool first, T* origins, Two* sums, T
             sums[team].second += square;
         }
     }
-    copy<THREADS>(x, saved, count * C * L);
 }
 
 template <int THREADS, class Shape>
@@ -89,32 +159,46 @@ __device__ void write_statistics(const T* origins, const Two* sums, int images, 
     }
 }
 
-// Leave mean and biased variance of the batch in joined[0 ... C - 1]; joined has ROWS * C places.
+// Call add(block, row) for the rows of a channel, LANES threads per channel, and leave the sums of what it returns
+// in joined[0 ... C - 1]. Then the block waits.
+template <int THREADS, class Shape, class Add>
+__device__ __forceinline__ void join_rows(const Two* __restrict__ rows, int blocks, Two* joined, Add add)
+{
+    constexpr int C = Shape::C, LANES = Shape::LANES, AHEAD = 8;
+    for (int begin = 0; begin < C; begin += THREADS / LANES) {
+        const int c = begin + threadIdx.x / LANES;
+        Two sum = {0.0, 0.0};
+        for (int block = threadIdx.x % LANES; block < blocks && c < C; block += AHEAD * LANES) {
+            Two some[AHEAD];
+#pragma unroll
+            for (int a = 0; a < AHEAD; ++a)
+                if (block + a * LANES < blocks) some[a] = rows[(long long)(block + a * LANES) * C + c];
+#pragma unroll
+            for (int a = 0; a < AHEAD; ++a)
+                if (block + a * LANES < blocks) {
+                    const Two more = add(c, block + a * LANES, some[a]);
+                    sum.first += more.first;
+                    sum.second += more.second;
+                }
+        }
+        sum.first = lanes_sum<LANES>(sum.first);
+        sum.second = lanes_sum<LANES>(sum.second);
+        if (threadIdx.x % LANES == 0 && c < C) joined[c] = sum;
+    }
+    __syncthreads();
+}
+
+// Leave mean and biased variance of the batch in joined[0 ... C - 1].
 template <int THREADS, int I, class Shape>
 __device__ void join_statistics(const Two* __restrict__ rows, int blocks, int images, Two* joined)
 {
-    constexpr int C = Shape::C;
-    for (int task = threadIdx.x; task < Shape::ROWS * C; task += THREADS) {
-        const int c = task % C;
-        const double origin = rows[c].first;
-        double sum = 0.0, square = 0.0;
-#pragma unroll 4
-        for (int block = task / C; block < blocks; block += Shape::ROWS) {
-            const Two own = rows[(long long)block * C + c];
-            const double n = (double)images_of<I>(block, blocks, images) * Shape::L, deviation = own.first - origin;
-            sum += n * deviation;
-            square += own.second + n * deviation * deviation;
-        }
-        joined[task] = {sum, square};
-    }
-    __syncthreads();
     const double M = (double)images * Shape::L;
-    for (int c = threadIdx.x; c < C; c += THREADS) {
-        double sum = 0.0, square = 0.0;
-        for (int r = 0; r < Shape::ROWS; ++r) {
-            sum += joined[r * C + c].first;
-            square += joined[r * C + c].second;
-        }
+    join_rows<THREADS, Shape>(rows, blocks, joined, [=](int c, int block, const Two& own) -> Two {
+        const double n = (double)images_of<I>(block, blocks, images) * Shape::L, deviation = own.first - rows[c].first;
+        return {n * deviation, own.second + n * deviation * deviation};
+    });
+    for (int c = threadIdx.x; c < Shape::C; c += THREADS) {
+        const double sum = joined[c].first, square = joined[c].second;
         joined[c] = {rows[c].first + sum / M, max(0.0, (square - sum * sum / M) / M)};
     }
     __syncthreads();
@@ -157,53 +241,65 @@ __device__ void running_values(const T* mean, const T* var, const T* weight, con
 
 // ---------------------------------------------------------------- forward
 
-template <int THREADS, class Shape, class Activation>
+template <int THREADS, int I, class Shape, class Activation>
 __device__ void norm_forward(Activation act, const T* x, const NormValues* values, T* y, int count)
 {
-    constexpr int C = Shape::C, H = Shape::H, W = Shape::W, OH = Shape::OH, OW = Shape::OW;
-    for (int i = threadIdx.x; i < count * C * OH * OW; i += THREADS) {
-        const int plane = i / (OH * OW), h = i / OW % OH * Shape::PH, w = i % OW * Shape::PW;
-        const NormValues& v = values[plane % C];
-        T sum = T(0);
+    constexpr int C = Shape::C, OH = Shape::OH, OW = Shape::OW, PIXELS = Shape::PH * Shape::PW;
+    constexpr int MOST = (I * C * OH * OW + THREADS - 1) / THREADS;  // cells of a thread
+    constexpr int FULL = (IN_FLIGHT + PIXELS - 1) / PIXELS, GROUP = MOST < FULL ? MOST : FULL;
+    each_of<THREADS, GROUP>(
+        count * C * OH * OW,
+        [=](int i) { return load_cell<Shape>(x, nullptr, i / (OH * OW), i / OW % OH, i % OW); },
+        [=](int i, const Cell<Shape>& cell) {
+            const NormValues& v = values[i / (OH * OW) % C];
+            T sum = T(0);
 #pragma unroll
-        for (int e = 0; e < Shape::PH * Shape::PW; ++e)
-            sum += act(normalised(v, x[(plane * H + h + e / Shape::PW) * W + w + e % Shape::PW]));
-        y[i] = Shape::PH * Shape::PW == 1 ? sum : sum / T(Shape::PH * Shape::PW);
-    }
+            for (int e = 0; e < PIXELS; ++e) sum += act(normalised(v, cell.x[e / Shape::PW][e % Shape::PW]));
+            y[i] = PIXELS == 1 ? sum : sum / T(PIXELS);
+        });
 }
 
 // ---------------------------------------------------------------- backward
 
-// Return d of a pixel: number i of (I, C, H, W), whose x is given.
-template <class Shape, class Activation>
-__device__ __forceinline__ T gradient_at(Activation act, const NormValues& v, T x, const T* dy, int i)
+// Return d of a pixel.
+template <class Activation>
+__device__ __forceinline__ T gradient_at(Activation act, const NormValues& v, T x, T dy)
 {
-    constexpr int H = Shape::H, W = Shape::W, OH = Shape::OH, OW = Shape::OW;
-    const int oh = i / W % H / Shape::PH, ow = i % W / Shape::PW;
-    if (oh >= OH || ow >= OW) return T(0);
-    const T p = normalised(v, x), d = dy[(i / (H * W) * OH + oh) * OW + ow];
-    return (Shape::PH * Shape::PW == 1 ? d : d / T(Shape::PH * Shape::PW)) * act.slope(p, act(p));
+    const T p = normalised(v, x);
+    return dy * act.slope(p, act(p));
 }
 
 template <int THREADS, class Shape, class Activation>
 __device__ void norm_gradient_sums(Activation act, const T* x, const T* dy, const NormValues* values, Two* sums,
                                    int count)
 {
-    constexpr int C = Shape::C, L = Shape::L, WIDTH = Shape::WIDTH, TEAMS = C * Shape::PARTS;
-    const int size = count * L;
+    constexpr int C = Shape::C, WIDTH = Shape::WIDTH, TEAMS = C * Shape::PARTS, STRIDE = Shape::PARTS * WIDTH;
+    constexpr int CW = Shape::CW, CELLS = Shape::CH * CW, PIXELS = Shape::PH * Shape::PW;
+    constexpr int GROUP = (IN_FLIGHT + PIXELS - 1) / PIXELS;
     for (int begin = 0; begin < TEAMS; begin += THREADS / WIDTH) {
         const int team = begin + threadIdx.x / WIDTH, c = team % C;
         const bool busy = team < TEAMS;
+        const NormValues v = values[c];
         double sum = 0.0, product = 0.0;
-        for (int i = team / C * WIDTH + threadIdx.x % WIDTH; i < size && busy;) {
-            T some = T(0), products = T(0);
-#pragma unroll 4
-            for (int j = 0; j < 16 && i < size; ++j, i += Shape::PARTS * WIDTH) {
-                const int at = (i / L * C + c) * L + i % L;
-                const T value = x[at], d = gradient_at<Shape>(act, values[c], value, dy, at);
-                some += d;
-                products += d * (value - values[c].center);
+        const int own = computed_here(team / C * WIDTH + threadIdx.x % WIDTH);
+        for (int i = own; i < count * CELLS && busy; i += GROUP * STRIDE) {
+            Cell<Shape> cells[GROUP];
+#pragma unroll
+            for (int g = 0; g < GROUP; ++g) {
+                const int at = i + g * STRIDE, cell = at % CELLS;
+                if (at < count * CELLS) cells[g] = load_cell<Shape>(x, dy, at / CELLS * C + c, cell / CW, cell % CW);
             }
+            T some = T(0), products = T(0);
+#pragma unroll
+            for (int g = 0; g < GROUP; ++g)
+                if (i + g * STRIDE < count * CELLS)
+#pragma unroll
+                    for (int e = 0; e < PIXELS; ++e) {
+                        const T value = cells[g].x[e / Shape::PW][e % Shape::PW];
+                        const T d = gradient_at(act, v, value, cells[g].dy);
+                        some += d;
+                        products += d * (value - v.center);
+                    }
             sum += some;
             product += products;
         }
@@ -211,7 +307,7 @@ __device__ void norm_gradient_sums(Activation act, const T* x, const T* dy, cons
         product = lanes_sum<WIDTH>(product);
         if (busy && threadIdx.x % WIDTH == 0) {
             sums[team].first += sum;
-            sums[team].second += product * values[c].inverse_std;
+            sums[team].second += product * v.inverse_std;
         }
     }
 }
@@ -229,31 +325,11 @@ __device__ void write_gradient_sums(const Two* sums, Two* row)
     }
 }
 
-// Leave dbias and dweight in joined[0 ... C - 1]; joined has ROWS * C places.
+// Leave dbias and dweight in joined[0 ... C - 1].
 template <int THREADS, class Shape>
 __device__ void join_gradients(const Two* __restrict__ rows, int blocks, Two* joined)
 {
-    constexpr int C = Shape::C;
-    for (int task = threadIdx.x; task < Shape::ROWS * C; task += THREADS) {
-        Two sum = {0.0, 0.0};
-#pragma unroll 4
-        for (int block = task / C; block < blocks; block += Shape::ROWS) {
-            const Two own = rows[(long long)block * C + task % C];
-            sum.first += own.first;
-            sum.second += own.second;
-        }
-        joined[task] = sum;
-    }
-    __syncthreads();
-    for (int c = threadIdx.x; c < C; c += THREADS) {
-        Two total = {0.0, 0.0};
-        for (int r = 0; r < Shape::ROWS; ++r) {
-            total.first += joined[r * C + c].first;
-            total.second += joined[r * C + c].second;
-        }
-        joined[c] = total;
-    }
-    __syncthreads();
+    join_rows<THREADS, Shape>(rows, blocks, joined, [](int, int, const Two& own) { return own; });
 }
 
 template <int THREADS, int C>
@@ -277,15 +353,28 @@ __device__ void norm_slopes(const Two* joined, int images, const T* weight, cons
 }
 
 // slopes is null in inference.
-template <int THREADS, class Shape, class Activation>
+template <int THREADS, int I, class Shape, class Activation>
 __device__ void norm_backward(Activation act, const T* x, const T* dy, const NormValues* values,
                               const NormSlopes* slopes, T* dx, int count)
 {
-    for (int i = threadIdx.x; i < count * Shape::C * Shape::L; i += THREADS) {
-        const int c = i / Shape::L % Shape::C;
-        const T value = x[i];
-        T result = gradient_at<Shape>(act, values[c], value, dy, i) * values[c].scale;
-        if (slopes) result = result - slopes[c].slope * (value - values[c].center) - slopes[c].shift;
-        dx[i] = result;
-    }
+    constexpr int C = Shape::C, CH = Shape::CH, CW = Shape::CW, PH = Shape::PH, PW = Shape::PW;
+    constexpr int MOST = (I * C * CH * CW + THREADS - 1) / THREADS;
+    constexpr int FULL = (IN_FLIGHT + PH * PW - 1) / (PH * PW), GROUP = MOST < FULL ? MOST : FULL;
+    each_of<THREADS, GROUP>(
+        count * C * CH * CW,
+        [=](int i) { return load_cell<Shape>(x, dy, i / (CH * CW), i / CW % CH, i % CW); },
+        [=](int i, const Cell<Shape>& cell) {
+            const int plane = i / (CH * CW), h = i / CW % CH, w = i % CW;
+            const NormValues& v = values[plane % C];
+            const NormSlopes s = slopes ? slopes[plane % C] : NormSlopes{T(0), T(0)};
+            T results[PH][PW];
+#pragma unroll
+            for (int e = 0; e < PH * PW; ++e) {
+                const T value = cell.x[e / PW][e % PW];
+                T result = gradient_at(act, v, value, cell.dy) * v.scale;
+                if (slopes) result = result - s.slope * (value - v.center) - s.shift;
+                results[e / PW][e % PW] = result;
+            }
+            store_cell<Shape>(results, dx, plane, h, w);
+        });
 }

@@ -200,7 +200,10 @@ class PassCode:
         )
 
     def _loop(self) -> list[str]:
-        lines = ["const int count = min(I, s.count - n0);", *self._pointers.values()]
+        # One image is a constant, with which the compiler knows how often each loop runs.
+        one = "constexpr int count = 1;"
+        lines = [one if self.images == 1 else "const int count = min(I, s.count - n0);"]
+        lines += self._pointers.values()
         lines += self.first
         for i, line in enumerate(self.each):
             lines += line.split("\n")

@@ -11,10 +11,9 @@ from ....layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Layer
 from ...operation import Value
 from ...passes import Part
 from .elementwise import activation_code
-from .operation import FusedOperation, Writer, call, itemsize
+from .operation import FusedOperation, Writer, call, ceil_div, itemsize, vector
 
 AnyNorm = BatchNorm1d | BatchNorm2d
-MAX_ROWS = 16  # threads per channel that join the rows of the blocks
 TWO = 16  # bytes of two doubles
 
 
@@ -42,21 +41,30 @@ class Normalise(FusedOperation[AnyNorm]):
 
     def teams(self, w: Writer) -> tuple[int, int]:
         """Return the lanes of a team that sums a channel, and the teams per channel."""
-        size, lanes = w.images * self.pixels, 1
-        while lanes < min(32, size):
+        (ph, pw), lanes = self.pool, 1
+        h, width = self.plane
+        cells = w.images * ceil_div(h, ph) * ceil_div(width, pw)
+        while lanes < min(32, cells):
             lanes *= 2
-        return lanes, max(1, min(w.threads // lanes // self.channels, size // (4 * lanes)))
+        most = min(cells // lanes, w.images * self.pixels // (4 * lanes))
+        return lanes, max(1, min(w.threads // lanes // self.channels, most))
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Height and width of a channel."""
+        return self.x.shape[1:] if len(self.x.shape) == 3 else (1, self.pixels)  # type: ignore[return-value]
 
     def constants(self, w: Writer) -> str:
         """Define the constants of the layer in this pass; return the name of their struct."""
         w.use("activation", "norm")
-        c, (ph, pw) = self.channels, self.pool
-        h, width = self.x.shape[1:] if len(self.x.shape) == 3 else (1, self.pixels)
-        numbers = {"C": c, "H": h, "W": width, "L": self.pixels}
-        numbers |= {"PH": ph, "PW": pw, "OH": h // ph, "OW": width // pw}
-        lanes, parts = self.teams(w)
-        rows = max(1, min(MAX_ROWS, w.threads // c))
-        return w.shape(f"{self.label}_{w.name}", **numbers, WIDTH=lanes, PARTS=parts, ROWS=rows)
+        c, (ph, pw), (h, width) = self.channels, self.pool, self.plane
+        numbers = {"C": c, "H": h, "W": width, "L": self.pixels, "PH": ph, "PW": pw}
+        numbers |= {"OH": h // ph, "OW": width // pw}
+        numbers |= {"CH": ceil_div(h, ph), "CW": ceil_div(width, pw)}
+        numbers |= dict(zip(("WIDTH", "PARTS"), self.teams(w), strict=True))
+        numbers["VECTOR"] = vector(self.pixels, itemsize(self.x.dtype))
+        numbers["LANES"] = min(32, 2 ** (max(1, w.threads // c).bit_length() - 1))
+        return w.shape(f"{self.label}_{w.name}", **numbers)
 
     def array(self, w: Writer, which: str) -> str:
         """Return a pointer to a parameter, its gradient (``dweight``, ``dbias``) or a buffer."""
@@ -103,7 +111,7 @@ class Normalise(FusedOperation[AnyNorm]):
     @property
     def joined_bytes(self) -> int:
         """Shared memory in which rows are joined."""
-        return TWO * self.channels * MAX_ROWS
+        return TWO * self.channels
 
 
 class FusedNorm(Normalise):
@@ -158,7 +166,7 @@ class FusedNorm(Normalise):
         w.before.append(f"if (block == 0) {line}")
         self.set_coefficients(w, "norm_values", joined)
         pointers = (w.at(self.x_saved), self.coefficients(w), w.at(self.y))
-        w.each.append(call("norm_forward", self.act, *pointers, "count", template=(shape,)))
+        w.each.append(call("norm_forward", self.act, *pointers, "count", template=("I", shape)))
 
     def gradient_sums(self, w: Writer) -> None:
         assert self.x_saved is not None
@@ -181,7 +189,7 @@ class FusedNorm(Normalise):
         arguments = (joined, "s.count", weight, values, slopes)
         w.before.append(call("norm_slopes", *arguments, template=(shape,)))
         pointers = (w.at(self.x_saved), w.at(self.dy_saved), values, slopes, w.at(self.dx))
-        w.each.append(call("norm_backward", self.act, *pointers, "count", template=(shape,)))
+        w.each.append(call("norm_backward", self.act, *pointers, "count", template=("I", shape)))
 
     def statistics_of_batch(self, w: Writer) -> str:
         """Return a pointer to mean and variance, which block 0 of the forward leaves."""
@@ -198,7 +206,7 @@ class FusedFrozenNorm(Normalise):
         shape = self.constants(w)
         self.read_running(w)
         pointers = (w.at(self.x), self.coefficients(w), w.at(self.y))
-        w.each.append(call("norm_forward", self.act, *pointers, "count", template=(shape,)))
+        w.each.append(call("norm_forward", self.act, *pointers, "count", template=("I", shape)))
 
     def backward(self, w: Writer) -> None:
         shape = self.constants(w)
@@ -207,7 +215,7 @@ class FusedFrozenNorm(Normalise):
         self.write_sums(w, x, dy)
         if self.dx is not None:
             pointers = (x, dy, self.coefficients(w), "nullptr", w.at(self.dx))
-            w.each.append(call("norm_backward", self.act, *pointers, "count", template=(shape,)))
+            w.each.append(call("norm_backward", self.act, *pointers, "count", template=("I", shape)))
         w.job(1, " ".join(self.join_gradients(w, "(Two*)shared")), self.joined_bytes, (), 0)
 
     def read_running(self, w: Writer) -> None:

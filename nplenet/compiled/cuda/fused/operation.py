@@ -168,7 +168,10 @@ class FusedOperation(Operation[L]):
     def save(self, w: Writer, value: Value, copy: Saved | None) -> None:
         """Write a value to its copy, if there is one."""
         if copy is not None:
-            w.each.append(call("copy", w.at(value), w.at(copy), f"count * {prod(value.shape)}"))
+            size = prod(value.shape)
+            n = vector(size, itemsize(value.dtype))
+            pointers = w.at(value), w.at(copy)
+            w.each.append(call("copy", *pointers, f"count * {size // n}", template=(n,)))
 
 
 class Source(Layer):
@@ -197,3 +200,8 @@ def ceil_div(a: int, b: int) -> int:
 
 def itemsize(dtype: DType) -> int:
     return int(np.dtype(dtype).itemsize)
+
+
+def vector(size: int, itemsize: int) -> int:
+    """Return how many of ``size`` numbers one load takes: a divisor, of at most 16 bytes."""
+    return next(n for n in (4, 2, 1) if size % n == 0 and n * itemsize <= 16)
