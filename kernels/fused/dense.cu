@@ -2,76 +2,107 @@
 //
 //   y[i, o] = bias[o] + sum over k of x[i, k] * weight[o, k]      dx[i, k] = sum over o of dy[i, o] * weight[o, k]
 //
-//   x, dx (I, IN)   y, dy (I, OUT)   weight (OUT, IN), in global memory   scratch (I, PARTS, IN)
-//   Shape   IN, OUT, PARTS
+//   x, dx (I, IN)   y, dy (I, OUT)   weight (OUT, IN), in global memory
+//   Shape   IN, OUT, VECTOR: numbers per load of weight, a divisor of IN; PARTS, a power of 2
 //
-// Threads, forward: a warp per two outputs, its lanes over the inputs (coalesced), then a sum over the lanes.
-// Backward: one per input and part of the outputs (coalesced again); the parts, as many as there are threads
-// for, are added in order. Each weight is read once for I images: forward I + 2 loads, two of them from
-// global memory, for 2 * I multiply-adds, backward I + 1 for I. Loops are unrolled so that 16 loads of
-// weights (8 for large I) are on their way at once: their latency is what this costs. 2 * IN * OUT FLOP per
-// image each way; IN * OUT numbers of global memory per I images.
+//   forward: a warp has ROWS outputs              backward: a warp has 32 / PARTS packs of VECTOR columns
+//
+//          k                                               k
+//        .-------------------------.                     .-------------------------.
+//      o | lane 0 lane 1 ... lane 0 |   ROWS           o | 0 1 2 ... |              |   lanes of part 0
+//        | lane 0 lane 1 ... lane 0 |                    | 8 9 ...   |              |   part 1: every PARTS-th row,
+//        '-------------------------'                     '-------------------------'   and so on
+//
+// Forward, each lane ends with sums of its own for ROWS * I numbers of y; the warp adds them up by halves, so
+// that 32 sums take 31 shuffles and not 160. Backward, the parts are added by shuffles. Each weight is read once
+// for I images, VECTOR at a time, coalesced; their latency is what this costs, so 16 packs are on their way at
+// once (fewer for large I). Loads of x and dy from shared memory: forward I per ROWS * I * VECTOR multiply-adds,
+// backward I per I * VECTOR. 2 * IN * OUT FLOP per image each way; IN * OUT numbers of global memory per I images.
 // NumPy twin: Dense in nplenet/layers/dense.py.
+
+// Sum each of N values over the warp. Lane l returns the sum of number l / (32 / N); N is a power of 2, at most 32.
+template <int N>
+__device__ __forceinline__ T lanes_sums(T (&values)[N])
+{
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int half = N / 2, distance = 16; half > 0; half /= 2, distance /= 2) {
+        const bool upper = lane & distance;
+#pragma unroll
+        for (int j = 0; j < half; ++j) {
+            const T mine = upper ? values[j + half] : values[j], other = upper ? values[j] : values[j + half];
+            values[j] = mine + __shfl_xor_sync(0xffffffffu, other, distance);
+        }
+    }
+    return lanes_sum<32 / N>(values[0]);
+}
 
 template <int THREADS, int I, class Shape>
 __device__ void dense_forward(const T* x, const T* __restrict__ weight, const T* __restrict__ bias, T* y, int count)
 {
-    constexpr int IN = Shape::IN, OUT = Shape::OUT, PAIR = 2, IN_FLIGHT = I > 4 ? 4 : 8;
+    constexpr int IN = Shape::IN, OUT = Shape::OUT, N = Shape::VECTOR, PACKS = IN / N;
+    constexpr int ROWS = 4, AHEAD = I > 4 ? 1 : 2, SHARE = 32 / (ROWS * I);
     const int lane = threadIdx.x % 32;
-    for (int o = threadIdx.x / 32 * PAIR; o < OUT; o += THREADS / 32 * PAIR) {
-        const T* rows[PAIR] = {weight + (long long)o * IN, weight + (long long)min(o + 1, OUT - 1) * IN};
-        T sums[PAIR][I];
+#pragma unroll 1
+    for (int o = computed_here(threadIdx.x / 32 * ROWS); o < OUT; o += THREADS / 32 * ROWS) {
+        const int own = lane / SHARE, output = o + own / I, image = own % I;  // what this lane will write
+        const T start = bias && output < OUT ? bias[output] : T(0);
+        T sums[ROWS * I];
 #pragma unroll
-        for (int i = 0; i < I; ++i) sums[0][i] = sums[1][i] = T(0);
-#pragma unroll IN_FLIGHT
-        for (int k = lane; k < IN; k += 32) {
-            const T w[PAIR] = {rows[0][k], rows[1][k]};
+        for (int j = 0; j < ROWS * I; ++j) sums[j] = T(0);
+#pragma unroll AHEAD
+        for (int k = lane; k < PACKS; k += 32) {
+            Pack<N> w[ROWS];
 #pragma unroll
-            for (int i = 0; i < I; ++i) {
-                const T value = x[i * IN + k];
-                sums[0][i] += w[0] * value;
-                sums[1][i] += w[1] * value;
-            }
-        }
-#pragma unroll
-        for (int p = 0; p < PAIR; ++p) {
-            const T start = bias && o + p < OUT ? bias[o + p] : T(0);
+            for (int r = 0; r < ROWS; ++r) w[r] = pack_at<N>(weight + ((long long)min(o + r, OUT - 1) * PACKS + k) * N);
 #pragma unroll
             for (int i = 0; i < I; ++i) {
-                const T sum = lanes_sum<32>(sums[p][i]);
-                if (lane == 0 && i < count && o + p < OUT) y[i * OUT + o + p] = sum + start;
+                const Pack<N> value = pack_at<N>(x + (i * PACKS + k) * N);
+#pragma unroll
+                for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+                    for (int e = 0; e < N; ++e) sums[r * I + i] += w[r].values[e] * value.values[e];
             }
         }
+        const T sum = lanes_sums(sums);
+        if (lane % SHARE == 0 && image < count && output < OUT) y[image * OUT + output] = sum + start;
     }
 }
 
 template <int THREADS, int I, class Shape>
-__device__ void dense_backward(const T* dy, const T* __restrict__ weight, T* dx, T* scratch, int count)
+__device__ void dense_backward(const T* dy, const T* __restrict__ weight, T* dx, int count)
 {
-    constexpr int IN = Shape::IN, OUT = Shape::OUT, PARTS = Shape::PARTS, IN_FLIGHT = I > 4 ? 8 : 16;
-    for (int task = threadIdx.x; task < PARTS * IN; task += THREADS) {
-        const int k = task % IN, part = task / IN;
-        T sums[I];
+    constexpr int IN = Shape::IN, OUT = Shape::OUT, N = Shape::VECTOR, PACKS = IN / N, PARTS = Shape::PARTS;
+    constexpr int AHEAD = I > 4 ? 2 : 8, WIDTH = 32 / PARTS;
+    const int part = threadIdx.x % 32 / WIDTH;
+#pragma unroll 1
+    for (int first = computed_here(threadIdx.x / 32 * WIDTH); first < PACKS; first += THREADS / 32 * WIDTH) {
+        const int k = first + threadIdx.x % WIDTH;
+        const bool inside = k < PACKS;
+        T sums[I][N];
 #pragma unroll
-        for (int i = 0; i < I; ++i) sums[i] = T(0);
-#pragma unroll IN_FLIGHT
+        for (int i = 0; i < I; ++i)
+#pragma unroll
+            for (int e = 0; e < N; ++e) sums[i][e] = T(0);
+#pragma unroll AHEAD
         for (int o = part; o < OUT; o += PARTS) {
-            const T w = weight[(long long)o * IN + k];
+            const Pack<N> w = pack_at<N>(weight + ((long long)o * PACKS + (inside ? k : 0)) * N);
 #pragma unroll
-            for (int i = 0; i < I; ++i) sums[i] += w * dy[i * OUT + o];
+            for (int i = 0; i < I; ++i)
+#pragma unroll
+                for (int e = 0; e < N; ++e) sums[i][e] += w.values[e] * dy[i * OUT + o];
         }
 #pragma unroll
         for (int i = 0; i < I; ++i) {
-            if (i >= count) break;
-            if (PARTS == 1) dx[i * IN + k] = sums[i];
-            else scratch[i * PARTS * IN + task] = sums[i];
+            Pack<N> total;
+#pragma unroll
+            for (int e = 0; e < N; ++e) {
+                total.values[e] = sums[i][e];
+#pragma unroll
+                for (int distance = 16; distance >= WIDTH; distance /= 2)
+                    total.values[e] += __shfl_xor_sync(0xffffffffu, total.values[e], distance);
+            }
+            if (part == 0 && inside && i < count) *reinterpret_cast<Pack<N>*>(dx + (i * PACKS + k) * N) = total;
         }
-    }
-    if (PARTS == 1) return;
-    __syncthreads();
-    for (int e = threadIdx.x; e < count * IN; e += THREADS) {
-        T sum = T(0);
-        for (int part = 0; part < PARTS; ++part) sum += scratch[(e / IN * PARTS + part) * IN + e % IN];
-        dx[e] = sum;
     }
 }

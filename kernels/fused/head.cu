@@ -26,46 +26,70 @@ __device__ T normalised(T value, const T* __restrict__ normal, int c)
     return normal ? (value - normal[c]) / normal[C + c] : value;
 }
 
-template <int THREADS, class Shape>
+// A pixel, in all its channels.
+template <int C>
+struct Pixel {
+    T values[C];
+};
+
+// Where a pixel comes from: the image and the settings of its augmentation, each of which may be null.
+struct Origin {
+    const Source* image;
+    const int* coefficients;
+    bool invert, gray;
+};
+
+template <class Shape>
+__device__ __forceinline__ Pixel<Shape::C> pixel_of(const Origin& from, int pixel, const T* __restrict__ normal, int fill)
+{
+    constexpr int C = Shape::C, W = Shape::W, PLANE = Shape::H * W;
+    Pixel<C> result;
+    if constexpr (sizeof(Source) > 1) {
+        for (int c = 0; c < C; ++c) result.values[c] = T(from.image[c * PLANE + pixel]);
+        return result;
+    }
+    bool inside = true;
+    int source = pixel;
+    if (from.coefficients) {
+        const int* a = from.coefficients;
+        const int w = pixel % W, h = pixel / W;
+        const int wi = (a[0] * w + a[1] * h + a[2]) >> 16, hi = (a[3] * w + a[4] * h + a[5]) >> 16;
+        inside = wi >= 0 && wi < W && hi >= 0 && hi < Shape::H;
+        source = hi * W + wi;
+    }
+    int values[C];
+#pragma unroll
+    for (int c = 0; c < C; ++c) {
+        const int v = inside ? int(from.image[c * PLANE + source]) : fill;
+        values[c] = from.invert ? 255 - v : v;
+    }
+    if constexpr (C == 3)
+        if (from.gray)
+            values[0] = values[1] = values[2] =
+                (19595 * values[0] + 38470 * values[1] + 7471 * values[2] + 32768) >> 16;
+#pragma unroll
+    for (int c = 0; c < C; ++c) result.values[c] = normalised<C>(T(values[c]) / T(255), normal, c);
+    return result;
+}
+
+template <int THREADS, int I, class Shape>
 __device__ void head(const Source* __restrict__ images, const int* __restrict__ order,
                      const int* __restrict__ coefficients, const unsigned char* __restrict__ inverted,
                      const unsigned char* __restrict__ gray, const T* __restrict__ normal, int fill,
                      long long first, int count, T* x)
 {
-    constexpr int C = Shape::C, H = Shape::H, W = Shape::W, PLANE = H * W;
-    for (int i = threadIdx.x; i < count * PLANE; i += THREADS) {
-        const int pixel = i % PLANE;
-        const long long entry = first + i / PLANE;
-        const Source* image = images + (order ? order[entry] : entry) * (long long)(C * PLANE);
-        T* out = x + i / PLANE * C * PLANE + pixel;
-        if constexpr (sizeof(Source) > 1) {
-            for (int c = 0; c < C; ++c) out[c * PLANE] = T(image[c * PLANE + pixel]);
-        } else {
-            int source = pixel;  // -1 for outside
-            if (coefficients) {
-                const int* a = coefficients + 6 * entry;
-                const int w = pixel % W, h = pixel / W;
-                const int wi = (a[0] * w + a[1] * h + a[2]) >> 16;
-                const int hi = (a[3] * w + a[4] * h + a[5]) >> 16;
-                source = wi >= 0 && wi < W && hi >= 0 && hi < H ? hi * W + wi : -1;
-            }
-            const bool invert = inverted && inverted[entry];
-            if constexpr (C == 3) {
-                if (gray && gray[entry]) {
-                    int value[3];
-                    for (int c = 0; c < 3; ++c) {
-                        const int v = source < 0 ? fill : image[c * PLANE + source];
-                        value[c] = invert ? 255 - v : v;
-                    }
-                    const int luminance = (19595 * value[0] + 38470 * value[1] + 7471 * value[2] + 32768) >> 16;
-                    for (int c = 0; c < 3; ++c) out[c * PLANE] = normalised<C>(T(luminance) / T(255), normal, c);
-                    continue;
-                }
-            }
-            for (int c = 0; c < C; ++c) {
-                const int v = source < 0 ? fill : image[c * PLANE + source];
-                out[c * PLANE] = normalised<C>(T(invert ? 255 - v : v) / T(255), normal, c);
-            }
-        }
-    }
+    constexpr int C = Shape::C, PLANE = Shape::H * Shape::W;
+    each_of<THREADS, 4>(
+        count * PLANE,
+        [=](int i) {
+            const long long entry = first + (I == 1 ? 0 : i / PLANE);
+            const Origin from = {images + (order ? order[entry] : entry) * (long long)(C * PLANE),
+                                 coefficients ? coefficients + 6 * entry : nullptr, inverted && inverted[entry],
+                                 gray && gray[entry]};
+            return pixel_of<Shape>(from, i % PLANE, normal, fill);
+        },
+        [=](int i, const Pixel<C>& pixel) {
+#pragma unroll
+            for (int c = 0; c < C; ++c) x[(i / PLANE * C + c) * PLANE + i % PLANE] = pixel.values[c];
+        });
 }

@@ -47,7 +47,8 @@ __device__ __forceinline__ T normalised(const NormValues& v, T x)
     return (x - v.center) * v.scale + v.bias;
 }
 
-const int IN_FLIGHT = 16;  // numbers that a thread loads before it uses the first
+const int IN_FLIGHT = 16;  // numbers that a thread loads before it uses the first; backward half as many,
+                           // beside the sums of a convolution
 
 // ---------------------------------------------------------------- cells
 
@@ -275,7 +276,7 @@ __device__ void norm_gradient_sums(Activation act, const T* x, const T* dy, cons
 {
     constexpr int C = Shape::C, WIDTH = Shape::WIDTH, TEAMS = C * Shape::PARTS, STRIDE = Shape::PARTS * WIDTH;
     constexpr int CW = Shape::CW, CELLS = Shape::CH * CW, PIXELS = Shape::PH * Shape::PW;
-    constexpr int GROUP = (IN_FLIGHT + PIXELS - 1) / PIXELS;
+    constexpr int GROUP = (IN_FLIGHT / 2 + PIXELS - 1) / PIXELS;
     for (int begin = 0; begin < TEAMS; begin += THREADS / WIDTH) {
         const int team = begin + threadIdx.x / WIDTH, c = team % C;
         const bool busy = team < TEAMS;
@@ -359,7 +360,7 @@ __device__ void norm_backward(Activation act, const T* x, const T* dy, const Nor
 {
     constexpr int C = Shape::C, CH = Shape::CH, CW = Shape::CW, PH = Shape::PH, PW = Shape::PW;
     constexpr int MOST = (I * C * CH * CW + THREADS - 1) / THREADS;
-    constexpr int FULL = (IN_FLIGHT + PH * PW - 1) / (PH * PW), GROUP = MOST < FULL ? MOST : FULL;
+    constexpr int FULL = (IN_FLIGHT / 2 + PH * PW - 1) / (PH * PW), GROUP = MOST < FULL ? MOST : FULL;
     each_of<THREADS, GROUP>(
         count * C * CH * CW,
         [=](int i) { return load_cell<Shape>(x, dy, i / (CH * CW), i / CW % CH, i % CW); },

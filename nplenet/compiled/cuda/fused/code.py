@@ -241,6 +241,7 @@ def job_lines(jobs: Sequence[Job]) -> list[str]:
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:
-    """Return a kernel. At least one block per multiprocessor: more registers rather than spills."""
-    head = f'extern "C" __global__ void __launch_bounds__({threads}, 1) {name}(const Step s)'
+    """Return a kernel. Its registers allow 512 threads on a multiprocessor: 128 for each of them."""
+    bounds = f"__launch_bounds__({threads}, {512 // threads})"
+    head = f'extern "C" __global__ void {bounds} {name}(const Step s)'
     return "\n".join([head, "{", *(f"    {line}" for line in body), "}"])

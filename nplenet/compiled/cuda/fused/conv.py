@@ -83,7 +83,7 @@ class FusedConv(FusedOperation[Conv2d]):
             image = w.shape(f"{self.label}_Image", **self.image_shape)
             x = w.at(self.frame)
             w.each.append(call("frame_image", w.at(self.x), x, "count", template=(image,)))
-        arguments = ("threadIdx.x", x, weights, bias_pointer, w.at(self.y), "count")
+        arguments = (x, weights, bias_pointer, w.at(self.y), "count")
         w.each.append(call("correlate", *arguments, template=(shape,)))
 
     def backward(self, w: Writer) -> None:
@@ -94,14 +94,9 @@ class FusedConv(FusedOperation[Conv2d]):
         line = call("frame_image", w.at(self.x_saved), x, "count", template=(image,))
         lines = w.each if w.name == self.forward_pass else w.first
         lines.append(line)
-        if self.dy_frame is None:
-            w.each.append(self._gradient(w, x, dy, "THREADS"))
-        else:
-            back = w.shape(f"{self.label}_BackImage", **self.back_image_shape)
-            frame, half = w.at(self.dy_frame), "THREADS / 2"
-            w.each.append(call("frame_image", dy, frame, "count", template=(back,)))
-            gradient, dx = self._gradient(w, x, dy, half), self._back(w, half)
-            w.each.append(f"if (threadIdx.x < {half}) {gradient}\nelse {dx}")
+        gradient = self._gradient(w, x, dy)
+        back = "" if self.dy_frame is None else self._back(w, dy)
+        w.each.append(f"{gradient}\n{back}".strip())  # no barrier: both only read what they share
         if self.layer.bias is not None:
             self._bias_gradient(w, dy)
 
@@ -113,17 +108,18 @@ class FusedConv(FusedOperation[Conv2d]):
         w.before.append(call(function, weight, weights, template=(shape,)))
         return weights
 
-    def _back(self, w: Writer, half: str) -> str:
-        """Return the call of the other half of the threads, which compute dx."""
+    def _back(self, w: Writer, dy: str) -> str:
+        """Frame dy, and return the call of the correlation that gives dx."""
         assert self.dx is not None
         assert self.dy_frame is not None
-        shape = w.shape(f"{self.label}_Back", **self.back_shape)
+        image = w.shape(f"{self.label}_BackImage", **self.back_image_shape)
+        frame, shape = w.at(self.dy_frame), w.shape(f"{self.label}_Back", **self.back_shape)
+        w.each.append(call("frame_image", dy, frame, "count", template=(image,)))
         weights = self._weights(w, "arrange_turned_weights", shape, self.back_shape)
-        arguments = (w.at(self.dy_frame), weights, "nullptr", w.at(self.dx), "count")
-        thread = f"threadIdx.x - {half}"
-        return call("correlate", thread, *arguments, template=(shape,), threads=half)
+        arguments = (frame, weights, "nullptr", w.at(self.dx), "count")
+        return call("correlate", *arguments, template=(shape,))
 
-    def _gradient(self, w: Writer, frame: str, dy: str, threads: str) -> str:
+    def _gradient(self, w: Writer, frame: str, dy: str) -> str:
         """Return the call that adds to the weight's gradient; write what is before and after."""
         name, size = self.label, self.layer.weight.data.size
         each, parts = itemsize(self.x.dtype), self.gradient["PARTS"]
@@ -135,8 +131,7 @@ class FusedConv(FusedOperation[Conv2d]):
             w.after.append(call("write_parts", sums, row, size, template=(parts,)))
         w.before.append(call("fill_zero", sums, parts * size))
         self._sum_job(w, f"{name}_rows", "weight", size)
-        arguments = ("threadIdx.x", frame, dy, sums, "count")
-        return call("conv_gradient", *arguments, template=(shape,), threads=threads)
+        return call("conv_gradient", frame, dy, sums, "count", template=(shape,))
 
     def _bias_gradient(self, w: Writer, dy: str) -> None:
         name, f, each = self.label, self.taps["F"], itemsize(self.x.dtype)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 from ....layers import Dense
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Writer, call, ceil_div, itemsize
+from .operation import FusedOperation, Writer, call, ceil_div, itemsize, vector
 
 THREADS = 512  # of a block in a pass with a dense layer
 ROWS = 4  # outputs per job of the gradient
-MAX_COLUMNS = 512  # inputs per job: 128 threads, so that four images go at a time
+MAX_COLUMNS = 512  # inputs per job: 128 threads with loads of four, so that four images go at a time
 
 
 class FusedDense(FusedOperation[Dense]):
@@ -21,17 +23,17 @@ class FusedDense(FusedOperation[Dense]):
         super().__init__(layer, x, training)
         (inputs,), (outputs,) = x.shape, self.y.shape
         self.x_saved = self.saved(x)
-        parts = max(1, min(THREADS // inputs, outputs // 4))
-        self.shape = {"IN": inputs, "OUT": outputs, "PARTS": parts}
+        n = vector(inputs, itemsize(x.dtype))
+        most = min(32, outputs, THREADS * n // inputs)  # so that all columns go at once
+        parts = 2 ** (max(1, most).bit_length() - 1)
+        self.shape = {"IN": inputs, "OUT": outputs, "VECTOR": n, "PARTS": parts}
 
     def take_gradient(self, dy: Value, wanted: bool) -> None:
         super().take_gradient(dy, wanted)
         self.dy_saved = self.saved(dy)
-        size = self.shape["PARTS"] * self.shape["IN"]
-        self.parts = Value((size,), dy.dtype, scratch=True) if wanted else None
 
     def uses(self, part: Part) -> list[Value | None]:
-        return [self.x, self.y] if part is Part.FORWARD else [self.dy, self.parts, self.dx]
+        return [self.x, self.y] if part is Part.FORWARD else [self.dy, self.dx]
 
     def forward(self, w: Writer) -> None:
         w.use("dense")
@@ -46,10 +48,9 @@ class FusedDense(FusedOperation[Dense]):
         w.use("dense", "dense_gradient")
         self.save(w, self.dy, self.dy_saved)
         if self.dx is not None:
-            assert self.parts is not None
             shape = w.shape(self.label, **self.shape)
             weight = w.array(f"{self.label}_weight", self.layer.weight)
-            arguments = (w.at(self.dy), weight, w.at(self.dx), w.at(self.parts), "count")
+            arguments = (w.at(self.dy), weight, w.at(self.dx), "count")
             w.each.append(call("dense_backward", *arguments, template=("I", shape)))
         self._gradient_job(w)
 
@@ -58,8 +59,11 @@ class FusedDense(FusedOperation[Dense]):
         assert self.dy_saved is not None
         layer, inputs, outputs = self.layer, self.shape["IN"], self.shape["OUT"]
         rows, columns = min(ROWS, outputs), min(inputs, MAX_COLUMNS)
+        size = itemsize(self.x.dtype)
         numbers = {"IN": inputs, "OUT": outputs, "ROWS": rows, "COLUMNS": columns}
-        shape = w.shape(f"{self.label}_Gradient", **numbers, QUARTER=ceil_div(columns, 4))
+        numbers |= {"VECTOR": vector(gcd(inputs, columns), size)}
+        numbers |= {"ROW_VECTOR": vector(gcd(outputs, rows), size)}
+        shape = w.shape(f"{self.label}_Gradient", **numbers)
         dweight, dbias = w.array(f"{self.label}_dweight", layer.weight, "grad"), "nullptr"
         if layer.bias is not None:
             dbias = w.array(f"{self.label}_dbias", layer.bias, "grad")
@@ -67,5 +71,5 @@ class FusedDense(FusedOperation[Dense]):
         line = call("dense_gradient", "job", *pointers, "(T*)shared", template=(shape,))
         blocks = ceil_div(outputs, rows) * ceil_div(inputs, columns)
         reads = (self.x_saved, self.dy_saved)
-        nbytes = 4 * THREADS * itemsize(self.x.dtype)
+        nbytes = THREADS * numbers["VECTOR"] * size
         w.job(blocks, line, nbytes, reads, 2 * inputs * outputs)

@@ -191,7 +191,7 @@ class Head(FusedOperation[Source]):
         first = f"(long long){w.feed_row()}[0] + n0" if w.training else "(long long)n0"
         changes = "s.coefficients, s.inverted, s.gray, s.normal, s.fill"
         arguments = ("s.images", "s.order", changes, first, "count", w.at(self.y))
-        w.each.append(call("head", *arguments, template=(shape,)))
+        w.each.append(call("head", *arguments, template=("I", shape)))
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -17,7 +17,7 @@ from .operation import FusedOperation, ceil_div
 from .parts import MAX_IMAGES, Parts
 
 BLOCKS_PER_PROCESSOR = 2  # main blocks of a launch, at most; each leaves one row of sums
-THREADS = 256  # of a block without matrices and gradients of convolutions
+THREADS = 256  # of a block without matrices
 
 FILES = (
     *("common", "head", "conv", "conv_gradient", "sums", "average_pool", "max_pool", "dense"),
@@ -129,12 +129,9 @@ class Program:
 
 
 def threads_of(works: Sequence[Work]) -> int:
-    """Return the threads of a block: more where a pass has much to share out."""
-    for operation, part in works:
-        dense = getattr(operation, "multiplies_matrix", False)
-        if dense or (part is Part.BACKWARD and operation.convolves):
-            return DENSE_THREADS
-    return THREADS
+    """Return the threads of a block: more where it reads matrices, whose latency they hide."""
+    dense = any(getattr(operation, "multiplies_matrix", False) for operation, _ in works)
+    return DENSE_THREADS if dense else THREADS
 
 
 def flop_of(work: Work) -> int:

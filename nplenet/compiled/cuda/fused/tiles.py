@@ -7,7 +7,7 @@ from math import gcd
 
 from .operation import ceil_div
 
-THREADS = 256  # that a convolution has: a block in forward, half of one in backward
+THREADS = 256  # of a block with a convolution
 MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights below 80 registers
 MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
 
