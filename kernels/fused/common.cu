@@ -38,7 +38,7 @@ template <int I>
 __device__ __forceinline__ int images_of(int block, int blocks, int images)
 {
     const int groups = (images + I - 1) / I;
-    const int own = groups / blocks + (block < groups % blocks);
+    const int each = groups / blocks, own = each + (block < groups - each * blocks);
     const bool has_last = (groups - 1) % blocks == block;
     return own * I - (has_last ? groups * I - images : 0);
 }
@@ -73,7 +73,7 @@ __device__ __forceinline__ void each_of(int size, Load load, Use use)
 template <int THREADS, int N>
 __device__ void copy(const T* from, T* to, int size)
 {
-    each_of<THREADS, 4>(
+    each_of<THREADS, 2>(
         size, [=](int i) { return pack_at<N>(from + i * N); },
         [=](int i, const Pack<N>& some) { *reinterpret_cast<Pack<N>*>(to + i * N) = some; });
 }

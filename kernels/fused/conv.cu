@@ -15,30 +15,29 @@
 // In shared memory the weights have the output channel fastest, filled up with zeros to whole tiles.
 //
 //   x (I, C, H, W)   frame (I, C, FH, FW)   weights (C * KH * KW, FP)   y (I, F, OH, OW)
-//   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW      correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT,
+//   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW, VECTOR, INSIDE: whether all of x lies in it
+//           correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT,
 //           VECTOR: numbers per load of the frame, a divisor of FW and of PT * SW
 //
-// Threads of correlate: one per tile of FT channels
+// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels
 // x PT neighbouring pixels of y, which it keeps in registers. Per c and kh it loads (PT - 1) * SW + KW
 // numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 2 + 5 loads of 16 bytes
 // for 80 of them with floats, FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row:
 // their loads of VECTOR numbers meet in no bank, and the weights are a broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
 // NumPy twins: im2col, col2im in nplenet/layers/conv.py with product in nplenet/layers/products.py.
 
+// Copy images into their frames, whose border holds zeros already.
 template <int THREADS, class Shape>
 __device__ void frame_image(const T* x, T* frame, int count)
 {
-    constexpr int C = Shape::C, H = Shape::H, W = Shape::W, FH = Shape::FH, FW = Shape::FW;
+    constexpr int C = Shape::C, H = Shape::H, W = Shape::W, FH = Shape::FH, FW = Shape::FW, N = Shape::VECTOR;
     each_of<THREADS, 4>(
-        count * C * FH * FW,
-        [=](int i) {
-            const int h = i / FW % FH - Shape::TOP, w = i % FW - Shape::LEFT;
-            const int row = h / Shape::SH, column = w / Shape::SW;
-            const bool hit = row * Shape::SH == h && column * Shape::SW == w;
-            const bool inside = hit && h >= 0 && w >= 0 && row < H && column < W;
-            return inside ? x[(i / (FH * FW) * H + row) * W + column] : T(0);
-        },
-        [=](int i, T value) { frame[i] = value; });
+        count * C * H * (W / N), [=](int i) { return pack_at<N>(x + i * N); },
+        [=](int i, const Pack<N>& some) {
+            const int h = Shape::TOP + i / (W / N) % H * Shape::SH, w = Shape::LEFT + i % (W / N) * N * Shape::SW;
+            const bool inside = Shape::INSIDE || (h >= 0 && h < FH && w >= 0 && w < FW);
+            if (inside) *reinterpret_cast<Pack<N>*>(frame + (i / (W / N * H) * FH + h) * FW + w) = some;
+        });
 }
 
 // Arrange weight (F, C, KH, KW) for the forward: weights (C * KH * KW, FP).
@@ -61,14 +60,14 @@ __device__ void arrange_turned_weights(const T* __restrict__ weight, T* weights)
 }
 
 template <int THREADS, class Shape>
-__device__ void correlate(const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
+__device__ void correlate(int thread, const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
 {
     constexpr int C = Shape::C, FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, KW = Shape::KW;
     constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
     constexpr int ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT, VECTOR = Shape::VECTOR;
     constexpr int PACKS = ((PT - 1) * Shape::SW + KW + VECTOR - 1) / VECTOR;
 #pragma unroll 1
-    for (int task = computed_here(threadIdx.x); task < count * GROUPS * OH * ROW; task += THREADS) {
+    for (int task = computed_here(thread); task < count * GROUPS * OH * ROW; task += THREADS) {
         const int left = task % ROW * PT, oh = task / ROW % OH;
         const int f0 = task / (ROW * OH) % GROUPS * FT, image = task / (ROW * OH * GROUPS);
         T sums[FT][PT];

@@ -3,7 +3,7 @@
 //
 //   dweight[o, k] = sum over n of dy[n, o] * x[n, k]        dbias[o] = sum over n of dy[n, o]
 //
-//   x (N, IN)   dy (N, OUT)   dweight (OUT, IN)   dbias (OUT), or null   scratch (GROUPS * COLUMNS), shared
+//   x (N, IN)   dy (N, OUT)   both given to out(e, sum), see update.cu; BIAS: whether there is one   scratch (GROUPS * COLUMNS), shared
 //   Shape   IN, OUT, ROWS, COLUMNS, VECTOR, ROW_VECTOR: divisors of COLUMNS and IN, of ROWS and OUT
 //
 //            COLUMNS of IN
@@ -17,9 +17,9 @@
 // of x (coalesced) and ROWS of dy (a broadcast) for VECTOR * ROWS multiply-adds: two loads of 16 bytes for 16.
 // NumPy twins: add_product and add_sums in nplenet/layers/products.py.
 
-template <int THREADS, class Shape>
+template <int THREADS, class Shape, class OutWeight, class OutBias>
 __device__ void dense_gradient(int job, const T* __restrict__ x, const T* __restrict__ dy, int N,
-                               T* __restrict__ dweight, T* __restrict__ dbias, T* scratch)
+                               OutWeight out_weight, OutBias out_bias, T* scratch)
 {
     constexpr int IN = Shape::IN, OUT = Shape::OUT, ROWS = Shape::ROWS, COLUMNS = Shape::COLUMNS;
     constexpr int V = Shape::VECTOR, R = Shape::ROW_VECTOR, WIDTH = COLUMNS / V;
@@ -59,15 +59,16 @@ __device__ void dense_gradient(int job, const T* __restrict__ x, const T* __rest
         for (int e = threadIdx.x; e < COLUMNS; e += THREADS) {
             T sum = T(0);
             for (int g = 0; g < GROUPS; ++g) sum += scratch[g * COLUMNS + e];
-            if (row + r < OUT && column + e < IN) dweight[(long long)(row + r) * IN + column + e] = sum;
+            if (row + r < OUT && column + e < IN) out_weight((row + r) * IN + column + e, sum);
         }
         __syncthreads();
+        if (!Shape::BIAS) continue;
         if (group < GROUPS && q == 0) scratch[group] = biases[r];
         __syncthreads();
-        if (threadIdx.x == 0 && dbias && column == 0 && row + r < OUT) {
+        if (threadIdx.x == 0 && column == 0 && row + r < OUT) {
             T sum = T(0);
             for (int g = 0; g < GROUPS; ++g) sum += scratch[g];
-            dbias[row + r] = sum;
+            out_bias(row + r, sum);
         }
         __syncthreads();
     }

@@ -2,21 +2,20 @@
 //
 //   losses[step] = T(scale * sum of the loss), as double      correct[step] = sum of the correct predictions
 //   fault = (forward, first image with a label outside, its label), unless there is an earlier fault
-//   now = row `step` of the table      step += 1, last of all
+//   step += 1, last of all
 //
-//   parts (blocks)   labels (N): of this step   table (steps, words)   now (words)   fault (3)
+//   parts (blocks)   labels (N): of this step   now (words): its row of the table   fault (3)
 //
-// Threads: the first warp adds up, in a fixed order; all copy the row. One block alone runs this, and no
-// other block of its launch reads `step`: they run while it is raised.
+// Threads: the first warp adds up, in a fixed order. One block alone runs this, and no other block of its launch
+// reads `step`: they run while it is raised.
 // NumPy twin: cross_entropy in nplenet/losses.py.
 
 template <int THREADS>
 __device__ void count_step(const LossPart* parts, int blocks, double scale, const long long* all_labels,
-                           const unsigned long long* table, int words, unsigned long long* now, long long* step,
-                           double* losses, long long* correct, long long* fault)
+                           const unsigned long long* now, long long* step, double* losses, long long* correct,
+                           long long* fault)
 {
     const long long own = *step;
-    const unsigned long long* row = table + own * words;
     if (threadIdx.x < 32) {
         double loss = 0.0;
         int right = 0, first_fault = NO_FAULT;
@@ -33,13 +32,12 @@ __device__ void count_step(const LossPart* parts, int blocks, double scale, cons
             losses[own] = double(T(loss * scale));
             correct[own] = right;
             if (first_fault != NO_FAULT && fault[0] == 0) {
-                fault[0] = (long long)row[1];
+                fault[0] = (long long)now[1];
                 fault[1] = first_fault;
-                fault[2] = all_labels[(long long)row[0] + first_fault];
+                fault[2] = all_labels[(long long)now[0] + first_fault];
             }
         }
     }
-    for (int w = threadIdx.x; w < words; w += THREADS) now[w] = row[w];
     __syncthreads();
     if (threadIdx.x == 0) *step = own + 1;
 }

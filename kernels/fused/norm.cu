@@ -333,12 +333,12 @@ __device__ void join_gradients(const Two* __restrict__ rows, int blocks, Two* jo
     join_rows<THREADS, Shape>(rows, blocks, joined, [](int, int, const Two& own) { return own; });
 }
 
-template <int THREADS, int C>
-__device__ void write_norm_gradients(const Two* joined, T* dweight, T* dbias)
+template <int THREADS, int C, class OutWeight, class OutBias>
+__device__ void write_norm_gradients(const Two* joined, OutWeight out_weight, OutBias out_bias)
 {
     for (int c = threadIdx.x; c < C; c += THREADS) {
-        dbias[c] = T(joined[c].first);
-        dweight[c] = T(joined[c].second);
+        out_bias(c, T(joined[c].first));
+        out_weight(c, T(joined[c].second));
     }
 }
 

@@ -288,6 +288,14 @@ class Optimizer:
             for p, view in zip(flat.parameters, flat.split(array), strict=True)
         }
 
+    def moment(self, name: str, parameter: Any) -> Array:
+        """Return a moment of a parameter, one of ``moment_names``: a view of what a step updates."""
+        for flat, moments in zip(self.flats, self._moments, strict=True):
+            for p, view in zip(flat.parameters, flat.split(moments[name]), strict=True):
+                if p is parameter:
+                    return view
+        raise ValueError(f"{type(self).__name__} has no parameter {parameter}")
+
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the hyper-parameters as plain values, each checked."""
         owner = type(self).__name__

@@ -13,6 +13,7 @@ from typing import Any
 from ...augment.pipeline import augment_batch
 from ...backend import Array
 from ...layers import Dropout
+from ...optim import Optimizer
 from ..step import TextbookStep
 from .feed import Feed, deal, finish
 from .graphs import Graphs
@@ -41,6 +42,11 @@ class CapturedStep:
             x = run(augment_batch, feed.images, order, *draws, feed.fill, self.dtype, feed.normal)
             value = textbook.gradients(x, labels)
             run(finish, value, textbook.correct, feed.losses, feed.correct, feed.step)
+
+    def step(self, feed: Feed, images: int, optimizer: Optimizer) -> None:
+        """Enqueue ``gradients`` and the update."""
+        self.gradients(feed, images)
+        optimizer.update(feed.numbers)
 
     @contextmanager
     def _fed_by(self, feed: Feed) -> Iterator[None]:

@@ -28,9 +28,9 @@ PAUSE = 0.0005  # seconds between two looks at whether a graph has ended
 
 
 class Launches(Protocol):
-    """Forward, loss and backward of a step; ``captured`` and ``fused`` are such."""
+    """A step, forward to update; ``captured`` and ``fused`` are such."""
 
-    def gradients(self, feed: Feed, images: int) -> None: ...
+    def step(self, feed: Feed, images: int, optimizer: Optimizer) -> None: ...
 
 
 class Deal(Protocol):
@@ -75,8 +75,7 @@ class Runner:
         """Enqueue so many steps of batches of ``images``; of a new size, one step."""
 
         def enqueue() -> None:
-            self.launches.gradients(self.feed, images)
-            self.optimizer.update(self.feed.numbers)
+            self.launches.step(self.feed, images, self.optimizer)
 
         gpu: Any = self.feed.backend
         if gpu.traced:  # each launch prints its time

@@ -89,7 +89,9 @@ class GraphStep(Step):
             if why:
                 self._plans[key] = why
             else:
-                plan = FusedStep(layers, shape, dtype, size, self.loss, self.backend)
+                plan = FusedStep(
+                    layers, shape, dtype, size, self.loss, self.backend, self.optimizer
+                )
                 plan.paths = {id(layer): path for path, layer in leaves(self.model)}
                 self._plans[key] = plan
             if len(self._plans) > MAX_PLANS:

@@ -30,6 +30,7 @@ from .operation import Head, Source
 from .parts import argument_dtype
 from .pooling import FusedAveragePool, FusedMaxPool
 from .program import Device, Program
+from .update import Update
 
 NORMS = (BatchNorm1d, BatchNorm2d)
 PLAIN: dict[type[Layer], Any] = {
@@ -108,8 +109,11 @@ def make_program(
     loss: CrossEntropyLoss | None,
     batch_size: int,
     device: Device,
+    update: Update | None = None,
 ) -> Program:
     """Return the kernels of a training step, or of inference where there is no loss.
+
+    With an update the step ends with it, otherwise with the gradients.
 
     They may need more shared memory than the device has; see ``Program.too_large``.
     """
@@ -117,7 +121,7 @@ def make_program(
         x = Value(image_shape, dtype)
         executor = FusedExecutor(max_sums_bytes)
         plan: Plan = make_plan([Source(), *layers], x, executor, loss)
-        program = Program(plan, device, batch_size, dtype, loss is not None)
+        program = Program(plan, device, batch_size, dtype, loss is not None, update)
         if program.too_large() is None:
             break
     return program

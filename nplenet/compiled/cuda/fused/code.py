@@ -132,6 +132,9 @@ class PassCode:
     def array(self, name: str, owner: Any, attribute: str = "data") -> str:
         return self.parts.array(name, owner, attribute)
 
+    def gradient(self, name: str, owner: Any, which: str) -> tuple[str, str]:
+        return self.parts.gradient(name, owner, which)
+
     def kept(self, name: str, shape: Sequence[int], dtype: DType) -> str:
         return self.parts.kept_array(name, shape, dtype)
 
@@ -175,10 +178,15 @@ class PassCode:
             offset += aligned(nbytes)
         if self._needs_row:
             pointers.append("const unsigned long long* const row = s.table + *s.step * s.words;")
+        if self.training and self.name == "pass1":  # what the launches behind it read of this step
+            pointers.append(
+                "if (block == 0) for (int w = threadIdx.x; w < s.words; w += THREADS)"
+                " s.now[w] = row[w];"
+            )
         body = [
             f"constexpr int THREADS = {self.threads}, I = {self.images};",
             "extern __shared__ __align__(16) unsigned char shared[];",
-            *job_lines(jobs),
+            *job_lines(jobs, f"s.blocks_{self.name}"),
             *pointers,
             *self.before,
             "__syncthreads();",
@@ -225,19 +233,20 @@ class PassCode:
         return [f"const int own_images = {own};", *self.after]
 
 
-def job_lines(jobs: Sequence[Job]) -> list[str]:
-    """Return what the job blocks run; the main blocks go on, with their number in ``block``.
+def job_lines(jobs: Sequence[Job], blocks: str) -> list[str]:
+    """Return what the job blocks run; the first ``blocks`` of the launch go on, each a ``block``.
 
-    Jobs come first: main blocks, which are shorter and more, fill up behind them.
+    Main blocks come first, because they take longer; jobs fill up behind them.
     """
     if not jobs:
         return ["const int block = blockIdx.x;"]
-    lines, begin = ["const int job = blockIdx.x;"], 0
+    lines, begin = [f"const int block = blockIdx.x, job = block - {blocks};"], 0
     for job in jobs:
         own = job.line if begin == 0 else job.line.replace("(job,", f"(job - {begin},")
-        begin += job.blocks
-        lines += [f"if (job < {begin}) {{", f"    {own}", "    return;", "}"]
-    return [*lines, f"const int block = blockIdx.x - {begin};"]
+        end = begin + job.blocks
+        lines += [f"if (job >= {begin} && job < {end}) {{", f"    {own}", "    return;", "}"]
+        begin = end
+    return lines
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import gcd, prod
 
 from ....layers import Conv2d
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Lasting, Writer, call, ceil_div, itemsize
-from .tiles import gradient_tile, tile
+from .operation import FusedOperation, Lasting, Writer, call, ceil_div, itemsize, vector
+from .tiles import THREADS, gradient_tile, tile
 
 SUMS_BYTES = (49152, 16384, 0)
 """Shared memory for the parts of a gradient's sums, at most: the first of these that has room. With
@@ -33,7 +33,7 @@ class FusedConv(FusedOperation[Conv2d]):
         self.frame: Value | None = None
         if (fh, fw) != (h, w) or w % numbers["VECTOR"]:  # otherwise the image is its own frame
             fw = ceil_div(fw, numbers["VECTOR"]) * numbers["VECTOR"]
-            self.frame = Value((c * fh * fw,), x.dtype, scratch=True)
+            self.frame = Lasting((c * fh * fw,), x.dtype)
         image = {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
         frame = {"C": c, "FH": fh, "FW": fw}
         self.taps = {"KH": kh, "KW": kw, "SH": sh, "SW": sw, "F": f, "OH": oh, "OW": ow}
@@ -64,12 +64,16 @@ class FusedConv(FusedOperation[Conv2d]):
         self.back_image_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw} | edges
         self.back_shape = frame | {"KH": kh, "KW": kw, "SH": 1, "SW": 1, "F": c, "OH": h, "OW": w}
         self.back_shape |= numbers
-        self.dy_frame = Value((f * fh * fw,), dy.dtype, scratch=True)
+        self.dy_frame = Lasting((f * fh * fw,), dy.dtype)
 
     def uses(self, part: Part) -> list[Value | None]:
         if part is Part.FORWARD:
-            return [self.x, self.frame, self.y]
-        return [self.dy, self.dy_frame, self.dx]
+            return [self.x, self.y]
+        return [self.dy, self.dx]
+
+    def frame_bytes(self, part: Part) -> int:
+        frames = [self.frame] if part is Part.FORWARD else [self.x_frame, self.dy_frame]
+        return sum(frame.nbytes(1) for frame in frames if frame is not None)
 
     def forward(self, w: Writer) -> None:
         w.use("conv")
@@ -80,25 +84,43 @@ class FusedConv(FusedOperation[Conv2d]):
         self.forward_pass = w.name
         x = w.at(self.x)
         if self.frame is not None:
-            image = w.shape(f"{self.label}_Image", **self.image_shape)
             x = w.at(self.frame)
-            w.each.append(call("frame_image", w.at(self.x), x, "count", template=(image,)))
-        arguments = (x, weights, bias_pointer, w.at(self.y), "count")
+            w.each.append(self._framed(w, "Image", self.image_shape, w.at(self.x), x))
+        arguments = ("threadIdx.x", x, weights, bias_pointer, w.at(self.y), "count")
         w.each.append(call("correlate", *arguments, template=(shape,)))
 
     def backward(self, w: Writer) -> None:
         w.use("conv", "conv_gradient", "sums")
         assert self.x_saved is not None
-        image = w.shape(f"{self.label}_GradientImage", **self.gradient_image_shape)
         x, dy = w.at(self.x_frame), w.at(self.dy)
-        line = call("frame_image", w.at(self.x_saved), x, "count", template=(image,))
+        shape = self.gradient_image_shape
+        line = self._framed(w, "GradientImage", shape, w.at(self.x_saved), x)
         lines = w.each if w.name == self.forward_pass else w.first
         lines.append(line)
-        gradient = self._gradient(w, x, dy)
-        back = "" if self.dy_frame is None else self._back(w, dy)
-        w.each.append(f"{gradient}\n{back}".strip())  # no barrier: both only read what they share
+        if self.dy_frame is None:
+            w.each.append(self._gradient(w, x, dy, "THREADS"))
+        elif w.threads > THREADS:
+            half = "THREADS / 2"
+            back, gradient = self._back(w, dy, half), self._gradient(w, x, dy, half)
+            w.each.append(f"if (threadIdx.x < {half}) {gradient}\nelse {back}")
+        else:  # no barrier between the two: they only read what they share
+            back, gradient = self._back(w, dy, "THREADS"), self._gradient(w, x, dy, "THREADS")
+            w.each.append(f"{gradient}\n{back}")
         if self.layer.bias is not None:
             self._bias_gradient(w, dy)
+
+    def _framed(self, w: Writer, name: str, shape: dict[str, int], x: str, frame: str) -> str:
+        """Return the call that copies images into frames; their borders are zero from the start."""
+        (h, width), (fh, fw) = (shape["H"], shape["W"]), (shape["FH"], shape["FW"])
+        bottom = shape["TOP"] + (h - 1) * shape["SH"]
+        right = shape["LEFT"] + (width - 1) * shape["SW"]
+        inside = min(shape["TOP"], shape["LEFT"]) >= 0 and bottom < fh and right < fw
+        together = gcd(width, shape["LEFT"], fw) if inside and shape["SW"] == 1 else 1
+        n = vector(together, itemsize(self.x.dtype))
+        struct = w.shape(f"{self.label}_{name}", **shape, VECTOR=n, INSIDE=int(inside))
+        if (h, width) != (fh, fw):
+            w.before.append(call("fill_zero", frame, f"I * {shape['C'] * fh * fw}"))
+        return call("frame_image", x, frame, "count", template=(struct,))
 
     def _weights(self, w: Writer, function: str, shape: str, numbers: dict[str, int]) -> str:
         """Arrange the weights in shared memory, once per block."""
@@ -108,19 +130,19 @@ class FusedConv(FusedOperation[Conv2d]):
         w.before.append(call(function, weight, weights, template=(shape,)))
         return weights
 
-    def _back(self, w: Writer, dy: str) -> str:
-        """Frame dy, and return the call of the correlation that gives dx."""
+    def _back(self, w: Writer, dy: str, threads: str) -> str:
+        """Frame dy, and return the call of the last threads that computes dx."""
         assert self.dx is not None
         assert self.dy_frame is not None
-        image = w.shape(f"{self.label}_BackImage", **self.back_image_shape)
         frame, shape = w.at(self.dy_frame), w.shape(f"{self.label}_Back", **self.back_shape)
-        w.each.append(call("frame_image", dy, frame, "count", template=(image,)))
+        w.each.append(self._framed(w, "BackImage", self.back_image_shape, dy, frame))
         weights = self._weights(w, "arrange_turned_weights", shape, self.back_shape)
-        arguments = (frame, weights, "nullptr", w.at(self.dx), "count")
-        return call("correlate", *arguments, template=(shape,))
+        thread = "threadIdx.x" if threads == "THREADS" else f"threadIdx.x - {threads}"
+        arguments = (thread, frame, weights, "nullptr", w.at(self.dx), "count")
+        return call("correlate", *arguments, template=(shape,), threads=threads)
 
-    def _gradient(self, w: Writer, frame: str, dy: str) -> str:
-        """Return the call that adds to the weight's gradient; write what is before and after."""
+    def _gradient(self, w: Writer, frame: str, dy: str, threads: str) -> str:
+        """Return the call of the first threads that adds to the weight's gradient; write what is before and after."""
         name, size = self.label, self.layer.weight.data.size
         each, parts = itemsize(self.x.dtype), self.gradient["PARTS"]
         numbers = self.gradient_frame | self.taps | self.gradient
@@ -131,7 +153,8 @@ class FusedConv(FusedOperation[Conv2d]):
             w.after.append(call("write_parts", sums, row, size, template=(parts,)))
         w.before.append(call("fill_zero", sums, parts * size))
         self._sum_job(w, f"{name}_rows", "weight", size)
-        return call("conv_gradient", frame, dy, sums, "count", template=(shape,))
+        arguments = ("threadIdx.x", frame, dy, sums, "count")
+        return call("conv_gradient", *arguments, template=(shape,), threads=threads)
 
     def _bias_gradient(self, w: Writer, dy: str) -> None:
         name, f, each = self.label, self.taps["F"], itemsize(self.x.dtype)
@@ -146,6 +169,6 @@ class FusedConv(FusedOperation[Conv2d]):
     def _sum_job(self, w: Writer, rows: str, which: str, size: int) -> None:
         """Have the rows of the blocks added up beside the next launch."""
         array, blocks = w.rows_before(rows)
-        out = w.array(f"{self.label}_d{which}", getattr(self.layer, which), "grad")
+        _, out = w.gradient(self.label, self.layer, which)
         line = call("sum_rows", "job", array, blocks, out, "(T*)shared", template=(size,))
         w.job(ceil_div(size, 64), line, 512 * itemsize(self.x.dtype), (), 0)

@@ -59,14 +59,13 @@ class FusedDense(FusedOperation[Dense]):
         assert self.dy_saved is not None
         layer, inputs, outputs = self.layer, self.shape["IN"], self.shape["OUT"]
         rows, columns = min(ROWS, outputs), min(inputs, MAX_COLUMNS)
-        size = itemsize(self.x.dtype)
+        size, has_bias = itemsize(self.x.dtype), layer.bias is not None
         numbers = {"IN": inputs, "OUT": outputs, "ROWS": rows, "COLUMNS": columns}
         numbers |= {"VECTOR": vector(gcd(inputs, columns), size)}
         numbers |= {"ROW_VECTOR": vector(gcd(outputs, rows), size)}
-        shape = w.shape(f"{self.label}_Gradient", **numbers)
-        dweight, dbias = w.array(f"{self.label}_dweight", layer.weight, "grad"), "nullptr"
-        if layer.bias is not None:
-            dbias = w.array(f"{self.label}_dbias", layer.bias, "grad")
+        shape = w.shape(f"{self.label}_Gradient", **numbers, BIAS=int(has_bias))
+        _, dweight = w.gradient(self.label, layer, "weight")
+        dbias = w.gradient(self.label, layer, "bias")[1] if has_bias else "Kept{nullptr}"
         pointers = (w.whole(self.x_saved), w.whole(self.dy_saved), "s.count", dweight, dbias)
         line = call("dense_gradient", "job", *pointers, "(T*)shared", template=(shape,))
         blocks = ceil_div(outputs, rows) * ceil_div(inputs, columns)

@@ -5,7 +5,7 @@ x and dy are saved, so each of the four parts reads them in the pass where it is
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, log2, prod
 
 from ....layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Layer
 from ...operation import Value
@@ -41,13 +41,17 @@ class Normalise(FusedOperation[AnyNorm]):
 
     def teams(self, w: Writer) -> tuple[int, int]:
         """Return the lanes of a team that sums a channel, and the teams per channel."""
-        (ph, pw), lanes = self.pool, 1
-        h, width = self.plane
+        (ph, pw), (h, width) = self.pool, self.plane
         cells = w.images * ceil_div(h, ph) * ceil_div(width, pw)
-        while lanes < min(32, cells):
-            lanes *= 2
-        most = min(cells // lanes, w.images * self.pixels // (4 * lanes))
-        return lanes, max(1, min(w.threads // lanes // self.channels, most))
+
+        def parts(lanes: int) -> int:
+            most = min(cells // lanes, w.images * self.pixels // (4 * lanes))
+            return max(1, min(w.threads // lanes // self.channels, most))
+
+        wide = [lanes for lanes in (32, 16, 8) if lanes <= cells]
+        lanes = max(wide, key=lambda n: min(w.threads, n * parts(n) * self.channels), default=0)
+        lanes = lanes or 2 ** ceil(log2(cells))
+        return lanes, parts(lanes)
 
     @property
     def plane(self) -> tuple[int, int]:
@@ -67,10 +71,8 @@ class Normalise(FusedOperation[AnyNorm]):
         return w.shape(f"{self.label}_{w.name}", **numbers)
 
     def array(self, w: Writer, which: str) -> str:
-        """Return a pointer to a parameter, its gradient (``dweight``, ``dbias``) or a buffer."""
+        """Return a pointer to a parameter or a buffer."""
         name = f"{self.label}_{which}"
-        if which.startswith("d"):
-            return w.array(name, getattr(self.layer, which[1:]), "grad")
         if which in ("weight", "bias"):
             return w.array(name, getattr(self.layer, which))
         return w.array(name, self.layer, which)
@@ -99,14 +101,25 @@ class Normalise(FusedOperation[AnyNorm]):
         w.each.append(call("norm_gradient_sums", *arguments, template=(shape,)))
         w.after.append(call("write_gradient_sums", sums, row, template=(shape,)))
 
-    def join_gradients(self, w: Writer, joined: str) -> tuple[str, str]:
-        """Return the lines that join the rows and write the gradients of the parameters."""
+    def join_gradients(self, w: Writer, joined: str, update: bool) -> tuple[str, str]:
+        """Return the lines that join the rows, and write the gradients of the parameters."""
         rows, blocks = w.rows_before(f"{self.label}_gradient_rows")
-        gradients = (self.array(w, "dweight"), self.array(w, "dbias"))
+        out = [w.gradient(self.label, self.layer, which)[update] for which in ("weight", "bias")]
         return (
             call("join_gradients", rows, blocks, joined, template=(self.constants(w),)),
-            call("write_norm_gradients", joined, *gradients, template=(self.channels,)),
+            call("write_norm_gradients", joined, *out, template=(self.channels,)),
         )
+
+    def update_job(self, w: Writer) -> None:
+        """Update the parameters beside the next launch: in this one all blocks read them."""
+        lines = []
+        for which in ("weight", "bias"):
+            kept, out = w.gradient(self.label, self.layer, which)
+            if out != kept:
+                gradient = w.array(f"{self.label}_d{which}", getattr(self.layer, which), "grad")
+                lines.append(call("update", out, gradient, self.channels))
+        if lines:
+            w.job(1, " ".join(lines), 0, (), 0)
 
     @property
     def joined_bytes(self) -> int:
@@ -178,8 +191,9 @@ class FusedNorm(Normalise):
         assert self.x_saved is not None
         assert self.dy_saved is not None
         joined, shape = w.scratch("Two", self.joined_bytes), self.constants(w)
-        join, write = self.join_gradients(w, joined)
+        join, write = self.join_gradients(w, joined, update=False)
         w.before += [join, f"if (block == 0) {write}"]
+        self.update_job(w)
         if self.dx is None:
             return
         self.set_coefficients(w, "norm_values", self.statistics_of_batch(w))
@@ -216,7 +230,7 @@ class FusedFrozenNorm(Normalise):
         if self.dx is not None:
             pointers = (x, dy, self.coefficients(w), "nullptr", w.at(self.dx))
             w.each.append(call("norm_backward", self.act, *pointers, "count", template=("I", shape)))
-        w.job(1, " ".join(self.join_gradients(w, "(Two*)shared")), self.joined_bytes, (), 0)
+        w.job(1, " ".join(self.join_gradients(w, "(Two*)shared", update=True)), self.joined_bytes, (), 0)
 
     def read_running(self, w: Writer) -> None:
         arrays = (self.array(w, "running_mean"), self.array(w, "running_var"))

@@ -78,6 +78,12 @@ class Writer(Protocol):
     def array(self, name: str, owner: Any, attribute: str = "data") -> str:
         """Return a pointer to an array of the model, such as the data of a parameter."""
 
+    def gradient(self, name: str, owner: Any, which: str) -> tuple[str, str]:
+        """Return what keeps the gradient of a parameter, and what also updates it, if the step does.
+
+        The second is for jobs, beside which nothing reads the parameter.
+        """
+
     def kept(self, name: str, shape: Sequence[int], dtype: DType) -> str:
         """Return a pointer to an array in global memory that all launches share."""
 
@@ -127,7 +133,7 @@ class FusedOperation(Operation[L]):
 
     label = ""
     convolves: ClassVar[bool] = False
-    """Whether its work grows with the pixels, so that a block takes one image at a time."""
+    """Whether its work grows with the pixels, so that a block has enough to do with one image."""
     multiplies_matrix: ClassVar[bool] = False
     """Whether it reads a matrix of weights from global memory, once per group of images."""
 
@@ -138,6 +144,10 @@ class FusedOperation(Operation[L]):
     def uses(self, part: Part) -> list[Value | None]:
         """Return the values that a part uses, those that are saved left out."""
         return [self.x, self.y]
+
+    def frame_bytes(self, part: Part) -> int:
+        """Return the shared memory of an image beside the values that a part uses."""
+        return 0
 
     def write(self, part: Part, w: Writer) -> None:
         """Write a part into the kernel of its pass."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from ....parameter import Parameter
 from ...operation import Buffer, DType, Value
 from ...plan import Plan
 from .operation import Saved, ceil_div
@@ -60,6 +61,13 @@ class Argument:
     source: Made | Callable[[], Any] | None = None
 
 
+class Rule(Protocol):
+    """What updates parameters; see ``update.Update``."""
+
+    def of(self, parts: Parts, name: str, parameter: Parameter, gradient: str) -> str:
+        """Return the object that keeps a gradient and updates its parameter, in CUDA C."""
+
+
 class Parts:
     """What the kernels of a plan share.
 
@@ -69,17 +77,26 @@ class Parts:
         In the order of the structure's members.
     names : dict of Value to str
         As in the kernels: each value by the operation that writes it.
+    update : Rule or None
+        Of the parameters; without, their gradients are kept.
     rows : dict of str to (str, int)
         By the name of the rows that the blocks of a pass leave: that pass, and its images per
         block at a time.
     """
 
-    def __init__(self, plan: Plan, batch_size: int, dtype: np.dtype[Any], training: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        batch_size: int,
+        dtype: np.dtype[Any],
+        training: bool,
+        update: Rule | None,
+    ) -> None:
         self.plan, self.batch_size = plan, batch_size
-        self.dtype, self.training = dtype, training
+        self.dtype, self.training, self.update = dtype, training, update
         self.arguments = {name: Argument(c_type) for name, c_type in (FEED | NUMBERS).items()}
         self.rows: dict[str, tuple[str, int]] = {}
-        self.files = {"common"}
+        self.files = {"common", "update"}
         self._shapes: dict[str, dict[str, int]] = {}
         self.names = self._names()
         self._kept = self._kept_buffers()
@@ -136,6 +153,18 @@ class Parts:
         """Return the member that points to an array of the model."""
         c_type = "long long*" if getattr(owner, attribute).dtype.kind == "i" else "T*"
         return self.argument(name, c_type, partial(getattr, owner, attribute))
+
+    def gradient(self, name: str, owner: Any, which: str) -> tuple[str, str]:
+        """Return what keeps the gradient of a parameter, and what also updates it, if the step does.
+
+        They are objects that are called with the number of an element and its value.
+        """
+        parameter = getattr(owner, which)
+        pointer = self.array(f"{name}_d{which}", parameter, "grad")
+        kept = f"Kept{{{pointer}}}"
+        if self.update is None:
+            return kept, kept
+        return kept, self.update.of(self, f"{name}_{which}", parameter, pointer)
 
     def kept_array(self, name: str, shape: Sequence[int], dtype: DType) -> str:
         """Return the member that points to an array of the step."""

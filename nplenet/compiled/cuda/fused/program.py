@@ -15,12 +15,15 @@ from .code import Job, KernelText, PassCode, job_lines, kernel_text
 from .dense import THREADS as DENSE_THREADS
 from .operation import FusedOperation, ceil_div
 from .parts import MAX_IMAGES, Parts
+from .update import Update
 
-BLOCKS_PER_PROCESSOR = 2  # main blocks of a launch, at most; each leaves one row of sums
-THREADS = 256  # of a block without matrices
+THREADS_PER_PROCESSOR = DENSE_THREADS
+"""Of the main blocks of a launch, at most. Each block leaves a row of sums, and 512 threads may have
+128 registers each."""
+THREADS = 256  # of a block, where two of them are to share a multiprocessor
 
 FILES = (
-    *("common", "head", "conv", "conv_gradient", "sums", "average_pool", "max_pool", "dense"),
+    *("common", "update", "head", "conv", "conv_gradient", "sums", "average_pool", "max_pool", "dense"),
     *("dense_gradient", "activation", "dropout", "norm", "loss", "finish"),
 )
 """Files of ``kernels/fused``, each behind those it uses."""
@@ -56,21 +59,26 @@ class Program:
     """
 
     def __init__(
-        self, plan: Plan, device: Device, batch_size: int, dtype: DType, training: bool
+        self,
+        plan: Plan,
+        device: Device,
+        batch_size: int,
+        dtype: DType,
+        training: bool,
+        update: Update | None = None,
     ) -> None:
         self.plan, self.device, self.batch_size = plan, device, batch_size
         self.dtype, self.training = np.dtype(dtype), training
-        self.parts = Parts(plan, batch_size, self.dtype, training)
+        self.parts = Parts(plan, batch_size, self.dtype, training, update)
         self.kernels = self._write()
 
     def _write(self) -> list[KernelText]:
         kernels: list[KernelText] = []
         jobs: list[Job] = []
         for number, each in enumerate(self.plan.passes, 1):
-            name, images = f"pass{number}", self._images(each.works)
-            wanted = ceil_div(self.batch_size, images)
-            blocks = min(wanted, BLOCKS_PER_PROCESSOR * self.device.processors)
-            threads = threads_of(each.works)
+            name, threads = f"pass{number}", self._threads(each.works)
+            images = min(MAX_IMAGES, self._images(each.works, threads))
+            blocks = min(ceil_div(self.batch_size, images), THREADS_PER_PROCESSOR // threads * self.device.processors)
             code = PassCode(self.parts, name, images, threads, blocks)
             self.parts.argument(f"blocks_{name}", "int")
             for operation, part in each.works:
@@ -79,18 +87,47 @@ class Program:
             jobs = code.jobs
         return [*kernels, self._finish(jobs)] if self.training else kernels
 
-    def _images(self, works: Sequence[Work]) -> int:
-        """Return how many images a block takes at a time in a pass.
+    def _images(self, works: Sequence[Work], threads: int) -> int:
+        """Return how many images a block takes at a time in a pass: a power of 2.
 
-        More than one where weights are read once per group, if all multiprocessors have a group.
+        Where matrices are read once per group of images, as few as make a group for each
+        multiprocessor. With a convolution one, or so many that they leave each block a group and
+        have room: then the same barriers and waits serve several.
         """
         fused = [op for op, _ in works if isinstance(op, FusedOperation)]
-        if any(op.convolves for op in fused) or not any(op.multiplies_matrix for op in fused):
-            return 1
-        images = 1
-        while images < MAX_IMAGES and 2 * images * self.device.processors <= self.batch_size:
-            images *= 2
+        processors, images = self.device.processors, 1
+        if any(op.convolves for op in fused):
+            most = self.batch_size // (THREADS_PER_PROCESSOR // threads * processors)
+            room = self.device.shared // 2 // (THREADS_PER_PROCESSOR // threads)
+            while 2 * images <= most and 2 * images * self._bytes_per_image(works) <= room:
+                images *= 2
+        elif any(op.multiplies_matrix for op in fused):
+            while images < MAX_IMAGES and images * processors < self.batch_size:
+                images *= 2
         return images
+
+    def _bytes_per_image(self, works: Sequence[Work]) -> int:
+        """Return the shared memory of a pass that grows with the images."""
+        placement, ends = self.plan.placement, [0]
+        for operation, part in works:
+            for value in filter(None, operation.uses(part)):
+                begin, size = (a.get(value.buffer, 0) for a in (placement.offsets, placement.sizes))
+                ends.append(begin + size)
+        fused = [(op, part) for op, part in works if isinstance(op, FusedOperation)]
+        return max(ends) + sum(op.frame_bytes(part) for op, part in fused)
+
+    def _threads(self, works: Sequence[Work]) -> int:
+        """Return the threads of a block: all that its multiprocessor takes, or half of them.
+
+        All where a block reads matrices, whose latency the threads hide; and where it would be
+        alone on its multiprocessor in a pass with much to share out.
+        """
+        alone = self.batch_size <= self.device.processors
+        for operation, part in works:
+            dense = getattr(operation, "multiplies_matrix", False)
+            if dense or (alone and part is Part.BACKWARD and operation.convolves):
+                return THREADS_PER_PROCESSOR
+        return THREADS
 
     def _finish(self, jobs: Sequence[Job]) -> KernelText:
         """Return the last kernel: one block counts, the others do the jobs of the last pass."""
@@ -99,10 +136,9 @@ class Program:
         body = [
             f"constexpr int THREADS = {THREADS};",
             "extern __shared__ __align__(16) unsigned char shared[];",
-            *job_lines(jobs),
-            "if (block > 0) return;",
-            f"count_step<THREADS>(s.loss_rows, s.blocks_{loss_pass}, s.scale, s.labels, s.table,",
-            "                    s.words, s.now, s.step, s.losses, s.correct, s.fault);",
+            *job_lines(jobs, "1"),
+            f"count_step<THREADS>(s.loss_rows, s.blocks_{loss_pass}, s.scale, s.labels, s.now,",
+            "                    s.step, s.losses, s.correct, s.fault);",
         ]
         return KernelText(
             "finish",
@@ -126,12 +162,6 @@ class Program:
     def too_large(self) -> KernelText | None:
         """Return the first kernel that needs more shared memory than the device has."""
         return next((k for k in self.kernels if k.shared > self.device.shared), None)
-
-
-def threads_of(works: Sequence[Work]) -> int:
-    """Return the threads of a block: more where it reads matrices, whose latency they hide."""
-    dense = any(getattr(operation, "multiplies_matrix", False) for operation, _ in works)
-    return DENSE_THREADS if dense else THREADS
 
 
 def flop_of(work: Work) -> int:

@@ -11,10 +11,12 @@ import numpy as np
 from ....backend import Array
 from ....layers import BatchNorm1d, BatchNorm2d, Layer
 from ....losses import CrossEntropyLoss
+from ....optim import Optimizer
 from ..feed import Feed
 from .choose import make_program, works_of
 from .parts import FEED, Made, argument_dtype
 from .program import Device, Program
+from .update import FORMS, Update
 
 STATIC_SHARED = 49152  # bytes that a block may have without asking for more
 
@@ -55,6 +57,8 @@ class FusedStep:
         The largest.
     loss : CrossEntropyLoss
     backend : CupyBackend
+    optimizer : Optimizer, optional
+        Makes ``step`` a whole one; one that has no device code updates by kernels of its own.
 
     Attributes
     ----------
@@ -70,6 +74,7 @@ class FusedStep:
         batch_size: int,
         loss: CrossEntropyLoss,
         backend: Any,
+        optimizer: Optimizer | None = None,
     ) -> None:
         self.layers, self.loss, self.backend = list(layers), loss, backend
         self.batch_size, self.dtype = batch_size, np.dtype(dtype)
@@ -79,15 +84,17 @@ class FusedStep:
         arguments = (self.layers, self.image_shape, self.dtype)
         self.training = make_program(*arguments, loss, batch_size, device)
         self.inference = make_program(*arguments, None, batch_size, device)
+        update = Update(optimizer) if type(optimizer) in FORMS else None
+        self.whole = make_program(*arguments, loss, batch_size, device, update)
         self.classes = self.training.plan.y.shape[0]
-        self._runners: dict[tuple[bool, str], Runner] = {}
+        self._runners: dict[tuple[int, str], Runner] = {}
 
     def gradients(self, feed: Feed, images: int) -> None:
         """Enqueue forward, loss and backward of step ``feed.step``, which has ``images`` images.
 
         Sets (does not add to) the gradient of every parameter, the running statistics, and the
-        step's row of the feed; then the next step begins. After the first call these are launches
-        and nothing else.
+        step's entries of the feed; then the next step begins. After the first call these are
+        launches and nothing else.
 
         Raises
         ------
@@ -95,8 +102,17 @@ class FusedStep:
             When a batch norm gets a single value per channel, the batch is too large, or the images
             have another shape.
         """
+        self._launch(self.training, feed, images)
+
+    def step(self, feed: Feed, images: int, optimizer: Optimizer) -> None:
+        """Enqueue ``gradients``, and the update of all parameters that the optimizer trains."""
+        self._launch(self.whole, feed, images)
+        if self.whole.parts.update is None:
+            optimizer.update(feed.numbers)
+
+    def _launch(self, program: Program, feed: Feed, images: int) -> None:
         self._check(feed, images)
-        runner = self._runner(True, feed.images.dtype.name)
+        runner = self._runner(program, feed.images.dtype.name)
         mean = self.loss.reduction == "mean"
         numbers = {"scale": 1.0 / images if mean else 1.0, "count": images, "words": feed.words}
         pointers = {name: value_of(getattr(feed, name)) for name in FEED}
@@ -120,7 +136,7 @@ class FusedStep:
             )
         if len(x) == 0:
             return
-        runner = self._runner(False, x.dtype.name)
+        runner = self._runner(self.inference, x.dtype.name)
         values = {"images": value_of(x), "out": value_of(out), "count": len(x), "fill": 0}
         runner.launch_all(values, len(x))
 
@@ -145,7 +161,7 @@ class FusedStep:
 
     def kernels(self) -> list[FusedKernel]:
         """Return the kernels of the last training step; none before the first one."""
-        runners = [runner for (training, _), runner in self._runners.items() if training]
+        runners = [each for each in self._runners.values() if each.program is self.training]
         if not runners:
             return []
         runner = runners[-1]
@@ -170,10 +186,9 @@ class FusedStep:
                     f"got {(images, *shape)}"
                 )
 
-    def _runner(self, training: bool, source: str) -> Runner:
-        key = training, source
+    def _runner(self, program: Program, source: str) -> Runner:
+        key = id(program), source
         if key not in self._runners:
-            program = self.training if training else self.inference
             self._runners[key] = Runner(program, source, self.backend)
         return self._runners[key]
 
