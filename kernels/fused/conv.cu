@@ -16,7 +16,7 @@
 //
 //   x (I, C, H, W)   frame (I, C, FH, FW)   weights (C * KH * KW, FP)   y (I, F, OH, OW)
 //   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW, VECTOR, INSIDE: whether all of x lies in it
-//           correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT,
+//           correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT, TOP, SECOND,
 //           VECTOR: numbers per load of the frame, a divisor of FW and of PT * SW
 //
 // Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels
@@ -24,6 +24,13 @@
 // numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 2 + 5 loads of 16 bytes
 // for 80 of them with floats, FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row:
 // their loads of VECTOR numbers meet in no bank, and the weights are a broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
+//
+//      | 0 0 |  <- window of row r        Backward, a frame is zero above and below its SECOND rows of dy. Row r
+//      | 0 0 |                            of dx has taps on dy only from kh = TOP - r on, row r + SECOND only before
+//      .-----.                            that one. So a thread takes both, with KH rows of taps in all, and no
+//      | dy  |                            work is done on zeros.
+//      '-----'
+//      | 0 0 |  <- of row r + SECOND
 // NumPy twins: im2col, col2im in nplenet/layers/conv.py with product in nplenet/layers/products.py.
 
 // Copy images into their frames, whose border holds zeros already.
@@ -59,51 +66,73 @@ __device__ void arrange_turned_weights(const T* __restrict__ weight, T* weights)
     }
 }
 
+// Add to the sums of a tile what row kh of the window gives; `row` and `tap` are of channel 0.
+template <class Shape>
+__device__ __forceinline__ void add_row(const T* row, const T* tap, T (&sums)[Shape::FT][Shape::PT])
+{
+    constexpr int KH = Shape::KH, KW = Shape::KW, FT = Shape::FT, PT = Shape::PT, VECTOR = Shape::VECTOR;
+    constexpr int PACKS = ((PT - 1) * Shape::SW + KW + VECTOR - 1) / VECTOR;
+#pragma unroll 1
+    for (int c = 0; c < Shape::C; ++c, row += Shape::FH * Shape::FW, tap += KH * KW * Shape::FP) {
+        T inputs[PACKS * VECTOR];
+#pragma unroll
+        for (int j = 0; j < PACKS; ++j) {
+            const Pack<VECTOR> some = pack_at<VECTOR>(row + j * VECTOR);
+#pragma unroll
+            for (int e = 0; e < VECTOR; ++e) inputs[j * VECTOR + e] = some.values[e];
+        }
+#pragma unroll
+        for (int kw = 0; kw < KW; ++kw) {
+            const Pack<FT> w = pack_at<FT>(tap + kw * Shape::FP);
+#pragma unroll
+            for (int f = 0; f < FT; ++f)
+#pragma unroll
+                for (int p = 0; p < PT; ++p) sums[f][p] += w.values[f] * inputs[p * Shape::SW + kw];
+        }
+    }
+}
+
 template <int THREADS, class Shape>
 __device__ void correlate(int thread, const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
 {
-    constexpr int C = Shape::C, FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, KW = Shape::KW;
-    constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
-    constexpr int ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT, VECTOR = Shape::VECTOR;
-    constexpr int PACKS = ((PT - 1) * Shape::SW + KW + VECTOR - 1) / VECTOR;
+    constexpr int FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, F = Shape::F, OH = Shape::OH, OW = Shape::OW;
+    constexpr int FT = Shape::FT, PT = Shape::PT, ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT;
+    constexpr int SECOND = Shape::SECOND, UNITS = SECOND ? SECOND : OH;
 #pragma unroll 1
-    for (int task = computed_here(thread); task < count * GROUPS * OH * ROW; task += THREADS) {
-        const int left = task % ROW * PT, oh = task / ROW % OH;
-        const int f0 = task / (ROW * OH) % GROUPS * FT, image = task / (ROW * OH * GROUPS);
+    for (int task = computed_here(thread); task < count * GROUPS * UNITS * ROW; task += THREADS) {
+        const int left = task % ROW * PT, oh = task / ROW % UNITS;
+        const int f0 = task / (ROW * UNITS) % GROUPS * FT, image = task / (ROW * UNITS * GROUPS);
+        const bool two = SECOND && oh + SECOND < OH;  // also row oh + SECOND, by taps 0 ... first - 1
+        const int first = SECOND ? max(Shape::TOP - oh, 0) : 0;
         T sums[FT][PT];
+
+        auto begin = [&]() {
 #pragma unroll
-        for (int f = 0; f < FT; ++f) {
-            const T start = bias && f0 + f < F ? bias[f0 + f] : T(0);
+            for (int f = 0; f < FT; ++f) {
+                const T start = bias && f0 + f < F ? bias[f0 + f] : T(0);
 #pragma unroll
-            for (int p = 0; p < PT; ++p) sums[f][p] = start;
-        }
-#pragma unroll 1
-        for (int c = 0; c < C; ++c) {
-            const T* row = frame + ((image * C + c) * FH + oh * Shape::SH) * FW + left * Shape::SW;
-            const T* tap = weights + c * KH * KW * Shape::FP + f0;
-#pragma unroll 1
-            for (int kh = 0; kh < KH; ++kh, row += FW) {
-                T inputs[PACKS * VECTOR];
-#pragma unroll
-                for (int j = 0; j < PACKS; ++j) {
-                    const Pack<VECTOR> some = pack_at<VECTOR>(row + j * VECTOR);
-#pragma unroll
-                    for (int e = 0; e < VECTOR; ++e) inputs[j * VECTOR + e] = some.values[e];
-                }
-#pragma unroll
-                for (int kw = 0; kw < KW; ++kw, tap += Shape::FP) {
-                    const Pack<FT> w = pack_at<FT>(tap);
-#pragma unroll
-                    for (int f = 0; f < FT; ++f)
-#pragma unroll
-                        for (int p = 0; p < PT; ++p) sums[f][p] += w.values[f] * inputs[p * Shape::SW + kw];
-                }
+                for (int p = 0; p < PT; ++p) sums[f][p] = start;
             }
+        };
+        auto write = [&](int row) {
+#pragma unroll
+            for (int f = 0; f < FT; ++f)
+#pragma unroll
+                for (int p = 0; p < PT; ++p)
+                    if (f0 + f < F && left + p < OW) y[((image * F + f0 + f) * OH + row) * OW + left + p] = sums[f][p];
+        };
+
+        begin();
+#pragma unroll 1
+        for (int kh = two ? 0 : first; kh < KH; ++kh) {
+            if (two && kh == first) {
+                write(oh + SECOND);
+                begin();
+            }
+            const int row = (two && kh < first ? oh + SECOND : oh) * Shape::SH + kh;
+            const T* input = frame + (image * Shape::C * FH + row) * FW + left * Shape::SW;
+            add_row<Shape>(input, weights + kh * Shape::KW * Shape::FP + f0, sums);
         }
-#pragma unroll
-        for (int f = 0; f < FT; ++f)
-#pragma unroll
-            for (int p = 0; p < PT; ++p)
-                if (f0 + f < F && left + p < OW) y[((image * F + f0 + f) * OH + oh) * OW + left + p] = sums[f][p];
+        write(oh);
     }
 }

@@ -20,21 +20,24 @@
 // backward I per I * VECTOR. 2 * IN * OUT FLOP per image each way; IN * OUT numbers of global memory per I images.
 // NumPy twin: Dense in nplenet/layers/dense.py.
 
-// Sum each of N values over the warp. Lane l returns the sum of number l / (32 / N); N is a power of 2, at most 32.
-template <int N>
-__device__ __forceinline__ T lanes_sums(T (&values)[N])
+// Sum each of N values over 2 * DISTANCE lanes: a lane keeps the half of them that is its own and gives the other
+// half away. Lane l of a warp returns the sum of number l / (32 / N); N is a power of 2, at most 2 * DISTANCE.
+template <int DISTANCE, int N>
+__device__ __forceinline__ T lanes_sums(const T (&values)[N])
 {
-    const int lane = threadIdx.x % 32;
+    if constexpr (N == 1) {
+        return lanes_sum<2 * DISTANCE>(values[0]);
+    } else {
+        const bool upper = threadIdx.x & DISTANCE;
+        T own[N / 2];
 #pragma unroll
-    for (int half = N / 2, distance = 16; half > 0; half /= 2, distance /= 2) {
-        const bool upper = lane & distance;
-#pragma unroll
-        for (int j = 0; j < half; ++j) {
-            const T mine = upper ? values[j + half] : values[j], other = upper ? values[j] : values[j + half];
-            values[j] = mine + __shfl_xor_sync(0xffffffffu, other, distance);
+        for (int j = 0; j < N / 2; ++j) {
+            const T mine = upper ? values[j + N / 2] : values[j], other = upper ? values[j] : values[j + N / 2];
+            own[j] = mine + __shfl_xor_sync(0xffffffffu, other, DISTANCE);
         }
+        if constexpr (DISTANCE == 1) return own[0];
+        else return lanes_sums<DISTANCE / 2>(own);
     }
-    return lanes_sum<32 / N>(values[0]);
 }
 
 template <int THREADS, int I, class Shape>
@@ -64,7 +67,7 @@ __device__ void dense_forward(const T* x, const T* __restrict__ weight, const T*
                     for (int e = 0; e < N; ++e) sums[r * I + i] += w[r].values[e] * value.values[e];
             }
         }
-        const T sum = lanes_sums(sums);
+        const T sum = lanes_sums<16>(sums);
         if (lane % SHARE == 0 && image < count && output < OUT) y[image * OUT + output] = sum + start;
     }
 }

@@ -79,7 +79,7 @@ __device__ void head(const Source* __restrict__ images, const int* __restrict__ 
                      long long first, int count, T* x)
 {
     constexpr int C = Shape::C, PLANE = Shape::H * Shape::W;
-    each_of<THREADS, 4>(
+    each_of<THREADS, 8>(
         count * PLANE,
         [=](int i) {
             const long long entry = first + (I == 1 ? 0 : i / PLANE);

@@ -17,7 +17,8 @@
 // Neither p nor act(p) is kept: backward makes them again from x.
 //
 //   x, dx (I, C, H, W)   y, dy (I, C, OH, OW)   rows (blocks, C) of two doubles   values, slopes (C), shared
-//   Shape   C, H, W, OH, OW, PH, PW, L = H * W, CH x CW cells, WIDTH, PARTS, LANES, VECTOR
+//   Shape   C, H, W, OH, OW, PH, PW, L = H * W, CH x CW cells, WIDTH, PARTS, LANES, VECTOR,
+//           AHEAD: cells that a thread loads before it uses the first
 //
 //    W                     A thread takes a cell at a time: the PH x PW pixels of a window, which share its dy
 //   .-------.-------.-.    and its address; each row of them is one load. Cells on the lower and the right edge
@@ -46,9 +47,6 @@ __device__ __forceinline__ T normalised(const NormValues& v, T x)
 {
     return (x - v.center) * v.scale + v.bias;
 }
-
-const int IN_FLIGHT = 16;  // numbers that a thread loads before it uses the first; backward half as many,
-                           // beside the sums of a convolution
 
 // ---------------------------------------------------------------- cells
 
@@ -122,7 +120,7 @@ __device__ void norm_statistics(const T* x, bool first, T* origins, Two* sums, T
         double sum = 0.0, square = 0.0;
         for (int i = team / C * WIDTH + threadIdx.x % WIDTH; i < count * PACKS && busy;) {
             T some = T(0), squares = T(0);
-            for (int j = 0; j < IN_FLIGHT && i < count * PACKS; j += VECTOR, i += STRIDE) {
+            for (int j = 0; j < 16 && i < count * PACKS; j += VECTOR, i += STRIDE) {
                 const int at = (i / PACKS * C + c) * L + i % PACKS * VECTOR;
                 const Pack<VECTOR> values = pack_at<VECTOR>(x + at);
                 *reinterpret_cast<Pack<VECTOR>*>(saved + at) = values;
@@ -247,7 +245,7 @@ __device__ void norm_forward(Activation act, const T* x, const NormValues* value
 {
     constexpr int C = Shape::C, OH = Shape::OH, OW = Shape::OW, PIXELS = Shape::PH * Shape::PW;
     constexpr int MOST = (I * C * OH * OW + THREADS - 1) / THREADS;  // cells of a thread
-    constexpr int FULL = (IN_FLIGHT + PIXELS - 1) / PIXELS, GROUP = MOST < FULL ? MOST : FULL;
+    constexpr int GROUP = MOST < Shape::AHEAD ? MOST : Shape::AHEAD;
     each_of<THREADS, GROUP>(
         count * C * OH * OW,
         [=](int i) { return load_cell<Shape>(x, nullptr, i / (OH * OW), i / OW % OH, i % OW); },
@@ -276,7 +274,7 @@ __device__ void norm_gradient_sums(Activation act, const T* x, const T* dy, cons
 {
     constexpr int C = Shape::C, WIDTH = Shape::WIDTH, TEAMS = C * Shape::PARTS, STRIDE = Shape::PARTS * WIDTH;
     constexpr int CW = Shape::CW, CELLS = Shape::CH * CW, PIXELS = Shape::PH * Shape::PW;
-    constexpr int GROUP = (IN_FLIGHT / 2 + PIXELS - 1) / PIXELS;
+    constexpr int GROUP = Shape::AHEAD;
     for (int begin = 0; begin < TEAMS; begin += THREADS / WIDTH) {
         const int team = begin + threadIdx.x / WIDTH, c = team % C;
         const bool busy = team < TEAMS;
@@ -360,7 +358,7 @@ __device__ void norm_backward(Activation act, const T* x, const T* dy, const Nor
 {
     constexpr int C = Shape::C, CH = Shape::CH, CW = Shape::CW, PH = Shape::PH, PW = Shape::PW;
     constexpr int MOST = (I * C * CH * CW + THREADS - 1) / THREADS;
-    constexpr int FULL = (IN_FLIGHT / 2 + PH * PW - 1) / (PH * PW), GROUP = MOST < FULL ? MOST : FULL;
+    constexpr int GROUP = MOST < Shape::AHEAD ? MOST : Shape::AHEAD;
     each_of<THREADS, GROUP>(
         count * C * CH * CW,
         [=](int i) { return load_cell<Shape>(x, dy, i / (CH * CW), i / CW % CH, i % CW); },

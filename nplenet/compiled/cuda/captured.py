@@ -43,10 +43,11 @@ class CapturedStep:
             value = textbook.gradients(x, labels)
             run(finish, value, textbook.correct, feed.losses, feed.correct, feed.step)
 
-    def step(self, feed: Feed, images: int, optimizer: Optimizer) -> None:
-        """Enqueue ``gradients`` and the update."""
-        self.gradients(feed, images)
-        optimizer.update(feed.numbers)
+    def step(self, feed: Feed, images: int, optimizer: Optimizer, times: int) -> None:
+        """Enqueue ``gradients`` and the update, so many times."""
+        for _ in range(times):
+            self.gradients(feed, images)
+            optimizer.update(feed.numbers)
 
     @contextmanager
     def _fed_by(self, feed: Feed) -> Iterator[None]:
@@ -97,7 +98,7 @@ class CapturedInference:
             return logits.copy()  # out of the memory of the graphs, which the next one overwrites
         there, out = self._places[size]
 
-        def enqueue() -> None:
+        def enqueue(times: int) -> None:
             out[...] = self._logits(there)
 
         there[...] = x

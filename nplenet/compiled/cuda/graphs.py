@@ -46,8 +46,8 @@ class Graphs:
         self._graphs: dict[Hashable, Any] = {}
         weakref.finalize(self, give_back, self._pool).atexit = False
 
-    def launch(self, name: Hashable, enqueue: Callable[[], None], times: int) -> None:
-        """Repeat what ``enqueue`` launches, so many times; it is recorded at the first call."""
+    def launch(self, name: Hashable, enqueue: Callable[[int], None], times: int) -> None:
+        """Do what ``enqueue(times)`` launches; it is called, and recorded, the first time."""
         if (name, times) not in self._graphs:
             self._graphs[name, times] = self._record(enqueue, times)
         self._graphs[name, times].launch()
@@ -72,12 +72,11 @@ class Graphs:
         with self._stream, self._cuda.using_allocator(self._pool.malloc):
             yield
 
-    def _record(self, enqueue: Callable[[], None], times: int) -> Any:
+    def _record(self, enqueue: Callable[[int], None], times: int) -> Any:
         with self._memory():
             self._stream.begin_capture()
             try:
-                for _ in range(times):
-                    enqueue()
+                enqueue(times)
             except BaseException:
                 with suppress(Exception):  # which would hide the error
                     self._stream.end_capture()

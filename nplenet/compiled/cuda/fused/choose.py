@@ -29,7 +29,7 @@ from .norm import FusedFrozenNorm, FusedNorm, Normalise
 from .operation import Head, Source
 from .parts import argument_dtype
 from .pooling import FusedAveragePool, FusedMaxPool
-from .program import Device, Program
+from .program import Device, Program, threads_backward
 from .update import Update
 
 NORMS = (BatchNorm1d, BatchNorm2d)
@@ -48,11 +48,11 @@ LAYERS = (*PLAIN, *NORMS, Conv2d, Dropout)
 class FusedExecutor:
     """What a plan asks of the executor on a GPU; see ``plan.Executor``.
 
-    ``max_sums_bytes`` is for the gradients of convolutions; see ``FusedConv``.
+    ``max_sums_bytes`` and ``threads`` are for convolutions; see ``FusedConv``.
     """
 
-    def __init__(self, max_sums_bytes: int) -> None:
-        self.max_sums_bytes = max_sums_bytes
+    def __init__(self, max_sums_bytes: int, threads: int) -> None:
+        self.max_sums_bytes, self.threads = max_sums_bytes, threads
         self._dropouts = 0
 
     def operation(self, layers: Sequence[Layer], x: Value, training: bool) -> tuple[Any, int]:
@@ -60,7 +60,7 @@ class FusedExecutor:
         if isinstance(layer, NORMS):
             return normalise(layers, x, training)
         if isinstance(layer, Conv2d):
-            return FusedConv(layer, x, training, self.max_sums_bytes), 1
+            return FusedConv(layer, x, training, self.max_sums_bytes, self.threads), 1
         if isinstance(layer, Dropout):
             self._dropouts += 1
             return FusedDropout(layer, x, training, self._dropouts - 1), 1
@@ -119,7 +119,7 @@ def make_program(
     """
     for max_sums_bytes in SUMS_BYTES:
         x = Value(image_shape, dtype)
-        executor = FusedExecutor(max_sums_bytes)
+        executor = FusedExecutor(max_sums_bytes, threads_backward(batch_size, device))
         plan: Plan = make_plan([Source(), *layers], x, executor, loss)
         program = Program(plan, device, batch_size, dtype, loss is not None, update)
         if program.too_large() is None:

@@ -80,6 +80,7 @@ class PassCode:
     images: int
     threads: int
     max_blocks: int
+    crowded: bool
     before: list[str] = field(default_factory=list)
     first: list[str] = field(default_factory=list)
     each: list[str] = field(default_factory=list)

@@ -16,18 +16,20 @@ SUMS_BYTES = (49152, 16384, 0)
 
 
 class FusedConv(FusedOperation[Conv2d]):
-    """``max_sums_bytes`` is one of ``SUMS_BYTES``."""
+    """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a pass backward."""
 
     convolves = True
 
-    def __init__(self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int) -> None:
+    def __init__(
+        self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int, threads: int
+    ) -> None:
         super().__init__(layer, x, training)
-        self.max_sums_bytes = max_sums_bytes
+        self.max_sums_bytes, self.threads = max_sums_bytes, threads
         self.x_saved, self.forward_pass = self.saved(x), ""
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
         size = itemsize(x.dtype)
-        numbers = tile(f, oh, ow, kw, sw, size)
+        numbers = tile(f, oh, ow, kw, sw, size, THREADS)
         fh, fw = window.padded_size(h, w)
         fw = max(fw, (ceil_div(ow, numbers["PT"]) * numbers["PT"] - 1) * sw + kw)
         self.frame: Value | None = None
@@ -37,16 +39,21 @@ class FusedConv(FusedOperation[Conv2d]):
         image = {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
         frame = {"C": c, "FH": fh, "FW": fw}
         self.taps = {"KH": kh, "KW": kw, "SH": sh, "SW": sw, "F": f, "OH": oh, "OW": ow}
-        self.image_shape, self.shape = frame | image, frame | self.taps | numbers
-        self.gradient = gradient_tile(
-            layer.weight.data.shape, oh, ow, sw, self.max_sums_bytes // size
-        )
-        fw = max(fw, (ceil_div(ow, self.gradient["PT"]) * self.gradient["PT"] - 1) * sw + kw)
-        self.gradient_frame = {"C": c, "FH": fh, "FW": fw | 1}
-        self.gradient_image_shape = self.gradient_frame | image
+        self.image_shape = frame | image
+        self.shape = frame | self.taps | numbers | {"TOP": 0, "SECOND": 0}
+        self._image, self._frame_size = image, (fh, fw)
 
     def take_gradient(self, dy: Value, wanted: bool) -> None:
         super().take_gradient(dy, wanted)
+        (_, oh, ow), window = dy.shape, self.layer.window
+        kw, sw = window.size[1], window.stride[1]
+        threads = self.threads // 2 if wanted else self.threads
+        most = self.max_sums_bytes // itemsize(dy.dtype)
+        self.gradient = gradient_tile(self.layer.weight.data.shape, oh, ow, sw, most, threads)
+        fh, fw = self._frame_size
+        fw = max(fw, (ceil_div(ow, self.gradient["PT"]) * self.gradient["PT"] - 1) * sw + kw)
+        self.gradient_frame = {"C": self.x.shape[0], "FH": fh, "FW": fw | 1}
+        self.gradient_image_shape = self.gradient_frame | self._image
         self.x_frame = Lasting((prod(self.gradient_frame.values()),), dy.dtype)
         self.dy_frame: Value | None = None
         if wanted:
@@ -56,14 +63,16 @@ class FusedConv(FusedOperation[Conv2d]):
         """Plan the correlation that gives dx: f and c are exchanged, the stride is 1."""
         (c, h, w), (f, oh, ow), window = self.x.shape, dy.shape, self.layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
-        numbers = tile(c, h, w, kw, 1, itemsize(dy.dtype))
+        top = kh - 1 - ph
+        second = oh if sh == 1 and top > 0 and oh < h <= 2 * oh else 0
+        numbers = tile(c, second or h, w, kw, 1, itemsize(dy.dtype), self.threads // 2)
         fh, fw = h + kh - 1, ceil_div(w, numbers["PT"]) * numbers["PT"] - 1 + kw
         fw = ceil_div(fw, numbers["VECTOR"]) * numbers["VECTOR"]
         frame = {"C": f, "FH": fh, "FW": fw}
-        edges = {"TOP": kh - 1 - ph, "LEFT": kw - 1 - pw}
+        edges = {"TOP": top, "LEFT": kw - 1 - pw}
         self.back_image_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw} | edges
         self.back_shape = frame | {"KH": kh, "KW": kw, "SH": 1, "SW": 1, "F": c, "OH": h, "OW": w}
-        self.back_shape |= numbers
+        self.back_shape |= numbers | {"TOP": top, "SECOND": second}
         self.dy_frame = Lasting((f * fh * fw,), dy.dtype)
 
     def uses(self, part: Part) -> list[Value | None]:
@@ -99,13 +108,10 @@ class FusedConv(FusedOperation[Conv2d]):
         lines.append(line)
         if self.dy_frame is None:
             w.each.append(self._gradient(w, x, dy, "THREADS"))
-        elif w.threads > THREADS:
+        else:  # at the same time: they only read what they share
             half = "THREADS / 2"
             back, gradient = self._back(w, dy, half), self._gradient(w, x, dy, half)
             w.each.append(f"if (threadIdx.x < {half}) {gradient}\nelse {back}")
-        else:  # no barrier between the two: they only read what they share
-            back, gradient = self._back(w, dy, "THREADS"), self._gradient(w, x, dy, "THREADS")
-            w.each.append(f"{gradient}\n{back}")
         if self.layer.bias is not None:
             self._bias_gradient(w, dy)
 
@@ -131,18 +137,17 @@ class FusedConv(FusedOperation[Conv2d]):
         return weights
 
     def _back(self, w: Writer, dy: str, threads: str) -> str:
-        """Frame dy, and return the call of the last threads that computes dx."""
+        """Frame dy, and return the call of the other threads that compute dx."""
         assert self.dx is not None
         assert self.dy_frame is not None
         frame, shape = w.at(self.dy_frame), w.shape(f"{self.label}_Back", **self.back_shape)
         w.each.append(self._framed(w, "BackImage", self.back_image_shape, dy, frame))
         weights = self._weights(w, "arrange_turned_weights", shape, self.back_shape)
-        thread = "threadIdx.x" if threads == "THREADS" else f"threadIdx.x - {threads}"
-        arguments = (thread, frame, weights, "nullptr", w.at(self.dx), "count")
+        arguments = (f"threadIdx.x - {threads}", frame, weights, "nullptr", w.at(self.dx), "count")
         return call("correlate", *arguments, template=(shape,), threads=threads)
 
     def _gradient(self, w: Writer, frame: str, dy: str, threads: str) -> str:
-        """Return the call of the first threads that adds to the weight's gradient; write what is before and after."""
+        """Return the call that adds to the weight's gradient; write what is before and after."""
         name, size = self.label, self.layer.weight.data.size
         each, parts = itemsize(self.x.dtype), self.gradient["PARTS"]
         numbers = self.gradient_frame | self.taps | self.gradient

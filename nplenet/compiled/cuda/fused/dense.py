@@ -11,7 +11,7 @@ from .operation import FusedOperation, Writer, call, ceil_div, itemsize, vector
 
 THREADS = 512  # of a block in a pass with a dense layer
 ROWS = 4  # outputs per job of the gradient
-MAX_COLUMNS = 512  # inputs per job: 128 threads with loads of four, so that four images go at a time
+MAX_COLUMNS = 128  # inputs per job: 32 threads with loads of four, so that many images go at a time
 
 
 class FusedDense(FusedOperation[Dense]):
@@ -58,7 +58,8 @@ class FusedDense(FusedOperation[Dense]):
         assert self.x_saved is not None
         assert self.dy_saved is not None
         layer, inputs, outputs = self.layer, self.shape["IN"], self.shape["OUT"]
-        rows, columns = min(ROWS, outputs), min(inputs, MAX_COLUMNS)
+        rows, stripes = min(ROWS, outputs), ceil_div(inputs, MAX_COLUMNS)
+        columns = ceil_div(ceil_div(inputs, stripes), 4) * 4 if stripes > 1 else inputs
         size, has_bias = itemsize(self.x.dtype), layer.bias is not None
         numbers = {"IN": inputs, "OUT": outputs, "ROWS": rows, "COLUMNS": columns}
         numbers |= {"VECTOR": vector(gcd(inputs, columns), size)}

@@ -66,6 +66,7 @@ class Normalise(FusedOperation[AnyNorm]):
         numbers |= {"OH": h // ph, "OW": width // pw}
         numbers |= {"CH": ceil_div(h, ph), "CW": ceil_div(width, pw)}
         numbers |= dict(zip(("WIDTH", "PARTS"), self.teams(w), strict=True))
+        numbers["AHEAD"] = ceil_div(8 if w.crowded else 24, ph * pw)  # registers: a number each
         numbers["VECTOR"] = vector(self.pixels, itemsize(self.x.dtype))
         numbers["LANES"] = min(32, 2 ** (max(1, w.threads // c).bit_length() - 1))
         return w.shape(f"{self.label}_{w.name}", **numbers)
@@ -229,8 +230,16 @@ class FusedFrozenNorm(Normalise):
         self.write_sums(w, x, dy)
         if self.dx is not None:
             pointers = (x, dy, self.coefficients(w), "nullptr", w.at(self.dx))
-            w.each.append(call("norm_backward", self.act, *pointers, "count", template=("I", shape)))
-        w.job(1, " ".join(self.join_gradients(w, "(Two*)shared", update=True)), self.joined_bytes, (), 0)
+            w.each.append(
+                call("norm_backward", self.act, *pointers, "count", template=("I", shape))
+            )
+        w.job(
+            1,
+            " ".join(self.join_gradients(w, "(Two*)shared", update=True)),
+            self.joined_bytes,
+            (),
+            0,
+        )
 
     def read_running(self, w: Writer) -> None:
         arrays = (self.array(w, "running_mean"), self.array(w, "running_var"))

@@ -41,6 +41,8 @@ class Writer(Protocol):
     threads : int
         Threads of a block, THREADS in the kernel.
     training : bool
+    crowded : bool
+        Whether other operations of the pass need most of the registers.
     before, first, each, after : list of str
         Lines of the kernel: before the loop over a block's images, in the loop, and after it. Lines
         of ``first`` need nothing that is made in the loop. A barrier follows each line of ``each``,
@@ -51,6 +53,7 @@ class Writer(Protocol):
     images: int
     threads: int
     training: bool
+    crowded: bool
     before: list[str]
     first: list[str]
     each: list[str]

@@ -23,7 +23,17 @@ THREADS_PER_PROCESSOR = DENSE_THREADS
 THREADS = 256  # of a block, where two of them are to share a multiprocessor
 
 FILES = (
-    *("common", "update", "head", "conv", "conv_gradient", "sums", "average_pool", "max_pool", "dense"),
+    *(
+        "common",
+        "update",
+        "head",
+        "conv",
+        "conv_gradient",
+        "sums",
+        "average_pool",
+        "max_pool",
+        "dense",
+    ),
     *("dense_gradient", "activation", "dropout", "norm", "loss", "finish"),
 )
 """Files of ``kernels/fused``, each behind those it uses."""
@@ -78,8 +88,9 @@ class Program:
         for number, each in enumerate(self.plan.passes, 1):
             name, threads = f"pass{number}", self._threads(each.works)
             images = min(MAX_IMAGES, self._images(each.works, threads))
-            blocks = min(ceil_div(self.batch_size, images), THREADS_PER_PROCESSOR // threads * self.device.processors)
-            code = PassCode(self.parts, name, images, threads, blocks)
+            most = THREADS_PER_PROCESSOR // threads * self.device.processors
+            blocks = min(ceil_div(self.batch_size, images), most)
+            code = PassCode(self.parts, name, images, threads, blocks, crowded(each.works))
             self.parts.argument(f"blocks_{name}", "int")
             for operation, part in each.works:
                 operation.write(part, code)
@@ -117,16 +128,15 @@ class Program:
         return max(ends) + sum(op.frame_bytes(part) for op, part in fused)
 
     def _threads(self, works: Sequence[Work]) -> int:
-        """Return the threads of a block: all that its multiprocessor takes, or half of them.
+        """Return the threads of a block: all of a multiprocessor where it reads matrices.
 
-        All where a block reads matrices, whose latency the threads hide; and where it would be
-        alone on its multiprocessor in a pass with much to share out.
+        They hide the latency of the weights.
         """
-        alone = self.batch_size <= self.device.processors
         for operation, part in works:
-            dense = getattr(operation, "multiplies_matrix", False)
-            if dense or (alone and part is Part.BACKWARD and operation.convolves):
+            if getattr(operation, "multiplies_matrix", False):
                 return THREADS_PER_PROCESSOR
+            if part is Part.BACKWARD and operation.convolves:
+                return threads_backward(self.batch_size, self.device)
         return THREADS
 
     def _finish(self, jobs: Sequence[Job]) -> KernelText:
@@ -162,6 +172,23 @@ class Program:
     def too_large(self) -> KernelText | None:
         """Return the first kernel that needs more shared memory than the device has."""
         return next((k for k in self.kernels if k.shared > self.device.shared), None)
+
+
+def crowded(works: Sequence[Work]) -> bool:
+    """Return whether a pass has operations that need most of the registers."""
+    fused = [(op, part) for op, part in works if isinstance(op, FusedOperation)]
+    return any(
+        op.multiplies_matrix or (part is Part.BACKWARD and op.convolves and op.dx is not None)
+        for op, part in fused
+    )
+
+
+def threads_backward(batch_size: int, device: Device) -> int:
+    """Return the threads of a block in a pass back through a convolution.
+
+    All of a multiprocessor where the block would be alone there, half of them otherwise.
+    """
+    return THREADS_PER_PROCESSOR if batch_size <= device.processors else THREADS
 
 
 def flop_of(work: Work) -> int:

@@ -102,21 +102,28 @@ class FusedStep:
             When a batch norm gets a single value per channel, the batch is too large, or the images
             have another shape.
         """
-        self._launch(self.training, feed, images)
+        self._prepared(self.training, feed, images).launch_all()
 
-    def step(self, feed: Feed, images: int, optimizer: Optimizer) -> None:
-        """Enqueue ``gradients``, and the update of all parameters that the optimizer trains."""
-        self._launch(self.whole, feed, images)
-        if self.whole.parts.update is None:
-            optimizer.update(feed.numbers)
+    def step(self, feed: Feed, images: int, optimizer: Optimizer, times: int) -> None:
+        """Enqueue ``gradients`` and the update of all parameters that are trained, ``times`` times.
 
-    def _launch(self, program: Program, feed: Feed, images: int) -> None:
+        Its steps differ only in what they find in the feed, so the host prepares them once.
+        """
+        runner = self._prepared(self.whole, feed, images)
+        for _ in range(times):
+            runner.launch_all()
+            if self.whole.parts.update is None:
+                optimizer.update(feed.numbers)
+
+    def _prepared(self, program: Program, feed: Feed, images: int) -> Runner:
+        """Return the kernels of a program, with their arguments for a batch of the feed."""
         self._check(feed, images)
         runner = self._runner(program, feed.images.dtype.name)
         mean = self.loss.reduction == "mean"
         numbers = {"scale": 1.0 / images if mean else 1.0, "count": images, "words": feed.words}
         pointers = {name: value_of(getattr(feed, name)) for name in FEED}
-        runner.launch_all(pointers | numbers | {"fill": feed.fill}, images)
+        runner.prepare(pointers | numbers | {"fill": feed.fill}, images)
+        return runner
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the logits of ``x`` (N, ...), as in ``eval``, to ``out`` (N, K): one launch.
@@ -138,7 +145,8 @@ class FusedStep:
             return
         runner = self._runner(self.inference, x.dtype.name)
         values = {"images": value_of(x), "out": value_of(out), "count": len(x), "fill": 0}
-        runner.launch_all(values, len(x))
+        runner.prepare(values, len(x))
+        runner.launch_all()
 
     def describe(self) -> list[str]:
         """Return a line per kernel, and one with its blocks, threads and shared memory."""
@@ -212,9 +220,10 @@ class Runner:
         self.argument = np.zeros((), argument_dtype(program.parts.arguments))
         self.grids: list[int] = []
         self.images = 0
+        self._launches: list[Any] = []
 
-    def launch_all(self, values: dict[str, Any], images: int) -> None:
-        """Launch all kernels; ``values`` are the members that each call gives."""
+    def prepare(self, values: dict[str, Any], images: int) -> None:
+        """Set the arguments; ``values`` are the members that each call gives."""
         program, argument, self.images = self.program, self.argument, images
         blocks = {f"blocks_{k.name}": k.blocks(images) for k in program.kernels}
         for name, each in program.parts.arguments.items():
@@ -227,10 +236,14 @@ class Runner:
             elif callable(each.source):
                 argument[name] = value_of(each.source())
         self.grids = [k.blocks(images) + k.job_blocks for k in program.kernels]
+        self._launches = self.launches()
+
+    def launch_all(self) -> None:
+        """Launch all kernels with the arguments as they were set."""
         if self.backend.traced:
             self._launch_and_print()
             return
-        for launch in self.launches():
+        for launch in self._launches:
             launch()
 
     def _launch_and_print(self) -> None:

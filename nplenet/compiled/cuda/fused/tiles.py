@@ -7,21 +7,23 @@ from math import gcd
 
 from .operation import ceil_div
 
-THREADS = 256  # of a block with a convolution
+THREADS = 256  # of a block with a convolution, at least
 MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights below 80 registers
 MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
 
 
-def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> dict[str, int]:
+def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int, threads: int) -> dict[str, int]:
     """Return what a thread of a convolution takes: constants of ``conv.cu``.
 
     Parameters
     ----------
     f, oh, ow : int
-        Shape of the output.
+        Shape of the output; of rows that one thread takes together only the first counts.
     kw, sw : int
         Width of the window, and its stride along a row.
     itemsize : int
+    threads : int
+        That share the work of an image.
 
     Returns
     -------
@@ -35,8 +37,10 @@ def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> dict[str,
 
     def cost(ft: int, pt: int) -> float:
         conflicts = max(1, gcd(pt * sw, 32) // vector(pt))  # of threads that read in one bank
-        loads = ((pt - 1) * sw + kw) * conflicts + kw * ceil_div(ft * itemsize, 16)
-        return cycles(ceil_div(f, ft) * oh * ceil_div(ow, pt), loads, kw * ft * pt)
+        inputs, weights = (pt - 1) * sw + kw, kw * ceil_div(ft * itemsize, 16)
+        instructions = ceil_div(inputs, vector(pt)) + weights + kw * ft * pt
+        tasks = ceil_div(f, ft) * oh * ceil_div(ow, pt)
+        return cycles(tasks, inputs * conflicts + weights, instructions, threads)
 
     sizes = [
         (ft, pt)
@@ -49,7 +53,7 @@ def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int) -> dict[str,
 
 
 def gradient_tile(
-    weight: Sequence[int], oh: int, ow: int, sw: int, max_sums: int
+    weight: Sequence[int], oh: int, ow: int, sw: int, max_sums: int, threads: int
 ) -> dict[str, int]:
     """Return what a thread of the gradient takes: constants of ``conv_gradient.cu``.
 
@@ -61,6 +65,8 @@ def gradient_tile(
         As for ``tile``.
     max_sums : int
         Numbers in shared memory, at most.
+    threads : int
+        As for ``tile``.
 
     Returns
     -------
@@ -74,7 +80,7 @@ def gradient_tile(
         steps = ceil_div(oh, parts) * ceil_div(ow, pt)
         loads = ft * pt + kr * ((pt - 1) * sw + kw)
         tasks = parts * ceil_div(f, ft) * c * (kh // kr)
-        return cycles(tasks, steps * loads, steps * ft * pt * kr * kw)
+        return cycles(tasks, steps * loads, steps * (loads + ft * pt * kr * kw), threads)
 
     max_parts = max(1, min(oh, max_sums // (f * c * kh * kw)))
     sizes = [
@@ -89,12 +95,11 @@ def gradient_tile(
     return dict(zip(("FT", "PT", "KR", "PARTS"), best, strict=True))
 
 
-def cycles(tasks: int, loads: int, multiply_adds: int) -> float:
-    """Return an estimate of the cycles in which THREADS threads do tasks of equal size.
+def cycles(tasks: int, loads: int, instructions: int, threads: int) -> float:
+    """Return an estimate of the cycles in which threads do tasks of equal size.
 
-    A multiprocessor does one load of a warp per cycle, and four other instructions. A warp alone
-    does one instruction per cycle, and waits 30 for its first load. Not measured.
+    A multiprocessor loads one number of each lane of a warp per cycle, and issues four
+    instructions. A warp alone issues one per cycle, and waits 30 for its first load. Not measured.
     """
-    warps, rounds = ceil_div(min(tasks, THREADS), 32), ceil_div(tasks, THREADS)
-    instructions = loads + multiply_adds
+    warps, rounds = ceil_div(min(tasks, threads), 32), ceil_div(tasks, threads)
     return rounds * max(warps * loads, warps * instructions / 4, instructions + 30)
