@@ -289,7 +289,7 @@ class Optimizer:
         }
 
     def moment(self, name: str, parameter: Any) -> Array:
-        """Return a moment of a parameter, one of ``moment_names``: a view of what a step updates."""
+        """Return a moment of a parameter, one of ``moment_names``: a view of what steps update."""
         for flat, moments in zip(self.flats, self._moments, strict=True):
             for p, view in zip(flat.parameters, flat.split(moments[name]), strict=True):
                 if p is parameter:

@@ -29,7 +29,7 @@ from .norm import FusedFrozenNorm, FusedNorm, Normalise
 from .operation import Head, Source
 from .parts import argument_dtype
 from .pooling import FusedAveragePool, FusedMaxPool
-from .program import Device, Program, threads_backward
+from .program import Device, Program, threads_of_block
 from .update import Update
 
 NORMS = (BatchNorm1d, BatchNorm2d)
@@ -119,7 +119,7 @@ def make_program(
     """
     for max_sums_bytes in SUMS_BYTES:
         x = Value(image_shape, dtype)
-        executor = FusedExecutor(max_sums_bytes, threads_backward(batch_size, device))
+        executor = FusedExecutor(max_sums_bytes, threads_of_block(batch_size, device))
         plan: Plan = make_plan([Source(), *layers], x, executor, loss)
         program = Program(plan, device, batch_size, dtype, loss is not None, update)
         if program.too_large() is None:

@@ -251,7 +251,7 @@ def job_lines(jobs: Sequence[Job], blocks: str) -> list[str]:
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:
-    """Return a kernel. Its registers allow 512 threads on a multiprocessor: 128 for each of them."""
+    """Return a kernel. A multiprocessor has registers for 512 of its threads: 128 for each."""
     bounds = f"__launch_bounds__({threads}, {512 // threads})"
     head = f'extern "C" __global__ void {bounds} {name}(const Step s)'
     return "\n".join([head, "{", *(f"    {line}" for line in body), "}"])

@@ -8,7 +8,7 @@ from ....layers import Conv2d
 from ...operation import Value
 from ...passes import Part
 from .operation import FusedOperation, Lasting, Writer, call, ceil_div, itemsize, vector
-from .tiles import THREADS, gradient_tile, tile
+from .tiles import gradient_tile, tile
 
 SUMS_BYTES = (49152, 16384, 0)
 """Shared memory for the parts of a gradient's sums, at most: the first of these that has room. With
@@ -16,7 +16,7 @@ SUMS_BYTES = (49152, 16384, 0)
 
 
 class FusedConv(FusedOperation[Conv2d]):
-    """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a pass backward."""
+    """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a block."""
 
     convolves = True
 
@@ -29,7 +29,7 @@ class FusedConv(FusedOperation[Conv2d]):
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
         size = itemsize(x.dtype)
-        numbers = tile(f, oh, ow, kw, sw, size, THREADS)
+        numbers = tile(f, oh, ow, kw, sw, size, threads)
         fh, fw = window.padded_size(h, w)
         fw = max(fw, (ceil_div(ow, numbers["PT"]) * numbers["PT"] - 1) * sw + kw)
         self.frame: Value | None = None

@@ -56,7 +56,7 @@ class Normalise(FusedOperation[AnyNorm]):
     @property
     def plane(self) -> tuple[int, int]:
         """Height and width of a channel."""
-        return self.x.shape[1:] if len(self.x.shape) == 3 else (1, self.pixels)  # type: ignore[return-value]
+        return self.x.shape[1:] if len(self.x.shape) == 3 else (1, self.pixels)
 
     def constants(self, w: Writer) -> str:
         """Define the constants of the layer in this pass; return the name of their struct."""

@@ -82,7 +82,7 @@ class Writer(Protocol):
         """Return a pointer to an array of the model, such as the data of a parameter."""
 
     def gradient(self, name: str, owner: Any, which: str) -> tuple[str, str]:
-        """Return what keeps the gradient of a parameter, and what also updates it, if the step does.
+        """Return what keeps the gradient of a parameter, and what also updates the parameter.
 
         The second is for jobs, beside which nothing reads the parameter.
         """

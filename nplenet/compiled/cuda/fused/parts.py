@@ -155,7 +155,7 @@ class Parts:
         return self.argument(name, c_type, partial(getattr, owner, attribute))
 
     def gradient(self, name: str, owner: Any, which: str) -> tuple[str, str]:
-        """Return what keeps the gradient of a parameter, and what also updates it, if the step does.
+        """Return what keeps the gradient of a parameter, and what also updates the parameter.
 
         They are objects that are called with the number of an element and its value.
         """

@@ -18,8 +18,8 @@ from .parts import MAX_IMAGES, Parts
 from .update import Update
 
 THREADS_PER_PROCESSOR = DENSE_THREADS
-"""Of the main blocks of a launch, at most. Each block leaves a row of sums, and 512 threads may have
-128 registers each."""
+"""Of the main blocks of a launch, at most. Each block leaves a row of sums; and 512 threads may
+have 128 registers each."""
 THREADS = 256  # of a block, where two of them are to share a multiprocessor
 
 FILES = (
@@ -128,16 +128,10 @@ class Program:
         return max(ends) + sum(op.frame_bytes(part) for op, part in fused)
 
     def _threads(self, works: Sequence[Work]) -> int:
-        """Return the threads of a block: all of a multiprocessor where it reads matrices.
-
-        They hide the latency of the weights.
-        """
-        for operation, part in works:
-            if getattr(operation, "multiplies_matrix", False):
-                return THREADS_PER_PROCESSOR
-            if part is Part.BACKWARD and operation.convolves:
-                return threads_backward(self.batch_size, self.device)
-        return THREADS
+        """Return the threads of a block; where it reads matrices, all: they hide the latency."""
+        if any(getattr(operation, "multiplies_matrix", False) for operation, _ in works):
+            return THREADS_PER_PROCESSOR
+        return threads_of_block(self.batch_size, self.device)
 
     def _finish(self, jobs: Sequence[Job]) -> KernelText:
         """Return the last kernel: one block counts, the others do the jobs of the last pass."""
@@ -183,10 +177,11 @@ def crowded(works: Sequence[Work]) -> bool:
     )
 
 
-def threads_backward(batch_size: int, device: Device) -> int:
-    """Return the threads of a block in a pass back through a convolution.
+def threads_of_block(batch_size: int, device: Device) -> int:
+    """Return the threads of a block that reads no matrices.
 
-    All of a multiprocessor where the block would be alone there, half of them otherwise.
+    All of a multiprocessor where the block would be alone there, half of them otherwise: what one
+    block waits for, another one hides.
     """
     return THREADS_PER_PROCESSOR if batch_size <= device.processors else THREADS
 

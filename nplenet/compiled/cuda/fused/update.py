@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from ....optim import SGD, Adam, AdamW, Optimizer
 from ....parameter import Parameter
