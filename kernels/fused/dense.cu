@@ -13,7 +13,7 @@
 //        | lane 0 lane 1 ... lane 0 |                    | 8 9 ...   |              |   part 1: every PARTS-th row,
 //        '-------------------------'                     '-------------------------'   and so on
 //
-// Forward, each lane ends with sums of its own for ROWS * I numbers of y; the warp adds them up by halves, so
+// Threads: as in the picture. Forward, each lane ends with sums of its own for ROWS * I numbers of y; the warp adds them up by halves, so
 // that 32 sums take 31 shuffles and not 160. Backward, the parts are added by shuffles. Each weight is read once
 // for I images, VECTOR at a time, coalesced; their latency is what this costs, so 16 packs are on their way at
 // once (fewer for large I). Loads of x and dy from shared memory: forward I per ROWS * I * VECTOR multiply-adds,

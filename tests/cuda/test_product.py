@@ -160,6 +160,7 @@ def test_an_empty_sum_is_zero_and_an_empty_product_stays_empty(cuda: Backend, ow
         assert (cuda.to_numpy(total) == 7).all()
 
 
+@pytest.mark.usefixtures("simulated")
 @every_dtype
 def test_every_primitive_that_multiplies_equals_its_twin_without_cublas(
     cuda: Backend, dtype: type, assert_equals_twin: Callable[..., None]
