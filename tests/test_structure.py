@@ -202,7 +202,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "epoch": "feed graphs host",
         "fused": "feed",
         "single": "feed fused",
-        "step": "captured epoch feed fused host single",
+        "step": "captured epoch feed fused graphs host single",
     },
     "compiled/cuda/fused": {
         "operation": "",
@@ -215,9 +215,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "code": "operation parts",
         "conv": "operation tiles",
         "norm": "elementwise operation",
-        "program": "code dense operation parts",
-        "choose": "code conv dense elementwise loss norm operation parts pooling program",
-        "step": "choose parts program",
+        "update": "parts",
+        "program": "code dense operation parts update",
+        "choose": "code conv dense elementwise loss norm operation parts pooling program update",
+        "step": "choose parts program update",
         "__init__": "choose program step",
     },
     "data": {

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ....parameter import Parameter
+from ....layers import Parameter
 from ...operation import Buffer, DType, Value
 from ...plan import Plan
 from .operation import Saved, ceil_div

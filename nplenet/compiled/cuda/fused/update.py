@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from ....layers import Parameter
 from ....optim import SGD, Adam, AdamW, Optimizer
-from ....parameter import Parameter
 from .parts import Parts
 
 FORMS: dict[type[Optimizer], tuple[str, int]] = {
