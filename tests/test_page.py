@@ -41,6 +41,7 @@ from nplenet.layers import (
     LeakyReLU,
     MaxPool2d,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     Softmax,
@@ -78,6 +79,9 @@ def every_layer() -> Sequential:
             GroupNorm(3, 6),
             Sigmoid(),
             AvgPool2d(2, stride=2, padding=1, count_include_pad=False),
+        ),
+        block=Residual(
+            Sequential(Residual(Tanh()), Conv2d(6, 6, 1, rng=rng)), Conv2d(6, 6, 1, rng=rng)
         ),
         classifier=Sequential(
             GlobalAvgPool2d(),
@@ -201,12 +205,23 @@ def result(page: Any) -> float:
 
 
 def outputs(model: Layer, x: np.ndarray) -> list[np.ndarray]:
-    """Return the input and the output of every layer, chains flattened, for one image."""
-    values = [x]
-    for _, layer in model.modules():
-        if not isinstance(layer, Sequential):
-            values.append(layer(values[-1]))
-    return [value[0] for value in values]
+    """Return the input and the output of every layer, chains flattened, for one image.
+
+    A residual block has its body's layers, then its shortcut's, then itself.
+    """
+    return [value[0] for value in [x, *_outputs(model, x)]]
+
+
+def _outputs(model: Layer, x: np.ndarray) -> list[np.ndarray]:
+    if isinstance(model, Sequential):
+        values: list[np.ndarray] = []
+        for layer in model.layers.values():
+            values += _outputs(layer, values[-1] if values else x)
+        return values
+    if isinstance(model, Residual):
+        ways = [way for way in (model.body, model.shortcut) if way is not None]
+        return [value for way in ways for value in _outputs(way, x)] + [model(x)]
+    return [model(x)]
 
 
 def shown_number(text: str) -> float:
@@ -420,8 +435,8 @@ def test_invert_shows_the_network_the_inverse(page: Any) -> None:
 def hover(page: Any, k: int, x: int = 40) -> tuple[int, ...]:
     """Point at a value of the layer number k and return its index, as the panel names it."""
     layer = page.locator(".layer").nth(k)
-    layer.locator("canvas").scroll_into_view_if_needed()
-    box = layer.locator("canvas").bounding_box()
+    layer.locator(".maps").evaluate("(maps) => maps.scrollIntoView({ block: 'center' })")
+    box = layer.locator(".maps").bounding_box()
     y = 10 if "units" in layer.locator(".size").inner_text() else 40  # within the first row
     page.mouse.move(round(box["x"] + x), round(box["y"] + y))
     return tuple(int(n) for n in re.findall(r"\d+", page.inner_text("#place")))
@@ -436,7 +451,9 @@ def test_pointing_at_a_feature_map_shows_its_sum(page: Any, lenet: Layer) -> Non
     assert abs(result(page) - expected) < SHOWN
     f, row, column = place
     weight = lenet.features[0].weight.data[f, 0]
-    cells = [page.locator("figure").nth(n).locator("text").all_text_contents() for n in range(3)]
+    cells = [
+        page.locator(".grids figure").nth(n).locator("text").all_text_contents() for n in range(3)
+    ]
     window, kernel, products = (
         np.reshape([shown_number(text) for text in texts], (5, 5)) for texts in cells
     )
@@ -454,7 +471,7 @@ def test_every_layer_explains_the_value_that_python_computes(
     model = lenet if which == "lenet5" else every_layer()
     write_page(model, tmp_path / "page.html")
     with opened(browser, tmp_path / "page.html") as page:
-        settle(page)
+        draw(page, "3")
         values = outputs(model, network_input(page))
         assert page.locator(".layer").count() == len(values) + 1  # softmax too
         for k, value in enumerate(values):
@@ -517,7 +534,7 @@ def test_a_click_keeps_a_value_until_it_is_closed(page: Any) -> None:
 
 
 def test_the_keyboard_reaches_every_value_and_the_arithmetic_is_spoken(page: Any) -> None:
-    page.locator(".layer canvas").nth(1).focus()
+    page.locator(".layer .maps").nth(1).focus()
     for key in ("PageDown", "ArrowDown", "ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     assert page.inner_text("#place") == "map 1, row 2, column 1"
@@ -600,9 +617,10 @@ def test_draw_opens_nothing_when_told_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "page.html").is_file()
 
 
-@pytest.mark.parametrize("table", ["const EXPLAIN", "const sentences"])
-def test_every_layer_that_is_computed_is_explained(table: str) -> None:
-    source = (resources.files("nplenet.page") / "explain.js").read_text("utf-8")
+@pytest.mark.parametrize("place", ["explain.js const EXPLAIN", "sentences.js const sentences"])
+def test_every_layer_that_is_computed_is_explained(place: str) -> None:
+    module, _, table = place.partition(" ")
+    source = (resources.files("nplenet.page") / module).read_text("utf-8")
     entries = re.search(rf"{table} = {{(.*?)^ *}};", source, re.MULTILINE | re.DOTALL)
     assert entries
     names = re.findall(r"^ +([A-Z]\w+):", entries[1], re.MULTILINE)
@@ -616,7 +634,8 @@ def test_every_layer_that_is_computed_is_tried_on_a_page() -> None:
 
 RUN = """
 import { buildSteps, runSteps } from "./model.js";
-import { describeStep, explain } from "./explain.js";
+import { explain } from "./explain.js";
+import { describeStep } from "./sentences.js";
 import { readFileSync } from "node:fs";
 
 const { description, tensors, shape, data } = JSON.parse(readFileSync("case.json"));

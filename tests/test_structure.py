@@ -273,7 +273,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "adam clip flat group optimizer rmsprop sgd",
     },
     "page": {
-        "__init__": "",
+        "book": "",
+        "words": "",
+        "__init__": "book words",
     },
     "plots": {
         "style": "",
