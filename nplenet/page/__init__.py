@@ -73,7 +73,7 @@ def write_page(
         (N, classes).
     path : path
     classes : sequence of str, optional
-        Names of the classes; without them, ten classes are the digits and others have numbers.
+        Names of the classes (default: what the model's file says, otherwise their numbers).
 
     Raises
     ------
@@ -102,8 +102,7 @@ def render(
     description = describe(model)
     _check_computed(model)
     side, count = _input_side_and_classes(model)
-    names = _names(classes, count)
-    noun = noun_of(names) if classes or count == len(DIGITS) else "picture"
+    names, noun = _names_and_noun(model, classes, count)
     is_digits = tuple(names) == DIGITS
     weights = sum(parameter.data.size for parameter in model.parameters())
     data = {
@@ -146,12 +145,19 @@ def _check_computed(model: Layer) -> None:
         )
 
 
-def _names(classes: Sequence[str] | None, count: int) -> list[str]:
-    if classes is None:
-        return [str(k) for k in range(count)]
-    if len(classes) != count:
+def _names_and_noun(
+    model: Layer, classes: Sequence[str] | None, count: int
+) -> tuple[list[str], str]:
+    """Return the names of all classes, and what one draws.
+
+    Without ``classes``, the names are those that the model's file gives, of all or the first ones.
+    """
+    if classes is not None and len(classes) != count:
         raise ValueError(f"the model has {count} classes, got {len(classes)} names")
-    return list(classes)
+    pictures = getattr(model, "pictures", None)
+    known = list(classes or getattr(pictures, "classes", ()))[:count]
+    names = known + [str(k) for k in range(len(known), count)]
+    return names, noun_of(names) if known or count == len(DIGITS) else "picture"
 
 
 def in_order(description: dict[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ export class Overview {
       const type = k === 0 ? "Image" : steps[k - 1].type;
       const link = document.createElement("a");
       link.href = `#${section.id}`;
-      link.setAttribute("aria-label", section.getAttribute("aria-label"));
-      link.title = section.getAttribute("aria-label");
+      link.setAttribute("aria-label", section.dataset.label);
+      link.title = section.dataset.label;
       const label = document.createElement("span");
       label.className = "label";
       label.textContent = SHORT[type] ?? type;

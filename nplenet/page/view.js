@@ -106,7 +106,10 @@ export class Layers {
 
   addKernels(section, step, k) {
     const element = section.querySelector(".kernels");
-    if (step?.type !== "Conv2d") return element.remove();
+    if (step?.type !== "Conv2d") {
+      section.querySelector(".about-kernels").remove();
+      return element.remove();
+    }
     element.setAttribute("aria-label", `Kernels of ${step.path}`);
     this.kernels[k] = new Kernels(element, step, (f) => this.switched(k - 1, f));
     this.kernels[k].element = element;
