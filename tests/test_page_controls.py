@@ -414,7 +414,7 @@ def test_of_several_digits_one_is_chosen_by_its_box(page: Any) -> None:
     settle(page)
     assert page.inner_text("#answer") == "7"
     assert buttons.nth(1).get_attribute("aria-pressed") == "true"
-    assert buttons.nth(1).get_attribute("aria-label") == "Digit 2 of 2: 7"
+    assert buttons.nth(1).get_attribute("aria-label") == "digit 2 of 2: 7"
     page.evaluate("() => (nplenet.findDigits = nplenet.own)")
 
 
@@ -481,6 +481,9 @@ def test_other_models_get_their_title_names_and_chapters(browser: Any, tmp_path:
         assert [row.locator("th").inner_text() for row in rows.all()] == most
         assert page.inner_text("#answer") == most[0]
         assert page.locator("#layer-5 h3").inner_text() == "Residual 1"
+        page.locator("#layer-7 .maps").focus()
+        page.locator("#layer-7 .maps").press("ArrowRight")
+        assert place(page) == "unit 1: b"
         link = page.locator("#layer-1 .chapter")
         assert link.inner_text() == "Chapter: Convolution as one matrix product"
         assert link.get_attribute("href") == "docs/_build/html/convolution.html"

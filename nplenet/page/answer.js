@@ -70,9 +70,14 @@ function showBar(cell, probability = null) {
 
 /** Frames round the digits of a photo; of several, the reader chooses one. */
 export class Boxes {
-  /** @param element over the board @param size of the board @param changed called after a choice */
-  constructor(element, size, changed) {
-    Object.assign(this, { element, size, changed, chosen: 0 });
+  /**
+   * @param element over the board
+   * @param size of the board
+   * @param noun what is in a box, such as "digit"
+   * @param changed called after a choice
+   */
+  constructor(element, size, noun, changed) {
+    Object.assign(this, { element, size, noun, changed, chosen: 0 });
   }
 
   /**
@@ -94,7 +99,7 @@ export class Boxes {
       const button = frame.firstChild;
       button.textContent = words[i];
       button.hidden = shown.length < 2;
-      button.setAttribute("aria-label", `Digit ${i + 1} of ${shown.length}: ${words[i]}`);
+      button.setAttribute("aria-label", `${this.noun} ${i + 1} of ${shown.length}: ${words[i]}`);
       button.setAttribute("aria-pressed", i === this.chosen);
     });
     byId("reading").textContent = shown.length > 1 ? `In reading order: ${words.join(" ")}` : "";

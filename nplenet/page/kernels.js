@@ -5,7 +5,6 @@ import { channelsOf } from "./model.js";
 const KERNEL_WIDTH = 78; // pixels of a picture
 const CELL_SIDES = [9, 2]; // pixels of a weight, at most and at least
 const MAX_KERNELS = 128; // kernels that are shown
-const MIN_COLUMNS = 3; // of the channels of one kernel, at least
 
 export class Kernels {
   /**
@@ -49,8 +48,7 @@ export class Kernels {
     const C = channelsOf(step);
     const [KH, KW] = step.kernel_size;
     const largest = step.weight.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-12);
-    const columns = C === 1 ? 1 : Math.max(MIN_COLUMNS, Math.ceil(Math.sqrt(C)));
-    const wide = Math.min(columns, C);
+    const wide = Math.ceil(Math.sqrt(C));
     const [most, least] = CELL_SIDES;
     const cell = Math.max(least, Math.min(most, Math.floor(KERNEL_WIDTH / (wide * KW + wide - 1))));
     const [w, h] = [wide * (KW * cell + 2) - 2, Math.ceil(C / wide) * (KH * cell + 2) - 2];

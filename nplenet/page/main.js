@@ -35,7 +35,7 @@ const firstPass = performance.now() - began;
 const experiment = new Experiment(steps);
 const names = page.classes ?? Array.from(first.at(-1).data, (_, k) => String(k));
 const answer = new Answer(names, page.noun);
-const view = new Layers(steps, first, page, experiment, {
+const view = new Layers(steps, first, { ...page, names }, experiment, {
   switched(step, kernel) {
     experiment.switchKernel(step, kernel);
     update();
@@ -60,7 +60,9 @@ function update() {
   const images = digits.map((digit) => turned(digit.image));
   const image = images[boxes.chosen] ?? turned(new Uint8Array(PREPARED ** 2));
   const values = runSteps(experiment.steps, toTensor(image));
-  const words = images.map((one) => names[best(probabilities(experiment.steps, one))]);
+  const read = (one, i) =>
+    i === boxes.chosen ? values.at(-1).data : probabilities(experiment.steps, one);
+  const words = images.map((one, i) => names[best(read(one, i))]);
   const found = digits.length > 0;
   const off = experiment.count;
   const shown = {
@@ -115,12 +117,11 @@ function updateSoon() {
 
 const board = new Board(byId("board"), byId("pen"), updateSoon);
 board.copyTo(byId("small-board"));
-const boxes = new Boxes(byId("boxes"), board.size, updateSoon);
+const boxes = new Boxes(byId("boxes"), board.size, page.noun, updateSoon);
 
 // --- controls ---
 
-for (const clear of ["clear", "small-clear"])
-  byId(clear).addEventListener("click", () => board.clear());
+byId("clear").addEventListener("click", () => board.clear());
 byId("undo").addEventListener("click", () => board.undo());
 byId("invert").addEventListener("click", ({ currentTarget }) => {
   board.invert(!board.inverted);

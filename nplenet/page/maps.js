@@ -30,7 +30,8 @@ export class Maps {
   /** Find the size of a cell and how many maps fit beside each other, unless that is given. */
   layout(available, { width = null, columns = null } = {}) {
     const single = this.width * this.height === 1;
-    const target = width ?? (single ? (this.count > 20 ? 14 : 30) : this.grey ? IMAGE_WIDTH : MAP_WIDTH);
+    const target =
+      width ?? (single ? (this.count > 20 ? 14 : 30) : this.grey ? IMAGE_WIDTH : MAP_WIDTH);
     this.cell = Math.max(1, Math.floor(Math.min(target, available) / this.width));
     this.gap = single ? 2 : 8;
     const fitting = Math.floor((available + this.gap) / (this.width * this.cell + this.gap));

@@ -76,7 +76,8 @@ export function bar(v, largest) {
 export function curve(step, v, value) {
   const reach = Math.max(2, 1.2 * Math.abs(v));
   const xs = Array.from({ length: 81 }, (_, i) => (i / 40 - 1) * reach);
-  const ys = runSteps([{ ...step, inputs: [0] }], { shape: [81], data: Float32Array.from(xs) })[1].data;
+  const ys = runSteps([{ ...step, inputs: [0] }], { shape: [81], data: Float32Array.from(xs) })[1]
+    .data;
   const height = Math.max(...ys.map(Math.abs));
   const point = (x, y) => [((100 * x) / reach).toFixed(1), ((-42 * y) / height).toFixed(1)];
   const line = xs.map((x, i) => point(x, ys[i]).join(",")).join(" ");

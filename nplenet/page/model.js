@@ -225,7 +225,8 @@ function pool(step, x, start, combine, finish) {
           if (row < 0 || row >= H) continue;
           for (let kw = 0; kw < step.kernel_size[1]; kw++) {
             const column = left + kw * dilation(step, 1);
-            if (column >= 0 && column < W) result = combine(result, x.data[(c * H + row) * W + column]);
+            if (column >= 0 && column < W)
+              result = combine(result, x.data[(c * H + row) * W + column]);
           }
         }
         y[i] = finish(result, oh, ow);

@@ -27,12 +27,13 @@ export class Layers {
   /**
    * @param steps of the network
    * @param values between them, of any image, for their shapes
-   * @param page {noun, chapters}: chapters are {href, title} of the book by type of layer, or empty
+   * @param page {noun, names, chapters}: what one draws, the classes, and by type of layer {href, title}
+   *   in the book
    * @param experiment the kernels that are off
    * @param listeners switched(step, kernel): called for a switch; slid(k): when a map is complete
    */
-  constructor(steps, values, { noun, chapters }, experiment, { switched, slid }) {
-    Object.assign(this, { steps, noun, chapters, experiment, switched });
+  constructor(steps, values, { noun, names, chapters }, experiment, { switched, slid }) {
+    Object.assign(this, { steps, noun, names, chapters, experiment, switched });
     this.chosen = null; // {k, index} of the value that is explained
     this.kept = false; // it was clicked on, or reached by keys: pointing elsewhere changes nothing
     this.kernels = []; // of the tensor number k, where a convolution made it
@@ -192,7 +193,7 @@ export class Layers {
     const step = this.steps[k - 1];
     const { html, summary, sources } = explain(this.steps, this.values, k, index);
     this.mark(k, index, sources);
-    const place = placeOf(this.values[k].shape, index);
+    const place = this.nameOf(k, index);
     showTitle(byId("which"), step);
     byId("place").textContent = place;
     this.showSlide(sources);
@@ -202,6 +203,13 @@ export class Layers {
       byId("arithmetic").querySelectorAll("details")[unfolded].open = true;
     this.explained = k;
     if (aloud) byId("spoken").textContent = `${place}. ${summary}`;
+  }
+
+  /** Name a value: by its place, and an output by its class, too. */
+  nameOf(k, index) {
+    const place = placeOf(this.values[k].shape, index);
+    const isOutput = k >= this.values.length - 2 && this.names[index] !== String(index);
+    return isOutput ? `${place}: ${this.names[index]}` : place;
   }
 
   showSlide(frames) {
