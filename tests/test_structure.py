@@ -274,8 +274,9 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "page": {
         "book": "",
+        "reading": "",
         "words": "",
-        "__init__": "book words",
+        "__init__": "book reading words",
     },
     "plots": {
         "style": "",

@@ -20,13 +20,13 @@ from typing import Any
 import numpy.typing as npt
 
 from ..architecture import describe, unsupported
-from ..augment import described
 from ..data import load_digits
 from ..deprecated import model_first
 from ..files import atomic_write
 from ..layers import Layer
 from ..layers.sequential import is_chain
 from .book import chapters_beside
+from .reading import reading_of
 from .words import DIGITS, about, noun_of
 
 MODULES = (
@@ -39,6 +39,7 @@ MODULES = (
     "markup.js",
     "explain.js",
     "sentences.js",
+    "whole.js",
     "maps.js",
     "slide.js",
     "kernels.js",
@@ -80,7 +81,7 @@ def write_page(
     UnsupportedLayerError
         A TypeError, for a layer that is not the library's or that ``model.js`` does not compute.
     ValueError
-        When the model takes other images, such as normalised ones, or its output is not logits, or
+        When the model takes other images, such as coloured ones, or its output is not logits, or
         the names are not one per class.
     OSError
         When the file can't be written; an existing file is then unchanged.
@@ -103,6 +104,7 @@ def render(
     _check_computed(model)
     side, count = _input_side_and_classes(model)
     names, noun = _names_and_noun(model, classes, count)
+    reading = reading_of(model, side)
     is_digits = tuple(names) == DIGITS
     weights = sum(parameter.data.size for parameter in model.parameters())
     data = {
@@ -111,6 +113,7 @@ def render(
         "side": side,
         "classes": names,
         "noun": noun,
+        **reading,
         "chapters": chapters or {},
         "examples": _examples() if is_digits else [],
         "first": FIRST_EXAMPLE,
@@ -118,6 +121,7 @@ def render(
     return Template(_source("page.html")).substitute(
         title=f"Draw a {noun}",
         noun=noun,
+        seen=reading["seen"],
         column=escape("Class" if noun == "picture" else noun.capitalize()),
         about=about(weights, names),
         style=_source("style.css"),
@@ -128,7 +132,7 @@ def render(
 
 
 def _check_computed(model: Layer) -> None:
-    """Refuse a model with a layer, or for images, that the page does not compute."""
+    """Refuse a model with a layer that the page does not compute."""
     computed = computed_layers()
     for path, layer in model.modules():
         if not is_chain(layer) and type(layer).__name__ not in computed:
@@ -138,11 +142,6 @@ def _check_computed(model: Layer) -> None:
                 "which nplenet/page/model.js does not compute; "
                 "`python -m nplenet layers` lists the layers that the page computes",
             )
-    kinds = {part["type"] for part in described(model.preprocessing) or [{"type": "another"}]}
-    if model.preprocessing is not None and kinds != {"ToFloat"}:
-        raise ValueError(
-            f"the page gives a model pixels from 0 to 1, this one takes {model.preprocessing!r}"
-        )
 
 
 def _names_and_noun(
@@ -155,7 +154,7 @@ def _names_and_noun(
     if classes is not None and len(classes) != count:
         raise ValueError(f"the model has {count} classes, got {len(classes)} names")
     pictures = getattr(model, "pictures", None)
-    known = list(classes or getattr(pictures, "classes", ()))[:count]
+    known = list(classes or getattr(pictures, "classes", None) or ())[:count]
     names = known + [str(k) for k in range(len(known), count)]
     return names, noun_of(names) if known or count == len(DIGITS) else "picture"
 

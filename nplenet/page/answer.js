@@ -77,7 +77,7 @@ export class Boxes {
    * @param changed called after a choice
    */
   constructor(element, size, noun, changed) {
-    Object.assign(this, { element, size, noun, changed, chosen: 0 });
+    Object.assign(this, { element, size, noun, changed, count: 0, chosen: 0 });
   }
 
   /**

@@ -66,6 +66,16 @@ export class Board {
     return ink;
   }
 
+  /** Return what one sees, {data, height, width} of 0 to 255: the board, or of a photo its part of it. */
+  picture() {
+    const { x, y, width, height } = this.photo
+      ? placeOfPhoto(this.photo.photo)
+      : { x: 0, y: 0, width: SIZE, height: SIZE };
+    const pixels = this.context.getImageData(x, y, width, height).data;
+    const data = Float64Array.from({ length: width * height }, (_, i) => brightness(pixels, i));
+    return { data, height, width };
+  }
+
   /** Show an example, ink 0 to 255 in side * side pixels; the first stroke wipes it away. */
   show(example, side) {
     this.replace([{ example, side }]);
@@ -224,17 +234,26 @@ function drawStroke(context, { thickness, points }) {
   context.stroke();
 }
 
+function placeOfPhoto(photo) {
+  const scale = SIZE / Math.max(photo.width, photo.height);
+  const [width, height] = [photo.width, photo.height].map((n) => Math.ceil(n * scale));
+  return { x: (SIZE - width) >> 1, y: (SIZE - height) >> 1, width, height };
+}
+
 /** Draw a photo as large as the board allows, in its middle. */
 function drawPhoto(context, photo, inverted) {
-  const scale = SIZE / Math.max(photo.width, photo.height);
-  const [width, height] = [photo.width * scale, photo.height * scale];
-  const [x, y] = [(SIZE - width) / 2, (SIZE - height) / 2];
+  const { x, y, width, height } = placeOfPhoto(photo);
   context.drawImage(photo, x, y, width, height);
   if (!inverted) return;
   context.globalCompositeOperation = "difference"; // 255 - v
   context.fillStyle = "white";
   context.fillRect(x, y, width, height);
   context.globalCompositeOperation = "source-over";
+}
+
+/** Return the brightness of pixel i, 0 to 255, as Pillow computes it (ITU-R BT.601). */
+export function brightness(pixels, i) {
+  return 0.299 * pixels[4 * i] + 0.587 * pixels[4 * i + 1] + 0.114 * pixels[4 * i + 2];
 }
 
 /** Return a canvas with the example in a shade of grey, transparent where there is no ink. */

@@ -25,7 +25,7 @@ export function placeOf(shape, index) {
  */
 export function explain(steps, values, k, index) {
   const value = values[k].data[index];
-  if (k === 0) return explainPixel(value);
+  if (k === 0) return explainPixel(value, values[0]);
   const step = steps[k - 1];
   const [x, other] = step.inputs.map((n) => values[n]);
   const more = step.type === "Dense" ? shapeBeforeFlatten(steps, values, step) : other;
@@ -53,11 +53,14 @@ const EXPLAIN = {
   Residual: explainAddition,
 };
 
-function explainPixel(value) {
-  const byte = Math.round(255 * value);
+function explainPixel(value, { mean, std }) {
+  const byte = Math.round(255 * (value * std + mean));
+  const share = frac(plain(byte), plain(255));
+  const isPlain = mean === 0 && std === 1; // otherwise the network wants pixels normalised
+  const pixel = isPlain ? share : frac(`${share} ${signed(-mean)}`, mn(std));
   return {
-    html: formula(frac(plain(byte), plain(255)), EQUALS, total(value)),
-    summary: `Ink ${byte} of 255.`,
+    html: formula(pixel, EQUALS, total(value)),
+    summary: `Ink ${byte} of 255${isPlain ? "" : `, normalised ${number(value)}`}.`,
     sources: [],
   };
 }

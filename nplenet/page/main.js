@@ -9,33 +9,40 @@ import { listenForPhotos } from "./photo.js";
 import { findDigits, prepare, resize } from "./prepare.js";
 import { Tasks, tasksFor } from "./tasks.js";
 import { Layers } from "./view.js";
+import { wholePicture } from "./whole.js";
 
 const PREPARED = 32; // the side of what prepare returns
 
 const page = JSON.parse(byId("model").textContent);
+const isWhole = page.kind === "whole"; // trained on whole pictures, not on digits in MNIST's form
 const layers = buildSteps(page.model, decodeTensors(page.tensors));
 const steps = [...layers, { type: "Softmax", path: "", inputs: [layers.length] }];
 
-/** Return the tensor of an image, ink 0 to 255; a smaller network sees its middle. */
+/** Return the tensor of an image of the network's size, 0 to 255; it knows mean and std of pixels. */
 function toTensor(image) {
-  const border = (PREPARED - page.side) / 2;
-  const data = new Float32Array(page.side ** 2);
-  for (let i = 0; i < data.length; i++) {
-    const row = border + Math.floor(i / page.side);
-    data[i] = image[row * PREPARED + border + (i % page.side)] / 255;
-  }
-  return { shape: [1, page.side, page.side], data };
+  const { side, mean, std } = page;
+  const data = Float32Array.from(image, (v) => (v / 255 - mean) / std);
+  return { shape: [1, side, side], data, mean, std };
 }
 
-const blank = toTensor(new Uint8Array(PREPARED ** 2));
+/** Return the middle of a prepared image in the network's size. */
+function middle(image) {
+  const { side } = page;
+  const border = (PREPARED - side) / 2;
+  return Uint8Array.from({ length: side ** 2 }, (_, i) => {
+    const row = border + Math.floor(i / side);
+    return image[row * PREPARED + border + (i % side)];
+  });
+}
+
+const blank = toTensor(new Uint8Array(page.side ** 2));
 const began = performance.now();
 const first = runSteps(steps, blank);
 const firstPass = performance.now() - began;
 
 const experiment = new Experiment(steps);
-const names = page.classes ?? Array.from(first.at(-1).data, (_, k) => String(k));
-const answer = new Answer(names, page.noun);
-const view = new Layers(steps, first, { ...page, names }, experiment, {
+const answer = new Answer(page.classes, page.noun);
+const view = new Layers(steps, first, page, experiment, {
   switched(step, kernel) {
     experiment.switchKernel(step, kernel);
     update();
@@ -54,15 +61,14 @@ let state = {}; // of the page, for the tasks
 
 /** Ask the network about what is on the board, and show all it computes. */
 function update() {
-  const digits = nplenet.findDigits(board.ink(), board.size, board.size);
-  boxes.chosen = Math.min(boxes.chosen, Math.max(0, digits.length - 1));
-  const turned = (image) => (board.inverted ? inverseOf(image) : image);
-  const images = digits.map((digit) => turned(digit.image));
-  const image = images[boxes.chosen] ?? turned(new Uint8Array(PREPARED ** 2));
+  const digits = whatIsOnTheBoard();
+  if (digits.length !== boxes.count) [boxes.count, boxes.chosen] = [digits.length, 0];
+  const images = digits.map((digit) => digit.image);
+  const image = images[boxes.chosen] ?? turned(new Uint8Array(page.side ** 2));
   const values = runSteps(experiment.steps, toTensor(image));
   const read = (one, i) =>
     i === boxes.chosen ? values.at(-1).data : probabilities(experiment.steps, one);
-  const words = images.map((one, i) => names[best(read(one, i))]);
+  const words = images.map((one, i) => page.classes[best(read(one, i))]);
   const found = digits.length > 0;
   const off = experiment.count;
   const shown = {
@@ -72,11 +78,26 @@ function update() {
     off,
   };
   answer.show(shown);
-  boxes.show(digits, words, board.photo !== null);
+  boxes.show(digits, words, board.photo !== null && !isWhole);
   for (const place of ["seen", "small-seen"]) showSeen(byId(place), values[0]);
   view.show(experiment.steps, values);
   state = stateOf(shown);
   tasks.check(state);
+}
+
+/** Return a list of {box, image}: the digits, or the whole picture; images as the network takes them. */
+function whatIsOnTheBoard() {
+  if (!isWhole) {
+    const digits = nplenet.findDigits(board.ink(), board.size, board.size);
+    return digits.map(({ box, image }) => ({ box, image: turned(middle(image)) }));
+  }
+  if (!board.items.length) return [];
+  return [{ image: wholePicture(board.picture(), page.size, page.polarity, page.side) }];
+}
+
+/** Return an image, light on dark, as the training's and the board's polarity want it. */
+function turned(image) {
+  return board.inverted !== (page.polarity === "dark on light") ? inverseOf(image) : image;
 }
 
 function probabilities(some, image) {
@@ -98,10 +119,13 @@ function stateOf({ image, whole, off }) {
   };
 }
 
-function showSeen(canvas, { shape: [, H, W], data }) {
+function showSeen(canvas, { shape: [, H, W], data, mean, std }) {
   [canvas.width, canvas.height] = [W, H];
   const pixels = new ImageData(W, H);
-  data.forEach((v, i) => pixels.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i));
+  data.forEach((v, i) => {
+    const shade = 255 * (v * std + mean);
+    pixels.data.set([shade, shade, shade, 255], 4 * i);
+  });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
@@ -158,7 +182,12 @@ const files = { open: byId("file"), take: byId("camera") };
 for (const [button, input] of Object.entries(files))
   byId(button).addEventListener("click", () => input.click());
 listenForPhotos(
-  { inputs: Object.values(files), target: byId("board"), note: byId("photo-note") },
+  {
+    inputs: Object.values(files),
+    target: byId("board"),
+    note: byId("photo-note"),
+    needsInk: !isWhole,
+  },
   (photo, ink) => board.showPhoto(photo, ink),
 );
 
@@ -210,8 +239,8 @@ window.nplenet = {
   findDigits, // a function of one's own may take its place
   /** Return what is on the board: ink 0 to 255. */
   ink: () => board.ink(),
-  /** Return the logits for an image of 0 to 1: a flat array, or lists of lists. */
-  logits: (image) => runSteps(layers, { ...blank, data: fromLists(image).data }).at(-1).data,
+  /** Return the logits for an input: a flat array, or lists of lists. */
+  logits: (input) => runSteps(layers, { ...blank, data: fromLists(input).data }).at(-1).data,
   /** Return the output of a described model for an input of any shape, in lists. */
   run: (description, tensors, input) =>
     runSteps(buildSteps(description, decodeTensors(tensors)), fromLists(input)).at(-1),

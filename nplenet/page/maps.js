@@ -13,10 +13,10 @@ export class Maps {
   /**
    * @param canvas the element
    * @param shape of the tensor
-   * @param options grey: show 0 to 1 as black to white; chosen(index, how): called when the reader
+   * @param options grey: {mean, std} of an image, which is shown in black and white; chosen(index, how): called when the reader
    *   points at a value, how is "hover", "click" or "key"; without it, the maps are only looked at
    */
-  constructor(canvas, shape, { grey = false, chosen = null }) {
+  constructor(canvas, shape, { grey = null, chosen = null }) {
     [this.canvas, this.grey, this.chosen] = [canvas, grey, chosen];
     const [count, height, width] =
       shape.length === 3 ? shape : shape.length === 2 ? [shape[0], 1, shape[1]] : [shape[0], 1, 1];
@@ -66,7 +66,8 @@ export class Maps {
     const { context, canvas } = this;
     context.clearRect(-2, -2, canvas.width, canvas.height);
     const largest = data.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-12);
-    const colour = (v) => (this.grey ? [255 * v, 255 * v, 255 * v] : colours.of(v / largest));
+    const shade = (v) => 255 * (v * this.grey.std + this.grey.mean);
+    const colour = (v) => (this.grey ? Array(3).fill(shade(v)) : colours.of(v / largest));
     const size = this.width * this.height;
     const small = new OffscreenCanvas(this.width, this.height);
     const brush = small.getContext("2d");

@@ -1,5 +1,6 @@
 // A photo comes onto the page: opened, taken, dropped or pasted. It never leaves the page.
 
+import { brightness } from "./canvas.js";
 import { inkOfPhoto } from "./paper.js";
 
 const PHOTO_SIDE = 448; // pixels of the longer side: as many as the board has
@@ -7,16 +8,16 @@ const PHOTO_SIDE = 448; // pixels of the longer side: as many as the board has
 /**
  * Listen for photos.
  *
- * @param page {inputs, target, note}: elements of type file, the one that photos are dropped on, and
- *   the one that says what was wrong
+ * @param page {inputs, target, note, needsInk}: elements of type file, the one that photos are dropped
+ *   on, the one that says what was wrong; and whether a photo without ink is wrong
  * @param shown called with two canvases: the photo, and its ink in white
  */
-export function listenForPhotos({ inputs, target, note }, shown) {
+export function listenForPhotos({ inputs, target, note, needsInk }, shown) {
   const hint = note.textContent;
   const read = async (files) => {
     const file = [...files].find((one) => one.type.startsWith("image/")) ?? files[0];
     if (!file) return;
-    note.textContent = (await showFile(file, shown)) || hint;
+    note.textContent = (await showFile(file, needsInk, shown)) || hint;
   };
   for (const input of inputs) {
     input.addEventListener("change", () => {
@@ -39,8 +40,8 @@ export function listenForPhotos({ inputs, target, note }, shown) {
   });
 }
 
-/** Read a file and show its photo; return what was wrong, or an empty text. */
-async function showFile(file, shown) {
+/** Read a file and show its photo, even without ink if that is not needed; return what was wrong, or an empty text. */
+async function showFile(file, needsInk, shown) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file); // upright, as EXIF says
@@ -50,8 +51,8 @@ async function showFile(file, shown) {
   const photo = shrunk(bitmap);
   const { width, height } = photo;
   const ink = inkOfPhoto(greyOf(photo), height, width);
-  if (!ink) return "Nothing in this picture stands out from the paper.";
-  shown(photo, inkCanvas(ink, height, width));
+  if (!ink && needsInk) return "Nothing in this picture stands out from the paper.";
+  shown(photo, inkCanvas(ink ?? new Uint8Array(height * width), height, width));
   return "";
 }
 
@@ -66,16 +67,13 @@ function shrunk(bitmap) {
   context.fillStyle = "white"; // where the picture is transparent
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
   return canvas;
 }
 
-/** Return brightness as Pillow computes it (ITU-R BT.601). */
 function greyOf(canvas) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const grey = new Float64Array(data.length / 4);
-  for (let i = 0; i < grey.length; i++)
-    grey[i] = 0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2];
-  return grey;
+  return Float64Array.from({ length: data.length / 4 }, (_, i) => brightness(data, i));
 }
 
 function inkCanvas(ink, height, width) {

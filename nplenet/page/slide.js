@@ -25,10 +25,10 @@ export class Slide {
   /**
    * Show the window of a value, and the map as far as it.
    *
-   * @param moment {step, input, output, index, frames, isImage}: tensors of a step that has a window,
+   * @param moment {step, input, output, index, frames, grey}: tensors of a step that has a window,
    *   the place of the value, and the places of the window in each map that the step sees
    */
-  show({ step, input, output, index, frames, isImage }, colours) {
+  show({ step, input, output, index, frames, grey }, colours) {
     const [, OH, OW] = output.shape;
     const f = Math.floor(index / (OH * OW));
     [this.size, this.width, this.first] = [OH * OW, OW, f * OH * OW];
@@ -39,11 +39,11 @@ export class Slide {
     const start = channel * input.shape[1] * input.shape[2];
     const windows = frames.slice(0, count).filter((places) => places.length);
     const room = parseInt(getComputedStyle(this.element).getPropertyValue("--width"));
-    drawMarked(this.before, room, someMaps(input, channel, count), colours, isImage, {
+    drawMarked(this.before, room, someMaps(input, channel, count), colours, grey, {
       frames: windows.map((places) => places.map((place) => place - start)),
     });
     const marks = { cursor: this.place, until: this.place };
-    drawMarked(this.after, room, someMaps(output, f, 1), colours, false, marks);
+    drawMarked(this.after, room, someMaps(output, f, 1), colours, null, marks);
   }
 
   /** Move on by some values, round and round in the same map. */

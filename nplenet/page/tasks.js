@@ -1,4 +1,4 @@
-// Tasks for a lesson: what to try on this page, and what to find. Some notice when they are done.
+// Tasks for a lesson: what to try on this page, and what to find. Some are marked when they are done.
 
 import { outputSize } from "./model.js";
 

@@ -27,13 +27,13 @@ export class Layers {
   /**
    * @param steps of the network
    * @param values between them, of any image, for their shapes
-   * @param page {noun, names, chapters}: what one draws, the classes, and by type of layer {href, title}
-   *   in the book
+   * @param page {noun, seen, classes, chapters}: what one draws, how the network sees it, the names of
+   *   the classes, and {href, title} of the book's chapter by type of layer
    * @param experiment the kernels that are off
    * @param listeners switched(step, kernel): called for a switch; slid(k): when a map is complete
    */
-  constructor(steps, values, { noun, names, chapters }, experiment, { switched, slid }) {
-    Object.assign(this, { steps, noun, names, chapters, experiment, switched });
+  constructor(steps, values, { noun, seen, classes, chapters }, experiment, { switched, slid }) {
+    Object.assign(this, { steps, noun, seen, classes, chapters, experiment, switched });
     this.chosen = null; // {k, index} of the value that is explained
     this.kept = false; // it was clicked on, or reached by keys: pointing elsewhere changes nothing
     this.kernels = []; // of the tensor number k, where a convolution made it
@@ -81,15 +81,14 @@ export class Layers {
     byId("maps").append(section);
     this.elements.push(section);
     return new Maps(canvas, shape, {
-      grey: k === 0,
+      grey: step ? null : values[0],
       chosen: (index, how) => this.choose({ k, index }, how),
     });
   }
 
   sentence(values, k) {
     const step = this.steps[k - 1];
-    if (!step)
-      return `What the network sees: the ${this.noun}, scaled to 20 pixels and centred, as in its training.`;
+    if (!step) return `What the network sees: the ${this.noun}, ${this.seen}, as in its training.`;
     const [from] = step.inputs;
     const other =
       step.type !== "Residual" && from !== k - 1
@@ -208,8 +207,8 @@ export class Layers {
   /** Name a value: by its place, and an output by its class, too. */
   nameOf(k, index) {
     const place = placeOf(this.values[k].shape, index);
-    const isOutput = k >= this.values.length - 2 && this.names[index] !== String(index);
-    return isOutput ? `${place}: ${this.names[index]}` : place;
+    const isOutput = k >= this.values.length - 2 && this.classes[index] !== String(index);
+    return isOutput ? `${place}: ${this.classes[index]}` : place;
   }
 
   showSlide(frames) {
@@ -218,8 +217,8 @@ export class Layers {
     byId("slide").hidden = !step?.kernel_size;
     if (!step?.kernel_size) return;
     const input = this.values[step.inputs[0]];
-    const isImage = step.inputs[0] === 0;
-    this.slide.show({ step, input, output: this.values[k], index, frames, isImage }, this.colours);
+    const grey = step.inputs[0] === 0 ? input : null;
+    this.slide.show({ step, input, output: this.values[k], index, frames, grey }, this.colours);
   }
 }
 

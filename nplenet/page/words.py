@@ -1,4 +1,4 @@
-"""What a page is called, and what one draws on it: told by the names of the model's classes."""
+"""The words of a page that depend on the names of the model's classes."""
 
 from __future__ import annotations
 
