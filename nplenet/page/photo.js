@@ -3,7 +3,7 @@
 import { brightness } from "./canvas.js";
 import { inkOfPhoto } from "./paper.js";
 
-const PHOTO_SIDE = 448; // pixels of the longer side: as many as the board has
+const PHOTO_SIDE = 512; // pixels of the longer side, as in nplenet/recognize.py
 
 /**
  * Listen for photos.
