@@ -339,7 +339,7 @@ ROWS: tuple[Row, ...] = (
             ),
             "nested": lambda rng: Residual(Residual(Tanh()), Dropout(0.3, rng=rng)),
         },
-        "kernel onnx",
+        "kernel onnx page",
     ),
     _row(
         CrossEntropyLoss,

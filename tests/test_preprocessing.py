@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from nplenet import augment, page, plots
-from nplenet.augment import Compose, Normalize, RandomInvert, RandomRotation, ToFloat, fuse
+from nplenet.augment import (
+    Compose,
+    Normalize,
+    RandomInvert,
+    RandomRotation,
+    ToFloat,
+    UnknownPreprocessing,
+    fuse,
+)
 from nplenet.backend import Backend
 from nplenet.checkpoint import CheckpointFolder, load_model, save_model
 from nplenet.checkpoint.record import preprocessing
@@ -203,7 +211,7 @@ def test_a_file_whose_preprocessing_it_cannot_hold_says_so_when_it_is_evaluated(
         evaluate(load_model(tmp_path / "checkpoint.safetensors"), IMAGES, LABELS)
 
 
-def test_recognize_and_the_plots_apply_it_and_the_page_refuses_it() -> None:
+def test_recognize_the_plots_and_the_page_apply_it() -> None:
     model = LeNet5(seed=0)
     image = np.random.default_rng(len("digit")).integers(0, 256, (32, 32), dtype=np.uint8)
     plain = recognize(model, image).probabilities
@@ -213,7 +221,9 @@ def test_recognize_and_the_plots_apply_it_and_the_page_refuses_it() -> None:
     np.testing.assert_allclose(recognize(model, image).probabilities, expected, rtol=1e-5)
     assert np.abs(plain - expected).max() > 1e-3
     np.testing.assert_array_equal(plots.network.outputs(model, image[None, None])[0], logits)
-    with pytest.raises(ValueError, match=r"the page gives .* 0 to 1, this one takes .*Normalize"):
+    assert '"mean":0.3,"std":0.2' in page.render(model)
+    model.preprocessing = UnknownPreprocessing("a transform of one's own")
+    with pytest.raises(ValueError, match=r"the page gives .* 0 to 1, .* takes .*of one's own"):
         page.render(model)
 
 

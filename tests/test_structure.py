@@ -274,7 +274,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "adam clip flat group optimizer rmsprop sgd",
     },
     "page": {
-        "__init__": "",
+        "book": "",
+        "reading": "",
+        "words": "",
+        "__init__": "book reading words",
     },
     "plots": {
         "style": "",

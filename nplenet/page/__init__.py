@@ -1,8 +1,8 @@
 """The page for drawing a digit: one HTML file with the model and its weights inside.
 
 The page computes in plain JavaScript: ``page/model.js`` is the forward pass of each layer,
-``page/prepare.js`` is ``recognize.prepare``. The modules are copied into the file unchanged, each
-after the modules that it imports.
+``page/prepare.js`` and, for a photo, ``page/paper.js`` are ``recognize.prepare``. The modules are
+copied into the file unchanged, each after the modules that it imports.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import base64
 import json
 import os
 import re
+from collections.abc import Sequence
+from html import escape
 from importlib import resources
 from string import Template
 from typing import Any
@@ -18,21 +20,33 @@ from typing import Any
 import numpy.typing as npt
 
 from ..architecture import describe, unsupported
-from ..augment import described
 from ..data import load_digits
 from ..deprecated import model_first
 from ..files import atomic_write
 from ..layers import Layer
 from ..layers.sequential import is_chain
+from .book import chapters_beside
+from .reading import reading_of
+from .words import DIGITS, about, noun_of
 
 MODULES = (
     "model.js",
+    "experiment.js",
     "prepare.js",
+    "paper.js",
+    "photo.js",
     "canvas.js",
     "markup.js",
     "explain.js",
+    "sentences.js",
+    "whole.js",
     "maps.js",
+    "slide.js",
+    "kernels.js",
+    "overview.js",
+    "answer.js",
     "view.js",
+    "tasks.js",
     "main.js",
 )
 SIDES = (32, 28)  # image sizes: of ``recognize.prepare``, and of MNIST inside it
@@ -40,9 +54,18 @@ EXAMPLES = (7, 49, 267, 314, 174, 208, 161, 315, 229, 303)  # bundled test digit
 FIRST_EXAMPLE = 5  # on the board when the page opens
 
 
+CREDITS = """<p>Example digits: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, \
+UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0.</p>"""
+
+
 @model_first
-def write_page(model: Layer, path: str | os.PathLike[str]) -> None:
+def write_page(
+    model: Layer, path: str | os.PathLike[str], classes: Sequence[str] | None = None
+) -> None:
     """Write the page of a model as one HTML file that needs no other file and no network.
+
+    Where the built book lies beside the file, or in ``docs/_build/html`` from there, the layers
+    have links to its chapters.
 
     Parameters
     ----------
@@ -50,24 +73,66 @@ def write_page(model: Layer, path: str | os.PathLike[str]) -> None:
         Made of the library's layers; from images (N, 1, 32, 32) or (N, 1, 28, 28) to logits
         (N, classes).
     path : path
+    classes : sequence of str, optional
+        Names of the classes (default: what the model's file says, otherwise their numbers).
 
     Raises
     ------
     UnsupportedLayerError
         A TypeError, for a layer that is not the library's or that ``model.js`` does not compute.
     ValueError
-        When the model takes other images, such as normalised ones, or its output is not logits.
+        When the model takes other images, such as coloured ones, or its output is not logits, or
+        the names are not one per class.
     OSError
         When the file can't be written; an existing file is then unchanged.
     """
-    contents = render(model)
+    contents = render(model, classes, chapters_beside(path))
     with atomic_write(path) as file:
         file.write(contents.encode())
 
 
-def render(model: Layer) -> str:
-    """Return the page's HTML; arguments and errors as ``write_page``."""
+def render(
+    model: Layer,
+    classes: Sequence[str] | None = None,
+    chapters: dict[str, dict[str, str]] | None = None,
+) -> str:
+    """Return the page's HTML; arguments and errors as ``write_page``.
+
+    ``chapters`` are those of the book, as ``chapters_beside`` returns them.
+    """
     description = describe(model)
+    _check_computed(model)
+    side, count = _input_side_and_classes(model)
+    names, noun = _names_and_noun(model, classes, count)
+    reading = reading_of(model, side)
+    is_digits = tuple(names) == DIGITS
+    weights = sum(parameter.data.size for parameter in model.parameters())
+    data = {
+        "model": in_order(description),
+        "tensors": encode(model),
+        "side": side,
+        "classes": names,
+        "noun": noun,
+        **reading,
+        "chapters": chapters or {},
+        "examples": _examples() if is_digits else [],
+        "first": FIRST_EXAMPLE,
+    }
+    return Template(_source("page.html")).substitute(
+        title=f"Draw a {noun}",
+        noun=noun,
+        seen=reading["seen"],
+        column=escape("Class" if noun == "picture" else noun.capitalize()),
+        about=about(weights, names),
+        style=_source("style.css"),
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no </script> in it
+        script="\n".join(_inlined(name, _source(name)) for name in MODULES),
+        credits=CREDITS if is_digits else "",
+    )
+
+
+def _check_computed(model: Layer) -> None:
+    """Refuse a model with a layer that the page does not compute."""
     computed = computed_layers()
     for path, layer in model.modules():
         if not is_chain(layer) and type(layer).__name__ not in computed:
@@ -77,26 +142,21 @@ def render(model: Layer) -> str:
                 "which nplenet/page/model.js does not compute; "
                 "`python -m nplenet layers` lists the layers that the page computes",
             )
-    kinds = {part["type"] for part in described(model.preprocessing) or [{"type": "another"}]}
-    if model.preprocessing is not None and kinds != {"ToFloat"}:
-        raise ValueError(
-            f"the page gives a model pixels from 0 to 1, this one takes {model.preprocessing!r}"
-        )
-    side = _input_side(model)
-    weights = sum(parameter.data.size for parameter in model.parameters())
-    data = {
-        "model": in_order(description),
-        "tensors": encode(model),
-        "side": side,
-        "examples": _examples(),
-        "first": FIRST_EXAMPLE,
-    }
-    return Template(_source("page.html")).substitute(
-        about=f"This one has {weights:,} learned numbers.",
-        style=_source("style.css"),
-        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no </script> in it
-        script="\n".join(_inlined(name, _source(name)) for name in MODULES),
-    )
+
+
+def _names_and_noun(
+    model: Layer, classes: Sequence[str] | None, count: int
+) -> tuple[list[str], str]:
+    """Return the names of all classes, and what one draws.
+
+    Without ``classes``, the names are those that the model's file gives, of all or the first ones.
+    """
+    if classes is not None and len(classes) != count:
+        raise ValueError(f"the model has {count} classes, got {len(classes)} names")
+    pictures = getattr(model, "pictures", None)
+    known = list(classes or getattr(pictures, "classes", None) or ())[:count]
+    names = known + [str(k) for k in range(len(known), count)]
+    return names, noun_of(names) if known or count == len(DIGITS) else "picture"
 
 
 def in_order(description: dict[str, Any]) -> dict[str, Any]:
@@ -104,10 +164,11 @@ def in_order(description: dict[str, Any]) -> dict[str, Any]:
 
     In an object JavaScript puts names that look like numbers first, in the order of the numbers.
     """
-    if "layers" not in description:
-        return description
-    pairs = [[name, in_order(layer)] for name, layer in description["layers"].items()]
-    return description | {"layers": pairs}
+    if "layers" in description:
+        pairs = [[name, in_order(layer)] for name, layer in description["layers"].items()]
+        return description | {"layers": pairs}
+    inner = {k: in_order(v) for k, v in description.items() if isinstance(v, dict)}
+    return description | inner  # of a residual block: body and shortcut
 
 
 def computed_layers() -> frozenset[str]:
@@ -132,7 +193,7 @@ def _base64(array: npt.NDArray[Any]) -> str:
     return base64.b64encode(array.tobytes()).decode()
 
 
-def _input_side(model: Layer) -> int:
+def _input_side_and_classes(model: Layer) -> tuple[int, int]:
     refusals = []
     for side in SIDES:
         try:
@@ -141,7 +202,7 @@ def _input_side(model: Layer) -> int:
             refusals.append(str(error))
             continue
         if len(shape) == 2:
-            return side
+            return side, shape[1]
         refusals.append(f"its output for (1, 1, {side}, {side}) is {shape}, not (1, classes)")
     raise ValueError(
         "the page needs a model that maps one grey image of 32x32 or 28x28 to one number per "

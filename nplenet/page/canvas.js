@@ -1,9 +1,10 @@
 // The blackboard: strokes of a mouse, finger, pen or of the arrow keys; undo, invert, rotate.
 //
-// What is on the board is a list of items, strokes or one example digit; the list is never changed,
-// only replaced, so undo is a walk back through the lists.
+// What is on the board is a list of items: strokes, or one example digit, or one photo with the ink
+// found in it. The list is never changed, only replaced, so undo is a walk back through the lists.
 
 const SIZE = 448; // pixels of the board, however large it is shown
+const COPY = 224; // pixels of a smaller board
 const KEY_STEP = SIZE / 32;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -17,6 +18,7 @@ export class Board {
     canvas.width = canvas.height = SIZE;
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { willReadFrequently: true });
+    this.copies = []; // smaller boards
     this.pen = { element: pen, x: SIZE / 2, y: SIZE / 4, down: false };
     this.changed = changed;
     this.history = [[]];
@@ -24,7 +26,17 @@ export class Board {
     this.degrees = 0;
     this.inverted = false;
     this.stroke = null; // the one that a pointer is drawing
-    this.listen();
+    this.listen(canvas);
+    canvas.addEventListener("keydown", (event) => this.key(event));
+    canvas.addEventListener("blur", () => this.lift());
+    this.render();
+  }
+
+  /** Show the board in another canvas too, which can be drawn on as well. */
+  copyTo(canvas) {
+    canvas.width = canvas.height = COPY;
+    this.copies.push(canvas.getContext("2d"));
+    this.listen(canvas);
     this.render();
   }
 
@@ -36,18 +48,42 @@ export class Board {
     return this.history.at(-1);
   }
 
-  /** Return the ink, 0 to 255, in each pixel. */
+  get photo() {
+    return this.items.find((item) => item.photo) ?? null;
+  }
+
+  /** Return the ink, 0 to 255, in each pixel; of a photo, what was found to be ink. */
   ink() {
-    const pixels = this.context.getImageData(0, 0, SIZE, SIZE).data;
+    let { context, inverted } = this;
+    if (this.photo) {
+      context = new OffscreenCanvas(SIZE, SIZE).getContext("2d", { willReadFrequently: true });
+      inverted = false;
+      this.paint(context, inverted, (item) => item.found);
+    }
+    const pixels = context.getImageData(0, 0, SIZE, SIZE).data;
     const ink = new Uint8Array(SIZE * SIZE);
-    for (let i = 0; i < ink.length; i++)
-      ink[i] = this.inverted ? 255 - pixels[4 * i] : pixels[4 * i];
+    for (let i = 0; i < ink.length; i++) ink[i] = inverted ? 255 - pixels[4 * i] : pixels[4 * i];
     return ink;
+  }
+
+  /** Return what one sees, {data, height, width} of 0 to 255: the board, or of a photo its part of it. */
+  picture() {
+    const { x, y, width, height } = this.photo
+      ? placeOfPhoto(this.photo.photo)
+      : { x: 0, y: 0, width: SIZE, height: SIZE };
+    const pixels = this.context.getImageData(x, y, width, height).data;
+    const data = Float64Array.from({ length: width * height }, (_, i) => brightness(pixels, i));
+    return { data, height, width };
   }
 
   /** Show an example, ink 0 to 255 in side * side pixels; the first stroke wipes it away. */
   show(example, side) {
     this.replace([{ example, side }]);
+  }
+
+  /** Show a photo; found is a canvas of its size, white where the ink is. */
+  showPhoto(photo, found) {
+    this.replace([{ photo, found }]);
   }
 
   clear() {
@@ -98,8 +134,15 @@ export class Board {
   }
 
   render() {
-    const { context } = this;
-    const [paper, ink] = this.inverted ? [255, 0] : [0, 255];
+    this.paint(this.context, this.inverted, (item) => item.photo);
+    for (const copy of this.copies) copy.drawImage(this.canvas, 0, 0, COPY, COPY);
+    this.placePen();
+    this.changed();
+  }
+
+  /** Paint all items; picture(item) is what stands for a photo. */
+  paint(context, inverted, picture) {
+    const [paper, ink] = inverted ? [255, 0] : [0, 255];
     context.resetTransform();
     context.fillStyle = `rgb(${paper} ${paper} ${paper})`;
     context.fillRect(0, 0, SIZE, SIZE);
@@ -109,37 +152,34 @@ export class Board {
     context.strokeStyle = context.fillStyle = `rgb(${ink} ${ink} ${ink})`;
     for (const item of this.items) {
       if (item.points) drawStroke(context, item);
+      else if (item.photo) drawPhoto(context, picture(item), inverted);
       else context.drawImage(exampleImage(item, ink), 0, 0, SIZE, SIZE);
     }
-    this.placePen();
-    this.changed();
   }
 
   // --- pointers and keys ---
 
-  listen() {
-    const { canvas } = this;
+  listen(canvas) {
     canvas.addEventListener("pointerdown", (event) => {
       if (!event.isPrimary || event.button !== 0) return;
       canvas.setPointerCapture(event.pointerId);
-      this.stroke = this.begin(...this.position(event));
+      this.stroke = this.begin(...this.position(event, canvas));
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!this.stroke || !event.isPrimary) return;
       const events = event.getCoalescedEvents?.() ?? [];
       for (const one of events.length ? events : [event])
-        this.extend(this.stroke, ...this.position(one));
+        this.extend(this.stroke, ...this.position(one, canvas));
       this.render();
     });
     for (const end of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(end, () => (this.stroke = null));
     }
-    canvas.addEventListener("keydown", (event) => this.key(event));
-    canvas.addEventListener("blur", () => this.lift());
   }
 
-  position(event) {
-    const box = this.canvas.getBoundingClientRect();
+  /** Return where a pointer is, in pixels of the board, though it be over a smaller one. */
+  position(event, canvas) {
+    const box = canvas.getBoundingClientRect();
     return [
       ((event.clientX - box.left) / box.width) * SIZE,
       ((event.clientY - box.top) / box.height) * SIZE,
@@ -192,6 +232,28 @@ function drawStroke(context, { thickness, points }) {
   context.lineWidth = thickness;
   context.lineCap = context.lineJoin = "round";
   context.stroke();
+}
+
+function placeOfPhoto(photo) {
+  const scale = SIZE / Math.max(photo.width, photo.height);
+  const [width, height] = [photo.width, photo.height].map((n) => Math.ceil(n * scale));
+  return { x: (SIZE - width) >> 1, y: (SIZE - height) >> 1, width, height };
+}
+
+/** Draw a photo as large as the board allows, in its middle. */
+function drawPhoto(context, photo, inverted) {
+  const { x, y, width, height } = placeOfPhoto(photo);
+  context.drawImage(photo, x, y, width, height);
+  if (!inverted) return;
+  context.globalCompositeOperation = "difference"; // 255 - v
+  context.fillStyle = "white";
+  context.fillRect(x, y, width, height);
+  context.globalCompositeOperation = "source-over";
+}
+
+/** Return the brightness of pixel i, 0 to 255, as Pillow computes it (ITU-R BT.601). */
+export function brightness(pixels, i) {
+  return 0.299 * pixels[4 * i] + 0.587 * pixels[4 * i + 1] + 0.114 * pixels[4 * i + 2];
 }
 
 /** Return a canvas with the example in a shade of grey, transparent where there is no ink. */

@@ -3,58 +3,11 @@
 // Maps, rows, columns and units are counted from 0, as in the arrays.
 
 import { bar, curve, EQUALS, formula, frac, grid, mi, mn, mo, mtext, note } from "./markup.js";
-import { number, percent, plain, power, root, signed, sub, total } from "./markup.js";
+import { number, plain, power, root, signed, sub, total } from "./markup.js";
 import { channelsOf, divisor, firstChannel, outputSize, windowTaps } from "./model.js";
 import { rowsOf, sharing, statistics } from "./model.js";
 
 const STRONGEST = 8; // inputs of a dense unit that are listed
-
-/** Say in a sentence or two what a step does to an input of this shape. */
-export function describeStep(step, shape) {
-  const window = step.kernel_size?.join("\u00a0×\u00a0");
-  const one = shape[0] === 1;
-  const seen = step.type === "Conv2d" ? channelsOf(step) : shape[0];
-  const kernel = seen === 1 ? window : `${seen}\u00a0×\u00a0${window}`;
-  const maps = seen === shape[0] ? `all ${seen} maps` : `${seen} of the maps`;
-  const normalized =
-    "is shifted and scaled to mean 0 and variance 1, as measured in training; " +
-    "then it gets a learned scale and shift.";
-  const shrunk = "The maps shrink, and small shifts of the digit matter less.";
-  const sentences = {
-    Conv2d:
-      `Each map has a kernel of ${kernel} weights, which slides over ` +
-      `${one ? "the map" : maps} before it. ` +
-      "A value is the sum of a window times the kernel.",
-    BatchNorm1d: `Each unit ${normalized}`,
-    BatchNorm2d: `Each map ${normalized}`,
-    GroupNorm:
-      `The maps are cut into ${step.num_groups} group${step.num_groups === 1 ? "" : "s"}, each of ` +
-      "which is shifted and scaled to mean 0 and variance 1; then each map gets a learned scale " +
-      "and shift.",
-    LayerNorm:
-      "The values are shifted and scaled to mean 0 and variance 1, along the axes " +
-      `${step.normalized_shape?.join("\u00a0×\u00a0")}; then each gets a learned scale and shift.`,
-    AvgPool2d: `Each value is the average of a window of ${window}. ${shrunk}`,
-    GlobalAvgPool2d: "Each map becomes one value, its average.",
-    MaxPool2d: `Each value is the largest of a window of ${window}. ${shrunk}`,
-    Flatten: "The maps are laid in one row, a vector. Nothing is computed.",
-    Dense:
-      `Each unit sees all ${shape[0]} values before it: ` +
-      "it sums them up, each times a weight of its own.",
-    Dropout:
-      `In training, ${percent(step.p)} of the values are dropped at random, ` +
-      "so that the network relies on no single one. Here all pass unchanged.",
-    ReLU: "Negative values become zero; positive values pass.",
-    LeakyReLU:
-      `Negative values are multiplied by ${Number(step.negative_slope)}; ` +
-      "positive values pass.",
-    Sigmoid: "Each value is squeezed between 0 and 1.",
-    Tanh: "Each value is squeezed between −1 and 1.",
-    GELU: "Positive values pass, negative ones become nearly zero, with a smooth bend between.",
-    Softmax: "Each output becomes a probability: its exponential, as a share of the sum of all.",
-  };
-  return sentences[step.type];
-}
 
 /** Name the place of a value: "map 2, row 13, column 8" or "unit 41". */
 export function placeOf(shape, index) {
@@ -68,14 +21,15 @@ export function placeOf(shape, index) {
  * Explain a value of the tensor number k: 0 is the image, k the output of step k - 1.
  *
  * @returns {{html, summary, sources}} html shows the arithmetic and summary says it in words;
- *   sources are lists of places in the tensor before, each of which is framed there
+ *   sources are lists of places in the step's inputs, each of which is framed there
  */
 export function explain(steps, values, k, index) {
   const value = values[k].data[index];
-  if (k === 0) return explainPixel(value);
+  if (k === 0) return explainPixel(value, values[0]);
   const step = steps[k - 1];
-  const shape = step.type === "Dense" ? shapeBeforeFlatten(steps, values, k - 1) : null;
-  return EXPLAIN[step.type](step, values[k - 1], index, value, shape);
+  const [x, other] = step.inputs.map((n) => values[n]);
+  const more = step.type === "Dense" ? shapeBeforeFlatten(steps, values, step) : other;
+  return EXPLAIN[step.type](step, x, index, value, more);
 }
 
 const EXPLAIN = {
@@ -96,13 +50,17 @@ const EXPLAIN = {
   Tanh: explainActivation,
   GELU: explainActivation,
   Softmax: explainSoftmax,
+  Residual: explainAddition,
 };
 
-function explainPixel(value) {
-  const byte = Math.round(255 * value);
+function explainPixel(value, { mean, std }) {
+  const byte = Math.round(255 * (value * std + mean));
+  const share = frac(plain(byte), plain(255));
+  const isPlain = mean === 0 && std === 1; // otherwise the network wants pixels normalised
+  const pixel = isPlain ? share : frac(`${share} ${signed(-mean)}`, mn(std));
   return {
-    html: formula(frac(plain(byte), plain(255)), EQUALS, total(value)),
-    summary: `Ink ${byte} of 255.`,
+    html: formula(pixel, EQUALS, total(value)),
+    summary: `Ink ${byte} of 255${isPlain ? "" : `, normalised ${number(value)}`}.`,
     sources: [],
   };
 }
@@ -350,30 +308,46 @@ function termsTable(strongest, others, shape) {
 }
 
 function explainSoftmax(step, x, index, value) {
+  const temperature = step.temperature ?? 1;
   const places = sharing(step, x.shape, index);
   const outputs = places.map((place) => x.data[place]);
   const largest = Math.max(...outputs); // is subtracted, so that no exponential overflows
-  const sum = sumOf(outputs.map((z) => Math.exp(z - largest)));
-  const letter = (k) => power("e", `${sub(mi("z"), k)} ${mo("−")} ${mtext("max")}`);
-  const share = frac(power("e", `${mn(x.data[index])} ${signed(-largest)}`), mn(sum));
+  const sum = sumOf(outputs.map((z) => Math.exp((z - largest) / temperature)));
+  const cooled = (z, letter) => (temperature === 1 ? z : frac(z, letter));
+  const letter = (k) =>
+    power("e", cooled(`${sub(mi("z"), k)} ${mo("−")} ${mtext("max")}`, mi("T")));
+  const own = `${mn(x.data[index])} ${signed(-largest)}`;
+  const share = frac(power("e", cooled(own, plain(temperature))), mn(sum));
   return {
     html:
       formula(frac(letter(plain(places.indexOf(index))), `${mo("∑")} ${letter(mi("k"))}`)) +
       formula(EQUALS, share, EQUALS, total(value)) +
       note("max is the largest output; less it, no exponential is too large for a number."),
     summary:
-      `The exponential of ${number(x.data[index])}, ` +
+      `The exponential of ${number(x.data[index] / temperature)}, ` +
       `as a share of the sum of all, is ${number(value)}.`,
+    sources: [[index]],
+  };
+}
+
+function explainAddition(step, x, index, value, other) {
+  const [changed, passed] = [x.data[index], other.data[index]];
+  return {
+    html:
+      formula(mtext("body"), mo("+"), mtext(step.shortcut ? "shortcut" : "input of the block")) +
+      formula(EQUALS, mn(changed), signed(passed), EQUALS, total(value)),
+    summary: `${number(changed)} plus ${number(passed)} is ${number(value)}.`,
     sources: [[index]],
   };
 }
 
 /** Return the shape that names a dense layer's inputs: of the maps, if they were only flattened. */
 function shapeBeforeFlatten(steps, values, dense) {
-  for (let i = dense - 1; i >= 0 && steps[i].type !== "Dense"; i--) {
-    if (steps[i].type === "Flatten") return values[i].shape;
+  for (let k = dense.inputs[0]; k > 0; k = steps[k - 1].inputs[0]) {
+    if (steps[k - 1].type === "Dense") break;
+    if (steps[k - 1].type === "Flatten") return values[steps[k - 1].inputs[0]].shape;
   }
-  return values[dense].shape;
+  return values[dense.inputs[0]].shape;
 }
 
 // --- places and sums ---

@@ -1,41 +1,132 @@
 // Start: read the model from the page, connect the board, the network and the view.
 
+import { Answer, best, Boxes, byId } from "./answer.js";
 import { Board, exampleImage } from "./canvas.js";
+import { Experiment } from "./experiment.js";
 import { buildSteps, decodeTensors, runSteps } from "./model.js";
-import { prepare, resize } from "./prepare.js";
-import { Answer, byId, Layers } from "./view.js";
+import { Overview } from "./overview.js";
+import { listenForPhotos } from "./photo.js";
+import { findDigits, prepare, resize } from "./prepare.js";
+import { Tasks, tasksFor } from "./tasks.js";
+import { Layers } from "./view.js";
+import { wholePicture } from "./whole.js";
 
 const PREPARED = 32; // the side of what prepare returns
 
 const page = JSON.parse(byId("model").textContent);
+const isWhole = page.kind === "whole"; // trained on whole pictures, not on digits in MNIST's form
 const layers = buildSteps(page.model, decodeTensors(page.tensors));
-const steps = [...layers, { type: "Softmax", path: "" }];
+const steps = [...layers, { type: "Softmax", path: "", inputs: [layers.length] }];
 
-/** Return the tensor of an image, ink 0 to 255; a smaller network sees its middle. */
+/** Return the tensor of an image of the network's size, 0 to 255; it knows mean and std of pixels. */
 function toTensor(image) {
-  const border = (PREPARED - page.side) / 2;
-  const data = new Float32Array(page.side ** 2);
-  for (let i = 0; i < data.length; i++) {
-    const row = border + Math.floor(i / page.side);
-    data[i] = image[row * PREPARED + border + (i % page.side)] / 255;
-  }
-  return { shape: [1, page.side, page.side], data };
+  const { side, mean, std } = page;
+  const data = Float32Array.from(image, (v) => (v / 255 - mean) / std);
+  return { shape: [1, side, side], data, mean, std };
 }
 
-const blank = toTensor(new Uint8Array(PREPARED ** 2));
-const answer = new Answer(runSteps(steps, blank).at(-1).data.length);
-const view = new Layers(steps, runSteps(steps, blank));
+/** Return the middle of a prepared image in the network's size. */
+function middle(image) {
+  const { side } = page;
+  const border = (PREPARED - side) / 2;
+  return Uint8Array.from({ length: side ** 2 }, (_, i) => {
+    const row = border + Math.floor(i / side);
+    return image[row * PREPARED + border + (i % side)];
+  });
+}
+
+const blank = toTensor(new Uint8Array(page.side ** 2));
+const began = performance.now();
+const first = runSteps(steps, blank);
+const firstPass = performance.now() - began;
+
+const experiment = new Experiment(steps);
+const answer = new Answer(page.classes, page.noun);
+const view = new Layers(steps, first, page, experiment, {
+  switched(step, kernel) {
+    experiment.switchKernel(step, kernel);
+    update();
+  },
+  slid(k) {
+    tasks.check({ ...state, slid: k - 1 === firstConvolution });
+  },
+});
+new Overview(byId("overview"), view.elements, steps, first);
+
+const firstConvolution = steps.findIndex((step) => step.type === "Conv2d");
+const convolution = steps[firstConvolution];
+const seenByIt = convolution && first[convolution.inputs[0]].shape;
+const tasks = new Tasks(byId("tasks"), tasksFor(page.noun, convolution, seenByIt));
+let state = {}; // of the page, for the tasks
 
 /** Ask the network about what is on the board, and show all it computes. */
 function update() {
-  const found = prepare(board.ink(), board.size, board.size);
-  const image = found ?? new Uint8Array(PREPARED ** 2);
-  const inverse = image.map((ink) => 255 - ink);
-  const [shown, other] = board.inverted ? [inverse, image] : [image, inverse];
-  const values = runSteps(steps, toTensor(shown));
-  const opposite = runSteps(steps, toTensor(other));
-  answer.show(found && values.at(-1).data, found && opposite.at(-1).data);
-  view.show(values);
+  const digits = whatIsOnTheBoard();
+  if (digits.length !== boxes.count) [boxes.count, boxes.chosen] = [digits.length, 0];
+  const images = digits.map((digit) => digit.image);
+  const image = images[boxes.chosen] ?? turned(new Uint8Array(page.side ** 2));
+  const values = runSteps(experiment.steps, toTensor(image));
+  const read = (one, i) =>
+    i === boxes.chosen ? values.at(-1).data : probabilities(experiment.steps, one);
+  const words = images.map((one, i) => page.classes[best(read(one, i))]);
+  const found = digits.length > 0;
+  const off = experiment.count;
+  const shown = {
+    image: found ? values.at(-1).data : null,
+    inverse: found ? probabilities(experiment.steps, inverseOf(image)) : null,
+    whole: found && off ? probabilities(experiment.whole, image) : null,
+    off,
+  };
+  answer.show(shown);
+  boxes.show(digits, words, board.photo !== null && !isWhole);
+  for (const place of ["seen", "small-seen"]) showSeen(byId(place), values[0]);
+  view.show(experiment.steps, values);
+  state = stateOf(shown);
+  tasks.check(state);
+}
+
+/** Return a list of {box, image}: the digits, or the whole picture; images as the network takes them. */
+function whatIsOnTheBoard() {
+  if (!isWhole) {
+    const digits = nplenet.findDigits(board.ink(), board.size, board.size);
+    return digits.map(({ box, image }) => ({ box, image: turned(middle(image)) }));
+  }
+  if (!board.items.length) return [];
+  return [{ image: wholePicture(board.picture(), page.size, page.polarity, page.side) }];
+}
+
+/** Return an image, light on dark, as the training's and the board's polarity want it. */
+function turned(image) {
+  return board.inverted !== (page.polarity === "dark on light") ? inverseOf(image) : image;
+}
+
+function probabilities(some, image) {
+  return runSteps(some, toTensor(image)).at(-1).data;
+}
+
+function inverseOf(image) {
+  return image.map((ink) => 255 - ink);
+}
+
+function stateOf({ image, whole, off }) {
+  return {
+    inverted: board.inverted,
+    temperature: experiment.temperature,
+    sure: image && image[best(image)],
+    off,
+    offFirst: experiment.off.get(firstConvolution)?.size ?? 0,
+    changed: Boolean(whole) && best(whole) !== best(image),
+  };
+}
+
+function showSeen(canvas, { shape: [, H, W], data, mean, std }) {
+  [canvas.width, canvas.height] = [W, H];
+  const pixels = new ImageData(W, H);
+  data.forEach((v, i) => {
+    const shade = 255 * (v * std + mean);
+    pixels.data.set([shade, shade, shade, 255], 4 * i);
+  });
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
 let waiting = false;
@@ -49,6 +140,8 @@ function updateSoon() {
 }
 
 const board = new Board(byId("board"), byId("pen"), updateSoon);
+board.copyTo(byId("small-board"));
+const boxes = new Boxes(byId("boxes"), board.size, page.noun, updateSoon);
 
 // --- controls ---
 
@@ -66,11 +159,39 @@ byId("rotate").addEventListener("input", ({ target }) => {
   board.rotate(Number(target.value));
   byId("degrees").textContent = `${target.value.replace("-", "−")}°`;
 });
+byId("temperature").addEventListener("input", ({ target }) => {
+  const temperature = Number((2 ** Number(target.value)).toPrecision(2));
+  experiment.setTemperature(temperature);
+  byId("kelvin").textContent = temperature;
+  target.setAttribute("aria-valuetext", temperature);
+  update();
+});
+byId("all-on").addEventListener("click", () => {
+  experiment.switchAllOn();
+  update();
+});
 document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.key !== "z") return;
   event.preventDefault();
   board.undo();
 });
+
+// --- photos ---
+
+const files = { open: byId("file"), take: byId("camera") };
+for (const [button, input] of Object.entries(files))
+  byId(button).addEventListener("click", () => input.click());
+listenForPhotos(
+  {
+    inputs: Object.values(files),
+    target: byId("board"),
+    note: byId("photo-note"),
+    needsInk: !isWhole,
+  },
+  (photo, ink) => board.showPhoto(photo, ink),
+);
+
+// --- examples ---
 
 /** Return an example of 32 x 32, which was enlarged from 8 x 8, without its blur. */
 function sharpened(example) {
@@ -88,7 +209,8 @@ for (const { label, data } of page.examples) {
   button.addEventListener("click", () => board.show(sharpened(example), PREPARED));
   byId("examples").append(button);
 }
-byId("examples").children[page.first].click();
+byId("samples").hidden = page.examples.length === 0;
+byId("examples").children[page.first]?.click();
 
 // --- light and dark ---
 
@@ -112,11 +234,13 @@ function fromLists(lists) {
 
 window.nplenet = {
   steps,
+  firstPass, // milliseconds of the first pass, before the browser has compiled the code
   prepare,
+  findDigits, // a function of one's own may take its place
   /** Return what is on the board: ink 0 to 255. */
   ink: () => board.ink(),
-  /** Return the logits for an image of 0 to 1: a flat array, or lists of lists. */
-  logits: (image) => runSteps(layers, { ...blank, data: fromLists(image).data }).at(-1).data,
+  /** Return the logits for an input: a flat array, or lists of lists. */
+  logits: (input) => runSteps(layers, { ...blank, data: fromLists(input).data }).at(-1).data,
   /** Return the output of a described model for an input of any shape, in lists. */
   run: (description, tensors, input) =>
     runSteps(buildSteps(description, decodeTensors(tensors)), fromLists(input)).at(-1),

@@ -1,36 +1,43 @@
 // A tensor as pictures: its feature maps side by side, or a vector as a row of squares.
 //
-// Blue is above zero, orange below, and the strongest colour is the largest value of the layer.
+// Blue is above zero, vermillion below, and the strongest colour is the largest value of the layer.
+
+import { inkOn } from "./markup.js";
 
 const MAP_WIDTH = 98; // pixels that a map is about wide
 const IMAGE_WIDTH = 160; // and the image
+const MOST_GROWTH = 1.3; // where there is room for more
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 export class Maps {
   /**
    * @param canvas the element
    * @param shape of the tensor
-   * @param options grey: show 0 to 1 as black to white; chosen(index, how): called when the reader
-   *   points at a value, how is "hover", "click" or "key"
+   * @param options grey: {mean, std} of an image, which is shown in black and white; chosen(index, how): called when the reader
+   *   points at a value, how is "hover", "click" or "key"; without it, the maps are only looked at
    */
-  constructor(canvas, shape, { grey = false, chosen }) {
+  constructor(canvas, shape, { grey = null, chosen = null }) {
     [this.canvas, this.grey, this.chosen] = [canvas, grey, chosen];
     const [count, height, width] =
       shape.length === 3 ? shape : shape.length === 2 ? [shape[0], 1, shape[1]] : [shape[0], 1, 1];
     Object.assign(this, { count, height, width });
     this.cursor = null; // index of the value that is explained
     this.frames = []; // lists of indices that it was made of
-    this.listen();
+    this.until = null; // index of the last value that is computed: those after it are pale
+    if (chosen) this.listen();
   }
 
-  /** Find the size of a cell and how many maps fit beside each other. */
-  layout(available) {
+  /** Find the size of a cell and how many maps fit beside each other, unless that is given. */
+  layout(available, { width = null, columns = null } = {}) {
     const single = this.width * this.height === 1;
-    const target = single ? (this.count > 20 ? 14 : 30) : this.grey ? IMAGE_WIDTH : MAP_WIDTH;
+    const target =
+      width ?? (single ? (this.count > 20 ? 14 : 30) : this.grey ? IMAGE_WIDTH : MAP_WIDTH);
     this.cell = Math.max(1, Math.floor(Math.min(target, available) / this.width));
     this.gap = single ? 2 : 8;
+    const fitting = Math.floor((available + this.gap) / (this.width * this.cell + this.gap));
+    this.columns = Math.max(1, Math.min(this.count, columns ?? fitting));
+    if (!single && !columns) this.fill(target, available);
     const step = this.width * this.cell + this.gap;
-    this.columns = Math.max(1, Math.min(this.count, Math.floor((available + this.gap) / step)));
     const rows = Math.ceil(this.count / this.columns);
     const [w, h] = [
       this.columns * step - this.gap,
@@ -47,12 +54,20 @@ export class Maps {
     this.context.imageSmoothingEnabled = false;
   }
 
+  /** Enlarge the cells as far as the room allows, but not beyond all measure. */
+  fill(target, available) {
+    const share = (available + this.gap) / this.columns - this.gap;
+    const largest = Math.min(share, MOST_GROWTH * target);
+    this.cell = Math.max(this.cell, Math.floor(largest / this.width));
+  }
+
   draw(data, colours) {
     [this.data, this.colours] = [data, colours];
     const { context, canvas } = this;
     context.clearRect(-2, -2, canvas.width, canvas.height);
     const largest = data.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-12);
-    const colour = (v) => (this.grey ? [255 * v, 255 * v, 255 * v] : colours.of(v / largest));
+    const shade = (v) => 255 * (v * this.grey.std + this.grey.mean);
+    const colour = (v) => (this.grey ? Array(3).fill(shade(v)) : colours.of(v / largest));
     const size = this.width * this.height;
     const small = new OffscreenCanvas(this.width, this.height);
     const brush = small.getContext("2d");
@@ -66,6 +81,7 @@ export class Maps {
       const { x, y } = this.box([map * size]);
       context.drawImage(small, x, y, this.width * this.cell, this.height * this.cell);
     }
+    if (this.until !== null) this.pale();
     if (size === 1 && this.cell >= 30) this.drawNumbers(data, largest);
     for (const frame of this.frames) this.outline(this.box(frame), 1.5);
     if (this.cursor !== null) this.outline(this.box([this.cursor]), 2.5);
@@ -73,6 +89,18 @@ export class Maps {
 
   redraw() {
     if (this.data) this.draw(this.data, this.colours);
+  }
+
+  /** Cover what comes after the last value that is computed. */
+  pale() {
+    const { context, width, height, cell } = this;
+    const [row, column] = [Math.floor(this.until / width), (this.until % width) + 1];
+    context.save();
+    context.globalAlpha = 0.8;
+    context.fillStyle = this.colours.surface;
+    context.fillRect(column * cell, row * cell, (width - column) * cell, cell);
+    context.fillRect(0, (row + 1) * cell, width * cell, (height - row - 1) * cell);
+    context.restore();
   }
 
   /** Write the number of each unit into its square. */
@@ -83,7 +111,7 @@ export class Maps {
     context.textBaseline = "middle";
     for (let unit = 0; unit < this.count; unit++) {
       const { x, y } = this.box([unit]);
-      context.fillStyle = Math.abs(data[unit]) / largest > 0.55 ? colours.onStrong : colours.text;
+      context.fillStyle = colours.ink(data[unit] / largest);
       context.fillText(unit, x + this.cell / 2, y + this.cell / 2 + 1);
     }
   }
@@ -199,8 +227,9 @@ export class Colours {
     };
     [this.negative, this.zero, this.positive] = ["--negative", "--zero", "--positive"].map(rgb);
     this.text = style.getPropertyValue("--text");
-    this.onStrong = style.getPropertyValue("--on-strong");
+    this.ink = (strength) => style.getPropertyValue(inkOn(strength));
     this.background = style.getPropertyValue("--background");
+    this.surface = style.getPropertyValue("--surface");
   }
 
   /** Return the colour of a value of -1 to 1. */

@@ -26,7 +26,7 @@ function cellNumber(v) {
 }
 
 /**
- * Draw numbers as coloured cells, blue above zero and orange below.
+ * Draw numbers as coloured cells, blue above zero and vermillion below.
  *
  * @param title of the picture
  * @param values row by row
@@ -40,7 +40,7 @@ export function grid(title, values, [rows, columns], scale, { taps = null, winne
     const strength = Math.min(1, Math.abs(v) / scale);
     const end = v < 0 ? "--negative" : "--positive";
     const fill = `color-mix(in srgb, var(${end}) ${Math.round(100 * strength)}%, var(--zero))`;
-    const ink = strength > 0.55 ? "var(--on-strong)" : "var(--text)";
+    const ink = `var(${inkOn(v / scale)})`;
     const kind = i === winner ? "winner" : taps && !taps[i].inside ? "outside" : "inside";
     const square = `x="${x + 1}" y="${y + 1}" width="${CELL - 2}" height="${CELL - 2}" rx="3"`;
     const middle = `x="${x + CELL / 2}" y="${y + 19}"`;
@@ -58,6 +58,13 @@ export function grid(title, values, [rows, columns], scale, { taps = null, winne
   );
 }
 
+/** Return the colour in which text is legible on a cell of strength -1 to 1. */
+export function inkOn(strength) {
+  if (Math.abs(strength) < 0.5) return "--text";
+  if (strength < 0) return "--on-negative";
+  return strength < 0.8 ? "--on-middle" : "--on-strong";
+}
+
 /** Draw a bar as long as |v| / largest. */
 export function bar(v, largest) {
   const kind = v < 0 ? "negative" : "positive";
@@ -69,7 +76,8 @@ export function bar(v, largest) {
 export function curve(step, v, value) {
   const reach = Math.max(2, 1.2 * Math.abs(v));
   const xs = Array.from({ length: 81 }, (_, i) => (i / 40 - 1) * reach);
-  const ys = runSteps([step], { shape: [81], data: Float32Array.from(xs) })[1].data;
+  const ys = runSteps([{ ...step, inputs: [0] }], { shape: [81], data: Float32Array.from(xs) })[1]
+    .data;
   const height = Math.max(...ys.map(Math.abs));
   const point = (x, y) => [((100 * x) / reach).toFixed(1), ((-42 * y) / height).toFixed(1)];
   const line = xs.map((x, i) => point(x, ys[i]).join(",")).join(" ");

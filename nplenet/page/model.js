@@ -19,25 +19,45 @@ export function decodeTensors(table) {
  * Turn a model's description, as nplenet.architecture.describe writes it, into a list of steps.
  *
  * Chains are lists of [name, layer] here, because an object would not keep the order of names that
- * look like numbers. Chains nest; the list is flat. A step has its path ("features.0"), type, arguments and tensors.
+ * look like numbers. Chains and residual blocks nest; the list is flat. A step has its path
+ * ("features.0"), type, arguments, tensors and the numbers of its inputs among the values of
+ * runSteps: one, or two where the ways of a residual block meet.
  */
-export function buildSteps(description, tensors, path = "") {
-  if (description.type === "Sequential") {
-    return description.layers.flatMap(([name, layer]) =>
-      buildSteps(layer, tensors, `${path}${name}.`),
-    );
+export function buildSteps(description, tensors) {
+  const steps = [];
+  append(steps, description, tensors, "", 0);
+  return steps;
+}
+
+/** Append the steps of a layer whose input is the value number `from`; return its output's number. */
+function append(steps, description, tensors, path, from) {
+  const { type } = description;
+  if (type === "Sequential") {
+    for (const [name, layer] of description.layers)
+      from = append(steps, layer, tensors, `${path}${name}.`, from);
+    return from;
   }
-  if (!(description.type in FORWARD)) throw new Error(`unknown layer ${description.type}`);
+  if (!(type in FORWARD)) throw new Error(`unknown layer ${type}`);
+  const place = { path: path.slice(0, -1), inputs: [from] };
+  if (type === "Residual") {
+    const { body, shortcut } = description;
+    const changed = append(steps, body, tensors, `${path}body.`, from);
+    const passed = shortcut ? append(steps, shortcut, tensors, `${path}shortcut.`, from) : from;
+    steps.push({ ...place, type, shortcut: Boolean(shortcut), inputs: [changed, passed] });
+    return steps.length;
+  }
   const own = Object.entries(tensors)
     .filter(([name]) => name.startsWith(path) && !name.slice(path.length).includes("."))
     .map(([name, tensor]) => [name.slice(path.length), tensor.data]);
-  return [{ path: path.slice(0, -1), ...description, bias: null, ...Object.fromEntries(own) }];
+  steps.push({ ...place, ...description, bias: null, ...Object.fromEntries(own) });
+  return steps.length;
 }
 
-/** Return the tensors between the steps: the input, then the output of each step. */
+/** Return the values between the steps: the input, then the output of each step. */
 export function runSteps(steps, input) {
   const values = [input];
-  for (const step of steps) values.push(FORWARD[step.type](step, values.at(-1)));
+  for (const step of steps)
+    values.push(FORWARD[step.type](step, ...step.inputs.map((n) => values[n])));
   return values;
 }
 
@@ -59,41 +79,55 @@ const FORWARD = {
   Tanh: (step, x) => each(x, Math.tanh),
   GELU: (step, x) => each(x, (v) => v * below(step, v)),
   Softmax: softmax,
+  Residual: (step, x, other) => ({ shape: x.shape, data: x.data.map((v, i) => v + other.data[i]) }),
 };
 
 /**
  * y[f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x[c, row, column]
  *
- * A filter sees the channels of its own group, C of them.
+ * A filter sees the channels of its own group, C of them. Each weight is multiplied with all the
+ * values that it meets as the kernel slides, row by row, before the next weight: the inner loop is
+ * long, which a browser compiles early (the first pass takes half the time).
  */
 function convolve(step, x) {
   const [, H, W] = x.shape;
   const C = channelsOf(step);
-  const [DH, DW] = [dilation(step, 0), dilation(step, 1)];
   const [KH, KW] = step.kernel_size;
   const [OH, OW] = outputSize(step, x.shape);
-  const { weight, bias } = step;
   const y = new Float32Array(step.out_channels * OH * OW);
+  const sums = new Float64Array(OH * OW);
+  const across = Array.from({ length: KW }, (_, kw) => positionsInside(step, 1, kw, W, OW));
   for (let f = 0, i = 0; f < step.out_channels; f++) {
-    for (let oh = 0; oh < OH; oh++) {
-      for (let ow = 0; ow < OW; ow++, i++) {
-        const { top, left } = corner(step, oh, ow);
-        const [first, end] = tapsInside(left, DW, KW, W); // the padding is zero
-        const [upper, lower] = tapsInside(top, DH, KH, H);
-        let sum = bias ? bias[f] : 0;
-        for (let c = 0; c < C; c++) {
-          for (let kh = upper; kh < lower; kh++) {
-            const pixels = ((firstChannel(step, f) + c) * H + top + kh * DH) * W + left;
-            const kernel = ((f * C + c) * KH + kh) * KW;
-            for (let kw = first; kw < end; kw++)
-              sum += weight[kernel + kw] * x.data[pixels + kw * DW];
+    sums.fill(step.bias ? step.bias[f] : 0);
+    for (let c = 0; c < C; c++) {
+      const map = (firstChannel(step, f) + c) * H;
+      for (let kh = 0; kh < KH; kh++) {
+        const down = positionsInside(step, 0, kh, H, OH); // the padding is zero
+        for (let kw = 0; kw < KW; kw++, i++) {
+          const { first, end, start } = across[kw];
+          for (let oh = down.first; oh < down.end; oh++) {
+            const row = (map + down.start + oh * step.stride[0]) * W + start;
+            addRow(sums, oh * OW, first, end, step.weight[i], x.data, row, step.stride[1]);
           }
         }
-        y[i] = sum;
       }
     }
+    y.set(sums, f * OH * OW);
   }
   return { shape: [step.out_channels, OH, OW], data: y };
+}
+
+/** sums[at + o] += weight * data[from + o * stride], for o from first to before end */
+function addRow(sums, at, first, end, weight, data, from, stride) {
+  for (let o = first; o < end; o++) sums[at + o] += weight * data[from + o * stride];
+}
+
+/** Return the outputs, first to before end, for which a tap lies inside: at start + o * stride. */
+function positionsInside(step, axis, tap, length, outputs) {
+  const stride = step.stride[axis];
+  const start = tap * dilation(step, axis) - step.padding[axis];
+  const first = Math.max(0, Math.ceil(-start / stride));
+  return { start, first, end: Math.min(outputs, Math.ceil((length - start) / stride)) };
 }
 
 /** Return how many channels a filter sees. */
@@ -107,20 +141,15 @@ export function firstChannel(step, f) {
   return Math.floor(f / filters) * channelsOf(step);
 }
 
-/** Return the first tap that lies inside an image, and the one after the last. */
-function tapsInside(start, distance, taps, length) {
-  const first = Math.max(0, Math.ceil(-start / distance));
-  return [first, Math.min(taps, Math.ceil((length - start) / distance))];
-}
-
 /** y = (x - mean) / sqrt(var + eps) * weight + bias, with the statistics that training left */
 function normalize(step, x) {
   const length = x.data.length / x.shape[0]; // of a channel
-  const y = x.data.map((v, i) => {
-    const c = Math.floor(i / length);
-    const deviation = Math.sqrt(step.running_var[c] + step.eps);
-    return ((v - step.running_mean[c]) / deviation) * step.weight[c] + step.bias[c];
-  });
+  const y = new Float32Array(x.data.length);
+  for (let c = 0, i = 0; c < x.shape[0]; c++) {
+    const [mean, deviation] = [step.running_mean[c], Math.sqrt(step.running_var[c] + step.eps)];
+    for (const end = i + length; i < end; i++)
+      y[i] = ((x.data[i] - mean) / deviation) * step.weight[c] + step.bias[c];
+  }
   return { shape: x.shape, data: y };
 }
 
@@ -172,27 +201,36 @@ function averageMaps(step, x) {
 
 /** y = sum of x over the window / divisor */
 function averagePool(step, x) {
-  return pool(step, x, (taps, oh, ow) => {
-    const sum = taps.reduce((total, tap) => total + (tap.inside ? x.data[tap.index] : 0), 0);
-    return sum / divisor(step, x.shape, oh, ow);
-  });
+  const average = (sum, oh, ow) => sum / divisor(step, x.shape, oh, ow);
+  return pool(step, x, 0, (sum, v) => sum + v, average);
 }
 
 /** y = max of x over the window; NaN wins, as in Python */
 function maxPool(step, x) {
-  return pool(step, x, (taps) =>
-    Math.max(...taps.filter((t) => t.inside).map((t) => x.data[t.index])),
-  );
+  return pool(step, x, -Infinity, Math.max, (largest) => largest);
 }
 
-function pool(step, x, combine) {
-  const C = x.shape[0];
+/** Combine the values of each window that lie inside, from a start on; then finish the result. */
+function pool(step, x, start, combine, finish) {
+  const [C, H, W] = x.shape;
   const [OH, OW] = outputSize(step, x.shape);
   const y = new Float32Array(C * OH * OW);
   for (let c = 0, i = 0; c < C; c++) {
     for (let oh = 0; oh < OH; oh++) {
-      for (let ow = 0; ow < OW; ow++, i++)
-        y[i] = combine(windowTaps(step, x.shape, c, oh, ow), oh, ow);
+      for (let ow = 0; ow < OW; ow++, i++) {
+        const { top, left } = corner(step, oh, ow);
+        let result = start;
+        for (let kh = 0; kh < step.kernel_size[0]; kh++) {
+          const row = top + kh * dilation(step, 0);
+          if (row < 0 || row >= H) continue;
+          for (let kw = 0; kw < step.kernel_size[1]; kw++) {
+            const column = left + kw * dilation(step, 1);
+            if (column >= 0 && column < W)
+              result = combine(result, x.data[(c * H + row) * W + column]);
+          }
+        }
+        y[i] = finish(result, oh, ow);
+      }
     }
   }
   return { shape: [C, OH, OW], data: y };
@@ -202,22 +240,31 @@ function pool(step, x, combine) {
 function multiply(step, x) {
   const n = step.in_features;
   const y = new Float32Array(step.out_features);
-  for (let o = 0; o < y.length; o++) {
-    let sum = step.bias ? step.bias[o] : 0;
-    for (let i = 0; i < n; i++) sum += x.data[i] * step.weight[o * n + i];
-    y[o] = sum;
-  }
+  for (let o = 0; o < y.length; o++)
+    y[o] = (step.bias ? step.bias[o] : 0) + product(x.data, step.weight, o * n, n);
   return { shape: [y.length], data: y };
 }
 
-/** y[k] = exp(x[k]) / sum of exp(x); less the maximum, so that nothing overflows */
+function product(x, weight, from, n) {
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += x[i] * weight[from + i];
+  return sum;
+}
+
+/**
+ * y[k] = exp(x[k] / T) / sum of exp(x / T); less the maximum, so that nothing overflows
+ *
+ * T, the temperature, is 1 unless the reader of the page changes it.
+ */
 function softmax(step, x) {
-  const y = new Float32Array(x.data.length);
+  const temperature = step.temperature ?? 1;
+  const z = x.data.map((v) => v / temperature);
+  const y = new Float32Array(z.length);
   for (let i = 0; i < y.length; i++) {
-    const values = sharing(step, x.shape, i).map((place) => x.data[place]);
+    const values = sharing(step, x.shape, i).map((place) => z[place]);
     const largest = Math.max(...values);
     const total = values.reduce((sum, v) => sum + Math.exp(v - largest), 0);
-    y[i] = Math.exp(x.data[i] - largest) / total;
+    y[i] = Math.exp(z[i] - largest) / total;
   }
   return { shape: x.shape, data: y };
 }

@@ -17,14 +17,28 @@ const MIN_ASPECT = 0.45; // width / height; in MNIST hardly any digit except 1 i
  * @returns Uint8Array (32 * 32), ink 255; null where there is no digit
  */
 export function prepare(ink, height, width) {
+  return findDigits(ink, height, width)[0]?.image ?? null;
+}
+
+/**
+ * Find the digits of a drawing, in reading order; today all ink is one digit.
+ *
+ * @param ink as prepare takes it
+ * @returns a list of {box, image}: box is {top, left, height, width} in pixels of the drawing, image
+ *   is what prepare returns
+ */
+export function findDigits(ink, height, width) {
   const level = threshold(ink);
   const mask = { data: ink.map((v) => (v > level ? 1 : 0)), height, width };
   const digit = findDigit(mask);
-  return digit && pad(asMnist(digit));
+  if (!digit) return [];
+  const { top, left } = digit;
+  const box = { top, left, height: digit.height, width: digit.width };
+  return [{ box, image: pad(asMnist(digit)) }];
 }
 
 /** Return the best threshold (Otsu, 1979): it makes n0 n1 (mean1 - mean0)^2 largest. */
-function threshold(ink) {
+export function threshold(ink) {
   const count = new Float64Array(256);
   for (const v of ink) count[v]++;
   const all = count.reduce((sum, n, v) => sum + n * v, 0);
@@ -39,8 +53,12 @@ function threshold(ink) {
   return level;
 }
 
-/** Return the ink that belongs to the digit, cropped, or null: no specks, nothing cut off. */
-function findDigit({ data, height, width }) {
+/**
+ * Return the ink that belongs to the digit, cropped, or null: no specks, nothing cut off.
+ *
+ * @returns {{data, height, width, top, left}} top and left say where it was
+ */
+export function findDigit({ data, height, width }) {
   let parts = findParts(data, height, width);
   const inside = parts.filter(
     (p) => p.top > 0 && p.left > 0 && p.bottom < height - 1 && p.right < width - 1,
@@ -63,7 +81,7 @@ function findDigit({ data, height, width }) {
       digit.data[(Math.floor(pixel / width) - top) * digit.width + (pixel % width) - left] = 1;
     }
   }
-  return digit;
+  return { ...digit, top, left };
 }
 
 /** Return each connected part: its pixels and its box. Pixels connect by sides and corners. */

@@ -1,0 +1,69 @@
+"""What the tests of the page for drawing a digit share: a mouse that draws, and what it made."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nplenet.augment import ToFloat
+
+# The way of a pen through the unit square, x to the right, y down.
+STROKES = {
+    "0": [[(0.5, 0), (0.2, 0.12), (0.08, 0.5), (0.2, 0.88), (0.5, 1), (0.8, 0.88), (0.92, 0.5),
+           (0.8, 0.12), (0.5, 0)]],
+    "3": [[(0.12, 0.1), (0.4, 0), (0.75, 0.06), (0.82, 0.25), (0.65, 0.43), (0.38, 0.48),
+           (0.7, 0.54), (0.88, 0.75), (0.7, 0.95), (0.38, 1), (0.08, 0.9)]],
+    "4": [[(0.6, 0), (0.08, 0.65), (0.95, 0.62)], [(0.68, 0.35), (0.64, 1)]],
+    "7": [[(0.08, 0.05), (0.9, 0), (0.6, 0.45), (0.4, 1)]],
+}  # fmt: skip
+
+
+def draw(
+    page: Any, digit: str, board: str = "#board", left: float = 0.3, width: float = 0.4
+) -> None:
+    """Lead the mouse over a board; left and width are shares of its side."""
+    box = page.locator(board).bounding_box()
+    for stroke in STROKES[digit]:
+        points = [
+            (
+                box["x"] + box["width"] * (left + width * x),
+                box["y"] + box["height"] * (0.2 + 0.6 * y),
+            )
+            for x, y in stroke
+        ]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point)
+        page.mouse.up()
+    settle(page)
+
+
+def settle(page: Any) -> None:
+    """Wait until what was drawn last has been computed and shown."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+
+
+def ink(page: Any) -> np.ndarray:
+    """Return what is on the board, uint8 (H, W)."""
+    url = page.evaluate("() => document.getElementById('board').toDataURL()")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))[:, :, 0]
+
+
+def prepared(page: Any) -> np.ndarray:
+    """Return what the page makes of what is on the board, uint8 (32, 32)."""
+    values = page.evaluate("() => Array.from(nplenet.prepare(nplenet.ink(), 448, 448))")
+    return np.reshape(values, (32, 32)).astype(np.uint8)
+
+
+def network_input(page: Any) -> np.ndarray:
+    """Return what the network sees, float32 (1, 1, 32, 32)."""
+    return ToFloat()(prepared(page)[None, None])
+
+
+def shown_number(text: str) -> float:
+    return float(text.replace("\N{MINUS SIGN}", "-"))
