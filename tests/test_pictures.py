@@ -20,7 +20,6 @@ from nplenet.data import DataError, Pictures, from_folder, load_dataset, load_di
 from nplenet.data.pictures import DARK, LIGHT
 from nplenet.layers import Dense, Flatten, Sequential
 from nplenet.models import LeNet5, LeNet5For28x28
-from nplenet.page.normalised import normalised
 
 ROOT = Path(__file__).parents[1]
 LETTERS = "ABCDEFGHIJ"
@@ -327,22 +326,6 @@ def test_a_preprocessing_without_operators_is_refused_or_left_to_the_caller(tmp_
         export(model, path, (1, 1, 32, 32))
     export(model, path, (1, 1, 32, 32), preprocessing=False)
     assert onnx.load(path).graph.node[0].op_type == "Conv"
-
-
-def test_the_page_has_a_layer_that_normalises(tmp_path: Path) -> None:
-    model = LeNet5(3, seed=0).eval()
-    model.pictures = Pictures(classes=("a", "b", "c"))
-    assert normalised(model) is model
-    norm = Normalize(0.1307, 0.3081)
-    model.preprocessing = Compose([ToFloat(), norm])
-    chain = normalised(model)
-    x = np.random.default_rng(0).random((3, 1, 32, 32), np.float32)
-    np.testing.assert_allclose(chain(x), model(norm(x)), atol=1e-5)
-    assert chain.pictures == model.pictures
-    save_model(model, tmp_path / "m.safetensors")
-    page = tmp_path / "page.html"
-    assert main(["draw", str(tmp_path / "m.safetensors"), "--no-open", "--output", str(page)]) == 0
-    assert '["normalise",{"type":"BatchNorm2d"' in page.read_text()
 
 
 # ------------------------------------------------------------------ weights that are not finite

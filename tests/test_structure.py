@@ -277,8 +277,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "__init__": "adam clip flat group optimizer rmsprop sgd",
     },
     "page": {
-        "normalised": "",
-        "__init__": "normalised",
+        "__init__": "",
     },
     "plots": {
         "style": "",

@@ -18,12 +18,12 @@ from typing import Any
 import numpy.typing as npt
 
 from ..architecture import describe, unsupported
+from ..augment import described
 from ..data import load_digits
 from ..deprecated import model_first
 from ..files import atomic_write
 from ..layers import Layer
 from ..layers.sequential import is_chain
-from .normalised import normalised
 
 MODULES = (
     "model.js",
@@ -56,8 +56,7 @@ def write_page(model: Layer, path: str | os.PathLike[str]) -> None:
     UnsupportedLayerError
         A TypeError, for a layer that is not the library's or that ``model.js`` does not compute.
     ValueError
-        When the model takes other images, or its output is not logits, and for a preprocessing of
-        one's own.
+        When the model takes other images, such as normalised ones, or its output is not logits.
     OSError
         When the file can't be written; an existing file is then unchanged.
     """
@@ -68,7 +67,6 @@ def write_page(model: Layer, path: str | os.PathLike[str]) -> None:
 
 def render(model: Layer) -> str:
     """Return the page's HTML; arguments and errors as ``write_page``."""
-    model = normalised(model)
     description = describe(model)
     computed = computed_layers()
     for path, layer in model.modules():
@@ -79,6 +77,11 @@ def render(model: Layer) -> str:
                 "which nplenet/page/model.js does not compute; "
                 "`python -m nplenet layers` lists the layers that the page computes",
             )
+    kinds = {part["type"] for part in described(model.preprocessing) or [{"type": "another"}]}
+    if model.preprocessing is not None and kinds != {"ToFloat"}:
+        raise ValueError(
+            f"the page gives a model pixels from 0 to 1, this one takes {model.preprocessing!r}"
+        )
     side = _input_side(model)
     weights = sum(parameter.data.size for parameter in model.parameters())
     data = {
