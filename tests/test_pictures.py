@@ -16,10 +16,21 @@ from nplenet.__main__ import main
 from nplenet.augment import Compose, Normalize, ToFloat
 from nplenet.checkpoint import CheckpointError, load
 from nplenet.checkpoint.file import write_file
-from nplenet.data import DataError, Pictures, from_folder, load_dataset, load_digits, pad_images
+from nplenet.data import (
+    DataError,
+    DataLoader,
+    Pictures,
+    from_folder,
+    load_dataset,
+    load_digits,
+    pad_images,
+)
 from nplenet.data.pictures import DARK, LIGHT
-from nplenet.layers import Dense, Flatten, Sequential
+from nplenet.layers import Dense, Flatten, Layer, Sequential
+from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5, LeNet5For28x28
+from nplenet.optim import SGD
+from nplenet.train import fit
 
 ROOT = Path(__file__).parents[1]
 LETTERS = "ABCDEFGHIJ"
@@ -163,6 +174,26 @@ def test_names_that_are_not_strings_are_refused() -> None:
     for names in ("abc", [1, 2]):
         with pytest.raises(TypeError, match="classes must be strings"):
             Pictures(classes=names)  # type: ignore[arg-type]
+
+
+def test_what_a_training_loop_can_tell_of_its_images_is_noted_and_saved(tmp_path: Path) -> None:
+    def trained(images: np.ndarray, known: Pictures | None = None) -> Layer:
+        model = Sequential(Flatten(), Dense(images[0].size, 2, rng=0))
+        model.pictures = known
+        loader = DataLoader(images, np.arange(len(images)) % 2, 4, rng=0, transform=ToFloat())
+        fit(model, CrossEntropyLoss(), SGD(model.parameters(), 0.01), loader, epochs=1)
+        return model
+
+    colour = np.random.default_rng(0).integers(0, 255, (8, 3, 10, 12)).astype(np.uint8)
+    model = trained(colour)
+    assert model.pictures == Pictures("whole", (10, 12))
+    save_model(model, tmp_path / "m.safetensors")
+    assert load(tmp_path / "m.safetensors").input_shape == (3, 10, 12)
+    own = Pictures("digit", (8, 8), LIGHT, ("x", "y"))
+    assert trained(colour, own).pictures == own
+    light_on_dark = np.zeros((8, 1, 10, 12), np.uint8)
+    assert trained(255 - light_on_dark).pictures == Pictures("whole", (10, 12), DARK)
+    assert trained(light_on_dark).pictures is None  # may be digits as well as whole pictures
 
 
 # ------------------------------------------------------------------ files

@@ -22,6 +22,7 @@ from ..checks import count, plain
 from ..data import Pictures
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
+from ..input_shape import CHANNELS, takes
 from ..input_shape import input_shape as known_shape
 from ..layers import Layer
 from ..machine import environment
@@ -150,7 +151,8 @@ def save_model(
     path : path
     input_shape : sequence of int, optional
         The shape of an input without the batch axis, such as (1, 28, 28); at most 3 axes. The
-        commands need it for a model that takes neither images of 32x32 nor of 28x28.
+        commands need it for a model that takes neither images of 32x32 nor of 28x28. By default
+        that of ``model.pictures``, if the model takes images of that size.
 
     Raises
     ------
@@ -169,6 +171,8 @@ def save_model(
             f"{OTHER_FORMATS[path.suffix.lower()]}"
         )
     description = describe(model)
+    if input_shape is None and model.pictures is not None:
+        input_shape = _shape_of_pictures(model)
     try:
         build(description, state, input_shape)
     except ValueError as error:
@@ -187,6 +191,13 @@ def save_model(
             )
         record["pictures"] = model.pictures.as_record()
     write_file(path, state, record)
+
+
+def _shape_of_pictures(model: Layer) -> tuple[int, ...] | None:
+    """Return the shape of the images that a model knows, if it takes such."""
+    size = getattr(model.pictures, "size", None)
+    shapes = [(channels, *size) for channels in CHANNELS] if size else []
+    return next((shape for shape in shapes if takes(model, shape)), None)
 
 
 def native(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
