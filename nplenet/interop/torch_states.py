@@ -82,20 +82,23 @@ def weights(content: Any, key: str | None, foreign: Iterable[str] = ()) -> Weigh
 
 
 def _under(content: Any, key: str) -> Any:
-    """Return the dictionary under a key; a dot may lead into a nested one."""
+    """Return the dictionary under a key; a dot may lead into a nested dictionary or list."""
     inside, rest = content, key
-    while rest:
-        if not isinstance(inside, dict):
-            break
+    while rest and _is_container(inside):
+        entries = inside if isinstance(inside, dict) else dict(_numbered(inside))
         ends = [i for i in range(len(rest), 0, -1) if i == len(rest) or rest[i] == "."]
-        end = next((i for i in ends if rest[:i] in inside), None)
+        end = next((i for i in ends if rest[:i] in entries), None)
         if end is None:
             break
-        inside, rest = inside[rest[:end]], rest[end + 1 :]
+        inside, rest = entries[rest[:end]], rest[end + 1 :]
     if rest or not isinstance(inside, dict):
         keys = _some(content) if isinstance(content, dict) else "none"
         raise ValueError(f"it has no dictionary under key={key!r}; its keys are {keys}")
     return inside
+
+
+def _numbered(items: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    return ((str(k), item) for k, item in enumerate(items))
 
 
 def _states(content: Any, prefix: str) -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -109,9 +112,9 @@ def _states(content: Any, prefix: str) -> Iterator[tuple[str, dict[Any, Any]]]:
         seen.add(id(value))
         if isinstance(value, dict) and any(map(_is_tensor, value.values())):
             yield path, value
-        if depth == _MAX_DEPTH or (isinstance(value, dict) and _is_numbered(value)):
+        if depth == _MAX_DEPTH or (isinstance(value, dict) and _of_numbers(value)):
             continue
-        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        for name, inner in value.items() if isinstance(value, dict) else _numbered(value):
             text = str(name)
             of_optimizer = text.lower().startswith(_STATE_OF_OPTIMIZERS)
             if _is_container(inner) and not of_optimizer and len(text) <= _MAX_KEY:
@@ -122,7 +125,7 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, (dict, list, tuple)) and not _is_record(value)
 
 
-def _is_numbered(value: dict[Any, Any]) -> bool:
+def _of_numbers(value: dict[Any, Any]) -> bool:
     """Say whether the keys are numbers, as those of an optimizer's state are."""
     return bool(value) and all(isinstance(name, int) for name in value)
 

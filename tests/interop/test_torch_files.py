@@ -143,8 +143,17 @@ def test_one_of_two_dictionaries_is_chosen_by_its_key() -> None:
     assert_is_state(model)
     pytorch.load(model, FILES / "two.pth", key="ema")
     np.testing.assert_array_equal(model.fc.weight.data, WEIGHT + 1)
-    pytorch.load(model, FILES / "nested.pth", key="checkpoint")
-    assert_is_state(model)
+    for name, key in (
+        ("nested.pth", "checkpoint"),
+        ("nested.pth", "checkpoint.model"),
+        ("tuple.pth", "0"),
+    ):
+        model = tiny()
+        pytorch.load(model, FILES / name, key=key)
+        assert_is_state(model)
+    for name, key in (("tuple.pth", "2"), ("nested.pth", "checkpoint.epoch"), ("two.pth", "ema.x")):
+        with pytest.raises(DataError, match=f"it has no dictionary under key='{key}'"):
+            pytorch.load(tiny(), FILES / name, key=key)
 
 
 def test_weights_that_are_not_finite_load_where_that_is_allowed() -> None:
