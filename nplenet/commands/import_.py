@@ -146,14 +146,20 @@ def fitted(names: State, options: argparse.Namespace) -> tuple[Layer, tuple[int,
 
 def attempt(names: State, like: str) -> tuple[Layer, tuple[int, ...], list[str]] | str:
     """Return the model with these weights, its input and words on their names; or why not."""
-    own, said = MODELS[like]({})[0].state_dict(), []
-    if prefix := pytorch.common_prefix(names, own):
-        said = [f"stripped {prefix} from the names of the weights"]
-    state = {name.removeprefix(prefix): array for name, array in names.items()}
-    if renamed := pytorch.in_order(state, own):
+    said = []
+    for bias in ({}, {"features.0.bias": np.zeros(6)}):  # convolutions without and with
+        own = MODELS[like](bias)[0].state_dict()
+        prefix = pytorch.common_prefix(names, own)
+        state = {name.removeprefix(prefix): array for name, array in names.items()}
+        renamed = pytorch.in_order(state, own)
+        if renamed or state.keys() <= own.keys():
+            break
+    if prefix:
+        said.append(f"stripped {prefix} from the names of the weights")
+    if renamed:
         state = {renamed[name]: array for name, array in state.items()}
         first, second = next(iter(renamed.items()))
-        said = [f"matched the names in their order: {first} is {second}, and so on"]
+        said.append(f"matched the names in their order: {first} is {second}, and so on")
     if not state.keys() & own.keys():
         some = ", ".join(f"{name[:60]} {array.shape}" for name, array in [*state.items()][:4])
         return f"its weights are not those of {like}: {some} and others, {len(state)} in all"

@@ -17,6 +17,8 @@ from ..layers import Layer
 from ..terminal import printable, show, show_json
 from . import add_checkpoint, add_input_shape, known_pictures
 
+MAX_NAMES = 2000  # characters of all names of the classes
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
@@ -53,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
             show(f"{name}: " + printable(", ".join(pairs)))
     if "progress" in record:
         _show_progress(checkpoint)
+    weights = checkpoint.part("model.") if "progress" in record else checkpoint.tensors
     try:
-        checks.finite(checkpoint.tensors, "its tensors")
+        checks.finite(weights, "its model")
     except ValueError as error:
         show(error)
     return 0
@@ -68,7 +71,7 @@ def _show_images(checkpoint: Checkpoint, model: Layer, shape: tuple[int, ...]) -
     if model.preprocessing is not None:
         show(f"input: {printable(in_words(model.preprocessing))}")
     if pictures.classes:
-        show(f"classes: {printable(', '.join(names))}")
+        show(f"classes: {printable(', '.join(names), MAX_NAMES)}")
 
 
 def _show_progress(checkpoint: Checkpoint) -> None:

@@ -238,13 +238,14 @@ def test_two_dictionaries_are_a_line_to_type_with_the_key(
     assert f"{line}, or the key ema" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("bias", [False, True])
 def test_other_names_in_the_same_order_are_matched(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bias: bool
 ) -> None:
     layers = dict(zip("0145", ("conv1", "bn1", "conv2", "bn2"), strict=True))
     table = {f"features.{k}": name for k, name in layers.items()}
     table |= {"classifier.1": "fc1", "classifier.4": "fc2", "classifier.7": "fc3"}
-    state = LeNet5(26, seed=3).state_dict()
+    state = LeNet5(26, conv_bias=bias, seed=3).state_dict()
     named = {}
     for name, array in state.items():
         layer, _, last = name.rpartition(".")
