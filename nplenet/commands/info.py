@@ -69,7 +69,7 @@ def _show_images(checkpoint: Checkpoint, model: Layer, shape: tuple[int, ...]) -
     if model.pictures is not None:
         show(f"images: {pictures}")
     if model.preprocessing is not None:
-        show(f"input: {printable(in_words(model.preprocessing))}")
+        show(f"the layers take {printable(in_words(model.preprocessing))}")
     if pictures.classes:
         show(f"classes: {printable(', '.join(names), MAX_NAMES)}")
 
