@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nplenet import augment, load_model, save_model
 from nplenet.checkpoint import DEFAULT_MODEL
-from nplenet.data import DataLoader, from_folder, train_validation_split
+from nplenet.data import DataLoader, Pictures, from_folder, train_validation_split
 from nplenet.layers import Dense, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import AdamW
@@ -45,6 +45,7 @@ def main(argv=None):
     *hidden, _ = digits.classifier
     head = Dense(84, len(classes), rng=generator(0, "init"))
     model = Sequential(features=digits.features, classifier=Sequential(*hidden, head))
+    model.pictures = Pictures.of(images, classes, "whole")  # for ``nplenet predict``
 
     # The kept layers are frozen: their parameters get no gradient. In eval mode, in which ``fit``
     # leaves them, their batch norms also keep the statistics of the digits, and dropout passes all.

@@ -129,6 +129,24 @@ def state(
     return found
 
 
+ALLOW = "to load them all the same: allow_non_finite=True, in commands --allow-non-finite"
+
+
+def finite(state: Mapping[str, npt.NDArray[Any]], name: str, cure: str = ALLOW) -> None:
+    """Refuse weights of which some are NaN or infinite, which no training gets rid of."""
+    bad = {key: array for key, array in state.items() if array.dtype.kind == "f"}
+    bad = {key: array for key, array in bad.items() if not np.isfinite(array).all()}
+    if bad:
+        key, array = next(iter(bad.items()))
+        wrong = array[~np.isfinite(array)]
+        count = sum(int((~np.isfinite(a)).sum()) for a in bad.values())
+        total = sum(a.size for a in state.values())
+        raise ValueError(
+            f"{name}: {count:,} of {total:,} weights are not finite, such as {wrong[0]} in {key}: "
+            f"training diverged, or the file is damaged; {cure}"
+        )
+
+
 def _plain(value: Any) -> Any:
     """Return the Python value of a NumPy scalar or 0-dimensional array; other values as is."""
     if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:

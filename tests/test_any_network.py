@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from nplenet.__main__ import main
 from nplenet.augment import invert
 from nplenet.checkpoint import LATEST, CheckpointError, load, load_model, save_model
 from nplenet.checkpoint.file import write_file
-from nplenet.commands.predict import class_names
-from nplenet.data import from_folder, load_digits
+from nplenet.commands import known_pictures
+from nplenet.data import Pictures, from_folder, load_digits
 from nplenet.input_shape import input_shape
 from nplenet.layers import (
     AvgPool2d,
@@ -268,7 +267,34 @@ def test_a_folder_of_26_classes_in_colour_trains_resumes_and_is_evaluated(
     assert report.exists()
     report.unlink()
     assert main(["report", str(tmp_path / "whole"), "--dataset", data]) == 0
-    assert "LeNet-5 on folder:" in report.read_text()
+    text = report.read_text()
+    assert "LeNet-5 on folder:" in text
+    assert '<th scope="row">Z</th>' in text
+    assert '<th scope="col">Z</th>' in text
+    capsys.readouterr()
+    assert main(["info", path]) == 0
+    said = capsys.readouterr().out
+    assert "images: whole pictures of 32x32\n" in said
+    assert f"classes: {', '.join(map(chr, range(65, 91)))}\n" in said
+
+
+def test_a_folder_with_some_of_the_classes_is_evaluated_with_their_labels(
+    letters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = LeNet5(26, in_channels=3, seed=0)
+    model.pictures = Pictures(classes=tuple(map(chr, range(65, 91))))
+    save_model(model, tmp_path / "m.safetensors")
+    some = tmp_path / "some"
+    some.mkdir()
+    for name in "XYZ":
+        (some / name).symlink_to(letters / name)
+    words = ["evaluate", str(tmp_path / "m.safetensors"), "--dataset", f"folder:{some}"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["classes"] == list(model.pictures.classes)
+    tested = {k for k, row in enumerate(found["test"]["confusion"]) if sum(row)}
+    assert tested
+    assert tested <= {23, 24, 25}
 
 
 def test_predict_reads_a_picture_as_the_training_did_and_names_its_class(
@@ -299,16 +325,32 @@ def test_predict_reads_a_picture_as_the_training_did_and_names_its_class(
 
 @pytest.mark.parametrize(
     ("names", "words"),
-    [(["a"] * 27, "27 names for 26"), ([1], r"class_names\[0\] must be a text"), ("ab", "a list")],
+    [
+        (["a"] * 27, "27 names for 26"),
+        ([1], r"\[0\] must be a text"),
+        ("ab", "a list"),
+        (["a"] * 1001, "at most 1000 names"),
+    ],
 )
-def test_forged_names_of_classes_are_refused(tmp_path: Path, names: Any, words: str) -> None:
-    save_model(flat(1024, 26), tmp_path / "m.safetensors")
-    found = load(tmp_path / "m.safetensors")
-    forged = replace(found, record=found.record | {"arguments": {"class_names": names}})
-    with pytest.raises(CheckpointError, match=words):
-        class_names(forged, 26)
-    named = replace(found, record=found.record | {"arguments": {"class_names": ["x", "y"]}})
-    assert class_names(named, 4) == ["x", "y", "2", "3"]
+@pytest.mark.parametrize("place", ["arguments", "pictures"])
+def test_forged_names_of_classes_are_refused(
+    tmp_path: Path, names: Any, words: str, place: str
+) -> None:
+    path, shape = tmp_path / "m.safetensors", (1, 1, 32, 32)
+    save_model(flat(1024, 26), path)
+    found = load(path)
+
+    def forge(names: Any) -> list[str]:
+        old, new = {"class_names": names}, {"kind": "whole", "classes": names}
+        more = {place: old if place == "arguments" else new}
+        write_file(path, found.tensors, found.record | more)
+        forged = load(path)
+        return known_pictures(forged, forged.model(), shape)[1]
+
+    with pytest.raises(CheckpointError, match=words) as refusal:
+        forge(names)
+    assert str(path) in str(refusal.value)
+    assert forge(["x", "y"]) == ["x", "y", *map(str, range(2, 26))]
 
 
 def test_images_that_moved_are_named_when_the_run_resumes(letters: Path, tmp_path: Path) -> None:

@@ -165,6 +165,23 @@ def test_tunables_out_of_range_in_a_checkpoint_are_refused_with_its_name(
     assert f"{path}: tunables: lanes must be" in capsys.readouterr().err
 
 
+def test_a_run_whose_weights_are_not_finite_is_neither_resumed_nor_reported(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = load(run / LATEST)
+    bad = checkpoint.tensors["model.features.0.weight"] * np.float32(np.nan)
+    tensors = checkpoint.tensors | {"model.features.0.weight": bad}
+    write_file(tmp_path / LATEST, tensors, checkpoint.record)
+    assert main(["train", "--quiet", "--resume", str(tmp_path / LATEST)]) == 2
+    words = "150 of 61,774 weights are not finite, such as nan in features.0.weight"
+    error = capsys.readouterr().err
+    assert words in error
+    assert "resume from an earlier checkpoint" in error
+    (tmp_path / "history.json").write_bytes((run / "history.json").read_bytes())
+    assert main(["report", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_more_steps_than_an_epoch_has_are_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,7 +74,7 @@ PARTS: dict[str, str] = {
         "augment backend checks files group layers losses machine optim schedules schema "
         "seeds turns window"
     ),
-    "interop": "architecture backend checks data files layers names version window",
+    "interop": "architecture augment backend checks data files layers names version window",
     "page": "architecture augment data deprecated files layers",
     "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses names",
@@ -82,7 +82,7 @@ PARTS: dict[str, str] = {
         "architecture augment backend checkpoint checks compiled data group layers losses machine "
         "names optim schedules seeds"
     ),
-    "plots": "augment backend layers losses names train",
+    "plots": "augment backend layers losses names terminal train",
     "report": (
         "augment checkpoint data files input_shape layers names plots recipe schema terminal train"
     ),
@@ -92,7 +92,7 @@ PARTS: dict[str, str] = {
         "version"
     ),
     "commands": (
-        "augment backend cases checkpoint compiled data doctor files gradcheck group "
+        "augment backend cases checkpoint checks compiled data doctor files gradcheck group "
         "input_shape interop layers losses machine models mpi optim page recipe recognize report "
         "schema seeds terminal train"
     ),
@@ -140,7 +140,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "evaluate": "__init__",
         "export": "__init__",
         "gradcheck": "__init__",
-        "import_": "",
+        "import_": "__init__",
         "info": "__init__",
         "predict": "__init__",
         "report": "__init__",
@@ -239,21 +239,25 @@ INSIDE: dict[str, dict[str, str]] = {
         "npz_file": "idx image_set",
         "picture_folder": "idx image_set pad picture_file",
         "idx_set": "fetch idx known",
-        "own": "csv_file idx image_set npz_file picture_folder split",
+        "pictures": "image_set pad picture_file",
+        "own": "csv_file idx image_set npz_file picture_folder pictures split",
         "emnist": "idx idx_set known",
         "mnist": "idx idx_set known",
         "mnist_like": "idx idx_set known mnist",
-        "dataset": "digits emnist idx image_set mnist mnist_like own pad",
+        "dataset": "digits emnist idx image_set mnist mnist_like own pad pictures",
         "__init__": (
             "csv_file dataset device digits emnist idx image_set loader mnist "
-            "mnist_like npz_file pad picture_folder split "
+            "mnist_like npz_file pad picture_folder pictures split "
         ),
     },
     "interop": {
-        "onnx": "",
+        "onnx_input": "",
+        "onnx": "onnx_input",
         "torch_pickle": "",
-        "torch_zip": "torch_pickle",
-        "pytorch": "torch_zip",
+        "torch_dump": "torch_pickle",
+        "torch_states": "torch_pickle",
+        "torch_zip": "torch_dump torch_pickle torch_states",
+        "pytorch": "torch_pickle torch_states torch_zip",
         "__init__": "onnx pytorch",
     },
     "layers": {

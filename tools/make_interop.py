@@ -1,5 +1,6 @@
 """Write tests/golden/interop: weights saved by PyTorch, and the logits of the same models.
 
+Also tests/golden/torch_files, by ``make_torch_files.py``: each way in which people save weights.
 Run once, kept to show where the files came from: ``python tools/make_interop.py`` from the
 repository's root, with PyTorch and safetensors installed. Weights are float16, to keep the files
 small; PyTorch computes the logits from the same rounded weights, in float64.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import make_torch_files
 import numpy as np
 import safetensors.torch
 import torch
@@ -41,7 +43,8 @@ def main() -> None:
         values = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
         arrays[f"tensors.{k}"] = values.detach().numpy()
     np.savez_compressed(FOLDER / "expected.npz", **arrays)  # type: ignore[arg-type]
-    for path in sorted(FOLDER.iterdir()):
+    make_torch_files.write(make_torch_files.FOLDER)
+    for path in sorted([*FOLDER.iterdir(), *make_torch_files.FOLDER.iterdir()]):
         print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 

@@ -14,6 +14,7 @@ from .preprocessing import (
     described,
     floats,
     from_description,
+    in_words,
     preprocessing,
     without_randomness,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "from_description",
     "fuse",
     "grayscale",
+    "in_words",
     "invert",
     "preprocessing",
     "rotate",

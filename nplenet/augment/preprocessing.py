@@ -91,6 +91,19 @@ def described(transform: Transform | None) -> list[dict[str, Any]] | None:
     return found
 
 
+def in_words(transform: Transform | None) -> str:
+    """Return what a preprocessing makes of an image, in words: what the layers take."""
+    parts = described(transform)
+    if parts is None:
+        return f"what a transform that no file can hold makes of them, {transform!r}"
+    words = "pixels from 0 to 1"
+    for part in parts:
+        if part["type"] == "Normalize":
+            mean, std = (" ".join(f"{n:g}" for n in part[key]) for key in ("mean", "std"))
+            words += f", minus {mean}, divided by {std}"
+    return words
+
+
 def from_description(parts: Sequence[Mapping[str, Any]]) -> Transform | None:
     """Return the preprocessing that ``described`` has described.
 

@@ -15,17 +15,20 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from .. import checks
 from ..architecture import build, describe
 from ..augment import Transform, UnknownPreprocessing, described, from_description
 from ..checks import count, plain
+from ..data import Pictures
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
+from ..input_shape import CHANNELS, takes
 from ..input_shape import input_shape as known_shape
 from ..layers import Layer
 from ..machine import environment
 from ..schema import shown
 from ..terminal import printable
-from .record import check_record
+from .record import check_record, class_names
 from .record import input_shape as check_input_shape
 
 FORMAT = 1
@@ -87,13 +90,14 @@ class Checkpoint:
         shape = self.record.get("input_shape")
         return None if shape is None else tuple(shape)
 
-    def model(self) -> Layer:
-        """Return the model, newly built, in eval mode, with its ``preprocessing``.
+    def model(self, *, allow_non_finite: bool = False) -> Layer:
+        """Return the model, newly built, in eval mode, with ``preprocessing`` and ``pictures``.
 
         Raises
         ------
         CheckpointError
-            When the model has layers that are not the library's, or does not fit its weights.
+            When the model has layers that are not the library's, or does not fit its weights, or
+            when some of these are NaN or infinite, unless ``allow_non_finite``.
         """
         if self.record["model"] is None:
             raise CheckpointError(
@@ -103,10 +107,24 @@ class Checkpoint:
         weights = self.part("model.") if "progress" in self.record else self.tensors
         try:
             model = build(self.record["model"], weights, self.input_shape)
+            if not allow_non_finite:
+                checks.finite(model.state_dict(), "refused")
             model.preprocessing = self._preprocessing()
+            model.pictures = self._pictures()
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         return model
+
+    def _pictures(self) -> Pictures | None:
+        """Return how pictures became the model's images; of a file of nplenet before 0.1 too."""
+        if (record := self.record.get("pictures")) is not None:
+            return Pictures.from_record(record)
+        arguments = self.record.get("arguments") or {}
+        names, of_a_folder = arguments.get("class_names"), str(arguments.get("dataset"))[:7]
+        if names is None and of_a_folder != "folder:":
+            return None
+        class_names(names or [], "arguments.class_names")
+        return Pictures("whole" if of_a_folder == "folder:" else "digit", classes=names or ())
 
     def _preprocessing(self) -> Transform | None:
         parts = self.record.get("preprocessing", [])
@@ -123,7 +141,9 @@ def save_model(
 ) -> None:
     """Write a model, its architecture and its weights, to a ``.safetensors`` file.
 
-    What is written can be read: the model is built again from its description before.
+    Also ``model.preprocessing`` and ``model.pictures``, by which the commands read pictures as
+    training did and name the classes. What is written can be read: the model is built again from
+    its description before.
 
     Parameters
     ----------
@@ -131,12 +151,13 @@ def save_model(
     path : path
     input_shape : sequence of int, optional
         The shape of an input without the batch axis, such as (1, 28, 28); at most 3 axes. The
-        commands need it for a model that takes neither images of 32x32 nor of 28x28.
+        commands need it for a model that takes neither images of 32x32 nor of 28x28. By default
+        that of ``model.pictures``, if the model takes images of that size.
 
     Raises
     ------
     TypeError
-        When a layer is not one of the library's.
+        When a layer is not one of the library's, or ``model.pictures`` is not ``Pictures``.
     ValueError
         When ``load_model`` would refuse the model, such as a layer that makes far more numbers of
         an image than a file may ask for, or when the name is that of another format.
@@ -150,6 +171,8 @@ def save_model(
             f"{OTHER_FORMATS[path.suffix.lower()]}"
         )
     description = describe(model)
+    if input_shape is None and model.pictures is not None:
+        input_shape = _shape_of_pictures(model)
     try:
         build(description, state, input_shape)
     except ValueError as error:
@@ -161,7 +184,20 @@ def save_model(
         record["input_shape"] = list(known_shape(model, shape)[1:])
     if model.preprocessing is not None:
         record["preprocessing"] = described(model.preprocessing)
+    if model.pictures is not None:
+        if not isinstance(model.pictures, Pictures):
+            raise TypeError(
+                f"save_model: model.pictures must be nplenet.data.Pictures, got {model.pictures!r}"
+            )
+        record["pictures"] = model.pictures.as_record()
     write_file(path, state, record)
+
+
+def _shape_of_pictures(model: Layer) -> tuple[int, ...] | None:
+    """Return the shape of the images that a model knows, if it takes such."""
+    size = getattr(model.pictures, "size", None)
+    shapes = [(channels, *size) for channels in CHANNELS] if size else []
+    return next((shape for shape in shapes if takes(model, shape)), None)
 
 
 def native(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -172,7 +208,7 @@ def native(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def load_model(path: str | os.PathLike[str]) -> Layer:
+def load_model(path: str | os.PathLike[str], *, allow_non_finite: bool = False) -> Layer:
     """Return the model in a checkpoint or a file by ``save_model``, newly built, in eval mode.
 
     ``nplenet.checkpoint.DEFAULT_MODEL`` is the file of the LeNet-5 bundled with the library.
@@ -180,9 +216,9 @@ def load_model(path: str | os.PathLike[str]) -> Layer:
     Raises
     ------
     OSError, CheckpointError
-        As ``load``.
+        As ``load``, and for weights that are NaN or infinite, unless ``allow_non_finite``.
     """
-    return load(path).model()
+    return load(path).model(allow_non_finite=allow_non_finite)
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
@@ -253,8 +289,7 @@ def read_file(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged, or not a safetensors file ({error})") from None
     if not stamped:
         raise CheckpointError(
-            f"{path} is a safetensors file, but not by nplenet: read weights for or from PyTorch "
-            "with nplenet.interop.pytorch"
+            f"{path} is a safetensors file, but not by nplenet; type first: {_line_to_import(path)}"
         )
     digest, text = stamped[:HEX], stamped[HEX:]
     if _digest(text, tensors) != digest:
@@ -283,7 +318,19 @@ def _refuse_pytorch(path: Path) -> None:
     with open_regular(path) as file:
         start = file.read(4)
     if start == b"PK\3\4" or start[:1] == b"\x80":
-        raise CheckpointError(f"{path} is a file of PyTorch: read it with nplenet.interop.pytorch")
+        raise CheckpointError(
+            f"{path} is a file of PyTorch, not a model of nplenet; type first: "
+            f"{_line_to_import(path)}"
+        )
+
+
+def _line_to_import(path: Path) -> str:
+    """Return the command that makes a model of weights by PyTorch."""
+    import shlex
+
+    output = path.with_name(f"{path.stem}-nplenet.safetensors")
+    words = ["nplenet", "import", str(path), "--like", "lenet5", "--output", str(output)]
+    return shlex.join(words)
 
 
 def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:

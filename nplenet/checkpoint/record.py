@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.image_set import MAX_CLASSES
+from ..data.pictures import KINDS, POLARITIES
 from ..schema import Form, choice, fields, listing, mapping, optional, plain, real, text, whole
 
 MAX_SECONDS = 1e12
@@ -33,6 +35,30 @@ def preprocessing(value: Any, name: str) -> None:
         for key, numbers in part.items():
             if isinstance(numbers, list) and len(numbers) > MAX_CHANNELS:
                 raise ValueError(f"{name}[{i}].{key} must have at most {MAX_CHANNELS} numbers")
+
+
+def _size(value: Any, name: str) -> None:
+    listing(whole(1, MAX_INPUT), 2)(value, name)
+    if len(value) > 2 or math.prod(value) > MAX_INPUT:
+        raise ValueError(f"{name} must be a height and a width of at most {MAX_INPUT:,} pixels")
+
+
+def class_names(value: Any, name: str) -> None:
+    """Check the names of the classes: each is printed."""
+    listing(text)(value, name)
+    if len(value) > MAX_CLASSES:
+        raise ValueError(f"{name} must have at most {MAX_CLASSES} names, got {len(value):,}")
+
+
+PICTURES = fields(
+    {"kind": choice(*KINDS)},
+    {
+        "size": optional(_size),
+        "polarity": optional(choice(*POLARITIES)),
+        "classes": class_names,
+    },
+    others=plain,
+)
 
 
 METRICS: Mapping[str, Form] = {
@@ -88,6 +114,7 @@ MORE = {
     "frozen": listing(text),
     "eval": listing(text),
     "preprocessing": optional(preprocessing),
+    "pictures": optional(PICTURES),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..architecture import build, describe
 from ..augment import described
 from ..data import DataLoader, DeviceLoader
@@ -80,6 +81,7 @@ class Run:
             "model": self._description(tensors),
             "input_shape": self._input_shape,
             "preprocessing": described(self.model.preprocessing),
+            "pictures": self.model.pictures and self.model.pictures.as_record(),
             "progress": {
                 "epochs": [asdict(epoch) for epoch in progress.epochs],
                 "loader": progress.loader,
@@ -108,6 +110,11 @@ class Run:
                 f"{where} is of a run on other data: {record.get('data')}, here {self._data}"
             )
         tensors, own = checkpoint.tensors, self._state()
+        try:
+            cure = "resume from an earlier checkpoint"
+            checks.finite(checkpoint.part("model."), "its model", cure)
+        except ValueError as error:
+            raise CheckpointError(f"{where}: {error}") from None
         try:
             self._assign(tensors, record)
             saved = dict(record["progress"])

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import DEFAULT_MODEL
-from ..data import DATASETS
+from ..checkpoint import DEFAULT_MODEL, Checkpoint, CheckpointError
+from ..data import DATASETS, Pictures
 from ..data.dataset import check_dataset
 from ..data.own import FORMS, is_own
+from ..data.pictures import assumed
+from ..layers import Layer
 
 COMMANDS = (
     "train",
@@ -42,6 +44,7 @@ DATASET_HELP = (
     f"data set: {', '.join(DATASETS)}; auto is MNIST if available, otherwise the bundled digits; "
     f"or images of one's own: {FORMS}"
 )
+ALLOW_HELP = "load weights of which some are NaN or infinite, which are refused otherwise"
 NO_DOWNLOAD_HELP = "do not download a data set"
 
 
@@ -54,6 +57,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         help=".safetensors file written by training, or the word default for the LeNet-5 trained "
         "on MNIST that comes with nplenet",
     )
+    parser.add_argument("--allow-non-finite", action="store_true", help=ALLOW_HELP)
 
 
 def add_input_shape(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +112,21 @@ def recorded_dataset(record: Mapping[str, Any], where: Path) -> str:
         raise ValueError(f"{where}: was trained on {name}; name the data with --dataset")
     found: str = name
     return found
+
+
+def known_pictures(
+    checkpoint: Checkpoint, model: Layer, input_shape: tuple[int, ...]
+) -> tuple[Pictures, list[str]]:
+    """Return how the model of a file reads pictures, and the names of all its classes.
+
+    Both stand in the file, or are what is usual for a model of this input and this output.
+    """
+    count = model.output_shape(input_shape)[1]
+    pictures = model.pictures or assumed(input_shape)
+    try:
+        return pictures, pictures.names(count)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: in its record {error}") from None
 
 
 def positive(text: str) -> int:

@@ -31,7 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    write_page(load_model(options.checkpoint), options.output)
+    write_page(
+        load_model(options.checkpoint, allow_non_finite=options.allow_non_finite), options.output
+    )
     show(f"wrote {printable(options.output)}")
     if not options.no_open and not webbrowser.open(options.output.resolve().as_uri()):
         show("no browser found: open the file yourself")

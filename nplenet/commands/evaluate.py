@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import augment
 from ..backend import get_backend
 from ..checkpoint import load
 from ..data import Dataset, load_dataset
+from ..data.pictures import polarity
 from ..input_shape import input_shape
 from ..terminal import printable, show, show_json
 from ..train import confusion_table, evaluate
@@ -26,6 +28,7 @@ from . import (
     add_checkpoint,
     add_input_shape,
     dataset,
+    known_pictures,
     positive,
     recorded_dataset,
 )
@@ -51,13 +54,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     checkpoint = load(options.checkpoint)
     get_backend(options.backend)  # an unusable backend is reported before the images are read
-    model = checkpoint.model()
+    model = checkpoint.model(allow_non_finite=options.allow_non_finite)
     shape = input_shape(model, options.input_shape or checkpoint.input_shape)
     if len(shape) != 4:
         raise ValueError(
             f"{checkpoint.path}: takes inputs of shape {shape[1:]}, not images (C, H, W); put "
             "Flatten() before its layers"
         )
+    pictures, names = known_pictures(checkpoint, model, shape)
+    if options.dataset is None and model.pictures and "arguments" not in checkpoint.record:
+        check_public(names, checkpoint.path)
     name = options.dataset or recorded_dataset(checkpoint.record, checkpoint.path)
     data = load_dataset(
         name,
@@ -65,8 +71,9 @@ def run(options: argparse.Namespace) -> int:
         download=not options.no_download,
         size=(shape[2], shape[3]),
         channels=shape[1] if shape[1] in (1, 3) else None,
+        classes=names if pictures.classes else None,
     )
-    classes = model.output_shape(shape)[1]
+    classes = len(names)
     check_fits(data, shape, classes)
     model.to(options.backend)
     if data.notice:
@@ -79,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
         record = {
             "dataset": data.name,
             "source": data.source,
+            "classes": list(data.classes),
             "test": vars(test),
             "inverted_test": vars(inverted),
         }
@@ -90,7 +98,20 @@ def run(options: argparse.Namespace) -> int:
         f"{where}: test accuracy {test.accuracy:.2%}, on inverted images "
         f"{inverted.accuracy:.2%}, of {len(data.test_labels):,} images"
     )
+    other = polarity(images)
+    if None not in (other, pictures.polarity) and other != pictures.polarity:
+        show(f"the model was trained on images {pictures.polarity}; these are {other}")
     return 0
+
+
+def check_public(names: Sequence[str], where: Path) -> None:
+    """Refuse a model of classes of one's own: its images are not one of the public data sets."""
+    if list(names) != [str(k) for k in range(10)]:
+        known = printable(", ".join(names), 60)
+        raise ValueError(
+            f"{where}: was trained on the classes {known}; name the data with --dataset, such as "
+            "--dataset folder:DIR"
+        )
 
 
 def check_fits(data: Dataset, shape: tuple[int, ...], classes: int) -> None:

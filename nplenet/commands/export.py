@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..augment import in_words
 from ..checkpoint import DEFAULT_MODEL, load
 from ..input_shape import input_shape
 from ..terminal import printable, show
@@ -43,15 +44,18 @@ def run(options: argparse.Namespace) -> int:
     if not path.name.endswith(suffixes):
         raise ValueError(f"--output must end with {' or '.join(suffixes)}, got {path}")
     checkpoint = load(options.checkpoint)
-    model = checkpoint.model()
+    model = checkpoint.model(allow_non_finite=options.allow_non_finite)
     if options.to == "onnx":
-        from ..interop import onnx  # needs the extra `onnx`
+        from ..interop import onnx, onnx_input  # needs the extra `onnx`
 
         shape = input_shape(model, options.input_shape or checkpoint.input_shape)
         onnx.export(model, path, shape)
+        words = onnx_input.sentence(model, preprocessing=True)
     else:
         from ..interop import pytorch
 
         pytorch.save(model, path)
+        words = f"the weights take {in_words(model.preprocessing)}"
     show(f"wrote {printable(path)}")
+    show(printable(words))
     return 0

@@ -3,23 +3,31 @@
 examples:
   nplenet import weights.pth --like lenet5 --output model.safetensors
   nplenet import run.ckpt --key state_dict --like lenet5 --output m.safetensors
+  nplenet import w.pth --like lenet5 --output m --mean 0.1307 --std 0.3081
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from .. import checks
+from ..augment import Compose, Normalize, ToFloat, in_words
 from ..checkpoint import save_model
+from ..data import DataError, Pictures
 from ..interop import pytorch
+from ..interop.torch_states import SeveralStates, Weights
 from ..layers import Layer
 from ..models import LeNet5, LeNet5For28x28
 from ..terminal import printable, show
+from . import ALLOW_HELP
 
 State = Mapping[str, np.ndarray]
+COUNT = "num_batches_tracked"  # which files by old versions of PyTorch lack
 
 
 def lenet5(state: State) -> tuple[Layer, tuple[int, ...]]:
@@ -53,19 +61,125 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="model to write, for all other commands: a .safetensors file",
     )
-    add("--key", metavar="KEY", help="where a file that holds more keeps the weights: state_dict")
+    add(
+        "--key",
+        metavar="KEY",
+        help="where a file that holds several dictionaries of weights keeps these: state_dict, or "
+        "models.ema for nested ones",
+    )
+    add(
+        "--mean",
+        type=numbers,
+        metavar="M",
+        help="mean that training subtracted from pixels of 0 to 1: one number, or one per channel "
+        "with commas",
+    )
+    add("--std", type=numbers, metavar="S", help="standard deviation by which it divided them")
+    add("--classes", metavar="NAMES", help="names of the classes with commas, in their order")
+    add("--allow-non-finite", action="store_true", help=ALLOW_HELP)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Return the value of an option that is numbers with commas between."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas, got {text!r}") from None
 
 
 def run(options: argparse.Namespace) -> int:
-    names = pytorch.load_state_dict(options.weights, options.key)
-    prefix = pytorch.common_prefix(names)
-    state = {name.removeprefix(prefix): array for name, array in names.items()}
-    model, shape = MODELS[options.like](state)
-    strip = {"names": lambda name: name.removeprefix(prefix)} if prefix else {}
-    pytorch.load(model, options.weights, key=options.key, **strip)
+    if (options.mean is None) != (options.std is None):
+        raise ValueError("--mean and --std belong together: give both or neither")
+    key, names = read(options)
+    model, shape, said = fitted(names, options)
+    if not options.allow_non_finite:
+        checks.finite(model.state_dict(), str(options.weights))
+    if options.mean is not None:
+        model.preprocessing = Compose([ToFloat(), Normalize(options.mean, options.std)])
+        model.preprocessing.transforms[1].per_channel(shape[0], np.float32)  # refuses other numbers
+    if options.classes is not None:
+        model.pictures = named(options.classes, model, shape)
     save_model(model, options.output, input_shape=shape)
-    if prefix:
-        show(f"stripped {printable(prefix)} from the names of the weights")
+    if key and key != options.key:
+        show(f"took the weights under {printable(key)}")
+    for words in said:
+        show(printable(words))
     size = "x".join(map(str, shape))
-    show(f"wrote {printable(options.output)}: for images of {size}, with pixels from 0 to 1")
+    show(
+        f"wrote {printable(options.output)}: for images of {size}, {in_words(model.preprocessing)}"
+    )
+    if options.mean is None:
+        show("if training normalised its pixels, import again with --mean and --std")
     return 0
+
+
+def read(options: argparse.Namespace) -> Weights:
+    """Return the weights of the file; where it holds several, the error is the line to type."""
+    try:
+        return pytorch.read(options.weights, options.key)
+    except DataError as error:
+        if isinstance(several := error.__cause__, SeveralStates):
+            first, *more = map(printable, several.keys)
+            words = ["nplenet", "import", str(options.weights), "--key", first]
+            words += ["--like", options.like, "--output", str(options.output)]
+            raise DataError(
+                f"{options.weights} holds {len(several.keys)} dictionaries of weights; type "
+                f"{shlex.join(words)}, or the key {' or '.join(more)}"
+            ) from None
+        raise
+
+
+def fitted(names: State, options: argparse.Namespace) -> tuple[Layer, tuple[int, ...], list[str]]:
+    """Return the model with its weights, the shape of its input, and what was done to the names."""
+    found = attempt(names, options.like)
+    if not isinstance(found, str):
+        return found
+    others = [name for name in MODELS if name != options.like]
+    if fits := [name for name in others if not isinstance(attempt(names, name), str)]:
+        raise DataError(f"{options.weights}: these are weights of --like {fits[0]}")
+    raise DataError(
+        f"{options.weights}: {found}; for a network of your own, build it with nplenet.layers and "
+        "type in Python: nplenet.interop.pytorch.load(model, path, names={...}); "
+        "nplenet.save_model(model, new)"
+    )
+
+
+def attempt(names: State, like: str) -> tuple[Layer, tuple[int, ...], list[str]] | str:
+    """Return the model with these weights, its input and words on their names; or why not."""
+    said = []
+    for bias in ({}, {"features.0.bias": np.zeros(6)}):  # convolutions without and with
+        own = MODELS[like](bias)[0].state_dict()
+        prefix = pytorch.common_prefix(names, own)
+        state = {name.removeprefix(prefix): array for name, array in names.items()}
+        renamed = pytorch.in_order(state, own)
+        if renamed or state.keys() <= own.keys():
+            break
+    if prefix:
+        said.append(f"stripped {prefix} from the names of the weights")
+    if renamed:
+        state = {renamed[name]: array for name, array in state.items()}
+        first, second = next(iter(renamed.items()))
+        said.append(f"matched the names in their order: {first} is {second}, and so on")
+    if not state.keys() & own.keys():
+        some = ", ".join(f"{name[:60]} {array.shape}" for name, array in [*state.items()][:4])
+        return f"its weights are not those of {like}: {some} and others, {len(state)} in all"
+    without = {name.rpartition(".")[2] for name in own.keys() - state.keys()} - {COUNT}
+    if without and without <= {"running_mean", "running_var"}:
+        return (
+            "it lacks the statistics of the batch norms: save them too, with "
+            "torch.save(model.state_dict(), path)"
+        )
+    model, shape = MODELS[like](state)
+    try:
+        pytorch.assign(model, state)
+    except ValueError as error:
+        return str(error)
+    return model, shape, said
+
+
+def named(text: str, model: Layer, shape: tuple[int, ...]) -> Pictures:
+    """Return the names of the classes that an option gives, all of them."""
+    names, count = text.split(","), model.output_shape((1, *shape))[1]
+    if len(names) != count:
+        raise ValueError(f"--classes has {len(names)} names, the network {count} classes")
+    return Pictures("digit" if shape[0] == 1 and count == 10 else "whole", classes=tuple(names))

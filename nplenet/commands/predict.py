@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..checkpoint import Checkpoint, CheckpointError, load
+from ..checkpoint import load
 from ..input_shape import input_shape
 from ..recognize import (
     Recognition,
@@ -22,12 +22,10 @@ from ..recognize import (
     picture,
     prepare,
     read_image,
-    read_plain,
     recognize,
 )
-from ..schema import listing, text
 from ..terminal import printable, show, show_json
-from . import add_checkpoint, add_input_shape
+from . import add_checkpoint, add_input_shape, known_pictures
 
 SHOWN = 10  # classes, the most probable ones
 
@@ -46,22 +44,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="kind",
         choices=("digit", "image"),
         help="digit finds the ink and brings it into MNIST's form; image takes the whole picture, "
-        "as training on folder:DIR does (default: image if the network was trained so)",
+        "as training on folder:DIR does (default: what the file says, otherwise digit for grey "
+        "images)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per image")
 
 
 def run(options: argparse.Namespace) -> int:
     checkpoint = load(options.checkpoint)
-    model = checkpoint.model()
+    model = checkpoint.model(allow_non_finite=options.allow_non_finite)
     shape = input_shape(model, options.input_shape or checkpoint.input_shape)
-    names = class_names(checkpoint, model.output_shape(shape)[1])
-    trained_on = str((checkpoint.record.get("arguments") or {}).get("dataset", ""))
-    whole = (options.kind or ("image" if trained_on.startswith("folder:") else "digit")) == "image"
+    pictures, names = known_pictures(checkpoint, model, shape)
+    whole = options.kind == "image" if options.kind else pictures.kind == "whole"
+    if model.pictures is None and options.kind is None and len(names) != 10 and not whole:
+        show(
+            "nplenet predict: the file does not say how its images were made, so each picture is "
+            "taken for ink on paper; --as image takes the whole picture",
+            sys.stderr,
+        )
     status = 0
     for path in options.images:
         try:
-            image = read_plain(path, shape) if whole else fitted(prepare(read_image(path)), shape)
+            if whole:
+                image = pictures.read(path, shape)
+            else:
+                image = pictures.in_polarity(fitted(prepare(read_image(path)), shape))
         except ValueError as error:  # the other images are still processed
             message = str(error) if path in str(error) else f"{path}: {error}"
             show(f"nplenet predict: {printable(message)}", file=sys.stderr)
@@ -89,18 +96,3 @@ def show_prediction(
     for name, row in zip(("image", "inverse"), found, strict=True):
         show(f"{name:<10}" + "".join(f"{row[k]:8.2%}" for k in shown))
     show(f"{printable(path)}: {printable(names[likeliest[0]])}")
-
-
-def class_names(checkpoint: Checkpoint, classes: int) -> list[str]:
-    """Return the names of the classes, which the record of a training run may hold."""
-    names = (checkpoint.record.get("arguments") or {}).get("class_names")
-    if names is None:
-        return [str(k) for k in range(classes)]
-    try:
-        listing(text)(names, "arguments.class_names")
-        if len(names) > classes:
-            raise ValueError(f"arguments.class_names has {len(names)} names for {classes} classes")
-    except ValueError as error:
-        raise CheckpointError(f"{checkpoint.path}: in its record {error}") from None
-    found: list[str] = names + [str(k) for k in range(len(names), classes)]
-    return found

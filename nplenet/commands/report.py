@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..checkpoint import load
 from ..report import write_report
 from ..terminal import printable, show
-from . import DATA_DIR_HELP, DATASET_HELP, NO_DOWNLOAD_HELP, dataset
+from . import ALLOW_HELP, DATA_DIR_HELP, DATASET_HELP, NO_DOWNLOAD_HELP, dataset
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -26,14 +27,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"{DATASET_HELP} (default: the data set of the run, unless it is one's own)",
     )
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
+    add("--allow-non-finite", action="store_true", help=ALLOW_HELP)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.folder.is_file():
+        load(options.folder)  # of another program's weights it says the next line
+        raise ValueError(f"{options.folder} is a file: a report is of the folder of a run")
     path = write_report(
         options.folder,
         options.data_dir,
         download=not options.no_download,
         dataset=options.dataset,
+        allow_non_finite=options.allow_non_finite,
     )
     show(printable(path))
     return 0

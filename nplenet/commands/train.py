@@ -111,7 +111,7 @@ def train_in(
     settings = replace(settings, dataset=data.name, epochs=epochs, classes=classes)
     loader, validation = batches(data, settings, backend)
     if checkpoints:
-        checkpoints.arguments = asdict(settings) | named_classes(data)
+        checkpoints.arguments = asdict(settings)
 
     # Model, loss, optimizer.
     model, loss, optimizer = parts(data, settings, backend)
@@ -188,12 +188,6 @@ def results(
     )
 
 
-def named_classes(data: Dataset) -> dict[str, list[str]]:
-    """Return the names of the classes for the checkpoint, unless they are plain numbers."""
-    numbered = data.classes == tuple(map(str, range(len(data.classes))))
-    return {} if numbered else {"class_names": list(data.classes)}
-
-
 def parts(
     data: Dataset, settings: Settings, backend: Backend
 ) -> tuple[LeNet5, CrossEntropyLoss, Optimizer]:
@@ -204,6 +198,7 @@ def parts(
         in_channels=data.train_images.shape[1],
         seed=settings.seed,
     ).to(backend)
+    model.pictures = data.pictures
     decay = settings.weight_decay
     more = {} if decay is None else {"weight_decay": decay}
     optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr, **more)

@@ -245,7 +245,7 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
     if resume is None:
         return Settings(**given)
     saved = dict(resume.record.get("arguments") or {})
-    saved.pop("class_names", None)  # of the data set, which is loaded again
+    saved.pop("class_names", None)  # in files of nplenet before ``model.pictures``
     if not names - set(LATER) <= saved.keys() <= names:
         raise CheckpointError(f"{resume.path} was not written by nplenet train")
     saved = {name: getattr(Settings, name) for name in LATER} | saved

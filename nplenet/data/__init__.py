@@ -24,6 +24,7 @@ from .mnist_like import (
 from .npz_file import from_npz
 from .pad import pad_images
 from .picture_folder import from_folder
+from .pictures import Pictures
 from .split import train_validation_split
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "DeviceLoader",
     "ImageSet",
     "MissingDataError",
+    "Pictures",
     "atomic_write",
     "from_csv",
     "from_folder",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from .mnist_like import (
 )
 from .own import FORMS, Halves, is_own, load_own
 from .pad import pad_images
+from .pictures import LIGHT, Pictures
 
 SIDE = 32
 """The height and width of the images that LeNet-5 takes."""
@@ -38,6 +39,8 @@ DATASETS = ("auto", "mnist", "digits", "fashion", "kmnist", "qmnist", *_EMNIST)
 """The names of ``load_dataset``, besides those of data of the user's own."""
 
 _TEN = tuple("0123456789")
+_PUBLIC_SIZE = (28, 28)  # of the images of all public data sets
+_DIGITS = Pictures("digit", _PUBLIC_SIZE, LIGHT, _TEN)
 
 Images = npt.NDArray[np.uint8]
 
@@ -58,6 +61,8 @@ class Dataset:
         Where the images come from: a folder, or "the package nplenet" for the bundled digits.
     classes : tuple of str
         The names of the K classes, whose labels are 0 to K - 1.
+    pictures : Pictures
+        How pictures became these images: for a model, ``model.pictures``.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Dataset:
     notice: str = ""
     source: str = ""
     classes: tuple[str, ...] = _TEN
+    pictures: Pictures = _DIGITS
 
     def limited(self, count: int) -> Dataset:
         """Return the first ``count`` training and test images, for a short run."""
@@ -95,6 +101,7 @@ def load_dataset(
     *,
     size: tuple[int, int] = (SIDE, SIDE),
     channels: int | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a public data set, the bundled digits, or images of one's own.
 
@@ -113,6 +120,8 @@ def load_dataset(
         shrunk to it if they are larger.
     channels : 1, 3 or None
         What the images of ``folder:`` are converted to: grey or colour.
+    classes : sequence of str, optional
+        The classes of ``folder:`` in the order of a model's labels; None takes the folders.
 
     Raises
     ------
@@ -126,7 +135,7 @@ def load_dataset(
     if is_own(name):
         if root is not None:
             raise DataError(f"{name}: is read where its name says; omit the folder {root}")
-        return _own(name, load_own(name, size, channels), size)
+        return _own(name, load_own(name, size, channels, classes), size)
     if name == "digits":
         return _digits(size)
     if name == "auto":
@@ -157,7 +166,10 @@ def _public(
         split = name.removeprefix("emnist-")
         folder, classes = emnist_set(split).folder, EMNIST_CLASSES[split]
         train, test = (_padded(load_emnist(split, root, part, download), size) for part in PARTS)
-    return Dataset(name, *train, *test, source=str(folder(root)), classes=classes)
+    pictures = Pictures("whole" if name == "fashion" else "digit", _PUBLIC_SIZE, LIGHT, classes)
+    return Dataset(
+        name, *train, *test, source=str(folder(root)), classes=classes, pictures=pictures
+    )
 
 
 def _padded(split: tuple[Any, Any], size: tuple[int, int]) -> tuple[Images, Images]:
@@ -172,9 +184,9 @@ def _own(name: str, halves: Halves, size: tuple[int, int]) -> Dataset:
         except ValueError as error:
             raise DataError(f"{halves.source}: {error}") from error
 
-    train, test, source = halves
+    train, test, source, pictures = halves
     images = padded(train), train.labels, padded(test), test.labels
-    return Dataset(name, *images, source=source, classes=train.classes)
+    return Dataset(name, *images, source=source, classes=train.classes, pictures=pictures)
 
 
 def _digits(size: tuple[int, int]) -> Dataset:

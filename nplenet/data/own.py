@@ -7,6 +7,7 @@ are returned in an order drawn once, as files are often in the order of their cl
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from .idx import DataError
 from .image_set import ImageSet
 from .npz_file import from_npz, has_test_split
 from .picture_folder import class_folders, from_folder
+from .pictures import Pictures
 from .split import train_validation_split
 
 KINDS = ("csv", "npz", "folder")
@@ -30,11 +32,12 @@ _SPLITS = ("train", "test")
 
 
 class Halves(NamedTuple):
-    """Training and test images, and where they come from."""
+    """Training and test images, where they come from, and how they were made of pictures."""
 
     train: ImageSet
     test: ImageSet
     source: str
+    pictures: Pictures
 
 
 def is_own(name: str) -> bool:
@@ -43,7 +46,9 @@ def is_own(name: str) -> bool:
     return kind in KINDS and bool(colon and path)
 
 
-def load_own(name: str, size: tuple[int, int], channels: int | None) -> Halves:
+def load_own(
+    name: str, size: tuple[int, int], channels: int | None, classes: Sequence[str] | None = None
+) -> Halves:
     """Read the training and the test images of ``csv:FILE``, ``npz:FILE`` or ``folder:DIR``.
 
     Parameters
@@ -53,6 +58,8 @@ def load_own(name: str, size: tuple[int, int], channels: int | None) -> Halves:
         Height and width of the images of ``folder:``; others keep theirs.
     channels : 1, 3 or None
         Of the images of ``folder:``.
+    classes : sequence of str, optional
+        Of ``folder:``, in the order of a model's; None takes the folders.
     """
     kind, _, given = name.partition(":")
     path = expanded(given)
@@ -62,12 +69,13 @@ def load_own(name: str, size: tuple[int, int], channels: int | None) -> Halves:
     elif kind == "npz" and has_test_split(path):
         parts = [from_npz(path, split) for split in _SPLITS]
     elif kind == "folder" and set(_SPLITS) <= set(class_folders(path)):
-        train = from_folder(path / "train", size=size, channels=channels)
+        train = from_folder(path / "train", size=size, channels=channels, classes=classes)
         own = train.images.shape[1]
         test = from_folder(path / "test", size=size, channels=own, classes=train.classes)
         parts = [train, test]
     elif kind == "folder":
-        return _held_out(from_folder(path, size=size, channels=channels), path)
+        every = from_folder(path, size=size, channels=channels, classes=classes)
+        return _held_out(every, path, "whole")
     else:
         return _held_out(from_csv(path) if kind == "csv" else from_npz(path), path)
     train, test = map(_shuffled, parts)
@@ -77,10 +85,12 @@ def load_own(name: str, size: tuple[int, int], channels: int | None) -> Halves:
             f"{test.images.shape[1:]}"
         )
     classes = max(train.classes, test.classes, key=len)
-    return Halves(train._replace(classes=classes), test._replace(classes=classes), os.fspath(path))
+    pictures = Pictures.of(train.images, classes, "whole" if kind == "folder" else None)
+    train, test = train._replace(classes=classes), test._replace(classes=classes)
+    return Halves(train, test, os.fspath(path), pictures)
 
 
-def _held_out(every: ImageSet, path: Path) -> Halves:
+def _held_out(every: ImageSet, path: Path, kind: str | None = None) -> Halves:
     held_out = round(TEST_FRACTION * len(every.labels))
     if held_out == 0:
         raise DataError(f"{path}: has {len(every.labels)} images; at least 5 are needed")
@@ -90,7 +100,8 @@ def _held_out(every: ImageSet, path: Path) -> Halves:
     cut = len(chosen)
     train = ImageSet(images[:cut], labels[:cut], every.classes)
     test = ImageSet(images[cut:], labels[cut:], every.classes)
-    return Halves(train, test, f"{path}, a tenth held out as test images")
+    pictures = Pictures.of(train.images, every.classes, kind)
+    return Halves(train, test, f"{path}, a tenth held out as test images", pictures)
 
 
 def _shuffled(data: ImageSet) -> ImageSet:

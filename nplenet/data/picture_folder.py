@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,13 @@ from .image_set import MAX_CLASSES, ImageSet
 from .pad import pad_images
 from .picture_file import read_colours
 
-_OF_SYSTEMS = ("thumbs.db", "desktop.ini")  # files that Windows puts beside images
+# What Windows and macOS put beside images, besides hidden files.
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "icon\r")
+_OF_IMAGES = (
+    *("", ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib"),
+    *(".gif", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif"),
+)
+"""Endings that promise an image: such a file is never passed over."""
 
 
 def from_folder(
@@ -35,7 +42,8 @@ def from_folder(
     ----------
     folder
         Its folders are the classes, in alphabetic order; folders named by numbers in the order of
-        the numbers. Files beside the folders and hidden names are passed over.
+        the numbers. Files beside the folders and hidden names are passed over, and so is, with a
+        warning, a file in them that is not an image and does not have the name of one.
     size
         Height and width of the result. A larger image is shrunk to exactly this size, and a smaller
         one is centred on black like MNIST's.
@@ -54,10 +62,15 @@ def from_folder(
     Raises
     ------
     DataError
-        When there is no such folder, no class, a class without images, or a file that is not an
-        image; the message names it.
+        When there is no such folder, no class, a class without images, or a file with the name of
+        an image that can't be read as one; the message names it.
     ImportError
         When Pillow is not installed.
+
+    Warns
+    -----
+    UserWarning
+        When files were passed over.
     """
     folder, shape = expanded(folder), checks.pair(size, "from_folder: size", 1)
     if channels not in (None, 1, 3):
@@ -73,10 +86,19 @@ def from_folder(
         names = tuple(classes)
     images: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
+    strays: list[Path] = []
     for label, name in enumerate(names):
-        for path in _files(folder / name) if (folder / name).is_dir() else ():
-            images.append(pad_images(read_colours(path, shape)[None], shape)[0])
-            labels.append(label)
+        if not (folder / name).is_dir():
+            continue
+        found = _images(folder / name, shape, strays)
+        images += found
+        labels += [label] * len(found)
+    if strays:
+        warnings.warn(
+            f"{folder}: passed over {len(strays)} files that are not images, such as "
+            f"{printable(strays[0].relative_to(folder))}",
+            stacklevel=2,
+        )
     return ImageSet(_in_channels(np.stack(images), channels), np.array(labels), names)
 
 
@@ -84,7 +106,7 @@ def class_folders(folder: Path) -> list[str]:
     """Return the names of the visible folders in a folder."""
     try:
         with os.scandir(folder) as entries:
-            return [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+            return [entry.name for entry in entries if entry.is_dir() and _visible(entry.name)]
     except FileNotFoundError as error:
         raise DataError(f"{folder}: no such folder; check the path") from error
     except OSError as error:
@@ -101,11 +123,29 @@ def _classes(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (int(name) if numbers else 0, name))
 
 
-def _files(folder: Path) -> list[Path]:
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    names = [name for name in names if name.lower() not in _OF_SYSTEMS]
-    if not names:
+def _visible(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _OF_SYSTEMS
+
+
+def _images(
+    folder: Path, shape: tuple[int, int], strays: list[Path]
+) -> list[npt.NDArray[np.uint8]]:
+    """Return the images of a class (3, H, W); add the files that are not images to ``strays``."""
+    images = []
+    for path in _files(folder):
+        try:
+            images.append(pad_images(read_colours(path, shape)[None], shape)[0])
+        except DataError:
+            if path.suffix.lower() in _OF_IMAGES:
+                raise
+            strays.append(path)
+    if not images:
         raise DataError(f"{folder}: has no images; add some, or remove the folder")
+    return images
+
+
+def _files(folder: Path) -> list[Path]:
+    names = sorted(filter(_visible, os.listdir(folder)))
     for name in names:
         if (folder / name).is_dir():
             raise DataError(

@@ -46,6 +46,7 @@ from ..layers.pooling import max_pool
 from ..layers.sequential import is_chain
 from ..version import __version__
 from ..window import Window
+from . import onnx_input
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -85,12 +86,14 @@ def export(
     input_shape: tuple[int, ...],
     *,
     dynamic_batch: bool = True,
+    preprocessing: bool = True,
 ) -> None:
     """Write ``model`` as an ONNX file that computes what ``model.eval()`` computes.
 
     The input is named ``x``, the output ``logits``, both of the dtype of the parameters; the
-    weights have the names of ``model.state_dict()``. The model itself is not changed, nor is its
-    training mode.
+    weights have the names of ``model.state_dict()``. The graph begins with ``model.preprocessing``,
+    if that normalises: ``x`` is then pixels from 0 to 1. The metadata say so, and hold the names of
+    the classes. The model itself is not changed, nor is its training mode.
 
     ONNX keeps ``eps`` of a batch norm and ``negative_slope`` in float32, so a float64 model differs
     by up to 6e-8 of these. onnxruntime has no float64 convolution for the CPU: to run there, export
@@ -110,6 +113,8 @@ def export(
     dynamic_batch : bool
         Whether the file takes any batch size (the axis is named ``N``), or only the batch size in
         ``input_shape``.
+    preprocessing : bool
+        Whether the graph begins with the model's preprocessing.
 
     Raises
     ------
@@ -119,7 +124,8 @@ def export(
         A TypeError, for a layer without an entry in ``EXPORTERS``; it names the layer and its path.
     ValueError
         When ``input_shape`` does not fit, when the parameters are of two dtypes, and for a pooling
-        that ONNX can't express: a window with no pixel of the image in it.
+        that ONNX can't express: a window with no pixel of the image in it. Also for a preprocessing
+        of one's own.
     OSError
         When the file can't be written.
     """
@@ -129,29 +135,32 @@ def export(
         message = "an ONNX export needs the package onnx: pip install 'nplenet[onnx]'"
         raise ImportError(message) from error
     shape = tuple(count(size, "a size of input_shape") for size in input_shape)
-    proto = _proto(model, shape, dynamic_batch)
+    proto = _proto(model, shape, dynamic_batch, preprocessing)
+    onnx.helper.set_model_props(proto, onnx_input.metadata(model, preprocessing))
     onnx.checker.check_model(proto, full_check=True)
     with atomic_write(path) as file:
         file.write(proto.SerializeToString())
 
 
-def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
+def _proto(model: Layer, shape: Shape, dynamic_batch: bool, preprocessing: bool) -> ModelProto:
     """Return the ONNX model that ``export`` writes."""
     from onnx import helper, numpy_helper
 
-    dtype = _dtype(model)
-    made = _Nodes(dtype)
-    output_shape = made.add(model, "", INPUT, shape)[1]
-    if not made.nodes:
+    dtype = onnx_input.dtype_of(model)
+    made, x = _Nodes(dtype), INPUT
+    for kind, constants in onnx_input.normalising(model, shape, dtype) if preprocessing else []:
+        x = made.node("preprocessing.", Operator(kind, constants), [x])
+    before, output_shape = len(made.nodes), made.add(model, "", x, shape)[1]
+    if len(made.nodes) == before:
         raise ValueError(f"{model} has no layer to export")
-    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    element = helper.np_dtype_to_tensor_dtype(dtype)
     batch = "N" if dynamic_batch else shape[0]
     proto = helper.make_model(
         helper.make_graph(
             [],
             type(model).__name__,
-            [helper.make_tensor_value_info(INPUT, kind, [batch, *shape[1:]])],
-            [helper.make_tensor_value_info(OUTPUT, kind, [batch, *output_shape[1:]])],
+            [helper.make_tensor_value_info(INPUT, element, [batch, *shape[1:]])],
+            [helper.make_tensor_value_info(OUTPUT, element, [batch, *output_shape[1:]])],
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -168,18 +177,6 @@ def _proto(model: Layer, shape: Shape, dynamic_batch: bool) -> ModelProto:
         native = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
         graph.initializer.append(numpy_helper.from_array(native, key))
     return proto
-
-
-def _dtype(model: Layer) -> np.dtype:
-    """Return the dtype of the parameters and buffers; float32 for a model without parameters."""
-    floats = (a.dtype for a in model.state_dict().values() if a.dtype.kind == "f")
-    dtypes = {dtype.newbyteorder("=") for dtype in floats}
-    if len(dtypes) > 1:
-        raise ValueError(
-            "ONNX needs one dtype throughout, but this model's parameters are "
-            f"{' and '.join(sorted(map(str, dtypes)))}; convert it with model.astype('float32')"
-        )
-    return dtypes.pop() if dtypes else np.dtype(np.float32)
 
 
 class _Nodes:
@@ -202,12 +199,12 @@ class _Nodes:
         if type(layer) is Residual:
             ways = layer.children().items()
             ends = [self.add(way, f"{path}{name}.", x, shape)[0] for name, way in ways]
-            y = self._node(path, Operator("Add"), [*ends, x][:2])
+            y = self.node(path, Operator("Add"), [*ends, x][:2])
         elif type(layer) in EXPORTERS or "onnx" in vars(type(layer)):
             layer.output_shape(shape)  # refuses a shape that does not fit
             y, exporter = x, EXPORTERS.get(type(layer)) or type(layer).onnx  # type: ignore[attr-defined]
             for operator in exporter(layer, shape, self.dtype):
-                y = self._node(path, operator, [y, x] if operator.takes_x else [y])
+                y = self.node(path, operator, [y, x] if operator.takes_x else [y])
         else:
             raise unsupported(
                 layer,
@@ -218,7 +215,7 @@ class _Nodes:
             )
         return y, layer.output_shape(shape)
 
-    def _node(self, path: str, operator: Operator, inputs: list[str]) -> str:
+    def node(self, path: str, operator: Operator, inputs: list[str]) -> str:
         """Add a node and its constants; return the name of its output."""
         name, number = path + operator.kind, 1
         while name in self.nodes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,15 +24,19 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
+from .. import checks
 from ..data import DataError
 from ..files import atomic_write, open_regular
 from ..layers import Layer
 from . import torch_zip
+from .torch_pickle import Convert
+from .torch_states import Weights
 
 Names = Mapping[str, str] | Callable[[str], str]
 
 ZIP_SUFFIXES = (".pth", ".pt", ".pth.tar", ".bin", ".ckpt")
 PREFIXES = ("module.", "_orig_mod.", "model.")
+_COUNT = "num_batches_tracked"
 _SAFETENSORS = ".safetensors"
 _SAFETENSORS_DTYPES = {
     "F64": "<f8",
@@ -57,7 +62,12 @@ _DAMAGE = (
 
 
 def load(
-    model: Layer, path: str | os.PathLike[str], names: Names | None = None, key: str | None = None
+    model: Layer,
+    path: str | os.PathLike[str],
+    names: Names | None = None,
+    key: str | None = None,
+    *,
+    allow_non_finite: bool = False,
 ) -> None:
     """Load the weights of a PyTorch model; nothing is changed unless all of them fit.
 
@@ -71,30 +81,78 @@ def load(
     names : dict or function, optional
         From PyTorch's names to the model's names. A key of a dict is the name of a tensor or of a
         layer: ``{"conv1": "features.0"}`` also renames ``conv1.weight`` to ``features.0.weight``.
-        Other names are not changed.
+        Other names are not changed. Without ``names``, what a wrapper put before all names is
+        stripped, with a warning: see ``common_prefix``.
     key : str, optional
         As in ``load_state_dict``.
+    allow_non_finite : bool
+        Whether weights may be NaN or infinite.
 
     Raises
     ------
     DataError
         When the file is damaged or does not hold tensors.
     ValueError
-        When the names, shapes or dtypes do not fit the model; it names them.
+        When the names, shapes or dtypes do not fit the model; it names them. Also for weights that
+        are not finite.
+
+    Warns
+    -----
+    UserWarning
+        When it strips a prefix.
 
     Examples
     --------
     >>> load(LeNet5(), "parallel.pth", names=lambda name: name.removeprefix("module."))
     """
-    state = load_state_dict(path, key)
+    state, own = load_state_dict(path, key), model.state_dict()
     try:
-        state = _renamed(state, names) if names is not None else state
-        for name, array in model.state_dict().items():
-            if name.endswith("num_batches_tracked"):
-                state.setdefault(name, array)
-        model.load_state_dict(state)
+        if names is not None:
+            state = _renamed(state, names)
+        elif prefix := common_prefix(state, own):
+            warnings.warn(
+                f"{os.fspath(path)}: stripped {prefix!r} from the names of the weights",
+                stacklevel=2,
+            )
+            state = {name.removeprefix(prefix): array for name, array in state.items()}
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from error
+    if not allow_non_finite:
+        checks.finite(state, os.fspath(path))
+    try:
+        assign(model, state)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def assign(model: Layer, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Copy weights into a model, whose own counts of batches may be missing among them."""
+    own = model.state_dict()
+    counts = {k: array for k, array in own.items() if k.endswith(_COUNT)}
+    model.load_state_dict(counts | dict(state))
+
+
+def in_order(
+    state: Mapping[str, npt.NDArray[Any]], own: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, str]:
+    """Return the names of ``own`` by those of ``state``, where only the layers' names differ.
+
+    Both list their tensors in the order of the layers. They match if each has its counterpart's
+    last name, such as "weight", and its shape but for the classes; otherwise the answer is empty.
+    """
+    theirs = [name for name in state if not name.endswith(_COUNT)]
+    ours = [name for name in own if not name.endswith(_COUNT)]
+    if len(theirs) != len(ours) or set(theirs) & set(ours):
+        return {}
+    for their, our in zip(theirs, ours, strict=True):
+        same = state[their].shape[1:] == own[our].shape[1:] or state[their].ndim == 4
+        if their.rpartition(".")[2] != our.rpartition(".")[2] or not same:
+            return {}
+    found = dict(zip(theirs, ours, strict=True))
+    layers = {name.rpartition(".")[0]: new.rpartition(".")[0] for name, new in found.items()}
+    counts = [name for name in state if name.endswith(_COUNT)]
+    found |= {name: f"{layers.get(name.rpartition('.')[0], '')}.{_COUNT}" for name in counts}
+    return found
 
 
 def _renamed(state: Mapping[str, npt.NDArray[Any]], names: Names) -> dict[str, npt.NDArray[Any]]:
@@ -124,7 +182,17 @@ def _by_table(table: Mapping[str, str], state: Mapping[str, Any]) -> Callable[[s
 def load_state_dict(
     path: str | os.PathLike[str], key: str | None = None
 ) -> dict[str, npt.NDArray[Any]]:
-    """Read the tensors of a file that PyTorch wrote.
+    """Read the tensors of a file that PyTorch wrote; see ``read``, which also returns their key.
+
+    Returns
+    -------
+    dict of str to array
+    """
+    return read(path, key).tensors
+
+
+def read(path: str | os.PathLike[str], key: str | None = None) -> Weights:
+    """Read the tensors of a file that PyTorch wrote, and the key under which they lie in it.
 
     No code in the file is run: see ``torch_zip``. Reading a ``.pth`` takes memory of the file's
     size plus at most 100 MB, and twice the size more for bfloat16, which becomes float32; reading a
@@ -136,18 +204,20 @@ def load_state_dict(
         By ``torch.save`` of PyTorch 1.6 or newer, or in the format of safetensors, whatever its
         name.
     key : str, optional
-        The key of the state_dict in a ``.pth`` that holds a larger dictionary, such as
-        "model_state_dict".
+        The key of the state_dict in a ``.pth`` that holds several dictionaries of tensors, such
+        as "model_state_dict" or, nested, "models.ema". Where it holds one, the key is found.
 
     Returns
     -------
-    dict of str to array
-        In the file's order. Tensors that share memory in the file share it in the result.
+    Weights
+        ``key``, "" for the top of the file, and ``tensors``, a dict of str to array in the file's
+        order. Tensors that share memory in the file share it in the result.
 
     Raises
     ------
     DataError
-        When the file is damaged, holds something other than tensors, or lacks the key.
+        When the file is damaged, holds something other than tensors, or lacks the key. Where
+        PyTorch can make a file of it that can be read, the message has the line for that.
     OSError
         When the file cannot be opened.
     """
@@ -158,7 +228,15 @@ def load_state_dict(
                 return torch_zip.read(file, key)
             if key is None:
                 file.seek(0)
-                return _read_safetensors(file)
+                return Weights("", _read_safetensors(file))
+    except Convert as error:
+        new = path.with_name(f"{path.stem}-weights.pth")
+        line = error.line.replace("OLD", repr(str(path))).replace("NEW", repr(str(new)))
+        trust = ", if you trust the file, which may run code," if error.runs_code else ""
+        raise DataError(
+            f"{path} cannot be read: {error}; in Python with PyTorch{trust} type: import torch; "
+            f"{line}"
+        ) from error
     except _DAMAGE as error:
         raise DataError(f"{path} cannot be read: {str(error) or 'it is cut short'}") from error
     raise ValueError(f"key={key!r} is for .pth files: {path} holds only tensors")
@@ -174,7 +252,13 @@ def _read_safetensors(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
     tensors = safetensors.deserialize(file.read())  # type: ignore[no-untyped-call]
     for name, tensor in tensors:
         if tensor["dtype"] not in _SAFETENSORS_DTYPES:
-            raise ValueError(f"tensor {name!r} is {tensor['dtype']}, which NumPy does not have")
+            kind = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}.get(tensor["dtype"])
+            raise Convert(
+                f"its tensor {name!r} is {kind or tensor['dtype']}, which NumPy does not have",
+                "from safetensors.torch import load_file; "
+                "torch.save({k: v.float() if v.is_floating_point() else v "
+                "for k, v in load_file(OLD).items()}, NEW)",
+            )
         array = np.frombuffer(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]])
         if tensor["dtype"] == "BF16":
             array = torch_zip.bfloat16_to_float32(array)
@@ -182,13 +266,21 @@ def _read_safetensors(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
     return state
 
 
-def common_prefix(names: Iterable[str]) -> str:
+def common_prefix(names: Iterable[str], own: Iterable[str] = ()) -> str:
     """Return what PyTorch's wrappers put before all names, such as "module."; "" if nothing.
 
     ``nn.DataParallel`` names its model ``module``, ``torch.compile`` ``_orig_mod``; a wrapper by
-    hand is often called ``model``. They may be nested: "_orig_mod.module.".
+    hand is often called ``model``. They may be nested: "_orig_mod.module.". With the names of a
+    model, ``own``, any prefix is found without which they are these, and none where they are.
     """
-    names, prefix = list(names), ""
+    names, own, prefix = list(names), list(own), ""
+    if own and names:
+        if set(names) & set(own):
+            return ""
+        found = [names[0].removesuffix(name) for name in own if names[0].endswith(f".{name}")]
+        bare = {name.removeprefix(p) for p in found[:1] for name in names if name.startswith(p)}
+        if len(bare) == len(names) and bare <= set(own):
+            return found[0]
     while names:
         found = [p for p in PREFIXES if all(name.startswith(prefix + p) for name in names)]
         if not found:

@@ -11,35 +11,47 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from . import torch_pickle
-from .torch_pickle import Storage, Tensor
+from . import torch_dump, torch_pickle
+from .torch_pickle import Convert, Storage, Tensor
+from .torch_states import Weights, weights
 
 _MAX_DIRECTORY_BYTES = 2 << 20  # 15 MB as objects of `zipfile`; enough for 20,000 tensors
 _ALIGNMENT = 64  # of a storage in the file, as PyTorch writes it so that it can be mapped
 _OLD_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # pickled first, before 1.6
 _CHUNK = 1 << 20
+_OTHERS = {  # how files of other programs begin
+    b"\x89HDF": (
+        "an HDF5 file, such as Keras writes: save its weights as arrays, and give them to "
+        "model.load_state_dict"
+    ),
+    b"GGUF": "a GGUF file, whose weights are quantised: import the weights it was made from",
+    b"\x1f\x8b": "compressed with gzip: unpack it first with gunzip",
+    b"<!DOCTYPE": "a web page, not a file of weights: download the file that the page links to",
+    b"<html": "a web page, not a file of weights: download the file that the page links to",
+    b"version https://git-lfs": "a pointer of Git LFS: fetch the file itself with git lfs pull",
+}
 
 
-def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
-    """Read a dictionary of tensors.
+def read(file: BinaryIO, key: str | None = None) -> Weights:
+    """Read the dictionary of tensors of a file.
 
     Parameters
     ----------
     file
         Open for reading, at any position.
     key
-        The key of the tensors in the file's dictionary; None if the tensors are its values.
+        The key of the tensors in the file's dictionary; None if there is one dictionary of them.
 
     Returns
     -------
-    dict of str to array
-        Tensors of one storage share memory.
+    Weights
+        Of arrays; tensors of one storage share memory.
 
     Raises
     ------
@@ -49,6 +61,7 @@ def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
     size = file.seek(0, os.SEEK_END)
     _check_ends(file, size)
     with zipfile.ZipFile(file) as archive:
+        _refuse_others(archive.namelist())
         if sum(entry.file_size for entry in archive.infolist()) > size:
             raise ValueError("its records claim more bytes than the file has")
         folder = _folder(archive)
@@ -59,7 +72,8 @@ def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
         pickle = _entry(archive, f"{folder}/data.pkl")
         if pickle.file_size > torch_pickle.MAX_BYTES:
             raise ValueError(f"its pickle of {pickle.file_size:,} bytes is too large")
-        tensors = _tensors(torch_pickle.loads(bytes(_bytes(archive, pickle))), key)
+        content, foreign = torch_pickle.loads(bytes(_bytes(archive, pickle)))
+        found, tensors = weights(content, key, foreign)
         storages: dict[str, tuple[Storage, npt.NDArray[Any]]] = {}
         for storage in (tensor.storage for tensor in tensors.values()):
             if storage.record not in storages:
@@ -67,7 +81,8 @@ def read(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[Any]]:
                 storages[storage.record] = storage, elements
             elif storages[storage.record][0] != storage:
                 raise ValueError(f"its tensors disagree about record {storage.record[:40]!r}")
-    return {name: _array(t, storages[t.storage.record][1]) for name, t in tensors.items()}
+    arrays = {name: _array(t, storages[t.storage.record][1]) for name, t in tensors.items()}
+    return Weights(found, arrays)
 
 
 def _check_ends(file: BinaryIO, size: int) -> None:
@@ -77,18 +92,26 @@ def _check_ends(file: BinaryIO, size: int) -> None:
     record at the end of the file, and the 64-bit record before it, which takes precedence.
     """
     file.seek(0)
+    if not size:
+        raise ValueError("it is empty")
     magic = file.read(2)
     if magic[:1] == b"\x80":  # a bare pickle
         file.seek(0)
         if _OLD_MAGIC not in file.read(64):
-            raise ValueError(
-                "it is a pickle, but not by torch.save; if you trust the file, which may run code, "
-                'type in PyTorch: torch.save(pickle.load(open(old, "rb")), new)'
+            raise Convert(
+                "it is a pickle, but not by torch.save",
+                'import pickle; torch.save(pickle.load(open(OLD, "rb")), NEW)',
+                runs_code=True,
             )
-        raise ValueError(
-            "it is in PyTorch's format from before 1.6; convert it with PyTorch: "
-            "torch.save(torch.load(old, weights_only=True), new)"
+        raise Convert(
+            "it is in PyTorch's format from before 1.6",
+            "torch.save(torch.load(OLD, weights_only=True), NEW)",
         )
+    for start, kind in _OTHERS.items():
+        if magic == start[:2]:
+            file.seek(0)
+            if file.read(len(start)) == start:
+                raise ValueError(f"it is {kind}")
     file.seek(max(0, size - 98))
     tail = file.read().rjust(98)
     wide, locator, end = tail[:56], tail[56:76], tail[76:]
@@ -116,6 +139,25 @@ def _folder(archive: zipfile.ZipFile) -> str:
         if rest == "data.pkl":
             return folder
     raise ValueError("it has no data.pkl: not written by torch.save")
+
+
+def _refuse_others(names: list[str]) -> None:
+    """Refuse an archive of NumPy, or of a program of PyTorch, with the line that reads it."""
+    if any(name.endswith(".npy") for name in names):
+        raise ValueError(
+            "it is an .npz file of NumPy: model.load_state_dict(dict(np.load(path))) loads it, if "
+            "its names are the model's, and nplenet.save_model(model, new) writes a model"
+        )
+    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+        raise Convert(
+            "it is a TorchScript program, by torch.jit.save",
+            'torch.save(torch.jit.load(OLD, map_location="cpu").state_dict(), NEW)',
+        )
+    if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names):
+        raise Convert(
+            "it is an exported program, by torch.export.save",
+            "torch.save(dict(torch.export.load(OLD).state_dict), NEW)",
+        )
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
@@ -174,34 +216,6 @@ def _array(tensor: Tensor, elements: npt.NDArray[Any]) -> npt.NDArray[Any]:
     )
 
 
-def _tensors(content: Any, key: str | None) -> dict[str, Tensor]:
-    """Return the dictionary of tensors that the file holds, at its top or under ``key``."""
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}, not a dictionary of tensors")
-    if key is not None:
-        if not isinstance(content.get(key), dict):
-            raise ValueError(
-                f"it has no dictionary under key={key!r}; its keys are {_some(content)}"
-            )
-        content = content[key]
-    others = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    inner = [name for name in others if isinstance(content[name], dict)]
-    if inner:
-        raise ValueError(f"its keys are {_some(content)}; give key=, one of {_some(inner)}")
-    if others:
-        raise ValueError(f"{_some(others)} in its dictionary are not tensors")
-    if not all(isinstance(name, str) for name in content):
-        raise ValueError("the names of its tensors are not all strings")
-    return content
-
-
-def _some(names: Iterable[Any]) -> str:
-    """Return some of the names, for a message of one line."""
-    names = list(names)
-    shown = ", ".join(repr(name)[:60] for name in names[:8])
-    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
 def write(file: BinaryIO, state: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write a dictionary of arrays as ``torch.save`` writes a state_dict; the same bytes each time.
 
@@ -212,7 +226,7 @@ def write(file: BinaryIO, state: Mapping[str, npt.NDArray[Any]]) -> None:
     """
     little = {k: array.astype(array.dtype.newbyteorder("<")) for k, array in state.items()}
     with zipfile.ZipFile(file, "w") as archive:
-        _add(archive, "data.pkl", torch_pickle.dumps(little))
+        _add(archive, "data.pkl", torch_dump.dumps(little))
         _add(archive, "byteorder", b"little")
         for record, array in enumerate(little.values()):
             _add(archive, f"data/{record}", array.tobytes())

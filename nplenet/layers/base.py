@@ -60,6 +60,9 @@ class Layer:
     preprocessing : transform or None
         Of a whole model: what its images get before it when they are evaluated, such as
         ``Normalize``; ``fit`` notes it, and a checkpoint holds it (see ``nplenet.augment``).
+    pictures : nplenet.data.Pictures or None
+        Of a whole model: how pictures became its images, and the names of its classes; a file by
+        ``save_model`` and a checkpoint hold it.
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     kept_apart : tuple of str
@@ -73,6 +76,7 @@ class Layer:
     training = True
     input_gradient = True
     preprocessing: Any = None
+    pictures: Any = None
 
     def __init__(self) -> None:
         self.backend: Backend = get_backend("numpy")

@@ -214,7 +214,12 @@ def _densities(
     return counts / np.maximum(counts.max(axis=1, keepdims=True), 1), float(low), float(high)
 
 
-def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Figure:
+def hidden_map(
+    model: Layer,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[Any],
+    names: Sequence[str] = (),
+) -> Figure:
     """Draw images as points of the last hidden layer, in the plane in which they vary most.
 
     The layer's outputs h (N, D) are projected on the first two right singular vectors of
@@ -228,11 +233,14 @@ def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[
     images : uint8 (N, C, H, W)
         N at least 3; a few hundred are enough.
     labels : int (N,)
+    names : sequence of str
+        Of the classes.
 
     Returns
     -------
     Figure
-        Every image is drawn as its label.
+        Every image is drawn as the name of its class where that is a letter or two, otherwise as
+        its label.
     """
     if len(images) != len(labels) or len(images) < 3:
         raise ValueError(
@@ -256,7 +264,9 @@ def hidden_map(model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[
     calm(ax)
     for label, color in zip(np.unique(labels), cycle(COLORS)):
         x, y = points[np.asarray(labels) == label].T
-        ax.scatter(x, y, s=45, marker=f"${label}$", color=color, linewidths=0.2)
+        name = names[label] if label < len(names) else ""
+        mark = name if name.isascii() and name.isalnum() and len(name) <= 2 else label
+        ax.scatter(x, y, s=45, marker=f"${mark}$", color=color, linewidths=0.2)
     ax.tick_params(labelsize=11)
     ax.set_xlabel(f"first direction, {shares[0]:.0%} of the variance", fontsize=12)
     ax.set_ylabel(f"second direction, {shares[1]:.0%} of the variance", fontsize=12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..layers import Layer
 from ..losses import softmax
 from ..train import History
 from .network import outputs
-from .style import BLUE, FAINT, VERMILLION, bare, calm, grid, new_figure, show_image
+from .style import BLUE, FAINT, VERMILLION, bare, calm, class_name, grid, new_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +63,7 @@ def learning_curves(history: History) -> Figure:
     return figure
 
 
-def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
+def confusion_matrix(confusion: npt.ArrayLike, names: Sequence[str] = ()) -> Figure:
     """Draw the confusion matrix: the number of images per label and prediction.
 
     The darker a mistake, the more frequent it is. Correct predictions are not shaded: beside their
@@ -72,6 +73,8 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
     ----------
     confusion : int (K, K)
         ``confusion[label][prediction]`` counts images, as in ``Evaluation``.
+    names : sequence of str
+        Of the classes; the others are written as numbers.
 
     Returns
     -------
@@ -97,8 +100,9 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
         text = str(counts[label, prediction])
         ax.text(prediction, label, text, ha="center", va="center", fontsize=9, weight=weight)
     bare(ax)
-    ax.set_xticks(classes)
-    ax.set_yticks(classes)
+    words = [class_name(names, k) for k in classes]
+    ax.set_xticks(classes, words, rotation=90 if max(map(len, words)) > 3 else 0)
+    ax.set_yticks(classes, words)
     ax.set_xticks(np.arange(len(counts) + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(len(counts) + 1) - 0.5, minor=True)
     ax.grid(which="minor", color=FAINT, alpha=0.3, linewidth=0.6)
@@ -109,7 +113,11 @@ def confusion_matrix(confusion: npt.ArrayLike) -> Figure:
 
 
 def worst_mistakes(
-    model: Layer, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], count: int = 18
+    model: Layer,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[Any],
+    count: int = 18,
+    names: Sequence[str] = (),
 ) -> Figure:
     """Draw the misclassified images whose label has the lowest probability, lowest first.
 
@@ -121,6 +129,8 @@ def worst_mistakes(
     labels : int (N,)
     count : int
         The largest number of images to draw.
+    names : sequence of str
+        Of the classes; the others are written as numbers.
 
     Returns
     -------
@@ -145,8 +155,9 @@ def worst_mistakes(
     figure, axes = grid(len(worst), 6, tile=1.25, text=0.4)
     for ax, i in zip(axes, worst, strict=True):
         show_image(ax, images[i])
-        prediction = f"read as {predictions[i]}: {probabilities[i].max():.1%}"
-        ax.set_title(f"{prediction}\nis {labels[i]}: {right[i]:.1%}", fontsize=8, linespacing=1.3)
+        found, label = (class_name(names, int(k)) for k in (predictions[i], labels[i]))
+        words = f"read as {found}: {probabilities[i].max():.1%}\nis {label}: {right[i]:.1%}"
+        ax.set_title(words, fontsize=8, linespacing=1.3)
     return figure
 
 

@@ -6,10 +6,13 @@ notebook, ``%matplotlib inline`` shows a figure that a cell returns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..terminal import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +26,18 @@ COLORS = (BLUE, VERMILLION, *OTHERS)
 FAINT = "#8B949E"  # visible on a white and on a dark page
 SEQUENTIAL = "cividis"  # even steps of lightness, for colour-blind eyes and in grey
 GREY = "gray"
+MAX_NAME = 12  # characters of a class's name
+END_OF_FONT = 0x590  # DejaVu Sans has the letters of Latin, Greek, Cyrillic and Armenian
+
+
+def class_name(names: Sequence[str], k: int) -> str:
+    """Return the name of class k as a plot shows it: the number where there is none.
+
+    Also where Matplotlib's font lacks its letters. A name is never taken for a formula.
+    """
+    name = printable(names[k], MAX_NAME) if k < len(names) else ""
+    in_font = all(ord(character) < END_OF_FONT for character in name)
+    return name.replace("$", r"\$") if name and in_font else str(k)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -43,6 +43,7 @@ def write_report(
     *,
     download: bool = True,
     dataset: str | None = None,
+    allow_non_finite: bool = False,
 ) -> Path:
     """Write ``report.html`` into the folder of a run that has ended.
 
@@ -56,6 +57,8 @@ def write_report(
     dataset : str, optional
         Name of the data set; None takes the run's. Images of one's own must be named here: the
         files of a run may be a stranger's, and nothing is read because they name it.
+    allow_non_finite : bool
+        Whether weights may be NaN or infinite.
 
     Returns
     -------
@@ -78,26 +81,29 @@ def write_report(
     if dataset is None and is_own(name):
         raise ValueError(f"{folder}: was trained on {name}; name the data with dataset=")
     checkpoints = _checkpoints(folder)
-    first = checkpoints[0]
-    shape = input_shape(first.model(), first.input_shape)
+    models = [checkpoint.model(allow_non_finite=allow_non_finite) for checkpoint in checkpoints]
+    shape = input_shape(models[0], checkpoints[0].input_shape)
     if len(shape) != 4:
         raise ValueError(f"{folder}: a report is of images; its network takes {shape[1:]}")
     size, channels = (shape[2], shape[3]), shape[1] if shape[1] in (1, 3) else None
-    data = load_dataset(name, data_dir, download, size=size, channels=channels)
+    known = models[0].pictures.classes if models[0].pictures else ()
+    data = load_dataset(
+        name, data_dir, download, size=size, channels=channels, classes=known or None
+    )
     data = data.limited(arguments["limit"]) if arguments["limit"] else data
     if data.test_images.shape[1] != shape[1]:
         raise ValueError(
             f"{folder}: its network takes {shape[1]} channels, the images of {data.name} have "
             f"{data.test_images.shape[1]}"
         )
-    model, difference = _tested(folder, checkpoints, data, record["test"]["confusion"])
+    model, difference = _tested(folder, models, data, record["test"]["confusion"])
     page = {
         "title": f"LeNet-5 on {TITLES.get(data.name, data.name)}",
         "notice": notice(record["interrupted"], difference),
         **results(record, model, data),
         **learning(history),
         **inside(model, data),
-        "histograms": over_epochs(folder, len(history.epochs), data),
+        "histograms": over_epochs(folder, len(history.epochs), data, allow_non_finite),
         **repeating(record, model, data),
     }
     path = folder / NAME
@@ -113,13 +119,13 @@ def _checkpoints(folder: Path) -> list[Checkpoint]:
 
 
 def _tested(
-    folder: Path, checkpoints: list[Checkpoint], data: Dataset, confusion: list[list[int]]
+    folder: Path, models: list[Layer], data: Dataset, confusion: list[list[int]]
 ) -> tuple[Layer, int]:
     """Return the tested model, and the number of its predictions that differ from ``confusion``.
 
     ``--keep best`` tests the best epoch, any other run the last one: the predictions show which.
     """
-    models, classes = [checkpoint.model() for checkpoint in checkpoints], len(confusion)
+    classes = len(confusion)
     if int(data.test_labels.max()) >= classes:
         raise ValueError(
             f"{folder / 'history.json'} counts {classes} classes, {data.name} has the label "

@@ -45,9 +45,10 @@ def results(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, st
     images, labels = data.test_images, data.test_labels
     rotate = RandomRotation(DEGREES)
     test, inverted = record["test"], record["inverted_test"]
+    names = class_names(data, len(test["confusion"]))
     turned, classes = rotate(images, np.random.default_rng(SEED)), len(test["confusion"])
     rotated = vars(evaluate(model, turned, labels, classes=classes))
-    mistakes = plots.worst_mistakes(model, images, labels)
+    mistakes = plots.worst_mistakes(model, images, labels, names=names)
     words = [ax.get_title().replace("\n", ", ") for ax in mistakes.axes if ax.get_title()]
     return {
         "accuracy": number(test["accuracy"], ".2%"),
@@ -57,14 +58,14 @@ def results(record: dict[str, Any], model: Layer, data: Dataset) -> dict[str, st
         "images": f"{len(labels):,}",
         "degrees": str(DEGREES),
         "seed": str(SEED),
-        "classes_table": _classes_table(test, inverted, rotated),
+        "classes_table": _classes_table(names, test, inverted, rotated),
         "worst_mistakes": charts(
             "mistakes",
             mistakes,
             f"Misclassified test images. {'; '.join(words) or 'None'}.",
             strips(mistakes, 3),
         ),
-        **_confusion(test["confusion"]),
+        **_confusion(test["confusion"], names),
     }
 
 
@@ -74,30 +75,37 @@ def strips(drawn: Figure, length: int) -> list[list[Axes]]:
     return [shown[i : i + length] for i in range(0, len(shown), length)]
 
 
-def _classes_table(*tests: dict[str, Any]) -> str:
+def class_names(data: Dataset, count: int) -> list[str]:
+    """Return the names of ``count`` classes: numbers for those that the data set lacks."""
+    return [*data.classes[:count], *map(str, range(len(data.classes), count))]
+
+
+def _classes_table(names: Sequence[str], *tests: dict[str, Any]) -> str:
     """Return the accuracy of each class in several tests, the unchanged images first."""
     columns = [[*_recalls(test["confusion"]), test["accuracy"]] for test in tests]
     counts = [sum(row) for row in tests[0]["confusion"]]
-    names = [*map(str, range(len(counts))), "all"]
     rows = [
         (name, f"{count:,}", *(number(accuracy, ".2%") for accuracy in accuracies))
-        for name, count, *accuracies in zip(names, [*counts, sum(counts)], *columns, strict=True)
+        for name, count, *accuracies in zip(
+            [*names, "all"], [*counts, sum(counts)], *columns, strict=True
+        )
     ]
     head = ("class", "images", "unchanged", "inverted", "rotated")
     return table("Accuracy on the test images", head, rows)
 
 
-def _confusion(confusion: Sequence[Sequence[int]]) -> dict[str, str]:
+def _confusion(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, str]:
     rows = [
-        (str(label), *(number(n, ",") if n else "\N{MIDDLE DOT}" for n in row))
+        (names[label], *(number(n, ",") if n else "\N{MIDDLE DOT}" for n in row))
         for label, row in enumerate(confusion)
     ]
-    head = ("label", *map(str, range(len(confusion))))
+    head = ("label", *names)
     return {
         "confusion_matrix": figure(
             "confusion",
-            plots.confusion_matrix(confusion),
-            f"Confusion matrix of the test images. Most frequent mistakes: {_frequent(confusion)}.",
+            plots.confusion_matrix(confusion, names),
+            "Confusion matrix of the test images. Most frequent mistakes: "
+            f"{_frequent(confusion, names)}.",
         ),
         "confusion_table": table("Test images by label (row) and prediction (column)", head, rows),
     }
@@ -108,13 +116,15 @@ def _recalls(confusion: Sequence[Sequence[int]]) -> list[float | None]:
     return [row[k] / sum(row) if sum(row) else None for k, row in enumerate(confusion)]
 
 
-def _frequent(confusion: Any) -> str:
+def _frequent(confusion: Any, names: Sequence[str]) -> str:
     """Return the five most frequent mistakes in words."""
     mistakes = np.array(confusion)
     np.fill_diagonal(mistakes, 0)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:5]
     found = zip(*np.unravel_index(order, mistakes.shape), strict=True)
-    words = [f"{mistakes[k, a]} times {k} read as {a}" for k, a in found if mistakes[k, a]]
+    words = [
+        f"{mistakes[k, a]} times {names[k]} read as {names[a]}" for k, a in found if mistakes[k, a]
+    ]
     return ", ".join(words) or "none"
 
 
@@ -154,6 +164,8 @@ def learning(history: History) -> dict[str, str]:
 
 def inside(model: Layer, data: Dataset) -> dict[str, str]:
     images, labels = data.test_images, data.test_labels
+    names = class_names(data, int(labels.max()) + 1)
+    first = names[labels[0]]
     filters: list[Html] = []
     for path, layer in model.modules():
         if isinstance(layer, Conv2d):
@@ -172,28 +184,28 @@ def inside(model: Layer, data: Dataset) -> dict[str, str]:
             )
     return {
         "filters": Html("\n".join(filters)),
-        "label": str(labels[0]),
+        "label": first,
         "feature_maps": figure(
             "maps",
             plots.feature_maps(model, images[0]),
-            f"The feature maps of every layer for the first test image, a {labels[0]}.",
+            f"The feature maps of every layer for the first test image, a {first}.",
         ),
         "mapped": str(len(labels[:MAX_MAPPED_IMAGES])),
         "hidden_map": figure(
             "hidden",
-            plots.hidden_map(model, images[:MAX_MAPPED_IMAGES], labels[:MAX_MAPPED_IMAGES]),
+            plots.hidden_map(model, images[:MAX_MAPPED_IMAGES], labels[:MAX_MAPPED_IMAGES], names),
             "Test images in the plane of the two main directions of the last hidden layer, each "
             "drawn as its label.",
         ),
     }
 
 
-def over_epochs(folder: Path, epochs: int, data: Dataset) -> str:
+def over_epochs(folder: Path, epochs: int, data: Dataset, allow_non_finite: bool = False) -> str:
     """Return the histograms; empty if the checkpoints of the epochs were not kept."""
     paths = [folder / f"epoch-{number + 1:03d}.safetensors" for number in range(epochs)]
     if not all(path.exists() for path in paths):
         return ""
-    models = [load_model(path) for path in paths]
+    models = [load_model(path, allow_non_finite=allow_non_finite) for path in paths]
     images, labels = data.test_images[:HISTOGRAM_IMAGES], data.test_labels[:HISTOGRAM_IMAGES]
     drawn = plots.histograms(models, images, labels)
     histograms = charts(

@@ -27,7 +27,7 @@ from ..seeds import generator_state
 from .epoch import train_epoch
 from .evaluation import LabelledImages, validation_images
 from .history import History
-from .preflight import Validation, check_numbers, check_parts, preprocessing_of
+from .preflight import Validation, check_numbers, check_parts, pictures_of, preprocessing_of
 from .stop import Stop, stop_on_signals
 
 DEPRECATED = {
@@ -70,7 +70,8 @@ def fit(
     Parameters
     ----------
     loader : DataLoader or DeviceLoader
-        ``loader.to(model.backend)`` saves the upload of each batch.
+        ``loader.to(model.backend)`` saves the upload of each batch. A ``model.pictures`` that is
+        None is measured of its images: see ``nplenet.data.Pictures``.
     step : Step, optional
         A step of ``nplenet.compile`` or a ``TextbookStep``, for the same model, loss and optimizer.
         By default the model is compiled, with the tunables of ``resume`` if it has any.
@@ -124,6 +125,7 @@ def fit(
     check_numbers(epochs, patience, clip_norm, validation, checkpoints)
     check_parts(model, loss, optimizer, loader, validation)
     model.preprocessing = preprocessing_of(model, loader, validation, validation_transform)
+    model.pictures = pictures_of(model, loader)
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:

@@ -11,7 +11,8 @@ import numpy as np
 from ..augment import Transform, floats, preprocessing, without_randomness
 from ..checkpoint import CheckpointFolder
 from ..checks import count, number
-from ..data import DataLoader, DeviceLoader
+from ..data import DataLoader, DeviceLoader, Pictures
+from ..data.pictures import LIGHT
 from ..layers import BatchNorm1d, BatchNorm2d, Layer, Softmax
 from ..layers.hints import warn_of_plain_arrays
 from ..layers.sequential import leaves
@@ -133,3 +134,17 @@ def preprocessing_of(
             raise ValueError(f"fit: {error}") from None
     _check_validation(model, loader, validation, given)
     return given
+
+
+def pictures_of(model: Layer, loader: Any) -> Pictures | None:
+    """Return how the images of a model were made: as it says, otherwise as far as is certain.
+
+    Digits in MNIST's form are known by it. Images in colour, or dark on light, can't have been
+    brought into that form; of other images None says nothing.
+    """
+    images = loader.images
+    if model.pictures is not None or images.dtype != np.uint8 or images.ndim not in (3, 4):
+        known: Pictures | None = model.pictures
+        return known
+    found = Pictures.of(images)
+    return found if found.kind == "digit" or found.polarity != LIGHT else None

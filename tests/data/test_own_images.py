@@ -348,9 +348,10 @@ def nested(folder: Path) -> Path:
     return folder / "a" / "more"
 
 
-def not_an_image(folder: Path) -> Path:
-    (folder / "a" / "notes\x1b.txt").write_text("x")
-    return folder / "a"
+def only_a_stray_file(folder: Path) -> Path:
+    (folder / "b").mkdir()
+    (folder / "b" / "notes.txt").write_text("x")
+    return folder / "b"
 
 
 def damaged(folder: Path) -> Path:
@@ -368,8 +369,8 @@ def pipe(folder: Path) -> Path:
     ("spoil", "words"),
     [
         (empty_class, "has no images"),
+        (only_a_stray_file, "has no images"),
         (nested, "is a folder within a class"),
-        (not_an_image, "expected an undamaged PNG, JPEG or BMP image"),
         (damaged, "expected an undamaged PNG"),
         (pipe, "is not a regular file"),
     ],
@@ -382,6 +383,22 @@ def test_what_is_not_an_image_in_a_class_is_named(
     with pytest.raises(DataError, match=words) as refusal:
         from_folder(tmp_path)
     one_line(refusal.value, path)
+
+
+def test_stray_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "1.png", images(1, 30, 30)[0])
+    picture(tmp_path / "__MACOSX" / "1.png", images(1, 30, 30)[0])
+    for name in (".DS_Store", "._1.png", "desktop.ini"):
+        (tmp_path / "a" / name).write_bytes(b"x")
+    assert from_folder(tmp_path).classes == ("a",)
+    for name in ("notes\x1b.txt", "labels.csv"):
+        (tmp_path / "a" / name).write_text("x")
+    words = r"passed over 2 files that are not images, such as a/labels\.csv"
+    with pytest.warns(UserWarning, match=words):
+        assert len(from_folder(tmp_path).images) == 1
+    (tmp_path / "a" / "labels.csv").unlink()
+    with pytest.warns(UserWarning, match=r"such as a/notes\\x1b\.txt"):
+        from_folder(tmp_path)
 
 
 def test_a_folder_without_folders_is_refused(tmp_path: Path) -> None:

@@ -46,9 +46,10 @@ def test_the_weights_of_a_wrapped_model_are_those_of_the_model(
     assert all(np.array_equal(found[name], array) for name, array in state.items())
     assert load(written).input_shape == shape
     said = capsys.readouterr().out.splitlines()
-    assert said[:-1] == ([f"stripped {prefix} from the names of the weights"] if prefix else [])
+    assert said[:-2] == ([f"stripped {prefix} from the names of the weights"] if prefix else [])
     size = "x".join(map(str, shape))
-    assert said[-1] == f"wrote {written}: for images of {size}, with pixels from 0 to 1"
+    assert said[-2] == f"wrote {written}: for images of {size}, pixels from 0 to 1"
+    assert said[-1] == "if training normalised its pixels, import again with --mean and --std"
 
 
 def test_classes_channels_and_biases_are_those_of_the_weights(tmp_path: Path) -> None:

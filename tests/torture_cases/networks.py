@@ -262,6 +262,20 @@ CHANGES: dict[str, Callable[[Record], None]] = {
     "names of classes an object": at("arguments", "class_names", value={"0": "x"}),
     "names of classes numbers": at("arguments", "class_names", value=[1] * 10),
     "names of classes of 10,001 characters": at("arguments", "class_names", value=["x" * 10_001]),
+    "pictures a text": at("pictures", value="whole"),
+    "pictures of no kind": at("pictures", value={}),
+    "pictures of an unknown kind": at("pictures", value={"kind": "x"}),
+    "pictures of 2^40 pixels": at("pictures", value={"kind": "whole", "size": [2**20, 2**20]}),
+    "pictures larger than the input": at("pictures", value={"kind": "whole", "size": [99, 99]}),
+    "pictures of one side": at("pictures", value={"kind": "whole", "size": [32]}),
+    "a polarity of lists": at("pictures", value={"kind": "digit", "polarity": [["light"]]}),
+    "more names than classes": at("pictures", value={"kind": "whole", "classes": ["x"] * 999}),
+    "200,000 names in pictures": at(
+        "pictures", value={"kind": "whole", "classes": ["x"] * 200_000}
+    ),
+    "names that are formulas": at(
+        "pictures", value={"kind": "digit", "classes": ["$\\frac{", "\x1b[2J", "\u202e"]}
+    ),
     "no groups": at("optimizer", "groups", value=[]),
     "groups an object": at("optimizer", "groups", value={}),
     "groups of numbers": at("optimizer", "groups", value=[1, 2]),
