@@ -35,7 +35,7 @@ from nplenet.seeds import generator
 from nplenet.train import evaluate, fit
 
 SEED = 0
-EPOCHS, BATCH = 60, 128
+EPOCHS, BATCH = 90, 128
 HELD_OUT = 5_000
 POOL = 24_000  # drawn images of either kind, of which each epoch takes others
 DRAWN = 8_000  # of either kind in an epoch
@@ -91,7 +91,10 @@ def train(
                 for change in (np.asarray, invert)
             )
             seconds = history.epochs[-1].seconds
-            print(f"epoch {epoch}: {seconds:.0f} s, validation {plain:.2%} / {inverse:.2%}", flush=True)
+            print(
+                f"epoch {epoch}: {seconds:.0f} s, validation {plain:.2%} / {inverse:.2%}",
+                flush=True,
+            )
     return model
 
 

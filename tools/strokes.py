@@ -10,8 +10,6 @@ right, y down. The same generator gives the same images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -65,7 +63,8 @@ LETTERS: dict[str, Glyph] = {
     "B": [[(0.1, 0), (0.1, 0.5), (0.1, 1)],
           [(0.1, 0), (0.75, 0.05), (0.75, 0.4), (0.1, 0.47), (0.9, 0.55), (0.88, 0.95), (0.1, 1)]],
     "C": [[(0.9, 0.18), (0.55, 0), (0.15, 0.2), (0.08, 0.6), (0.35, 0.97), (0.9, 0.85)]],
-    "D": [[(0.1, 0), (0.1, 0.5), (0.1, 1)], [(0.1, 0), (0.7, 0.1), (0.9, 0.5), (0.7, 0.9), (0.1, 1)]],
+    "D": [[(0.1, 0), (0.1, 0.5), (0.1, 1)],
+          [(0.1, 0), (0.7, 0.1), (0.9, 0.5), (0.7, 0.9), (0.1, 1)]],
     "E": [[(0.9, 0), (0.1, 0.02), (0.1, 0.5), (0.1, 0.98), (0.92, 1)], [(0.1, 0.48), (0.75, 0.48)]],
     "F": [[(0.9, 0), (0.1, 0.02), (0.1, 0.5), (0.1, 1)], [(0.1, 0.46), (0.75, 0.46)]],
     "G": [[(0.9, 0.18), (0.5, 0), (0.1, 0.3), (0.12, 0.75), (0.5, 1), (0.9, 0.85), (0.9, 0.55),
@@ -91,7 +90,8 @@ LETTERS: dict[str, Glyph] = {
     "a": [[(0.85, 0.2), (0.5, 0), (0.1, 0.4), (0.35, 0.95), (0.85, 0.6), (0.85, 0.1), (0.85, 0.7),
            (1, 1)]],
     "d": [[(0.8, 0.6), (0.4, 0.42), (0.1, 0.7), (0.35, 1), (0.8, 0.8)], [(0.82, 0), (0.82, 1)]],
-    "e": [[(0.12, 0.5), (0.85, 0.48), (0.75, 0.12), (0.4, 0), (0.08, 0.4), (0.3, 0.92), (0.9, 0.85)]],
+    "e": [[(0.12, 0.5), (0.85, 0.48), (0.75, 0.12), (0.4, 0), (0.08, 0.4), (0.3, 0.92),
+           (0.9, 0.85)]],
     "f": [[(0.8, 0.08), (0.55, 0), (0.4, 0.2), (0.4, 1)], [(0.1, 0.4), (0.75, 0.38)]],
     "h": [[(0.15, 0), (0.15, 1)], [(0.15, 0.6), (0.5, 0.42), (0.8, 0.6), (0.82, 1)]],
     "k": [[(0.15, 0), (0.15, 1)], [(0.75, 0.4), (0.18, 0.7), (0.8, 1)]],
@@ -188,6 +188,23 @@ def scribble(rng: Random) -> Glyph:
     return [_unit(rng.random((rng.integers(2, 4), 2))) for _ in range(rng.integers(3, 7))]
 
 
+def figure(rng: Random) -> Glyph:
+    """Return a polygon, a star, a spiral or a Lissajous curve: for tests, never for training."""
+    kind = rng.integers(4)
+    angle = np.linspace(0, 2 * np.pi, 1 + int(rng.integers(4, 8))) + rng.uniform(0, 6)
+    corners = np.stack([np.cos(angle), np.sin(angle)], 1)
+    if kind == 0:
+        return [_unit(corners)]
+    if kind == 1:
+        return [[(float(x / 2 + 0.5), float(y / 2 + 0.5)), (0.5, 0.5)] for x, y in corners[1:]]
+    turns = np.linspace(0, rng.uniform(3, 6) * 2 * np.pi, 120)
+    if kind == 2:
+        return [_unit(np.stack([np.cos(turns), np.sin(turns)], 1) * turns[:, None])]
+    a, b, shift = rng.integers(2, 4), rng.integers(4, 6), rng.uniform(0, 3)
+    turns = np.linspace(0, 2 * np.pi, 120)
+    return [_unit(np.stack([np.sin(a * turns), np.sin(b * turns + shift)], 1))]
+
+
 def _unit(points: np.ndarray) -> list[tuple[float, float]]:
     """Return points moved and scaled into the unit square, its sides kept in proportion."""
     points = (points - points.min(0)) / max(float(np.ptp(points, 0).max()), 1e-9)
@@ -237,10 +254,3 @@ def _rounded(points: np.ndarray, times: int) -> np.ndarray:
         cut[1::2] = 0.25 * points[:-1] + 0.75 * points[1:]
         points = np.vstack([points[:1], cut, points[-1:]])
     return points
-
-
-ONES: dict[str, Callable[[Random], Glyph]] = {
-    "European 1": european_one,
-    "printed 1": printed_one,
-    "crossed 7": crossed_seven,
-}

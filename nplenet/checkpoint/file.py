@@ -25,6 +25,7 @@ from ..layers import Layer
 from ..machine import environment
 from ..schema import shown
 from ..terminal import printable
+from ..trust import from_record
 from .record import check_record
 from .record import input_shape as check_input_shape
 
@@ -45,7 +46,7 @@ OTHER_FORMATS = {
 
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "data" / "bundled" / "lenet5-mnist.safetensors"
-"""LeNet-5 trained on MNIST, by ``nplenet train`` with its defaults."""
+"""LeNet-5 trained on MNIST and on drawn digits, by ``tools/make_model.py``."""
 
 
 class CheckpointError(ValueError):
@@ -88,7 +89,7 @@ class Checkpoint:
         return None if shape is None else tuple(shape)
 
     def model(self) -> Layer:
-        """Return the model, newly built, in eval mode, with its ``preprocessing``.
+        """Return the model, newly built, in eval mode, with its ``preprocessing`` and ``trust``.
 
         Raises
         ------
@@ -104,6 +105,7 @@ class Checkpoint:
         try:
             model = build(self.record["model"], weights, self.input_shape)
             model.preprocessing = self._preprocessing()
+            model.trust = from_record(self.record.get("trust"))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         return model
@@ -161,6 +163,8 @@ def save_model(
         record["input_shape"] = list(known_shape(model, shape)[1:])
     if model.preprocessing is not None:
         record["preprocessing"] = described(model.preprocessing)
+    if model.trust is not None:
+        record["trust"] = model.trust.as_record()
     write_file(path, state, record)
 
 

@@ -12,6 +12,7 @@ import argparse
 from ..checkpoint import Checkpoint, CheckpointError, Epoch, load
 from ..input_shape import input_shape
 from ..terminal import printable, show, show_json
+from ..trust import from_record
 from . import add_checkpoint, add_input_shape
 
 
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
         if name in record:
             pairs = (f"{k} {v}" for k, v in record[name].items())
             show(f"{name}: " + printable(", ".join(pairs)))
+    if (trust := from_record(record.get("trust"))) is not None:
+        show(f"trust: {trust}")
     if "progress" in record:
         _show_progress(checkpoint)
     return 0

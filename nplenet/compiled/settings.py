@@ -16,7 +16,15 @@ from ..layers import Layer, Parameter
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 
-NOT_ARITHMETIC = ("backend", "group", "input_gradient", "preprocessing", "key_there", "_saved")
+NOT_ARITHMETIC = (
+    "backend",
+    "group",
+    "input_gradient",
+    "preprocessing",
+    "trust",
+    "key_there",
+    "_saved",
+)
 
 
 class Settings:

@@ -60,6 +60,9 @@ class Layer:
     preprocessing : transform or None
         Of a whole model: what its images get before it when they are evaluated, such as
         ``Normalize``; ``fit`` notes it, and a checkpoint holds it (see ``nplenet.augment``).
+    trust : Trust or None
+        Of a whole model: what was measured of its probabilities (see ``nplenet.trust``). A file by
+        ``save_model`` holds it; ``fit`` and ``load_state_dict`` remove it, as the weights change.
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     kept_apart : tuple of str
@@ -73,6 +76,7 @@ class Layer:
     training = True
     input_gradient = True
     preprocessing: Any = None
+    trust: Any = None
 
     def __init__(self) -> None:
         self.backend: Backend = get_backend("numpy")
@@ -295,6 +299,7 @@ class Layer:
         arrays = checks.state(state, own, (), f"{type(self).__name__}.load_state_dict")
         for key, array in own.items():
             array[...] = self.backend.asarray(arrays[key], dtype=array.dtype)
+        self.trust = None
 
     # ------------------------------------------------------------------ describing
 
