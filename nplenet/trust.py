@@ -31,7 +31,7 @@ from .names import present
 __all__ = ["Judgement", "Trust", "calibrated", "judged", "measured"]
 present(__name__)
 
-TEMPERATURES = np.geomspace(0.1, 10, 401)  # tried; neighbours differ by 1.2 %
+TEMPERATURES = np.geomspace(0.1, 10, 201)  # tried; neighbours differ by 2.3 %
 REFUSED = 0.006  # of validation images: leaves a margin to 1 % of others
 BATCH = 500
 
@@ -217,7 +217,7 @@ def measured(
         When there are no images, or other numbers of images and labels.
     """
     labels = checks.labels(labels, "measured: labels")
-    if len(images) != len(labels) or len(labels) == 0:
+    if len(images) != len(labels):
         raise ValueError(f"measured: got {len(images)} images and {len(labels)} labels")
     checks.fraction(refused, "measured: refused")
     with model.evaluating():

@@ -44,9 +44,9 @@ Labelled = tuple[np.ndarray, np.ndarray]
 
 
 def digits(count: int, seed: int, mnist: Labelled) -> Labelled:
-    """Return digits on paper: two fifths are European and printed 1s, a twelfth crossed 7s.
+    """Return digits that MNIST lacks: a third are European and printed 1s, some crossed 7s.
 
-    The others are drawn and printed digits, and a quarter of all are MNIST's own, on paper.
+    The others are drawn and printed digits, and MNIST's own: on paper, or in few pixels.
 
     Parameters
     ----------
@@ -76,7 +76,10 @@ def digits(count: int, seed: int, mnist: Labelled) -> Labelled:
         index = int(rng.integers(len(mnist[0])))
         return on_paper(mnist[0][index, 0], rng), int(mnist[1][index])
 
-    return _prepared(draw, count)
+    few = rng.integers(len(mnist[0]), size=count // 5)
+    coarse = np.stack([in_few_pixels(mnist[0][index, 0], rng) for index in few])[:, None]
+    images, labels = _prepared(draw, count - len(few))
+    return np.concatenate([coarse, images]), np.concatenate([mnist[1][few], labels])
 
 
 def others(count: int, seed: int, mnist: Labelled) -> np.ndarray:
@@ -231,6 +234,20 @@ def on_paper(digit: np.ndarray, rng: Random) -> np.ndarray:
     image = Image.new("L", (strokes.SIDE, strokes.SIDE))
     image.paste(large, ((strokes.SIDE - side) // 2,) * 2)
     return np.rint(PAPER - rng.uniform(0.4, 0.9) * np.asarray(image)).astype(np.uint8)
+
+
+def in_few_pixels(digit: np.ndarray, rng: Random) -> np.ndarray:
+    """Return a digit of MNIST of 7 to 20 pixels, enlarged to 16 to 32: uint8 (32, 32)."""
+    image = Image.fromarray(digit)
+    image = image.crop(image.getbbox())
+    few, many, longer = int(rng.integers(7, 21)), int(rng.integers(16, 33)), max(image.size)
+    for side, filter_ in ((few, Image.Resampling.BOX), (many, Image.Resampling.BILINEAR)):
+        size = [max(1, round(side * n / longer)) for n in image.size]
+        image, longer = image.resize((size[0], size[1]), filter_), side
+    near = [int(np.clip(round((32 - n) / 2 + rng.normal(0, 1)), 0, 32 - n)) for n in image.size]
+    found = Image.new("L", (32, 32))
+    found.paste(image, (near[0], near[1]))
+    return np.asarray(found)
 
 
 def spoilt(mnist: Labelled, rng: Random) -> np.ndarray:
