@@ -139,7 +139,7 @@ def test_the_temperature_of_a_model_that_is_too_sure_is_found() -> None:
     found = calibrated(images[:, 0, 0] / 32.0 - 4, trust)
     sure = found.max(axis=1) >= trust.least_probability
     right = found.argmax(axis=1) == labels
-    assert trust.right_when_sure == pytest.approx(right[sure].mean(), abs=1e-4)
+    assert trust.right_when_sure == pytest.approx(right[sure].mean(), abs=1e-3)
     assert calibration_error(found, labels) < 0.02 < calibration_error(softmax(found), labels)
 
 

@@ -133,7 +133,8 @@ def printed(letters: Iterable[str]) -> Iterable[np.ndarray]:
     fonts = [ImageFont.load_default(72)]
     for package, names in TYPEFACES.items():
         try:
-            with warnings.catch_warnings(action="ignore"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the package's use of pkg_resources
                 folder = Path(__import__(package).font_directory)
         except ImportError:
             continue

@@ -189,12 +189,18 @@ def scribble(rng: Random) -> Glyph:
 
 
 def figure(rng: Random) -> Glyph:
-    """Return a polygon, a star, a spiral or a Lissajous curve: for tests, never for training."""
+    """Return a triangle, a star, a spiral or a Lissajous curve: for tests, never for training.
+
+    (A polygon of more corners is a 0.)
+    """
     kind = rng.integers(4)
     angle = np.linspace(0, 2 * np.pi, 1 + int(rng.integers(4, 8))) + rng.uniform(0, 6)
     corners = np.stack([np.cos(angle), np.sin(angle)], 1)
     if kind == 0:
-        return [_unit(corners)]
+        start = rng.uniform(0, 6)
+        return [
+            _unit(np.array([[np.cos(start + k), np.sin(start + k)] for k in (0, 2, 4.2, 6.28)]))
+        ]
     if kind == 1:
         return [[(float(x / 2 + 0.5), float(y / 2 + 0.5)), (0.5, 0.5)] for x, y in corners[1:]]
     turns = np.linspace(0, rng.uniform(3, 6) * 2 * np.pi, 120)
