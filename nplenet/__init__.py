@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from . import recognize as recognize
     from . import report as report
     from . import train
+    from . import trust as trust
 
 __all__ = [
     "BackendError",
@@ -46,7 +47,15 @@ __all__ = [
     "train",
 ]
 
-LATER = ("interop", "mpi", "plots", "recognize", "report", "train")  # imported when asked for
+LATER = (
+    "interop",
+    "mpi",
+    "plots",
+    "recognize",
+    "report",
+    "train",
+    "trust",
+)  # imported when asked for
 MOVED = ("operations", "parallel")  # warn with their new names
 
 if not TYPE_CHECKING:  # else a type checker believes that every name is here

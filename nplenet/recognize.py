@@ -24,8 +24,8 @@ from .augment import floats, grayscale, invert
 from .data import pad_images
 from .data.picture_file import fewer_pixels, pillow, read_colours, read_image
 from .layers import Layer
-from .losses import softmax
 from .names import present
+from .trust import calibrated
 
 __all__ = ["Recognition", "fitted", "picture", "prepare", "read_plain", "recognize"]
 present(__name__)
@@ -324,7 +324,8 @@ class Recognition(NamedTuple):
     Attributes
     ----------
     probabilities, inverted : float (classes,)
-        Probability of each class, for the image and for the inverted image, black on white.
+        Probability of each class, for the image and for the inverted image, black on white;
+        calibrated if the model's trust was measured: ``nplenet.trust.judged`` says more.
     """
 
     probabilities: npt.NDArray[np.floating[Any]]
@@ -338,7 +339,7 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
     ----------
     model : Layer
         Maps float32 (N, C, H, W) to logits (N, classes). The mode of each layer is restored
-        afterwards. ``model.preprocessing`` is applied.
+        afterwards. ``model.preprocessing`` and ``model.trust`` are applied.
     image : uint8 (H, W) or (C, H, W)
         Such as ``prepare`` or ``read_plain`` return.
     """
@@ -346,7 +347,7 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
     both = np.concatenate([batch, invert(batch)])
     with model.evaluating():
         logits = model(model.backend.asarray(floats(model.preprocessing, both)))
-    return Recognition(*model.backend.to_numpy(softmax(logits)))
+    return Recognition(*model.backend.to_numpy(calibrated(logits, model.trust)))
 
 
 def picture(image: npt.NDArray[np.uint8]) -> str:

@@ -389,7 +389,7 @@ def test_predict_prints_what_the_network_saw_and_thinks(
     path = drawn_seven(tmp_path / "seven.png")
     assert main(["predict", "default", str(path)]) == 0
     *seen, head, image, inverse, answer = capsys.readouterr().out.splitlines()
-    assert answer == f"{path}: 7"
+    assert answer.startswith(f"{path}: 7 (")
     assert [len(line) for line in seen] == [32] * 16
     assert head.split() == ["digit", *map(str, range(10))]
     assert float(image.split()[8].rstrip("%")) > 50

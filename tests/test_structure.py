@@ -63,12 +63,13 @@ PARTS: dict[str, str] = {
     "doctor": "backend data layers version",
     "input_shape": "layers",
     "models": "layers names seeds",
-    "recognize": "augment data layers losses names",
+    "trust": "augment checks layers losses names",
+    "recognize": "augment data layers names trust",
     "schedules": "checks names optim",
     "cases": "backend layers losses models",
     "checkpoint": (
         "architecture augment checks data deprecated files input_shape layers machine names "
-        "optim schedules schema seeds terminal"
+        "optim schedules schema seeds terminal trust"
     ),
     "compiled": (
         "augment backend checks files group layers losses machine optim schedules schema "
@@ -88,13 +89,13 @@ PARTS: dict[str, str] = {
     ),
     "__init__": (
         "architecture augment backend checkpoint compiled data gradcheck interop interrupts "
-        "layers losses models mpi names optim plots recognize report schedules train "
+        "layers losses models mpi names optim plots recognize report schedules train trust "
         "version"
     ),
     "commands": (
         "augment backend cases checkpoint checks compiled data doctor files gradcheck group "
         "input_shape interop layers losses machine models mpi optim page recipe recognize report "
-        "schema seeds terminal train"
+        "schema seeds terminal train trust"
     ),
     "__main__": "architecture backend commands interrupts terminal version",
 }

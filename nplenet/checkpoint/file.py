@@ -28,6 +28,7 @@ from ..layers import Layer
 from ..machine import environment
 from ..schema import shown
 from ..terminal import printable
+from ..trust import from_record
 from .record import check_record, class_names
 from .record import input_shape as check_input_shape
 
@@ -48,7 +49,7 @@ OTHER_FORMATS = {
 
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "data" / "bundled" / "lenet5-mnist.safetensors"
-"""LeNet-5 trained on MNIST, by ``nplenet train`` with its defaults."""
+"""LeNet-5 trained on MNIST and on drawn digits, by ``tools/make_model.py``."""
 
 
 class CheckpointError(ValueError):
@@ -91,7 +92,7 @@ class Checkpoint:
         return None if shape is None else tuple(shape)
 
     def model(self, *, allow_non_finite: bool = False) -> Layer:
-        """Return the model, newly built, in eval mode, with ``preprocessing`` and ``pictures``.
+        """Return the model, newly built, in eval mode, with what else its file says of it.
 
         Raises
         ------
@@ -111,6 +112,7 @@ class Checkpoint:
                 checks.finite(model.state_dict(), "refused")
             model.preprocessing = self._preprocessing()
             model.pictures = self._pictures()
+            model.trust = from_record(self.record.get("trust"))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         return model
@@ -190,6 +192,8 @@ def save_model(
                 f"save_model: model.pictures must be nplenet.data.Pictures, got {model.pictures!r}"
             )
         record["pictures"] = model.pictures.as_record()
+    if model.trust is not None:
+        record["trust"] = model.trust.as_record()
     write_file(path, state, record)
 
 

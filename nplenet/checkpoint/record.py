@@ -106,6 +106,13 @@ TRANSFORM = fields(
     {"dtype": choice("float32", "float64")},
     others=plain,
 )
+TRUST = {
+    "temperature": real(1e-3, 1e3),
+    "least_probability": real(0, 1),
+    "images": whole(1),
+    "unsure": real(0, 1),
+    "right_when_sure": real(0, 1),
+}
 MORE = {
     "arguments": mapping(plain),
     "tunables": mapping(whole()),
@@ -115,6 +122,7 @@ MORE = {
     "eval": listing(text),
     "preprocessing": optional(preprocessing),
     "pictures": optional(PICTURES),
+    "trust": optional(fields(TRUST, others=plain)),
 }
 
 

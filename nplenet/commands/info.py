@@ -15,6 +15,7 @@ from ..checkpoint import Checkpoint, CheckpointError, Epoch, load
 from ..input_shape import input_shape
 from ..layers import Layer
 from ..terminal import printable, show, show_json
+from ..trust import from_record
 from . import add_checkpoint, add_input_shape, known_pictures
 
 MAX_NAMES = 2000  # characters of all names of the classes
@@ -53,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
         if name in record:
             pairs = (f"{k} {v}" for k, v in record[name].items())
             show(f"{name}: " + printable(", ".join(pairs)))
+    if (trust := from_record(record.get("trust"))) is not None:
+        show(f"trust: {trust}")
     if "progress" in record:
         _show_progress(checkpoint)
     weights = checkpoint.part("model.") if "progress" in record else checkpoint.tensors

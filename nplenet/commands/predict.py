@@ -25,6 +25,7 @@ from ..recognize import (
     recognize,
 )
 from ..terminal import printable, show, show_json
+from ..trust import Judgement, judged
 from . import add_checkpoint, add_input_shape, known_pictures
 
 SHOWN = 10  # classes, the most probable ones
@@ -75,17 +76,21 @@ def run(options: argparse.Namespace) -> int:
             status = 2
             continue
         found = recognize(model, image)
-        answer = int(found.probabilities.argmax())
+        answer = judged(found.probabilities, model.trust, None if whole else image, names)
         if options.json:
             rows = {name: row.astype(float).tolist() for name, row in found._asdict().items()}
-            show_json({"image": path, "digit": answer, "class": names[answer]} | rows)
+            show_json({"image": path} | described(answer, names) | rows)
             continue
-        show_prediction(image, found, names, path)
+        show_prediction(image, found, names, path, answer)
     return status
 
 
 def show_prediction(
-    image: npt.NDArray[np.uint8], found: Recognition, names: Sequence[str], path: str
+    image: npt.NDArray[np.uint8],
+    found: Recognition,
+    names: Sequence[str],
+    path: str,
+    answer: Judgement,
 ) -> None:
     """Print what the network saw, the probabilities of the likeliest classes, and the answer."""
     show(picture(image))
@@ -95,4 +100,16 @@ def show_prediction(
     show(f"{head:<10}" + "".join(f"{printable(names[k], 7):>8}" for k in shown))
     for name, row in zip(("image", "inverse"), found, strict=True):
         show(f"{name:<10}" + "".join(f"{row[k]:8.2%}" for k in shown))
-    show(f"{printable(path)}: {printable(names[likeliest[0]])}")
+    show(f"{printable(path)}: {printable(names[answer.answer])}{printable(answer.remark)}")
+
+
+def described(answer: Judgement, names: Sequence[str]) -> dict[str, object]:
+    """Return an answer for JSON; ``trust`` is null where it was not measured."""
+    trust = {None: None, True: "sure", False: "unsure"}[answer.sure]
+    return {
+        "digit": answer.answer,
+        "class": names[answer.answer],
+        "probability": answer.probability,
+        "trust": trust,
+        "reason": answer.reason,
+    }

@@ -22,6 +22,7 @@ NOT_ARITHMETIC = (
     "input_gradient",
     "preprocessing",
     "pictures",
+    "trust",
     "key_there",
     "_saved",
 )

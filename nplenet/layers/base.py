@@ -63,6 +63,9 @@ class Layer:
     pictures : nplenet.data.Pictures or None
         Of a whole model: how pictures became its images, and the names of its classes; a file by
         ``save_model`` and a checkpoint hold it.
+    trust : Trust or None
+        Of a whole model: what was measured of its probabilities (see ``nplenet.trust``). A file by
+        ``save_model`` holds it; ``fit`` and ``load_state_dict`` remove it, as the weights change.
     buffers : tuple of str
         Names of attributes that are state but not learned, such as ``running_mean``.
     kept_apart : tuple of str
@@ -77,6 +80,7 @@ class Layer:
     input_gradient = True
     preprocessing: Any = None
     pictures: Any = None
+    trust: Any = None
 
     def __init__(self) -> None:
         self.backend: Backend = get_backend("numpy")
@@ -299,6 +303,7 @@ class Layer:
         arrays = checks.state(state, own, (), f"{type(self).__name__}.load_state_dict")
         for key, array in own.items():
             array[...] = self.backend.asarray(arrays[key], dtype=array.dtype)
+        self.trust = None
 
     # ------------------------------------------------------------------ describing
 

@@ -126,6 +126,7 @@ def fit(
     check_parts(model, loss, optimizer, loader, validation)
     model.preprocessing = preprocessing_of(model, loader, validation, validation_transform)
     model.pictures = pictures_of(model, loader)
+    model.trust = None  # which was measured with other weights
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
