@@ -26,7 +26,7 @@ import numpy as np
 from nplenet.augment import invert, standard_augmentation
 from nplenet.checkpoint import DEFAULT_MODEL, save_model
 from nplenet.compiled import compile
-from nplenet.data import DataLoader, load_mnist, pad_images, train_validation_split
+from nplenet.data import DataLoader, Pictures, load_mnist, pad_images, train_validation_split
 from nplenet.layers import Layer
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -59,6 +59,7 @@ def main() -> None:
     digits, others = drawn.digits(POOL, SEED, mnist), drawn.others(POOL, SEED, mnist)
     model = train(mnist, digits, others, validation, options.epochs)
     model.trust = trust_of(model, validation)
+    model.pictures = Pictures("digit", (28, 28), "light on dark")
     save_model(model, options.output)
     print(f"wrote {options.output}; trust: {model.trust}")
 

@@ -32,6 +32,7 @@ from .words import DIGITS, about, noun_of
 MODULES = (
     "model.js",
     "experiment.js",
+    "trust.js",
     "prepare.js",
     "paper.js",
     "photo.js",
@@ -114,6 +115,7 @@ def render(
         "classes": names,
         "noun": noun,
         **reading,
+        "trust": None if model.trust is None else model.trust.as_record(),
         "chapters": chapters or {},
         "examples": _examples() if is_digits else [],
         "first": FIRST_EXAMPLE,

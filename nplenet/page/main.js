@@ -8,6 +8,7 @@ import { Overview } from "./overview.js";
 import { listenForPhotos } from "./photo.js";
 import { findDigits, prepare, resize } from "./prepare.js";
 import { Tasks, tasksFor } from "./tasks.js";
+import { doubt } from "./trust.js";
 import { Layers } from "./view.js";
 import { wholePicture } from "./whole.js";
 
@@ -78,6 +79,8 @@ function update() {
     off,
   };
   answer.show(shown);
+  const logits = values.at(-2).data;
+  byId("doubt").textContent = found ? doubt(logits, page.trust, page.classes, page.noun) : "";
   boxes.show(digits, words, board.photo !== null && !isWhole);
   for (const place of ["seen", "small-seen"]) showSeen(byId(place), values[0]);
   view.show(experiment.steps, values);
