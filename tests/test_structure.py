@@ -63,7 +63,8 @@ PARTS: dict[str, str] = {
     "doctor": "backend data layers version",
     "input_shape": "layers",
     "models": "layers names seeds",
-    "recognize": "augment data layers losses names",
+    "segment": "data",
+    "recognize": "augment data layers losses names segment",
     "schedules": "checks names optim",
     "cases": "backend layers losses models",
     "checkpoint": (
@@ -191,6 +192,17 @@ INSIDE: dict[str, dict[str, str]] = {
         "fused": "batchnorm lane sums",
         "pooling": "lane sums",
         "fold": "batchnorm conv dense lane sums",
+    },
+    "segment": {
+        "windows": "",
+        "colour": "",
+        "lines": "",
+        "form": "windows",
+        "ink": "windows",
+        "parts": "ink windows",
+        "groups": "parts",
+        "choose": "groups parts",
+        "__init__": "choose colour groups ink lines parts",
     },
     "compiled/cuda": {
         "__init__": "",

@@ -86,7 +86,7 @@ class Hand:
 
     def pick(self, choices: Sequence[T]) -> T:
         """Return one of every other choice."""
-        mine = list(choices)[int(self.held_out) :: 2]
+        mine = list(choices)[int(self.held_out) :: 2] or list(choices)
         return mine[int(self.rng.integers(len(mine)))]
 
     def glyph(self, label: int | None = None, pen: float | None = None) -> Image.Image:
