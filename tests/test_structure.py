@@ -201,7 +201,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "ink": "windows",
         "parts": "ink windows",
         "groups": "parts",
-        "choose": "groups parts",
+        "choose": "groups parts windows",
         "__init__": "choose colour groups ink lines parts",
     },
     "compiled/cuda": {

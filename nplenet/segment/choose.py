@@ -12,12 +12,15 @@ import math
 import numpy as np
 
 from .groups import frames
-from .parts import Part
+from .parts import Part, labelled
+from .windows import Mask
 
-CANDIDATES = 40  # the best ones enter the contest
+MIN_SCORE = 0.012  # of a digit; noise on blank paper reached 0.002
+CANDIDATES = 60  # the best ones enter the contest
+RECTANGLE = 0.88  # filled fraction; an ellipse fills pi / 4 = 0.79
 MAX_FAT = 0.36  # width of a digit's widest stroke over its longer side
 MAX_ASPECT = 1.3  # width / height
-GOOD_CONTRAST = 0.5  # fraction of the paper's brightness; half as much costs 30 %
+GOOD_CONTRAST = 0.5  # fraction of the paper's brightness; half as much costs 40 %
 MIN_STROKE = 0.015  # mean width of the strokes over the longer side
 LONG_BAR = 0.45  # of the image's side: a longer bar is rather a pen than a 1
 SIMILAR = 0.4  # score and size of further digits, as fractions of the best one's
@@ -34,7 +37,9 @@ def ranked(groups: list[Part], side: int) -> list[Part]:
         if not group.bar:
             group.score *= _falling(group.fat / group.longer, MAX_FAT, 0.25)
     _contest(best)
-    return sorted((g for g in best if g.score > 0), key=lambda group: -group.score)
+    return sorted(
+        (group for group in best if group.score > MIN_SCORE), key=lambda group: -group.score
+    )
 
 
 def digits(best: list[Part]) -> list[Part]:
@@ -73,11 +78,11 @@ def _falling(value: float, limit: float, over: float) -> float:
 
 def _score(group: Part, side: int) -> float:
     score = math.sqrt(group.longer / side)
-    score *= group.whole**8
+    score *= group.whole**6
     score *= min(1, group.ground / 0.5) ** 2  # at most half the outline runs through small holes
     score *= min(1, group.full / 0.85) ** 2
     score *= _falling(group.width / group.height, MAX_ASPECT, 1)
-    score *= math.sqrt(min(1, group.contrast / GOOD_CONTRAST))
+    score *= min(1, group.contrast / GOOD_CONTRAST) ** 0.75
     score *= min(1, group.stroke / group.longer / MIN_STROKE)
     score *= 0.98**group.window * 0.97 ** (len(group.labels) - 1)
     if group.edges:
@@ -89,15 +94,21 @@ def _score(group: Part, side: int) -> float:
     return score
 
 
-def _fat(group: Part) -> float:
-    """Return the width of the widest stroke, by eroding the mask at no more than 64x64 pixels."""
+def _reduced(group: Part) -> tuple[Mask, int]:
+    """Return the mask at no more than 64x64 pixels, with paper around it, and the pixels per pixel."""
     mask = group.mask()
     step = -(-max(mask.shape) // 64)
     height, width = (-(-side // step) * step for side in mask.shape)
     padded = np.zeros((height, width), np.float32)
     padded[: mask.shape[0], : mask.shape[1]] = mask
     small = padded.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
-    left, times = np.pad(small >= 0.5, 1), 0
+    return np.pad(small >= 0.5, 1), step
+
+
+def _fat(group: Part) -> float:
+    """Return the width of the widest stroke, by eroding the mask until nothing is left."""
+    left, step = _reduced(group)
+    times = 0
     while left.any():
         times += 1
         inner = left[:-2, 1:-1] & left[2:, 1:-1] & left[1:-1, :-2] & left[1:-1, 2:]
@@ -105,12 +116,33 @@ def _fat(group: Part) -> float:
     return max(0.8 * group.stroke, 0.85 * step * (2 * times - 1))
 
 
+def _is_rectangle(group: Part) -> bool:
+    """Return whether the mask with its holes filled fills a rectangle of any direction."""
+    mask, _ = _reduced(group)
+    numbers, _ = labelled(~mask)
+    outside = np.zeros(mask.shape, bool)
+    outside[~mask] = numbers == numbers[0]
+    y, x = np.nonzero(~outside)
+    if not len(y):
+        return False
+    turn = np.radians(np.arange(0, 90, 3))
+    along = np.outer(np.cos(turn), x) + np.outer(np.sin(turn), y)
+    across = np.outer(np.cos(turn), y) - np.outer(np.sin(turn), x)
+    sides = np.ptp(along, axis=1) + 1, np.ptp(across, axis=1) + 1
+    least = int((sides[0] * sides[1]).argmin())
+    elongated = max(sides[0][least], sides[1][least]) > 3 * min(sides[0][least], sides[1][least])
+    return not elongated and len(y) > RECTANGLE * float(sides[0][least] * sides[1][least])
+
+
 def _contest(best: list[Part]) -> None:
     """Lower the scores of frames, of ground that looks like ink, and of what carries a digit."""
     scores = [group.score for group in best]
+    rectangle = [_is_rectangle(group) for group in best]
     lost, carrier = set(), set()
     for i, a in enumerate(best):
         for j, b in enumerate(best):
+            if rectangle[i] and not rectangle[j] and _within(a, b):
+                carrier.add(i)  # a sheet, a card, a box: with something in it
             if a.light == b.light:
                 sound = b.full >= 0.7 and b.whole >= 0.8 and scores[j] > 0.02 * scores[i]
                 if i != j and sound and frames(a, b) and _covered(a, b) < 0.1:
@@ -126,7 +158,13 @@ def _contest(best: list[Part]) -> None:
             if ratio >= (6 if compact else 3) and scores[j] >= 0.1 * scores[i] and _carries(a, b):
                 carrier.add(i)  # paper or a card around a digit
     for i, group in enumerate(best):
-        group.score *= (0.1 if i in lost else 1) * (0.3 if i in carrier else 1)
+        group.score *= (0.1 if i in lost else 1) * (0.2 if i in carrier else 1)
+
+
+def _within(a: Part, b: Part) -> bool:
+    """Return whether b, which is whole and not small, lies in the box of a."""
+    sound = b.full >= 0.7 and b.whole >= 0.7 and b.longer >= 0.2 * a.longer
+    return sound and _holds(a, b) and _covered(a, b) < 0.1
 
 
 def _holds(a: Part, b: Part) -> bool:

@@ -27,13 +27,14 @@ from .windows import Floats, Mask, closed, dilated, median, noise_of, smoothed
 Bytes = npt.NDArray[np.uint8]
 
 WINDOWS = (13, 19, 27, 39, 57, 83, 121)  # pixels of an image of at most 640
-WIDER = 3  # steps in WINDOWS: about three times as wide
+WIDER = 4  # steps in WINDOWS: over four times as wide
 MIN_INK = 0.045  # fraction of the paper's brightness removed
 NOISE_LEVELS = 4.0  # standard deviations of noise that are not ink
 MIN_NOISE = 0.2  # levels of 255, below which an image is a drawing and needs no filter
 MUCH_NOISE = 1.5  # levels of 255, above which its pixels are averaged
 EDGE_REACH = 8  # pixels from the edge of a stroke to where it is darkest, at most
 HALF = 0.45  # the edge of a stroke is where this fraction of its contrast is reached
+MAX_BIAS = 60  # levels of 255 that noise and uneven light may take from the paper
 MIN_BRIGHT = 8  # levels of 255: darker paper is taken to be so bright
 
 
@@ -52,6 +53,8 @@ class Papers(NamedTuple):
         uint8 (windows, H, W), the paper under the ink.
     scale
         How many times the image was enlarged, at least 1: its edges are so much softer.
+    noisy
+        Whether it has noise, as no drawing has.
     """
 
     grey: Floats
@@ -59,6 +62,7 @@ class Papers(NamedTuple):
     windows: tuple[int, ...]
     levels: Bytes
     scale: float
+    noisy: bool
 
 
 class Ink(NamedTuple):
@@ -88,7 +92,14 @@ def papers_of(grey: Bytes, scale: float) -> Papers:
     if noise > MUCH_NOISE:
         level = smoothed(level)
     fitting = tuple(k for k in WINDOWS if 2 * scale <= k <= 1.2 * max(grey.shape)) or WINDOWS[-1:]
-    return Papers(level, clean, fitting, np.stack([closed(clean, k) for k in fitting]), scale)
+    return Papers(
+        level,
+        clean,
+        fitting,
+        np.stack([closed(clean, k) for k in fitting]),
+        scale,
+        noise > MIN_NOISE,
+    )
 
 
 def ink_of(papers: Papers, step: int) -> Ink:
@@ -97,14 +108,18 @@ def ink_of(papers: Papers, step: int) -> Ink:
     A pixel is ink if it has about half the contrast of the strongest pixel near it: so the edge of
     a stroke is found where it is, faint or dark, and a fainter line ends before a stroke it meets.
     What the noise alone takes from the paper is measured over the whole image: the median is its
-    bias, because a closing is a maximum, and the 16th percentile is a standard deviation below.
+    bias, because a closing is a maximum, and the 16th percentile is a standard deviation below. In
+    a drawing, and where ink covers half the image, there is none to speak of.
     """
     paper = papers.levels[step].astype(np.float32)
     bright = np.maximum(paper, MIN_BRIGHT)
     missing = paper - papers.grey
-    low, typical = np.percentile(missing[::3, ::3], (16, 50))
-    contrast = np.clip((missing - max(0.0, float(typical))) / bright, 0, 1)
-    floor = np.maximum(MIN_INK, NOISE_LEVELS * (typical - low) / bright)
+    low, bias = (float(p) for p in np.percentile(missing[::3, ::3], (16, 50)))
+    if not papers.noisy or bias > MAX_BIAS:
+        low = bias = 0.0
+    bias = max(0.0, bias)
+    contrast = np.clip((missing - bias) / bright, 0, 1)
+    floor = np.maximum(MIN_INK, NOISE_LEVELS * (bias - low) / bright)
     strongest = dilated(contrast, 2 * EDGE_REACH + 1)
     mask = contrast > np.maximum(floor, HALF * strongest)
     return Ink(mask, contrast, papers.grey, bright)

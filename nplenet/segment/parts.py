@@ -48,7 +48,7 @@ class Part:
         Fraction of the outline beyond which there is ground, not the opposite kind of ink: the
         space between two strokes is bright "ink" whose surroundings are strokes.
     full
-        Contrast as a fraction of what a window three times as wide shows.
+        Contrast as a fraction of what a window four times as wide shows.
     thin, long
         Sides of the rectangle with the same second moments.
     lying
