@@ -31,7 +31,7 @@ def ranked(groups: list[Part], side: int) -> list[Part]:
     """Return the best groups, the best first, of an image whose longer side is ``side``."""
     for group in groups:
         group.score = _score(group, side)
-    best = sorted(groups, key=lambda group: -group.score)[:CANDIDATES]
+    best = _different(sorted(groups, key=lambda group: -group.score))
     for group in best:
         group.fat = _fat(group)
         if not group.bar:
@@ -40,6 +40,17 @@ def ranked(groups: list[Part], side: int) -> list[Part]:
     return sorted(
         (group for group in best if group.score > MIN_SCORE), key=lambda group: -group.score
     )
+
+
+def _different(groups: list[Part]) -> list[Part]:
+    """Return the first groups, without those that another window showed before."""
+    kept: list[Part] = []
+    for group in groups:
+        if group.score <= MIN_SCORE or len(kept) == CANDIDATES:
+            break
+        if not any(group.light == other.light and _same_box(group, other) for other in kept):
+            kept.append(group)
+    return kept
 
 
 def digits(best: list[Part]) -> list[Part]:
@@ -95,7 +106,7 @@ def _score(group: Part, side: int) -> float:
 
 
 def _reduced(group: Part) -> tuple[Mask, int]:
-    """Return the mask at no more than 64x64 pixels, with paper around it, and the pixels per pixel."""
+    """Return the mask in at most 64x64 pixels with paper around it, and the scale."""
     mask = group.mask()
     step = -(-max(mask.shape) // 64)
     height, width = (-(-side // step) * step for side in mask.shape)
@@ -191,8 +202,19 @@ def _covered(a: Part, b: Part) -> float:
     return float(np.isin(a.where[box], a.labels)[b.mask()].mean())
 
 
+def _same_box(a: Part, b: Part) -> bool:
+    """Return whether two boxes share over 0.8 of the larger box."""
+    larger = max(a.height * a.width, b.height * b.width)
+    return _shared(a, b) > 0.8 * larger
+
+
 def _overlap(a: Part, b: Part) -> float:
     """Return the area that two boxes share as a fraction of the smaller box."""
+    return _shared(a, b) / min(a.height * a.width, b.height * b.width)
+
+
+def _shared(a: Part, b: Part) -> int:
+    """Return the area that two boxes share."""
     down = min(a.bottom, b.bottom) - max(a.top, b.top)
     across = min(a.right, b.right) - max(a.left, b.left)
-    return max(0, down) * max(0, across) / min(a.height * a.width, b.height * b.width)
+    return max(0, down) * max(0, across)

@@ -25,16 +25,18 @@ MAX_THICK = 1 / 40  # of the image's longer side
 MIN_LONG = 0.35  # of the image's longer side
 MIN_COVERED = 0.6  # of the columns between a line's ends
 MAX_LINES = 80
+APART = 10  # pixels between parallel lines, at least
 PARALLEL = 3  # so many lines in parallel need not reach the edge of the image
 
 
 class Line(NamedTuple):
-    """y = row + slope x for left <= x < right."""
+    """y = row + slope x for left <= x < right, with runs of ``thick`` pixels in most columns."""
 
     row: float
     slope: float
     left: int
     right: int
+    thick: float
 
 
 def rules_of(mask: Mask) -> list[Line]:
@@ -43,7 +45,7 @@ def rules_of(mask: Mask) -> list[Line]:
     first, last = _runs(mask)
     x, y, thick = _middles(mask, first, last)
     use = thick <= max(2, MAX_THICK * side)
-    x, y = x[use], y[use]
+    x, y, thick = x[use], y[use], thick[use]
     found: list[Line] = []
     offset = int(0.36 * mask.shape[1]) + 2
     rows = mask.shape[0] + 2 * offset
@@ -56,12 +58,12 @@ def rules_of(mask: Mask) -> list[Line]:
         if near[k, c] < MIN_LONG * MIN_COVERED * side:
             break
         on = np.abs(y - SLOPES[k] * x - (c - offset)) <= 2
-        line = _spanned(x[on], y[on], side)
+        line = _spanned(x[on], y[on], thick[on], side)
         if line is not None:
             found.append(line)
         gone = np.flatnonzero(on)
         counts -= np.stack([_count(x[gone], y[gone], t, offset, rows) for t in SLOPES])
-        x, y = x[~on], y[~on]
+        x, y, thick = x[~on], y[~on], thick[~on]
     return _trusted(found, mask.shape[1])
 
 
@@ -82,9 +84,7 @@ def without(mask: Mask, lines: list[Line]) -> Mask:
             columns.append(where[hit])
         r, c = np.concatenate(rows), np.concatenate(columns)
         top, bottom = first[r, c], last[r, c]
-        if len(r) == 0:
-            continue
-        short = bottom - top + 1 <= 1.7 * np.median(bottom - top + 1) + 1
+        short = bottom - top + 1 <= 1.7 * line.thick + 1
         np.add.at(change, (top[short], c[short]), 1)
         np.add.at(change, (bottom[short] + 1, c[short]), -1)
     return mask & (np.cumsum(change, axis=0)[:-1] == 0)
@@ -113,26 +113,32 @@ def _count(x: Any, y: Any, slope: float, offset: int, rows: int) -> Any:
     return np.bincount(np.clip(place, 0, rows - 1), minlength=rows)
 
 
-def _spanned(x: Any, y: Any, side: int) -> Line | None:
+def _spanned(x: Any, y: Any, thick: Any, side: int) -> Line | None:
     """Return the line through points, or None if they are too few or too sparse."""
     columns = np.unique(x)
     gaps = np.flatnonzero(np.diff(columns) > 0.3 * side)
     pieces = np.split(columns, gaps + 1)
     piece = max(pieces, key=len)
-    left, right = int(piece[0]), int(piece[-1]) + 1
+    few = len(piece) // 30  # points of noise, between which and the line there is nothing
+    left, right = int(piece[few]), int(piece[-1 - few]) + 1
     if right - left < MIN_LONG * side or len(piece) < MIN_COVERED * (right - left):
         return None
     use = (x >= left) & (x < right)
     slope, row = np.polyfit(x[use], y[use], 1)
-    return Line(float(row), float(slope), left, right)
+    return Line(float(row), float(slope), left, right, float(np.median(thick[use])))
 
 
 def _trusted(lines: list[Line], width: int) -> list[Line]:
     """Leave out lines that may be strokes of a digit: they end within the image, and are few."""
     kept = []
     for line in lines:
-        parallel = sum(abs(line.slope - other.slope) < 0.03 for other in lines)
-        reaches = line.left <= 0.02 * width or line.right >= 0.98 * width
+        apart = {
+            round((line.row - other.row) / APART)
+            for other in lines
+            if abs(line.slope - other.slope) < 0.03
+        }
+        parallel = len(apart)
+        reaches = line.left <= 0.06 * width or line.right >= 0.94 * width
         if reaches or parallel >= PARALLEL:
             kept.append(line)
     return kept
