@@ -33,7 +33,7 @@ NOISE_LEVELS = 4.0  # standard deviations of noise that are not ink
 MIN_NOISE = 0.2  # levels of 255, below which an image is a drawing and needs no filter
 MUCH_NOISE = 1.5  # levels of 255, above which its pixels are averaged
 EDGE_REACH = 8  # pixels from the edge of a stroke to where it is darkest, at most
-HALF = 0.45  # the edge of a stroke is where this fraction of its contrast is reached
+HALF_OF_NOISY = 0.45  # the edge of a stroke is at half its contrast; noise makes holes there
 MAX_BIAS = 60  # levels of 255 that noise and uneven light may take from the paper
 MIN_BRIGHT = 8  # levels of 255: darker paper is taken to be so bright
 
@@ -96,10 +96,17 @@ def papers_of(grey: Bytes, scale: float) -> Papers:
         level,
         clean,
         fitting,
-        np.stack([closed(clean, k) for k in fitting]),
+        np.stack([_paper(clean, k) for k in fitting]),
         scale,
         noise > MIN_NOISE,
     )
+
+
+def _paper(clean: Bytes, window: int) -> Bytes:
+    """Return the closing of an image that goes on beyond its border as it is there."""
+    margin = window // 2
+    wide: Bytes = closed(np.pad(clean, margin, mode="edge"), window)
+    return np.ascontiguousarray(wide[margin:-margin, margin:-margin])
 
 
 def ink_of(papers: Papers, step: int) -> Ink:
@@ -121,5 +128,6 @@ def ink_of(papers: Papers, step: int) -> Ink:
     contrast = np.clip((missing - bias) / bright, 0, 1)
     floor = np.maximum(MIN_INK, NOISE_LEVELS * (bias - low) / bright)
     strongest = dilated(contrast, 2 * EDGE_REACH + 1)
-    mask = contrast > np.maximum(floor, HALF * strongest)
+    half = HALF_OF_NOISY if papers.noisy else 0.5
+    mask = contrast > np.maximum(floor, half * strongest)
     return Ink(mask, contrast, papers.grey, bright)
