@@ -14,13 +14,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("", "tests")]
 
-from scenes import HELD_OUT, SCENES, SEVERAL, made
-from scenes.reader import answers
-
-from nplenet.checkpoint import DEFAULT_MODEL, load_model
-
 
 def main() -> None:
+    from scenes import HELD_OUT, SCENES, SEVERAL, made
+    from scenes.reader import answers
+
+    from nplenet.checkpoint import DEFAULT_MODEL, load_model
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("conditions", nargs="*", metavar="CONDITION")
     parser.add_argument("--pictures", type=int, default=10, help="pictures per condition")

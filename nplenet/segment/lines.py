@@ -119,8 +119,10 @@ def _spanned(x: Any, y: Any, thick: Any, side: int) -> Line | None:
     gaps = np.flatnonzero(np.diff(columns) > 0.3 * side)
     pieces = np.split(columns, gaps + 1)
     piece = max(pieces, key=len)
-    few = len(piece) // 30  # points of noise, between which and the line there is nothing
-    left, right = int(piece[few]), int(piece[-1 - few]) + 1
+    few = len(piece) // 30  # points of noise may lie beyond the ends
+    dense = 3 * few
+    left = int(piece[0] if piece[few] - piece[0] <= dense else piece[few])
+    right = int(piece[-1] if piece[-1] - piece[-1 - few] <= dense else piece[-1 - few]) + 1
     if right - left < MIN_LONG * side or len(piece) < MIN_COVERED * (right - left):
         return None
     use = (x >= left) & (x < right)

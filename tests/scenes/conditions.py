@@ -189,7 +189,7 @@ def crumpled_paper(hand: Hand) -> Picture:
 def show_through(hand: Hand) -> Picture:
     sheet = Sheet(hand)
     for k in range(8):
-        sheet.text("otto sees anna", 26, (60, 30 + 55 * k), tuple(0.9 * c for c in sheet.pixels[0, 0]))  # type: ignore[arg-type]  # fmt: skip
+        sheet.text("otto sees anna", 26, (60, 30 + 55 * k), tuple(0.9 * sheet.pixels[0, 0]))  # type: ignore[arg-type]  # fmt: skip
     sheet.pixels = np.ascontiguousarray(sheet.pixels[:, ::-1])
     return lit(sheet.write(hand.between(120, 200), BLACK)).photo(blur=1)
 
@@ -268,15 +268,16 @@ def in_a_box(hand: Hand) -> Picture:
     half = hand.between(85, 120)
     box = [2 * (c + s) for s in (-half, half) for c in (320, 240)]
     outline = sheet.mask(lambda d: d.rectangle(box, outline=255, width=round(hand.between(3, 9))))
-    return lit(sheet.cover(outline, hand.pick((BLACK, (0.3, 0.3, 0.3), BLUE, (0.5, 0.2, 0.2))))).photo()  # fmt: skip
+    colour = hand.pick((BLACK, (0.3, 0.3, 0.3), BLUE, (0.5, 0.2, 0.2)))
+    return lit(sheet.cover(outline, colour)).photo()
 
 
 @scene
 def in_a_row_of_boxes(hand: Hand) -> Picture:
     sheet = Sheet(hand).write(hand.between(70, 90), BLUE, at=(hand.pick((-110, 0, 0, 110)), 0))
     for k in range(5):
-        x = 2 * (45 + 110 * k)
-        outline = sheet.mask(lambda d, x=x: d.rectangle((x, 370, x + 220, 590), outline=255, width=5))  # type: ignore[misc]  # fmt: skip
+        box = (90 + 220 * k, 370, 310 + 220 * k, 590)
+        outline = sheet.mask(lambda d, box=box: d.rectangle(box, outline=255, width=5))  # type: ignore[misc]  # fmt: skip
         sheet.cover(outline, hand.pick(((0.3, 0.3, 0.3), BLACK)))
     return lit(sheet).photo()
 
@@ -488,7 +489,8 @@ def dark_card_on_white(hand: Hand) -> Picture:
     sheet = Sheet(hand, paper=(0.95, 0.95, 0.95))
     box = (360 + hand.between(-60, 60), 240, 920, 720)
     card = sheet.mask(lambda d: d.rectangle(box, fill=255))
-    sheet.cover(card, hand.pick(((0.1, 0.1, 0.1), (0.1, 0.15, 0.4), (0.3, 0.05, 0.1), (0.1, 0.3, 0.2))))  # fmt: skip
+    colours = (0.1, 0.1, 0.1), (0.1, 0.15, 0.4), (0.3, 0.05, 0.1), (0.1, 0.3, 0.2)
+    sheet.cover(card, hand.pick(colours))
     return lit(sheet.write(hand.between(110, 160), (0.92, 0.92, 0.9))).photo()
 
 
