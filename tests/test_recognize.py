@@ -426,6 +426,49 @@ def test_of_16_bits_the_upper_8_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved(tmp_path, wide, "a.png"), RAMP)
 
 
+def test_of_16_bits_that_use_8_the_lower_8_are_kept(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(
+        saved(tmp_path, Image.fromarray(RAMP.astype(np.uint16)), "a.png"), RAMP
+    )
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 7.0), (0.0, 1e-3)])
+def test_levels_in_floats_are_scaled_to_their_range(
+    tmp_path: Path, low: float, high: float
+) -> None:
+    wide = (low + (high - low) * RAMP / 255).astype(np.float32)
+    np.testing.assert_allclose(saved(tmp_path, Image.fromarray(wide), "a.tiff"), RAMP, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "atol"), [("a.webp", 0), ("a.gif", 0), ("a.tiff", 0), ("a.avif", 12)]
+)
+def test_other_formats_are_read(tmp_path: Path, name: str, atol: int) -> None:
+    options: dict[str, Any] = {"lossless": True} if name == "a.webp" else {}
+    try:
+        got = saved(tmp_path, Image.fromarray(RAMP).convert("RGB"), name, **options)
+    except (KeyError, OSError, ValueError) as error:  # how Pillow says that it lacks a format
+        pytest.skip(str(error))
+    np.testing.assert_allclose(got, RAMP, atol=max(atol, 1))
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"%PDF-1.7", "a PDF document"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg">', "an SVG drawing"),
+        (b"\0\0\0\x20ftypisom", "a film"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 image"),
+        (b"PK\3\4", "a zip archive or a document"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, start: bytes, kind: str) -> None:
+    (tmp_path / "a.png").write_bytes(start + bytes(100))
+    with pytest.raises(DataError, match=kind):
+        read_image(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize(("ink", "paper"), [(0, 255), (255, 0)])
 def test_ink_on_nothing_stands_out_from_its_paper(

@@ -197,9 +197,9 @@ def _carries(a: Part, b: Part) -> bool:
 
 
 def _covered(a: Part, b: Part) -> float:
-    """Return the fraction of b's pixels that are a's, too."""
+    """Return the fraction of b's pixels that are in a's largest part, too."""
     box = slice(b.top, b.bottom), slice(b.left, b.right)
-    return float(np.isin(a.where[box], a.labels)[b.mask()].mean())
+    return float((a.where[box] == a.labels[0])[b.mask()].mean())
 
 
 def _same_box(a: Part, b: Part) -> bool:
