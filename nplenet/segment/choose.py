@@ -127,33 +127,38 @@ def _fat(group: Part) -> float:
     return max(0.8 * group.stroke, 0.85 * step * (2 * times - 1))
 
 
-def _is_rectangle(group: Part) -> bool:
-    """Return whether the mask with its holes filled fills a rectangle of any direction."""
-    mask, _ = _reduced(group)
+def _rectangle(group: Part) -> tuple[float, float]:
+    """Return the area with holes filled, and of the least rectangle around it, in any direction.
+
+    The second is infinite where the rectangle is over three times as long as it is wide.
+    """
+    mask, step = _reduced(group)
     numbers, _ = labelled(~mask)
     outside = np.zeros(mask.shape, bool)
     outside[~mask] = numbers == numbers[0]
     y, x = np.nonzero(~outside)
     if not len(y):
-        return False
+        return 0.0, math.inf
     turn = np.radians(np.arange(0, 90, 3))
     along = np.outer(np.cos(turn), x) + np.outer(np.sin(turn), y)
     across = np.outer(np.cos(turn), y) - np.outer(np.sin(turn), x)
     sides = np.ptp(along, axis=1) + 1, np.ptp(across, axis=1) + 1
     least = int((sides[0] * sides[1]).argmin())
-    elongated = max(sides[0][least], sides[1][least]) > 3 * min(sides[0][least], sides[1][least])
-    return not elongated and len(y) > RECTANGLE * float(sides[0][least] * sides[1][least])
+    one, other = sorted((float(sides[0][least]), float(sides[1][least])))
+    return len(y) * step**2, one * other * step**2 if other <= 3 * one else math.inf
 
 
 def _contest(best: list[Part]) -> None:
     """Lower the scores of frames, of ground that looks like ink, and of what carries a digit."""
     scores = [group.score for group in best]
-    rectangle = [_is_rectangle(group) for group in best]
+    filled, around = zip(*map(_rectangle, best), strict=True) if best else ((), ())
+    rectangle = [area > RECTANGLE * box for area, box in zip(filled, around, strict=True)]
     lost, carrier = set(), set()
     for i, a in enumerate(best):
         for j, b in enumerate(best):
-            if rectangle[i] and not rectangle[j] and _within(a, b):
-                carrier.add(i)  # a sheet, a card, a box: with something in it
+            split = a.light != b.light and a.area + b.area > RECTANGLE * around[i]
+            if (rectangle[i] or split) and not rectangle[j] and _within(a, b):
+                carrier.add(i)  # a sheet, a card, a box: with something in it, or across it
             if a.light == b.light:
                 sound = b.full >= 0.7 and b.whole >= 0.8 and scores[j] > 0.02 * scores[i]
                 if i != j and sound and frames(a, b) and _covered(a, b) < 0.1:
