@@ -174,7 +174,7 @@ def _contest(best: list[Part]) -> None:
             if ratio >= (6 if compact else 3) and scores[j] >= 0.1 * scores[i] and _carries(a, b):
                 carrier.add(i)  # paper or a card around a digit
     for i, group in enumerate(best):
-        group.score *= (0.1 if i in lost else 1) * (0.2 if i in carrier else 1)
+        group.score *= (0.1 if i in lost else 1) * (0.1 if i in carrier else 1)
 
 
 def _within(a: Part, b: Part) -> bool:
