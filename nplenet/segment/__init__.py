@@ -20,6 +20,7 @@ from .parts import Part, parts_of
 __all__ = ["Part", "find"]
 
 MIN_SIDE = 1 / 64  # of the image's longer side: a smaller part is a speck
+AT_EDGE, AT_EDGE_OF_SMALL = 0.2, 0.8  # a digit often fills a small image
 WINDOWS_FOR_LINES = (0, 2)
 
 
@@ -55,5 +56,5 @@ def find(picture: npt.NDArray[np.uint8]) -> tuple[list[Part], list[Part], float]
             for part in parts:
                 part.light, part.window = bool(light), step
             found += parts
-    best = ranked(found, side)
+    best = ranked(found, side, AT_EDGE if scale <= 1 else AT_EDGE_OF_SMALL)
     return best, digits(best), scale

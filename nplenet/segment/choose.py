@@ -27,10 +27,13 @@ SIMILAR = 0.4  # score and size of further digits, as fractions of the best one'
 MAX_LARGER = 1.7  # times as long as the best one
 
 
-def ranked(groups: list[Part], side: int) -> list[Part]:
-    """Return the best groups, the best first, of an image whose longer side is ``side``."""
+def ranked(groups: list[Part], side: int, at_edge: float) -> list[Part]:
+    """Return the best groups, the best first, of an image whose longer side is ``side``.
+
+    ``at_edge`` is the factor for what touches the border.
+    """
     for group in groups:
-        group.score = _score(group, side)
+        group.score = _score(group, side) * (at_edge if group.edges else 1)
     best = _different(sorted(groups, key=lambda group: -group.score))
     for group in best:
         group.fat = _fat(group)
@@ -96,8 +99,6 @@ def _score(group: Part, side: int) -> float:
     score *= min(1, group.contrast / GOOD_CONTRAST) ** 0.75
     score *= min(1, group.stroke / group.longer / MIN_STROKE)
     score *= 0.98**group.window * 0.97 ** (len(group.labels) - 1)
-    if group.edges:
-        score *= 0.2
     if group.bar:
         score *= 0.7 if group.longer < LONG_BAR * side else 0.35
     if group.flat:

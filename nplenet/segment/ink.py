@@ -35,6 +35,7 @@ MUCH_NOISE = 1.5  # levels of 255, above which its pixels are averaged
 EDGE_REACH = 8  # pixels from the edge of a stroke to where it is darkest, at most
 HALF_OF_NOISY = 0.45  # the edge of a stroke is at half its contrast; noise makes holes there
 HALF_OF_SMALL = 0.35  # a stroke thinner than a pixel of a small image has less contrast
+BLURRED = 10  # times that an image is enlarged, above which there is no edge to lose
 MAX_BIAS = 60  # levels of 255 that noise and uneven light may take from the paper
 MIN_BRIGHT = 8  # levels of 255: darker paper is taken to be so bright
 
@@ -129,6 +130,8 @@ def ink_of(papers: Papers, step: int) -> Ink:
     contrast = np.clip((missing - bias) / bright, 0, 1)
     floor = np.maximum(MIN_INK, NOISE_LEVELS * (bias - low) / bright)
     strongest = dilated(contrast, 2 * EDGE_REACH + 1)
-    half = HALF_OF_SMALL if papers.scale > 1 else HALF_OF_NOISY if papers.noisy else 0.5
+    half = HALF_OF_NOISY if papers.noisy else 0.5
+    if 1 < papers.scale <= BLURRED:
+        half = HALF_OF_SMALL
     mask = contrast > np.maximum(floor, half * strongest)
     return Ink(mask, contrast, papers.grey, bright)
