@@ -218,7 +218,7 @@ def test_mnist_on_a_larger_sheet_is_recognised_as_well_as_in_its_files(
         images, labels = load_mnist(split="test", download=False)
     except MissingDataError as error:
         pytest.skip(str(error))
-    images, labels = images[:500], labels[:500]
+    images, labels = images[:200], labels[:200]
     right = {"original": 0, "sheet": 0}
     for image, padded, label in zip(images, pad_images(images), labels, strict=True):
         side = 28 * enlarge
@@ -229,7 +229,7 @@ def test_mnist_on_a_larger_sheet_is_recognised_as_well_as_in_its_files(
         right["original"] += recognize(model, padded[0]).probabilities.argmax() == label
         right["sheet"] += answer(model, page) == label
     print(right)
-    assert right["sheet"] >= right["original"] - 5  # 1 % of 500
+    assert right["sheet"] >= right["original"] - 2  # 1 % of 200
 
 
 def test_the_probabilities_of_image_and_inverse_are_those_of_the_model_in_eval_mode() -> None:
@@ -286,7 +286,7 @@ def test_a_prepared_digit_is_as_large_and_as_centred_as_those_of_mnist(
     image = prepare(SCENES["off-centre"](drawn(pen, digit, 0), np.random.default_rng(0)))
     rows, columns = np.nonzero(image > 127)
     assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20, 21)  # the rim may be half covered
-    assert image.max() >= 230  # strokes of two pixels that lie between the rows
+    assert image.max() >= 220  # strokes of two pixels that lie between the rows
     assert image[:2].max() == image[-2:].max() == image[:, :2].max() == image[:, -2:].max() == 0
     weight = image / image.sum()
     middle = np.arange(32) - 15.5
@@ -358,10 +358,10 @@ def test_an_image_of_one_pixel_has_no_digit() -> None:
 
 def test_a_speck_is_no_digit() -> None:
     image = np.full((100, 100), 255, np.uint8)
-    image[50, 50 : 50 + MIN_DIGIT_SIDE - 1] = 0
+    image[50 : 50 + MIN_DIGIT_SIDE - 1, 50] = 0
     with pytest.raises(ValueError, match="every part of the ink is smaller than"):
         prepare(image)
-    image[50, 50 : 50 + MIN_DIGIT_SIDE] = 0
+    image[50 : 50 + MIN_DIGIT_SIDE, 50] = 0
     prepare(image)
 
 
@@ -379,7 +379,7 @@ def test_random_images_are_prepared_or_have_no_digit() -> None:
         assert shape == (32, 32)
 
 
-@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (5, 5, 3), (25,)])
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (5, 5, 4), (25,)])
 def test_an_image_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected shape"):
         prepare(np.zeros(shape, np.uint8))
@@ -424,6 +424,49 @@ def test_a_file_of_one_bit_is_read(tmp_path: Path) -> None:
 def test_of_16_bits_the_upper_8_are_kept(tmp_path: Path) -> None:
     wide = Image.fromarray(RAMP.astype(np.uint16) * 256 + 77)
     np.testing.assert_array_equal(saved(tmp_path, wide, "a.png"), RAMP)
+
+
+def test_of_16_bits_that_use_8_the_lower_8_are_kept(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(
+        saved(tmp_path, Image.fromarray(RAMP.astype(np.uint16)), "a.png"), RAMP
+    )
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 7.0), (0.0, 1e-3)])
+def test_levels_in_floats_are_scaled_to_their_range(
+    tmp_path: Path, low: float, high: float
+) -> None:
+    wide = (low + (high - low) * RAMP / 255).astype(np.float32)
+    np.testing.assert_allclose(saved(tmp_path, Image.fromarray(wide), "a.tiff"), RAMP, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "atol"), [("a.webp", 0), ("a.gif", 0), ("a.tiff", 0), ("a.avif", 12)]
+)
+def test_other_formats_are_read(tmp_path: Path, name: str, atol: int) -> None:
+    options: dict[str, Any] = {"lossless": True} if name == "a.webp" else {}
+    try:
+        got = saved(tmp_path, Image.fromarray(RAMP).convert("RGB"), name, **options)
+    except (KeyError, OSError, ValueError) as error:  # how Pillow says that it lacks a format
+        pytest.skip(str(error))
+    np.testing.assert_allclose(got, RAMP, atol=max(atol, 1))
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"%PDF-1.7", "a PDF document"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg">', "an SVG drawing"),
+        (b"\0\0\0\x20ftypisom", "a film"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 image"),
+        (b"PK\3\4", "a zip archive or a document"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, start: bytes, kind: str) -> None:
+    (tmp_path / "a.png").write_bytes(start + bytes(100))
+    with pytest.raises(DataError, match=kind):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -478,7 +521,7 @@ def damage(kind: str, folder: Path) -> Path:
             + struct.pack(">I", zlib.crc32(header))
         )
         return path
-    form = {"gif": "GIF", "cut jpeg": "JPEG", "cut bmp": "BMP"}.get(kind, "PNG")
+    form = {"icon": "ICO", "cut jpeg": "JPEG", "cut bmp": "BMP"}.get(kind, "PNG")
     image.save(path, form)
     data = bytearray(path.read_bytes())
     if kind.startswith("cut"):
@@ -494,13 +537,13 @@ def damage(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("missing", "folder", "empty", "text", "gif", "bomb"),
+        *("missing", "folder", "empty", "text", "icon", "bomb"),
         *("cut png", "cut jpeg", "cut bmp", "header only", "flipped bit"),
     ],
 )
 def test_a_bad_file_is_one_clear_error(tmp_path: Path, kind: str) -> None:
     path = damage(kind, tmp_path)
-    with pytest.raises(DataError, match=r"expected an? .*PNG, JPEG or BMP image") as caught:
+    with pytest.raises(DataError, match=r"expected a PNG, .* or AVIF image") as caught:
         read_image(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
@@ -599,7 +642,7 @@ def test_random_damage_is_an_error_or_an_image(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8))
     path = tmp_path / "a"
-    for form in ("PNG", "JPEG", "BMP"):
+    for form in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"):
         image.save(path, form)
         whole = path.read_bytes()
         for _ in range(100):

@@ -64,7 +64,8 @@ PARTS: dict[str, str] = {
     "input_shape": "layers",
     "models": "layers names seeds",
     "trust": "augment checks layers losses names",
-    "recognize": "augment data layers names trust",
+    "segment": "data",
+    "recognize": "augment data layers names segment trust",
     "schedules": "checks names optim",
     "cases": "backend layers losses models",
     "checkpoint": (
@@ -192,6 +193,17 @@ INSIDE: dict[str, dict[str, str]] = {
         "fused": "batchnorm lane sums",
         "pooling": "lane sums",
         "fold": "batchnorm conv dense lane sums",
+    },
+    "segment": {
+        "windows": "",
+        "colour": "",
+        "lines": "",
+        "form": "windows",
+        "ink": "windows",
+        "parts": "ink windows",
+        "groups": "parts",
+        "choose": "groups parts windows",
+        "__init__": "choose colour groups ink lines parts",
     },
     "compiled/cuda": {
         "__init__": "",

@@ -1,8 +1,9 @@
-"""Recognise the digit in photographs or drawings (PNG, JPEG or BMP), original and inverted.
+"""Recognise the digits in photographs or drawings, original and inverted.
 
 examples:
   nplenet predict default photo.png
-  nplenet predict run/checkpoint.safetensors first.png second.jpg --json
+  nplenet predict default sheet.jpg --boxes read.png
+  nplenet predict run/checkpoint.safetensors first.png second.jpg --one --json
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..checkpoint import load
+from ..data import Pictures
+from ..files import atomic_write
 from ..input_shape import input_shape
+from ..layers import Layer
 from ..recognize import (
     Recognition,
+    find_digits,
     fitted,
+    main_digit,
     picture,
-    prepare,
-    read_image,
+    read_photo,
     recognize,
+    with_boxes,
 )
 from ..terminal import printable, show, show_json
 from ..trust import Judgement, judged
@@ -37,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "images",
         metavar="IMAGE",
         nargs="+",
-        help="image of one digit, dark on light or light on dark",
+        help="image of one or several digits, dark on light or light on dark",
     )
     add_input_shape(parser)
     parser.add_argument(
@@ -48,6 +56,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "as training on folder:DIR does (default: what the file says, otherwise digit for grey "
         "images)",
     )
+    parser.add_argument(
+        "--one", action="store_true", help="read only the digit that stands out most"
+    )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="save the image with a box around each digit and its class beside it; for one IMAGE",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per image")
 
 
@@ -57,50 +74,98 @@ def run(options: argparse.Namespace) -> int:
     shape = input_shape(model, options.input_shape or checkpoint.input_shape)
     pictures, names = known_pictures(checkpoint, model, shape)
     whole = options.kind == "image" if options.kind else pictures.kind == "whole"
+    if options.boxes is not None and (whole or len(options.images) > 1):
+        raise ValueError("--boxes takes one IMAGE of digits")
     if model.pictures is None and options.kind is None and len(names) != 10 and not whole:
         show(
             "nplenet predict: the file does not say how its images were made, so each picture is "
             "taken for ink on paper; --as image takes the whole picture",
             sys.stderr,
         )
+    reader = Reader(model, shape, pictures, names)
     status = 0
     for path in options.images:
         try:
-            if whole:
-                image = pictures.read(path, shape)
-            else:
-                image = pictures.in_polarity(fitted(prepare(read_image(path)), shape))
+            read = [reader.whole(path)] if whole else reader.digits(path, options.one)
+            if options.boxes is not None:
+                save_boxes(options.boxes, path, read, names)
         except ValueError as error:  # the other images are still processed
             message = str(error) if path in str(error) else f"{path}: {error}"
             show(f"nplenet predict: {printable(message)}", file=sys.stderr)
             status = 2
             continue
-        found = recognize(model, image)
-        answer = judged(found.probabilities, model.trust, None if whole else image, names)
         if options.json:
-            rows = {name: row.astype(float).tolist() for name, row in found._asdict().items()}
-            show_json({"image": path} | described(answer, names) | rows)
-            continue
-        show_prediction(image, found, names, path, answer)
+            show_json(as_json(path, read, names))
+        elif len(read) == 1:
+            show_prediction(read[0], names, path)
+        else:
+            show_several(read, names, path)
     return status
 
 
-def show_prediction(
-    image: npt.NDArray[np.uint8],
-    found: Recognition,
-    names: Sequence[str],
-    path: str,
-    answer: Judgement,
-) -> None:
-    """Print what the network saw, the probabilities of the likeliest classes, and the answer."""
-    show(picture(image))
-    likeliest = np.argsort(-found.probabilities, kind="stable")[:SHOWN]
-    shown = sorted(likeliest.tolist())
-    head = "digit" if list(names) == list("0123456789") else "class"
-    show(f"{head:<10}" + "".join(f"{printable(names[k], 7):>8}" for k in shown))
-    for name, row in zip(("image", "inverse"), found, strict=True):
-        show(f"{name:<10}" + "".join(f"{row[k]:8.2%}" for k in shown))
-    show(f"{printable(path)}: {printable(names[answer.answer])}{printable(answer.remark)}")
+class Reading(NamedTuple):
+    """What was read: the box in the picture, the image (C, H, W) or (H, W) of it, the answer."""
+
+    box: tuple[int, int, int, int]
+    image: npt.NDArray[np.uint8]
+    found: Recognition
+    judgement: Judgement
+
+
+class Reader(NamedTuple):
+    """A model, and how pictures become its images."""
+
+    model: Layer
+    shape: tuple[int, ...]
+    pictures: Pictures
+    names: Sequence[str]
+
+    def whole(self, path: str) -> Reading:
+        """Read a picture as training did."""
+        image = self.pictures.read(path, self.shape)
+        found = recognize(self.model, image)
+        judgement = judged(found.probabilities, self.model.trust, None, self.names)
+        return Reading((0, 0, *image.shape[:-3:-1]), image, found, judgement)
+
+    def digits(self, path: str, only_one: bool) -> list[Reading]:
+        """Read the digits of a picture, with boxes in the pixels of its file."""
+        photo = read_photo(path)
+        found = [main_digit(photo.pixels)] if only_one else find_digits(photo.pixels)
+        scale = max(photo.size) / max(photo.pixels.shape[:2])
+        return [self._digit(scaled(box, scale), prepared) for box, prepared in found]
+
+    def _digit(self, box: tuple[int, int, int, int], prepared: npt.NDArray[np.uint8]) -> Reading:
+        image = self.pictures.in_polarity(fitted(prepared, self.shape))
+        found = recognize(self.model, image)
+        return Reading(
+            box, image, found, judged(found.probabilities, self.model.trust, prepared, self.names)
+        )
+
+
+def scaled(box: Sequence[int], scale: float) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (round(side * scale) for side in box)
+    return left, top, right, bottom
+
+
+def save_boxes(file: Path, path: str, read: Sequence[Reading], names: Sequence[str]) -> None:
+    """Save the picture with its boxes, each with the name of its class."""
+    photo = read_photo(path)
+    scale = max(photo.pixels.shape[:2]) / max(photo.size)
+    boxes = [scaled(one.box, scale) for one in read]
+    words = [printable(names[one.judgement.answer], 7) for one in read]
+    with atomic_write(file) as written:
+        with_boxes(photo.pixels, boxes, words).save(written, "PNG")
+
+
+def as_json(path: str, read: Sequence[Reading], names: Sequence[str]) -> dict[str, Any]:
+    """Return what is printed of an image: its first digit, and all of them under "digits"."""
+
+    def one(reading: Reading) -> dict[str, Any]:
+        rows = {name: row.astype(float).tolist() for name, row in reading.found._asdict().items()}
+        return described(reading.judgement, names) | {"box": reading.box} | rows
+
+    digits = [one(reading) for reading in read]
+    return {"image": path} | digits[0] | {"digits": digits}
 
 
 def described(answer: Judgement, names: Sequence[str]) -> dict[str, object]:
@@ -113,3 +178,36 @@ def described(answer: Judgement, names: Sequence[str]) -> dict[str, object]:
         "trust": trust,
         "reason": answer.reason,
     }
+
+
+def show_several(read: Sequence[Reading], names: Sequence[str], path: str) -> None:
+    """Print a line for each digit, then the digits of each line of the picture."""
+    show(f"{'class':>7}{'probability':>13}{'of inverse':>12}   left  top  right  bottom")
+    lines: list[list[str]] = []
+    for k, one in enumerate(read):
+        name = printable(names[one.judgement.answer], 7)
+        shares = (row[one.judgement.answer] for row in one.found)
+        left, top, right, bottom = one.box
+        doubt = f"   unsure: {one.judgement.reason}" if one.judgement.sure is False else ""
+        show(
+            f"{name:>7}"
+            + "".join(f"{share:{width}.2%}" for share, width in zip(shares, (13, 12), strict=True))
+            + f"{left:7}{top:5}{right:7}{bottom:8}{printable(doubt)}"
+        )
+        if k == 0 or left < read[k - 1].box[0]:
+            lines.append([])
+        lines[-1].append(name)
+    show(f"{printable(path)}: " + " / ".join(" ".join(line) for line in lines))
+
+
+def show_prediction(reading: Reading, names: Sequence[str], path: str) -> None:
+    """Print what the network saw, the probabilities of the likeliest classes, and the answer."""
+    answer = reading.judgement
+    show(picture(reading.image))
+    likeliest = np.argsort(-reading.found.probabilities, kind="stable")[:SHOWN]
+    shown = sorted(likeliest.tolist())
+    head = "digit" if list(names) == list("0123456789") else "class"
+    show(f"{head:<10}" + "".join(f"{printable(names[k], 7):>8}" for k in shown))
+    for name, row in zip(("image", "inverse"), reading.found, strict=True):
+        show(f"{name:<10}" + "".join(f"{row[k]:8.2%}" for k in shown))
+    show(f"{printable(path)}: {printable(names[answer.answer])}{printable(answer.remark)}")

@@ -1,0 +1,146 @@
+"""Long straight lines, such as the rules of paper, and a mask without them.
+
+A rule is found as in Hough's transform (1962): a line with a slope t that meets the left side at
+row c holds the points with y - t x = c, so for each slope the rows c are counted. The points are
+the middles of the short vertical runs of ink:
+
+    ..............
+    ######.#######   a rule: a run of one pixel in each column
+    ....##........   a stroke across it: a longer run, which stays when the rule is removed
+    ...##.........
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating[Any]]
+
+SLOPES = np.linspace(-0.36, 0.36, 145)
+MAX_THICK = 1 / 40  # of the image's longer side
+MIN_LONG = 0.35  # of the image's longer side
+MIN_COVERED = 0.6  # of the columns between a line's ends
+MAX_LINES = 80
+APART = 10  # pixels between parallel lines, at least
+PARALLEL = 3  # so many lines in parallel need not reach the edge of the image
+
+
+class Line(NamedTuple):
+    """y = row + slope x for left <= x < right, with runs of ``thick`` pixels in most columns."""
+
+    row: float
+    slope: float
+    left: int
+    right: int
+    thick: float
+
+
+def rules_of(mask: Mask) -> list[Line]:
+    """Return the long, thin, nearly horizontal lines of a mask (H, W)."""
+    side = max(mask.shape)
+    first, last = _runs(mask)
+    x, y, thick = _middles(mask, first, last)
+    use = thick <= max(2, MAX_THICK * side)
+    x, y, thick = x[use], y[use], thick[use]
+    found: list[Line] = []
+    offset = int(0.36 * mask.shape[1]) + 2
+    rows = mask.shape[0] + 2 * offset
+    counts = np.stack([_count(x, y, t, offset, rows) for t in SLOPES])
+    while len(found) < MAX_LINES:
+        near = counts.copy()
+        near[:, 1:] += counts[:, :-1]
+        near[:, :-1] += counts[:, 1:]
+        k, c = divmod(int(near.argmax()), rows)
+        if near[k, c] < MIN_LONG * MIN_COVERED * side:
+            break
+        on = np.abs(y - SLOPES[k] * x - (c - offset)) <= 2
+        line = _spanned(x[on], y[on], thick[on], side)
+        if line is not None:
+            found.append(line)
+        gone = np.flatnonzero(on)
+        counts -= np.stack([_count(x[gone], y[gone], t, offset, rows) for t in SLOPES])
+        x, y, thick = x[~on], y[~on], thick[~on]
+    return _trusted(found, mask.shape[1])
+
+
+def without(mask: Mask, lines: list[Line]) -> Mask:
+    """Return the mask without lines, but with the strokes that cross them."""
+    first, last = _runs(mask)
+    height, width = mask.shape
+    change = np.zeros((height + 1, width), np.int32)
+    for line in lines:
+        x = np.arange(line.left, line.right)
+        y = np.rint(line.row + line.slope * x).astype(int)
+        rows, columns = [], []
+        for step in (0, -1, 1, -2, 2):
+            inside = (y + step >= 0) & (y + step < height)
+            at, where = y[inside] + step, x[inside]
+            hit = mask[at, where]
+            rows.append(at[hit])
+            columns.append(where[hit])
+        r, c = np.concatenate(rows), np.concatenate(columns)
+        top, bottom = first[r, c], last[r, c]
+        short = bottom - top + 1 <= 1.7 * line.thick + 1
+        np.add.at(change, (top[short], c[short]), 1)
+        np.add.at(change, (bottom[short] + 1, c[short]), -1)
+    return mask & (np.cumsum(change, axis=0)[:-1] == 0)
+
+
+def _runs(mask: Mask) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the first and the last row of each pixel's vertical run, in whole arrays (H, W)."""
+    height = len(mask)
+    rows = np.arange(height)[:, None]
+    above, below = np.zeros_like(mask), np.zeros_like(mask)
+    above[1:], below[:-1] = mask[:-1], mask[1:]
+    first = np.maximum.accumulate(np.where(mask & ~above, rows, 0))
+    last = np.minimum.accumulate(np.where(mask & ~below, rows, height)[::-1])[::-1]
+    return first, last
+
+
+def _middles(mask: Mask, first: Any, last: Any) -> tuple[Any, Any, Any]:
+    rows = np.arange(len(mask))[:, None]
+    y, x = np.nonzero(mask & (first == rows))
+    end = last[y, x]
+    return x, (y + end) / 2, end - y + 1
+
+
+def _count(x: Any, y: Any, slope: float, offset: int, rows: int) -> Any:
+    place = np.rint(y - slope * x).astype(np.intp) + offset
+    return np.bincount(np.clip(place, 0, rows - 1), minlength=rows)
+
+
+def _spanned(x: Any, y: Any, thick: Any, side: int) -> Line | None:
+    """Return the line through points, or None if they are too few or too sparse."""
+    columns = np.unique(x)
+    gaps = np.flatnonzero(np.diff(columns) > 0.3 * side)
+    pieces = np.split(columns, gaps + 1)
+    piece = max(pieces, key=len)
+    few = len(piece) // 30  # points of noise may lie beyond the ends
+    dense = 3 * few
+    left = int(piece[0] if piece[few] - piece[0] <= dense else piece[few])
+    right = int(piece[-1] if piece[-1] - piece[-1 - few] <= dense else piece[-1 - few]) + 1
+    if right - left < MIN_LONG * side or len(piece) < MIN_COVERED * (right - left):
+        return None
+    use = (x >= left) & (x < right)
+    slope, row = np.polyfit(x[use], y[use], 1)
+    return Line(float(row), float(slope), left, right, float(np.median(thick[use])))
+
+
+def _trusted(lines: list[Line], width: int) -> list[Line]:
+    """Leave out lines that may be strokes of a digit: they end within the image, and are few."""
+    kept = []
+    for line in lines:
+        apart = {
+            round((line.row - other.row) / APART)
+            for other in lines
+            if abs(line.slope - other.slope) < 0.03
+        }
+        parallel = len(apart)
+        reaches = line.left <= 0.06 * width or line.right >= 0.94 * width
+        if reaches or parallel >= PARALLEL:
+            kept.append(line)
+    return kept
