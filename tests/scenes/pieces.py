@@ -93,8 +93,10 @@ class Hand:
         """Return a digit, cropped, 255 is ink; drawn with a pen so wide, or from a data set."""
         label = self.label if label is None else label
         sources = [name for name in legible() if legible()[name][label]]
-        source = sources[int(self.rng.integers(len(sources) + 1)) - 1] if pen is None else ""
-        if pen is not None or self.rng.random() < 0.3:
+        if pen is not None or not sources:  # without MNIST some digits are drawn only
+            return drawn(label, pen or self.between(0.06, 0.13), self.rng)
+        source = sources[int(self.rng.integers(len(sources) + 1)) - 1]
+        if self.rng.random() < 0.3:
             return drawn(label, pen or self.between(0.06, 0.13), self.rng)
         images = legible()[source][label]
         return enlarged(self.pick(images))
