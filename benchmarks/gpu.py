@@ -166,7 +166,7 @@ def kernels(bench: Bench) -> None:
     bench.keep("kernels", "compiled", bench.job("kernels", batches=batches))
     card = bench.found["card"]
     bench.show_timed(
-        "kernels of the compiled step",
+        "kernels of the compiled step, without the update",
         lambda records: kernels_table(records, card),
         bench.found["sections"]["kernels"],
     )
