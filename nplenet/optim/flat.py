@@ -49,7 +49,8 @@ class FlatParameters:
         alignment = 1 if backend.name == "numpy" else ALIGNMENT
         rooms = [-(-p.data.size // alignment) * alignment for p in parameters]
         self.starts = np.cumsum([0, *rooms]).tolist()
-        self.data, self.grad = self.xp.zeros((2, self.starts[-1]), parameters[0].data.dtype)
+        size, dtype = self.starts[-1], parameters[0].data.dtype
+        self.data, self.grad = self.xp.zeros(size, dtype), self.xp.zeros(size, dtype)
         self._data_views, self._grad_views = self.split(self.data), self.split(self.grad)
         for p, data, grad in zip(parameters, self._data_views, self._grad_views, strict=True):
             data[...], grad[...] = p.data, p.grad
