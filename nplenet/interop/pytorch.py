@@ -11,6 +11,7 @@ in the same order; for another order there is ``names``.
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import warnings
@@ -248,22 +249,39 @@ def _is_safetensors(start: bytes) -> bool:
 
 
 def _read_safetensors(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
-    state = {}
-    tensors = safetensors.deserialize(file.read())  # type: ignore[no-untyped-call]
-    for name, tensor in tensors:
-        if tensor["dtype"] not in _SAFETENSORS_DTYPES:
-            kind = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}.get(tensor["dtype"])
+    state, data = {}, file.read()
+    for name, dtype in _dtypes(data):
+        if dtype not in _SAFETENSORS_DTYPES:
+            kind = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}.get(dtype)
             raise Convert(
-                f"its tensor {name!r} is {kind or tensor['dtype']}, which NumPy does not have",
+                f"its tensor {name!r} is {kind or dtype}, which NumPy does not have",
                 "from safetensors.torch import load_file; "
                 "torch.save({k: v.float() if v.is_floating_point() else v "
                 "for k, v in load_file(OLD).items()}, NEW)",
             )
+    tensors = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+    for name, tensor in tensors:
         array = np.frombuffer(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]])
         if tensor["dtype"] == "BF16":
             array = torch_zip.bfloat16_to_float32(array)
         state[name] = array.reshape(tensor["shape"])
     return state
+
+
+def _dtypes(data: bytes) -> list[tuple[str, str]]:
+    """Return names and dtypes of the header of a safetensors file; none of a damaged one.
+
+    The lowest safetensors calls a header damaged if it does not know a dtype.
+    """
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return [
+            (name, str(tensor["dtype"]))
+            for name, tensor in header.items()
+            if name != "__metadata__"
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []
 
 
 def common_prefix(names: Iterable[str], own: Iterable[str] = ()) -> str:

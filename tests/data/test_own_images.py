@@ -371,7 +371,7 @@ def pipe(folder: Path) -> Path:
         (empty_class, "has no images"),
         (only_a_stray_file, "has no images"),
         (nested, "is a folder within a class"),
-        (damaged, "expected an undamaged PNG"),
+        (damaged, "undamaged, got OSError"),
         (pipe, "is not a regular file"),
     ],
 )

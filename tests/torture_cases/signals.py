@@ -45,7 +45,7 @@ COMMANDS = {
     "evaluate": ("nplenet.commands.evaluate.evaluate", ["evaluate", "{}", "--dataset", "digits"]),
     "gradcheck": ("nplenet.commands.gradcheck.check_case", ["gradcheck", "relu"]),
     "report": ("nplenet.commands.report.write_report", ["report", "{}"]),
-    "predict": ("nplenet.commands.predict.read_image", ["predict", "default", "{}"]),
+    "predict": ("nplenet.commands.predict.read_photo", ["predict", "default", "{}"]),
     "draw": (
         "nplenet.commands.draw.write_page",
         ["draw", "default", "--output", "{}", "--no-open"],
