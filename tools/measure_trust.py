@@ -54,7 +54,8 @@ def main() -> None:
     report_digits(model, "MNIST's test images", images, labels)
     report_digits(model, "the same, inverted", invert(images), labels)
     paper = [drawn.on_paper(image[0], rng) for image in images[:3000]]
-    report_digits(model, "3,000 of them on paper", prepared(paper), labels[:3000])
+    on_paper = prepared(paper, blank_for_none=True)
+    report_digits(model, "3,000 of them on paper", on_paper, labels[:3000])
     for kind, digit in (("European 1", 1), ("printed 1", 1), ("crossed 7", 7)):
         shown = drawn.drawn(kind, 100, SEED)
         report_digits(model, f"100 times a {kind}", shown, np.full(100, digit))
@@ -80,14 +81,18 @@ def logits_of(model: Layer, images: np.ndarray) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros((0, 10), np.float32)
 
 
-def prepared(sheets: Iterable[np.ndarray]) -> np.ndarray:
-    """Return what ``prepare`` makes of sheets, without those in which it finds no digit."""
+def prepared(sheets: Iterable[np.ndarray], blank_for_none: bool = False) -> np.ndarray:
+    """Return what ``prepare`` makes of sheets.
+
+    Those in which it finds no digit are left out, or a blank image stands for each.
+    """
     found = []
     for sheet in sheets:
         try:
             found.append(prepare(sheet))
         except ValueError:
-            continue
+            if blank_for_none:
+                found.append(np.zeros((32, 32), np.uint8))
     return np.array(found, np.uint8).reshape(-1, 1, 32, 32)
 
 
