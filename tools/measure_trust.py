@@ -24,7 +24,7 @@ from nplenet.augment import invert
 from nplenet.checkpoint import DEFAULT_MODEL, load_model
 from nplenet.data import load_digits, load_mnist, pad_images
 from nplenet.layers import Layer
-from nplenet.recognize import prepare, read_image
+from nplenet.recognize import prepare, read_photo
 from nplenet.trust import calibrated, calibration_error, judged
 
 SEED = 1  # the model is trained on seed 0
@@ -118,7 +118,7 @@ def report_own(model: Layer, folder: Path) -> None:
         if not path.stem[-1].isdigit():
             continue
         try:
-            images.append(prepare(read_image(path)))
+            images.append(prepare(read_photo(path).pixels))
         except ValueError:
             none += 1
             continue
