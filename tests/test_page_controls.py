@@ -474,6 +474,15 @@ def test_of_several_digits_one_is_chosen_by_its_box(page: Any) -> None:
     assert buttons.nth(1).get_attribute("aria-label") == "digit 2 of 2: 7"
 
 
+def test_a_stroke_may_begin_at_the_corner_of_another_digits_box(page: Any) -> None:
+    page.evaluate(SET, ["thickness", 20])
+    page.click("#clear")
+    draw(page, "3", left=0.08, width=0.25)
+    for stroke in SINGLE["5, its bar above"]:  # the bar begins where the rest has its corner
+        lead(page, [stroke], left=0.55, width=0.3)
+    assert page.locator("#boxes button").all_inner_texts() == ["3", "5"]
+
+
 def test_digits_are_read_line_by_line_each_from_left_to_right(page: Any) -> None:
     page.evaluate(SET, ["thickness", 20])
     page.click("#clear")

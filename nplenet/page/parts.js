@@ -1,9 +1,10 @@
 // From ink to digits: the connected parts of the ink, and which of them are one digit.
 //
-// The rules are those of nplenet/segment/groups.py that need no photograph: here the ink is known.
+// The rules are as in nplenet/segment/groups.py, but for those that need a photograph: here the ink
+// is known.
 //
-//      ##              the parts of a 4 overlap, or a narrow gap is between them;
-// #    ##              if one is a stroke, as the bar of a 5, the gap may be wider
+//      ##              the parts of a 4: a narrow gap is between them;
+// #    ##              if one part is a stroke, as the bar of a 5, the gap may be wider
 // ####.##
 //      ##   _____      a straight line below a digit is a rule that someone drew
 //
@@ -17,13 +18,18 @@ const MIN_DIGIT = 0.4; // of the longest digit's length
 const SMALL = 0.6; // of the longer part's length; a smaller part is a stroke
 const LYING = 2.5; // width / height; a part that lies is a stroke, too
 const RULE = 5; // width / height of a line that someone drew below a digit
-const GAP = 0.05; // of the height of both parts
-const STACKED = { gap: 0.1, aspect: 0.45 }; // halves of a digit; two lines of digits are narrower
-const GAP_OF_STROKE = 0.2; // the same, if one is a stroke;
-const REACH = 0.7; // and of the stroke's length, to the left or right
+const OPEN_4 = { aspect: 0.9, uneven: 0.25 }; // one part ends higher, by a share of the height
 const MAX_ASPECT = 1.3; // width / height of a digit of two parts
 const MAX_ASPECT_LYING = 1.8; // the same, if one lies: a 5 with a long bar
-const OPEN_4 = { aspect: 0.9, uneven: 0.25 }; // its left part ends higher, by a share of its height
+const THIN = 0.25; // the same, of a 1 in pieces
+const HALF = 0.8; // width / height of a part; the upper and lower half of a digit are wider
+
+// Gaps within a digit, as shares of its height:
+const GAP = 0.05;
+const GAP_OF_STROKE = 0.2;
+const GAP_OF_HALVES = 0.1;
+const GAP_OF_LINES = 0.03; // of parts that may be digits in two lines
+const REACH = 0.7; // of a stroke's length: how far to its left or right the digit is
 
 /** Return the digits of a drawing, in reading order; specks, rules and small parts stay out. */
 export function groupDigits(mask) {
@@ -104,8 +110,10 @@ function areOneDigit(a, b) {
   if (lies || isOpen4 || longer(b) < SMALL * longer(a))
     return gap <= GAP_OF_STROKE * high && across <= REACH * longer(b);
   const areBeside = -down >= 0.5 * Math.min(height(a), height(b));
-  const isStacked = down > 0 && across < 0 && aspect >= STACKED.aspect;
-  return (areBeside ? gapInRows(a, b) : gap) <= (isStacked ? STACKED.gap : GAP) * high;
+  if (areBeside) return gapInRows(a, b) <= GAP * high;
+  if (aspect <= THIN) return gap <= GAP * high;
+  const areHalves = [a, b].every((part) => width(part) >= HALF * height(part));
+  return gap <= (areHalves ? GAP_OF_HALVES : GAP_OF_LINES) * high;
 }
 
 /** Return the least gap between two parts in one row: slanted digits are apart, their boxes not. */
