@@ -379,9 +379,10 @@ def test_a_photo_is_prepared_as_python_does(page: Any, way: str, inverted: bool)
         file = {"name": "photo.png", "mimeType": "image/png", "buffer": data}
         page.set_input_files({"open": "#file", "take": "#camera"}[way], file)
     page.wait_for_selector("#boxes > div")
-    # Sums of floats in another order may decide otherwise for pixels at the rim of the ink.
+    # The page fits the paper of the whole photo, Python looks at windows of it: they differ at the
+    # rim of the ink, which moves the digit by up to a quarter of a pixel; a whole one makes 8.
     difference = np.abs(prepared(page).astype(int) - prepare(grey))
-    assert difference.mean() < 0.1
+    assert difference.mean() < 3
     assert page.inner_text("#answer") == digit
     box, board = (page.locator(name).bounding_box() for name in ("#boxes > div", "#board"))
     left, right = ((box["x"] + d - board["x"]) * 448 / board["width"] for d in (0, box["width"]))
@@ -481,6 +482,14 @@ def test_a_stroke_may_begin_at_the_corner_of_another_digits_box(page: Any) -> No
     for stroke in SINGLE["5, its bar above"]:  # the bar begins where the rest has its corner
         lead(page, [stroke], left=0.55, width=0.3)
     assert page.locator("#boxes button").all_inner_texts() == ["3", "5"]
+
+
+def test_a_digit_at_the_edge_of_the_board_is_read_too(page: Any) -> None:
+    page.click("#clear")
+    draw(page, "3", left=-0.02, width=0.3)
+    draw(page, "7", left=0.5, width=0.3)
+    assert ink(page)[:, 0].any()
+    assert page.locator("#boxes button").all_inner_texts() == ["3", "7"]
 
 
 def test_digits_are_read_line_by_line_each_from_left_to_right(page: Any) -> None:

@@ -69,7 +69,7 @@ function showBar(cell, probability = null) {
   cell.lastChild.textContent = probability === null ? "" : percent(probability);
 }
 
-/** Frames round the digits of a photo; of several, the reader chooses one. */
+/** Frames round several digits, or round the one of a photo; of several, the reader chooses one. */
 export class Boxes {
   /**
    * @param element over the board

@@ -8,8 +8,8 @@
 // ####.##
 //      ##   _____      a straight line below a digit is a rule that someone drew
 //
-// A part is {pixels, rows, top, left, bottom, right}; bottom and right are exclusive. Its ink in row r
-// begins and ends at the columns rows[r], the second exclusive.
+// A part is {pixels, rows, top, left, bottom, right}; bottom and right are exclusive. Its ink in
+// row r begins and ends at the columns rows[r], the second exclusive.
 
 const MIN_SIDE = 8; // pixels; a drawing without a longer part has no digit
 const MIN_AREA = 1 / 20; // of the largest part's; a smaller part is a speck
