@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from nplenet.augment import ToFloat
+
+Strokes = Sequence[Sequence[tuple[float, float]]]
 
 # The way of a pen through the unit square, x to the right, y down.
 STROKES = {
@@ -25,15 +28,34 @@ SCRIBBLE = [[(0, 0.1), (0.9, 0.2), (0.1, 0.4), (1, 0.5), (0.1, 0.7), (0.9, 0.8),
 
 
 def draw(
-    page: Any, digit: str, board: str = "#board", left: float = 0.3, width: float = 0.4
+    page: Any,
+    digit: str,
+    board: str = "#board",
+    left: float = 0.3,
+    width: float = 0.4,
+    top: float = 0.2,
+    height: float = 0.6,
 ) -> None:
-    """Lead the mouse over a board; left and width are shares of its side."""
+    """Lead the mouse over a board; left, width, top and height are shares of its side."""
+    lead(page, SCRIBBLE if digit == "scribble" else STROKES[digit], board, left, width, top, height)
+
+
+def lead(
+    page: Any,
+    strokes: Strokes,
+    board: str = "#board",
+    left: float = 0.3,
+    width: float = 0.4,
+    top: float = 0.2,
+    height: float = 0.6,
+) -> None:
+    """Lead the mouse along strokes, as ``draw`` does."""
     box = page.locator(board).bounding_box()
-    for stroke in SCRIBBLE if digit == "scribble" else STROKES[digit]:
+    for stroke in strokes:
         points = [
             (
                 box["x"] + box["width"] * (left + width * x),
-                box["y"] + box["height"] * (0.2 + 0.6 * y),
+                box["y"] + box["height"] * (top + height * y),
             )
             for x, y in stroke
         ]

@@ -1,8 +1,9 @@
 """The page for drawing a digit: one HTML file with the model and its weights inside.
 
-The page computes in plain JavaScript: ``page/model.js`` is the forward pass of each layer,
-``page/prepare.js`` and, for a photo, ``page/paper.js`` are ``recognize.prepare``. The modules are
-copied into the file unchanged, each after the modules that it imports.
+The page computes in plain JavaScript: ``page/model.js`` is the forward pass of each layer;
+``page/parts.js``, ``page/prepare.js`` and, for a photo, ``page/paper.js`` are
+``recognize.find_digits``. The modules are copied into the file unchanged, each after the modules
+that it imports.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ MODULES = (
     "model.js",
     "experiment.js",
     "trust.js",
+    "parts.js",
     "prepare.js",
     "paper.js",
     "photo.js",

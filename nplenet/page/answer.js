@@ -3,6 +3,7 @@
 import { percent } from "./markup.js";
 
 const MOST_ROWS = 10; // of more classes, the most likely ones are shown
+const LOW = 0.9; // of the board's height; a button below a box as low would leave the board
 const WORD = 2; // letters; a longer name is written smaller
 export const byId = (id) => document.getElementById(id);
 
@@ -68,7 +69,7 @@ function showBar(cell, probability = null) {
   cell.lastChild.textContent = probability === null ? "" : percent(probability);
 }
 
-/** Frames round the digits of a photo; of several, the reader chooses one. */
+/** Frames round several digits, or round the one of a photo; of several, the reader chooses one. */
 export class Boxes {
   /**
    * @param element over the board
@@ -99,6 +100,7 @@ export class Boxes {
       const button = frame.firstChild;
       button.textContent = words[i];
       button.hidden = shown.length < 2;
+      button.classList.toggle("low", box.top + box.height > LOW * this.size);
       button.setAttribute("aria-label", `${this.noun} ${i + 1} of ${shown.length}: ${words[i]}`);
       button.setAttribute("aria-pressed", i === this.chosen);
     });

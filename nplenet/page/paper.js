@@ -1,9 +1,10 @@
-// From a photo to its ink: what nplenet/recognize.py does before it looks for the digit.
+// From a photo to its ink: what nplenet/recognize.py does before it looks for digits.
 //
 // Brightness is proportional to the light: under half the light, paper and ink are both half as
 // bright. So the paper is fitted first, and ink is the share of the paper's brightness that it takes.
 
-import { findDigit, resize, threshold } from "./prepare.js";
+import { findParts, withoutCut, withoutSpecks } from "./parts.js";
+import { resize, threshold } from "./prepare.js";
 
 const PAPER_GRID = 32; // the paper is fitted to 32 x 32 averages, in which thin strokes nearly vanish
 const PAPER_NOISE = 10; // grey levels of 255 between the paper and the surface fitted to it
@@ -11,20 +12,19 @@ const MIN_INK = 0.08; // share of the paper's brightness that ink takes; noise a
 const ROUNDS = 10; // of reweighting; the surface changes no more after five
 
 /**
- * Find the ink of the digit in a photo: dark on light or light on dark, evenly lit or not.
+ * Find the ink of the digits in a photo: dark on light or light on dark, evenly lit or not.
  *
  * @param grey (height * width) numbers of 0 to 255
- * @returns Uint8Array (height * width), 255 where the digit's ink is; null where there is none
+ * @returns Uint8Array (height * width), 255 where a digit's ink is; null where there is none
  */
 export function inkOfPhoto(grey, height, width) {
   const mask = inkMask({ data: Float64Array.from(grey), height, width });
-  const digit = mask && findDigit(mask);
-  if (!digit) return null;
+  const parts = mask ? withoutSpecks(withoutCut(findParts(mask), height, width)) : [];
+  if (!parts.length) return null;
   const ink = new Uint8Array(height * width);
-  digit.data.forEach((v, i) => {
-    const row = digit.top + Math.floor(i / digit.width);
-    ink[row * width + digit.left + (i % digit.width)] = 255 * v;
-  });
+  for (const { pixels } of parts) {
+    for (const pixel of pixels) ink[pixel] = 255;
+  }
   return ink;
 }
 

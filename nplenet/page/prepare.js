@@ -1,17 +1,18 @@
-// From a drawing to the form of MNIST's digits: what nplenet/recognize.py does to a photograph.
+// From a drawing to its digits in MNIST's form: what nplenet/recognize.py does to a photograph.
 //
 // What only a photograph needs is left out: to shrink it, and to search for its paper. The rest is
 // the same, number by number. An image is {data, height, width}, data in row-major order.
 
+import { groupDigits } from "./parts.js";
+
 const SIDE = 28; // of MNIST's images; the digit's longer side takes 20 of them
 const BORDER = 2; // round it, to the 32 of LeNet-5
 const SCALE = 4; // pixels to one of MNIST's; strokes and centre are right to a quarter of one
-const MIN_DIGIT_SIDE = 8; // pixels; a smaller part is a speck, not a digit
 const MIN_STROKE = 2; // pixels of MNIST
 const MIN_ASPECT = 0.45; // width / height; in MNIST hardly any digit except 1 is narrower
 
 /**
- * Bring a drawing into MNIST's form.
+ * Bring the first digit of a drawing into MNIST's form.
  *
  * @param ink Uint8Array (height * width), 0 where there is paper to 255 where there is ink
  * @returns Uint8Array (32 * 32), ink 255; null where there is no digit
@@ -21,7 +22,7 @@ export function prepare(ink, height, width) {
 }
 
 /**
- * Find the digits of a drawing, in reading order; today all ink is one digit.
+ * Find the digits of a drawing, in reading order: line by line, each from left to right.
  *
  * @param ink as prepare takes it
  * @returns a list of {box, image}: box is {top, left, height, width} in pixels of the drawing, image
@@ -30,11 +31,11 @@ export function prepare(ink, height, width) {
 export function findDigits(ink, height, width) {
   const level = threshold(ink);
   const mask = { data: ink.map((v) => (v > level ? 1 : 0)), height, width };
-  const digit = findDigit(mask);
-  if (!digit) return [];
-  const { top, left } = digit;
-  const box = { top, left, height: digit.height, width: digit.width };
-  return [{ box, image: pad(asMnist(digit)) }];
+  return groupDigits(mask).map((digit) => {
+    const image = cropped(digit, width);
+    const box = { top: digit.top, left: digit.left, height: image.height, width: image.width };
+    return { box, image: pad(asMnist(image)) };
+  });
 }
 
 /** Return the best threshold (Otsu, 1979): it makes n0 n1 (mean1 - mean0)^2 largest. */
@@ -53,62 +54,13 @@ export function threshold(ink) {
   return level;
 }
 
-/**
- * Return the ink that belongs to the digit, cropped, or null: no specks, nothing cut off.
- *
- * @returns {{data, height, width, top, left}} top and left say where it was
- */
-export function findDigit({ data, height, width }) {
-  let parts = findParts(data, height, width);
-  const inside = parts.filter(
-    (p) => p.top > 0 && p.left > 0 && p.bottom < height - 1 && p.right < width - 1,
-  );
-  const longest = (some) =>
-    Math.max(0, ...some.map((p) => Math.max(p.bottom - p.top, p.right - p.left) + 1));
-  if (inside.length && longest(inside) >= Math.max(height, width) / 8) parts = inside;
-  if (longest(parts) < MIN_DIGIT_SIDE) return null;
-  const largest = Math.max(...parts.map((p) => p.pixels.length));
-  parts = parts.filter((p) => p.pixels.length * 20 >= largest);
-
-  const top = Math.min(...parts.map((p) => p.top));
-  const left = Math.min(...parts.map((p) => p.left));
-  const digit = empty(
-    Math.max(...parts.map((p) => p.bottom)) - top + 1,
-    Math.max(...parts.map((p) => p.right)) - left + 1,
-  );
-  for (const { pixels } of parts) {
-    for (const pixel of pixels) {
-      digit.data[(Math.floor(pixel / width) - top) * digit.width + (pixel % width) - left] = 1;
-    }
+/** Return the pixels of a part as an image as large as its box. */
+function cropped({ pixels, top, left, bottom, right }, width) {
+  const image = empty(bottom - top, right - left);
+  for (const pixel of pixels) {
+    image.data[(Math.floor(pixel / width) - top) * image.width + (pixel % width) - left] = 1;
   }
-  return { ...digit, top, left };
-}
-
-/** Return each connected part: its pixels and its box. Pixels connect by sides and corners. */
-function findParts(mask, height, width) {
-  const left = mask.slice(); // the ink that is in no part yet
-  const parts = [];
-  for (let seed = left.indexOf(1); seed >= 0; seed = left.indexOf(1, seed)) {
-    const part = { pixels: [seed], top: height, left: width, bottom: 0, right: 0 };
-    left[seed] = 0;
-    for (const pixel of part.pixels) {
-      // which grows while we walk along it
-      const [row, column] = [Math.floor(pixel / width), pixel % width];
-      part.top = Math.min(part.top, row);
-      part.left = Math.min(part.left, column);
-      part.bottom = Math.max(part.bottom, row);
-      part.right = Math.max(part.right, column);
-      for (let r = Math.max(row - 1, 0); r <= Math.min(row + 1, height - 1); r++) {
-        for (let c = Math.max(column - 1, 0); c <= Math.min(column + 1, width - 1); c++) {
-          if (!left[r * width + c]) continue;
-          left[r * width + c] = 0;
-          part.pixels.push(r * width + c);
-        }
-      }
-    }
-    parts.push(part);
-  }
-  return parts;
+  return image;
 }
 
 /** Return a cropped digit at MNIST's size: scaled, thin strokes thickened, centred by its mass. */
