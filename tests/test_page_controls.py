@@ -368,7 +368,7 @@ GIVE = """([kind, text]) => {
     ("way", "inverted"),
     [("open", False), ("take", False), ("drop", False), ("paste", False), ("open", True)],
 )
-def test_a_photo_is_prepared_as_python_does(page: Any, way: str, inverted: bool) -> None:
+def test_a_photo_is_prepared_nearly_as_python_does(page: Any, way: str, inverted: bool) -> None:
     digit = "4" if inverted else "7"
     grey = photo_of(digit)
     grey = 255 - grey if inverted else grey
