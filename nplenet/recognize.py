@@ -143,12 +143,15 @@ def with_boxes(
     drawn = Image.fromarray(picture)
     draw = ImageDraw.Draw(drawn)
     thick = max(1, max(drawn.size) // 300)
+    heights = [bottom - top for _, top, _, bottom in boxes]
+    size = max(10, int(np.median(heights)) // 4) if heights else 10
     for (left, top, right, bottom), name in zip(boxes, names, strict=True):
         box = (left - 2 * thick, top - 2 * thick, right + 2 * thick, bottom + 2 * thick)
         draw.rectangle(box, outline=BOX_COLOUR, width=thick)
-        font = ImageFont.load_default(max(10, (bottom - top) // 3))
-        place = (box[0], max(0, box[1] - thick))
-        draw.text(place, name, BOX_COLOUR, font=font, anchor="lb" if top > bottom - top else "lt")
+        font = ImageFont.load_default(size)
+        above = box[1] >= 1.3 * size  # otherwise within the box
+        place = (box[0], box[1] - thick) if above else (box[0] + 3 * thick, box[1] + 3 * thick)
+        draw.text(place, name, BOX_COLOUR, font=font, anchor="lb" if above else "lt")
     return drawn
 
 
