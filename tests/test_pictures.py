@@ -304,9 +304,9 @@ def test_a_digit_is_drawn_in_the_polarity_of_the_model(
 
 def test_an_unknown_making_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pillow = pytest.importorskip("PIL.Image")
-    pillow.fromarray(np.kron(np.eye(2, dtype=np.uint8) * 255, np.ones((30, 30), np.uint8))).save(
-        tmp_path / "a.png"
-    )
+    ink = np.zeros((60, 60), np.uint8)
+    ink[10:50, 20:26] = ink[44:50, 20:42] = 255  # an L
+    pillow.fromarray(ink).save(tmp_path / "a.png")
     save_model(LeNet5(26, seed=0), tmp_path / "m.safetensors")
     words = ["predict", str(tmp_path / "m.safetensors"), str(tmp_path / "a.png")]
     assert main(words) == 0
