@@ -23,7 +23,8 @@
 // x PT neighbouring pixels of y, which it keeps in registers. Per c and kh it loads (PT - 1) * SW + KW
 // numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 2 + 5 loads of 16 bytes
 // for 80 of them with floats, FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row:
-// their loads of VECTOR numbers meet in no bank, and the weights are a broadcast. 2 * F * OH * OW * C * KH * KW FLOP per image.
+// their loads of VECTOR numbers meet in no bank, and the weights are a broadcast.
+// 2 * F * OH * OW * C * KH * KW FLOP per image.
 //
 //      | 0 0 |  <- window of row r        Backward, a frame is zero above and below its SECOND rows of dy. Row r
 //      | 0 0 |                            of dx has taps on dy only from kh = TOP - r on, row r + SECOND only before
@@ -31,6 +32,7 @@
 //      | dy  |                            work is done on zeros.
 //      '-----'
 //      | 0 0 |  <- of row r + SECOND
+//
 // NumPy twins: im2col, col2im in nplenet/layers/conv.py with product in nplenet/layers/products.py.
 
 // Copy images into their frames, whose border holds zeros already.

@@ -8,16 +8,17 @@
 //   forward: a warp has ROWS outputs              backward: a warp has 32 / PARTS packs of VECTOR columns
 //
 //          k                                               k
-//        .-------------------------.                     .-------------------------.
-//      o | lane 0 lane 1 ... lane 0 |   ROWS           o | 0 1 2 ... |              |   lanes of part 0
-//        | lane 0 lane 1 ... lane 0 |                    | 8 9 ...   |              |   part 1: every PARTS-th row,
-//        '-------------------------'                     '-------------------------'   and so on
+//        .--------------------------.                    .------------------.
+//      o | lane 0 lane 1 ... lane 0 |   ROWS           o | 0 1 2 ... |      |   lanes of part 0
+//        | lane 0 lane 1 ... lane 0 |                    | 8 9 ...   |      |   of part 1: the next row, and so on;
+//        '--------------------------'                    '------------------'   each has every PARTS-th row
 //
-// Threads: as in the picture. Forward, each lane ends with sums of its own for ROWS * I numbers of y; the warp adds them up by halves, so
-// that 32 sums take 31 shuffles and not 160. Backward, the parts are added by shuffles. Each weight is read once
-// for I images, VECTOR at a time, coalesced; their latency is what this costs, so 16 packs are on their way at
-// once (fewer for large I). Loads of x and dy from shared memory: forward I per ROWS * I * VECTOR multiply-adds,
-// backward I per I * VECTOR. 2 * IN * OUT FLOP per image each way; IN * OUT numbers of global memory per I images.
+// Threads: as in the picture. Forward, each lane ends with sums of its own for ROWS * I numbers of y; the warp
+// adds them up by halves, so that 32 sums take 31 shuffles and not 160. Backward, the parts are added by shuffles.
+// Each weight is read once for I images, VECTOR at a time, coalesced; their latency is what this costs, so eight
+// packs are on their way at once (fewer for large I). Loads of x and dy from shared memory: forward I per ROWS *
+// I * VECTOR multiply-adds, backward I per I * VECTOR. 2 * IN * OUT FLOP per image each way; IN * OUT numbers of
+// global memory per I images.
 // NumPy twin: Dense in nplenet/layers/dense.py.
 
 // Sum each of N values over 2 * DISTANCE lanes: a lane keeps the half of them that is its own and gives the other

@@ -3,8 +3,11 @@
 //
 //   dweight[o, k] = sum over n of dy[n, o] * x[n, k]        dbias[o] = sum over n of dy[n, o]
 //
-//   x (N, IN)   dy (N, OUT)   both given to out(e, sum), see update.cu; BIAS: whether there is one   scratch (GROUPS * COLUMNS), shared
-//   Shape   IN, OUT, ROWS, COLUMNS, VECTOR, ROW_VECTOR: divisors of COLUMNS and IN, of ROWS and OUT
+//   both given to out(e, sum), see update.cu
+//
+//   x (N, IN)   dy (N, OUT)   scratch (GROUPS * COLUMNS), shared
+//   Shape   IN, OUT, ROWS, COLUMNS, VECTOR, ROW_VECTOR: divisors of COLUMNS and IN, of ROWS and OUT;
+//           BIAS: whether there is one
 //
 //            COLUMNS of IN
 //          .--------------.

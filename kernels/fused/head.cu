@@ -40,7 +40,8 @@ struct Origin {
 };
 
 template <class Shape>
-__device__ __forceinline__ Pixel<Shape::C> pixel_of(const Origin& from, int pixel, const T* __restrict__ normal, int fill)
+__device__ __forceinline__ Pixel<Shape::C> pixel_of(const Origin& from, int pixel, const T* __restrict__ normal,
+                                                    int fill)
 {
     constexpr int C = Shape::C, W = Shape::W, PLANE = Shape::H * W;
     Pixel<C> result;
