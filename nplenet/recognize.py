@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .augment import floats, grayscale, invert
-from .data import pad_images
-from .data.picture_file import pillow, read_colours, read_image, read_photo
+from .data import Pictures, pad_images
+from .data.picture_file import pillow, read_image, read_photo
 from .layers import Layer
 from .names import present
 from .segment import Part, find
@@ -197,12 +197,7 @@ def read_plain(path: str | os.PathLike[str], input_shape: tuple[int, ...]) -> np
     ValueError
         When the model takes other things than an image.
     """
-    if len(input_shape) != 4 or input_shape[1] not in (1, 3):
-        raise ValueError(f"an image is (1, H, W) or (3, H, W); this model takes {input_shape[1:]}")
-    _, channels, height, width = input_shape
-    image = pad_images(read_colours(path, (height, width))[None], (height, width))
-    grey: npt.NDArray[np.uint8] = grayscale(image)[0, :1]
-    return grey if channels == 1 else image[0]
+    return Pictures("whole").read(path, input_shape)
 
 
 # --- the prediction -------------------------------------------------------------------------------

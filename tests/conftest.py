@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gpusim
 import numpy as np
@@ -18,6 +20,9 @@ import pytest
 
 from nplenet import BackendError, get_backend
 from nplenet.backend import Backend
+from nplenet.checkpoint import DEFAULT_MODEL, load_model
+from nplenet.layers import Layer
+from nplenet.page import write_page
 
 SIMULATED = "cupy-sim"
 CHOICES = {
@@ -106,3 +111,26 @@ def cuda(request: pytest.FixtureRequest) -> Backend:
     """The CuPy backend, on the simulated device or, with --backend cupy, on a real one."""
     choice = request.config.getoption("--backend")
     return usable("cupy" if choice == "cupy" else SIMULATED, request.config)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, headless; skips where there is none."""
+    from browser import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def lenet() -> Layer:
+    """The bundled model."""
+    return load_model(DEFAULT_MODEL)
+
+
+@pytest.fixture(scope="module")
+def lenet_file(lenet: Layer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the bundled model."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_page(lenet, path)
+    return path

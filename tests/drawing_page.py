@@ -8,21 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pen_strokes import STROKES as PEN_STROKES
 from PIL import Image
 
 from nplenet.augment import ToFloat
 
 Strokes = Sequence[Sequence[tuple[float, float]]]
 
-# The way of a pen through the unit square, x to the right, y down.
-STROKES = {
-    "0": [[(0.5, 0), (0.2, 0.12), (0.08, 0.5), (0.2, 0.88), (0.5, 1), (0.8, 0.88), (0.92, 0.5),
-           (0.8, 0.12), (0.5, 0)]],
-    "3": [[(0.12, 0.1), (0.4, 0), (0.75, 0.06), (0.82, 0.25), (0.65, 0.43), (0.38, 0.48),
-           (0.7, 0.54), (0.88, 0.75), (0.7, 0.95), (0.38, 1), (0.08, 0.9)]],
-    "4": [[(0.6, 0), (0.08, 0.65), (0.95, 0.62)], [(0.68, 0.35), (0.64, 1)]],
-    "7": [[(0.08, 0.05), (0.9, 0), (0.6, 0.45), (0.4, 1)]],
-}  # fmt: skip
+STROKES = {digit: PEN_STROKES[int(digit)] for digit in "0347"}
 SCRIBBLE = [[(0, 0.1), (0.9, 0.2), (0.1, 0.4), (1, 0.5), (0.1, 0.7), (0.9, 0.8), (0, 1)],
             [(0.2, 0), (0.3, 1), (0.6, 0.1), (0.7, 1), (0.95, 0)]]  # fmt: skip
 

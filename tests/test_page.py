@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from browser import chromium, opened
+from browser import opened
 from drawing_page import STROKES, draw, ink, network_input, prepared, settle, shown_number
 
 from nplenet.__main__ import main
@@ -94,24 +94,6 @@ def every_layer() -> Sequential:
             layer.weight.data -= 0.3
             layer.bias.data += 0.1
     return model.eval()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def lenet() -> Layer:
-    return load_model(DEFAULT_MODEL)
-
-
-@pytest.fixture(scope="module")
-def lenet_file(lenet: Layer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    write_page(lenet, path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import chromium, opened
+from browser import opened
 from drawing_page import (
     STROKES,
     draw,
@@ -69,24 +69,6 @@ SET = """([id, value]) => {
     slider.value = value;
     slider.dispatchEvent(new Event("input"));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def lenet() -> Layer:
-    return load_model(DEFAULT_MODEL)
-
-
-@pytest.fixture(scope="module")
-def lenet_file(lenet: Layer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    write_page(lenet, path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pen_strokes import STROKES
 from PIL import Image, ImageDraw, ImageFont
 
 from nplenet.__main__ import main
@@ -47,27 +48,6 @@ TYPEFACES: dict[str, tuple[str, str] | None] = {
     "Intuitive": ("font_intuitive", "Intuitive.ttf"),
 }
 PENS = {"thin pen": 0.012, "pen": 0.06, "felt pen": 0.13, "brush": 0.2}  # width / height of digit
-
-# The way of a pen through the unit square, x to the right, y down.
-STROKES: list[list[list[tuple[float, float]]]] = [
-    [[(0.5, 0), (0.2, 0.12), (0.08, 0.5), (0.2, 0.88), (0.5, 1), (0.8, 0.88), (0.92, 0.5),
-      (0.8, 0.12), (0.5, 0)]],
-    [[(0.3, 0.2), (0.55, 0), (0.5, 1)]],
-    [[(0.1, 0.25), (0.25, 0.05), (0.5, 0), (0.75, 0.06), (0.85, 0.25), (0.75, 0.48), (0.4, 0.78),
-      (0.08, 1), (0.95, 0.97)]],
-    [[(0.12, 0.1), (0.4, 0), (0.75, 0.06), (0.82, 0.25), (0.65, 0.43), (0.38, 0.48), (0.7, 0.54),
-      (0.88, 0.75), (0.7, 0.95), (0.38, 1), (0.08, 0.9)]],
-    [[(0.6, 0), (0.08, 0.65), (0.95, 0.62)], [(0.68, 0.35), (0.64, 1)]],
-    [[(0.22, 0.03), (0.17, 0.45), (0.5, 0.38), (0.82, 0.52), (0.86, 0.75), (0.65, 0.95), (0.35, 1),
-      (0.08, 0.9)], [(0.22, 0.03), (0.85, 0)]],
-    [[(0.75, 0.02), (0.4, 0.2), (0.15, 0.55), (0.15, 0.82), (0.4, 1), (0.7, 0.95), (0.82, 0.75),
-      (0.7, 0.55), (0.4, 0.52), (0.16, 0.72)]],
-    [[(0.08, 0.05), (0.9, 0), (0.6, 0.45), (0.4, 1)]],
-    [[(0.75, 0.12), (0.5, 0), (0.22, 0.1), (0.25, 0.32), (0.6, 0.52), (0.8, 0.78), (0.55, 1),
-      (0.25, 0.92), (0.2, 0.72), (0.45, 0.48), (0.75, 0.28), (0.75, 0.12)]],
-    [[(0.82, 0.2), (0.6, 0), (0.3, 0.05), (0.15, 0.28), (0.3, 0.48), (0.6, 0.45), (0.8, 0.22),
-      (0.8, 0.5), (0.7, 1)]],
-]  # fmt: skip
 
 
 def printed(typeface: str, digit: int) -> Draw:
@@ -286,7 +266,7 @@ def test_a_prepared_digit_is_as_large_and_as_centred_as_those_of_mnist(
     image = prepare(SCENES["off-centre"](drawn(pen, digit, 0), np.random.default_rng(0)))
     rows, columns = np.nonzero(image > 127)
     assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20, 21)  # the rim may be half covered
-    assert image.max() >= 220  # strokes of two pixels that lie between the rows
+    assert image.max() >= 230  # strokes of two pixels that lie between the rows
     assert image[:2].max() == image[-2:].max() == image[:, :2].max() == image[:, -2:].max() == 0
     weight = image / image.sum()
     middle = np.arange(32) - 15.5

@@ -229,7 +229,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "conv": "operation tiles",
         "norm": "elementwise operation",
         "update": "parts",
-        "program": "code dense operation parts update",
+        "program": "code operation parts update",
         "choose": "code conv dense elementwise loss norm operation parts pooling program update",
         "step": "choose parts program update",
         "__init__": "choose program step",

@@ -36,7 +36,7 @@ def from_folder(
     channels: int | None = None,
     classes: Sequence[str] | None = None,
 ) -> ImageSet:
-    """Read the images in ``folder/<class>/<any name>``: PNG, JPEG or BMP, one folder per class.
+    """Read the images in ``folder/<class>/<any name>``, such as PNG, one folder per class.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ class Pictures:
         Parameters
         ----------
         path : path
-            PNG, JPEG or BMP.
+            An image that Pillow opens; see ``nplenet.data.picture_file``.
         input_shape : sequence of int
             (1, C, H, W), C of 1 or 3.
 

@@ -18,7 +18,7 @@ Smaller ones cost more in calls: Adam on LeNet-5 took 0.10 ms with 32768, 0.35 m
 
 
 ALIGNMENT = 4
-"""On a GPU a parameter begins at a multiple of so many numbers, behind zeros, so that a load may
+"""On a GPU a parameter begins at a multiple of four numbers, behind zeros, so that a load may
 take four of them."""
 
 

@@ -1,7 +1,7 @@
-// From a drawing to its digits in MNIST's form: what nplenet/recognize.py does to a photograph.
+// From a drawing to its digits in MNIST's form: what nplenet/segment/form.py does to a photograph.
 //
-// What only a photograph needs is left out: to shrink it, and to search for its paper. The rest is
-// the same, number by number. An image is {data, height, width}, data in row-major order.
+// What only a photograph needs is left out: to shrink it, and to search for its paper (paper.js has a
+// simple form of that). The rest is the same, number by number. An image is {data, height, width}, data in row-major order.
 
 import { groupDigits } from "./parts.js";
 

@@ -25,6 +25,7 @@ MIN_STROKE = 0.015  # mean width of the strokes over the longer side
 LONG_BAR = 0.45  # of the image's side: a longer bar is rather a pen than a 1
 SIMILAR = 0.4  # score and size of further digits, as fractions of the best one's
 MAX_LARGER = 1.7  # times as long as the best one
+SMALL_HOLE = 0.3  # longest side over that of the strokes around it
 
 
 def ranked(groups: list[Part], side: int, at_edge: float) -> list[Part]:
@@ -165,7 +166,12 @@ def _contest(best: list[Part]) -> None:
                 if i != j and sound and frames(a, b) and _covered(a, b) < 0.1:
                     lost.add(i)
                 continue
-            if not _holds(a, b) or a.whole < 0.8 or b.whole < 0.7:
+            if not _holds(a, b):
+                continue
+            thin = a.fat <= 0.3 * a.longer and len(a.labels) == 1 and not a.edges
+            if thin and b.longer <= SMALL_HOLE * a.longer and scores[i] >= 0.2 * scores[j]:
+                lost.add(j)  # the hole of an 8, also where the edge of the strokes is ragged
+            if a.whole < 0.8 or b.whole < 0.7:
                 continue
             ratio = a.fat / b.stroke
             single = len(a.labels) == 1 and not a.edges

@@ -15,8 +15,8 @@ from .parts import Part
 
 MIN_WHOLE = 0.5  # below it a part is a shadow or a piece of something wide
 MIN_SIDE = 0.08  # of the larger part: what is smaller is a speck
-MAX_CONTRASTS = 3.0  # one part has at most so many times the other's contrast
-MAX_STROKES = 4.0  # and so many times the width of its strokes
+MAX_CONTRASTS = 3.0  # one part has at most three times the other's contrast
+MAX_STROKES = 4.0  # and four times the width of its strokes
 MAX_ASPECT = 1.25  # width / height of a digit
 FRAMED = 0.3  # fraction of a frame's side that what it frames has at least
 

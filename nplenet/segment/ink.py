@@ -105,7 +105,7 @@ def papers_of(grey: Bytes, scale: float) -> Papers:
 
 
 def _paper(clean: Bytes, window: int) -> Bytes:
-    """Return the closing of an image that goes on beyond its border as it is there."""
+    """Return the closing of an image that is continued beyond its border as it is there."""
     margin = window // 2
     wide: Bytes = closed(np.pad(clean, margin, mode="edge"), window)
     return np.ascontiguousarray(wide[margin:-margin, margin:-margin])

@@ -26,7 +26,7 @@ MIN_LONG = 0.35  # of the image's longer side
 MIN_COVERED = 0.6  # of the columns between a line's ends
 MAX_LINES = 80
 APART = 10  # pixels between parallel lines, at least
-PARALLEL = 3  # so many lines in parallel need not reach the edge of the image
+PARALLEL = 3  # three lines in parallel need not reach the edge of the image
 
 
 class Line(NamedTuple):

@@ -35,7 +35,7 @@ class CapturedStep:
         self.dtype = textbook.model.parameters()[0].data.dtype
 
     def gradients(self, feed: Feed, images: int) -> None:
-        """Enqueue the step ``feed.step``, whose batch has so many images, up to its gradients."""
+        """Enqueue the step ``feed.step``, whose batch has ``images``, up to its gradients."""
         textbook, run = self.textbook, self.backend.primitive
         with self.backend.capturable(), self._fed_by(feed):
             order, *draws, labels = run(deal, *feed.dealt, images)
@@ -44,7 +44,7 @@ class CapturedStep:
             run(finish, value, textbook.correct, feed.losses, feed.correct, feed.step)
 
     def step(self, feed: Feed, images: int, optimizer: Optimizer, times: int) -> None:
-        """Enqueue ``gradients`` and the update, so many times."""
+        """Enqueue ``gradients`` and the update, ``times`` times."""
         for _ in range(times):
             self.gradients(feed, images)
             optimizer.update(feed.numbers)

@@ -75,7 +75,7 @@ class Runner:
         return images in self._ready
 
     def run(self, images: int, steps: int) -> None:
-        """Enqueue so many steps of batches of ``images``; of a new size, one step."""
+        """Enqueue ``steps`` steps of batches of ``images``; of a new size, one step."""
 
         def enqueue(times: int) -> None:
             self.launches.step(self.feed, images, self.optimizer, times)

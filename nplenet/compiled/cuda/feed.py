@@ -152,7 +152,7 @@ def rows(
     keys: npt.ArrayLike,
     numbers: Sequence[Sequence[float]],
 ) -> npt.NDArray[np.uint64]:
-    """Return the table of so many steps: uint64 (steps, words), floats as their bits."""
+    """Return the table of these steps: uint64 (steps, words), floats as their bits."""
     heads = np.array([[*first], [*forward]], np.uint64).T
     bits = np.array(numbers, np.float64).reshape(len(heads), -1).view(np.uint64)
     return np.hstack([heads, np.array(keys, np.uint64).reshape(len(heads), -1), bits])

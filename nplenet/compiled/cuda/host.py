@@ -108,7 +108,7 @@ class HostSide:
         return keys
 
     def settle(self, steps: int) -> None:
-        """Bring everything to where it is after so many steps from the start."""
+        """Bring everything to where it is after ``steps`` steps from the start."""
         if steps == self.steps:
             return
         if steps < self.steps:

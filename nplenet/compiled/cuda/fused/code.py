@@ -17,7 +17,7 @@ from math import prod
 from typing import Any
 
 from ...operation import DType, Value
-from .operation import Lasting, Saved, ceil_div, itemsize
+from .operation import THREADS_PER_PROCESSOR, Lasting, Saved, ceil_div, itemsize
 from .parts import Parts
 
 
@@ -235,7 +235,7 @@ class PassCode:
 
 
 def job_lines(jobs: Sequence[Job], blocks: str) -> list[str]:
-    """Return what the job blocks run; the first ``blocks`` of the launch go on, each a ``block``.
+    """Return what the job blocks run; the first ``blocks`` of the launch pass, each a ``block``.
 
     Main blocks come first, because they take longer; jobs fill up behind them.
     """
@@ -251,7 +251,7 @@ def job_lines(jobs: Sequence[Job], blocks: str) -> list[str]:
 
 
 def kernel_text(name: str, threads: int, body: Iterable[str]) -> str:
-    """Return a kernel. A multiprocessor has registers for 512 of its threads: 128 for each."""
-    bounds = f"__launch_bounds__({threads}, {512 // threads})"
+    """Return a kernel. Its registers allow all threads of a multiprocessor: 128 for each of 512."""
+    bounds = f"__launch_bounds__({threads}, {THREADS_PER_PROCESSOR // threads})"
     head = f'extern "C" __global__ void {bounds} {name}(const Step s)'
     return "\n".join([head, "{", *(f"    {line}" for line in body), "}"])

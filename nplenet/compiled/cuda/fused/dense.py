@@ -7,9 +7,17 @@ from math import gcd
 from ....layers import Dense
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Writer, call, ceil_div, itemsize, vector
+from .operation import (
+    THREADS_PER_PROCESSOR,
+    FusedOperation,
+    Writer,
+    call,
+    ceil_div,
+    itemsize,
+    vector,
+)
 
-THREADS = 512  # of a block in a pass with a dense layer
+THREADS = THREADS_PER_PROCESSOR  # of a block in a pass with a dense layer
 ROWS = 4  # outputs per job of the gradient
 MAX_COLUMNS = 128  # inputs per job: 32 threads with loads of four, so that many images go at a time
 

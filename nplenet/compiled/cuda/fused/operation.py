@@ -2,7 +2,7 @@
 
 What flows through a pass lies in the shared memory of a block, as the plan places it. What a later
 launch needs, such as the input of a convolution for the gradient of its weight, is a ``Saved``
-value: the operation copies it to global memory itself, and goes on with the values at hand.
+value: the operation copies it to global memory itself, and works with the values at hand.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import numpy as np
 from ....layers import Layer
 from ...operation import DType, L, Operation, Value
 from ...passes import Part
+
+THREADS_PER_PROCESSOR = 512
+"""Of the main blocks of a launch, at most. Each block leaves a row of sums; and so few threads may
+have 128 registers each."""
 
 
 class Saved(Value):

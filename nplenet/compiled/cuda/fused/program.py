@@ -12,14 +12,10 @@ from ...operation import DType
 from ...passes import Part, Work
 from ...plan import Plan
 from .code import Job, KernelText, PassCode, job_lines, kernel_text
-from .dense import THREADS as DENSE_THREADS
-from .operation import FusedOperation, ceil_div
+from .operation import THREADS_PER_PROCESSOR, FusedOperation, ceil_div
 from .parts import MAX_IMAGES, Parts
 from .update import Update
 
-THREADS_PER_PROCESSOR = DENSE_THREADS
-"""Of the main blocks of a launch, at most. Each block leaves a row of sums; and 512 threads may
-have 128 registers each."""
 THREADS = 256  # of a block, where two of them are to share a multiprocessor
 
 FILES = (
@@ -102,7 +98,7 @@ class Program:
         """Return how many images a block takes at a time in a pass: a power of 2.
 
         Where matrices are read once per group of images, as few as make a group for each
-        multiprocessor. With a convolution one, or so many that they leave each block a group and
+        multiprocessor. With a convolution one, or as many as leave each block a group and
         have room: then the same barriers and waits serve several.
         """
         fused = [op for op, _ in works if isinstance(op, FusedOperation)]

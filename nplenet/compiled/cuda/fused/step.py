@@ -84,10 +84,10 @@ class FusedStep:
         arguments = (self.layers, self.image_shape, self.dtype)
         self.training = make_program(*arguments, loss, batch_size, device)
         self.inference = make_program(*arguments, None, batch_size, device)
-        update = None
+        self.whole = self.training
         if optimizer is not None and type(optimizer) in FORMS:
             update = Update(optimizer)
-        self.whole = make_program(*arguments, loss, batch_size, device, update)
+            self.whole = make_program(*arguments, loss, batch_size, device, update)
         self.classes = self.training.plan.y.shape[0]
         self._runners: dict[tuple[int, str], Runner] = {}
 
