@@ -240,7 +240,7 @@ def _opened(url: str, timeout: float) -> Iterator[Any]:
     threading.Thread(target=work, name="nplenet-fetch", daemon=True).start()
     try:
         response = answer.result(timeout)
-    except concurrent.futures.TimeoutError as error:
+    except (concurrent.futures.TimeoutError, TimeoutError) as error:  # ours, or the socket's
         answer.add_done_callback(_close_late)
         raise _TransferError(f"no answer within {timeout:g} s") from error
     with response:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,15 @@ def test_when_no_mirror_delivers_each_is_listed_and_nothing_is_left(
     ]
     assert reason in listed[0]
     assert visible(tmp_path) == []
+
+
+def test_a_socket_that_loses_patience_first_is_no_answer_either(tmp_path, mirrors, monkeypatch):
+    def lose_patience(*_, **__):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", lose_patience)
+    with pytest.raises(DataError, match="no answer within 0.5 s"):
+        load_mnist(tmp_path, mirrors=[mirrors.url("good")], timeout=0.5)
 
 
 def test_a_mirror_that_is_down_gives_way_to_the_next(tmp_path, mirrors):
