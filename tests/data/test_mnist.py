@@ -277,7 +277,7 @@ def test_a_socket_that_loses_patience_first_is_no_answer_either(tmp_path, mirror
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(urllib.request.OpenerDirector, "open", lose_patience)
-    with pytest.raises(DataError, match="no answer within 0.5 s"):
+    with pytest.raises(DataError, match=r"no answer within 0\.5 s"):
         load_mnist(tmp_path, mirrors=[mirrors.url("good")], timeout=0.5)
 
 
