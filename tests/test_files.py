@@ -12,7 +12,8 @@ import pytest
 
 from nplenet.__main__ import main
 from nplenet.checkpoint import load, load_model
-from nplenet.compiled.cpu import tuning
+from nplenet.compiled.cpu import tuning_cache
+from nplenet.compiled.cpu.tuning import Tunables
 from nplenet.data.idx import read_idx
 from nplenet.files import NotRegularError, open_regular
 from nplenet.interop.pytorch import load_state_dict
@@ -83,9 +84,9 @@ def test_a_pipe_in_the_place_of_the_tunables_is_replaced(
 ) -> None:
     path = tmp_path / "tunables.json"
     os.mkfifo(path)
-    monkeypatch.setattr(tuning, "cache_file", lambda: path)
-    found = in_time(lambda: tuning.tuned(lambda tunables: 1.0))
-    assert isinstance(found, tuning.Tunables)
+    monkeypatch.setattr(tuning_cache, "cache_file", lambda: path)
+    assert in_time(tuning_cache.read) == {}
+    in_time(lambda: tuning_cache.keep(64, tuning_cache.Kept(Tunables())))
     assert path.is_file()
 
 

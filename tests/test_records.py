@@ -18,7 +18,8 @@ from torture_cases.bench import fault
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST, CheckpointError, load, load_model, save_model
 from nplenet.checkpoint.file import write_file
-from nplenet.compiled.cpu import tuning
+from nplenet.compiled.cpu import tuning_cache
+from nplenet.compiled.cpu.tuning import Tunables
 from nplenet.data import MissingDataError, load_mnist
 from nplenet.data.mnist import find_mnist
 from nplenet.files import read_json
@@ -332,24 +333,30 @@ def test_a_file_of_json_is_bounded_and_regular(tmp_path: Path) -> None:
         {"tunables": {"buffer_size": 160_000_000}},
         {"tunables": {"threads": 10**6}},
         {"tunables": []},
+        {"looks": -1},
+        {"wins": "two"},
         {"machine": {"cpu": "another"}},
         {"own": forgery.DEEP},
     ],
 )
-def test_a_bad_cache_of_tunables_is_measured_anew(
+def test_a_bad_cache_of_tunables_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Any
 ) -> None:
     path = tmp_path / "tunables.json"
-    good = {"machine": tuning.machine(), "tunables": {"lanes": 64}}
-    text = contents if isinstance(contents, str) else json.dumps(good | contents)
-    path.write_text(text)
-    monkeypatch.setattr(tuning, "cache_file", lambda: path)
-    measured = []
-    found = tuning.tuned(lambda tunables: float(measured.append(tunables) or len(measured)))
-    assert found == measured[0]
-    assert tuning.tuned(lambda tunables: pytest.fail("measured again")) == found
-    path.write_text(json.dumps(good))
-    assert tuning.tuned(lambda tunables: pytest.fail("measured again")).lanes == 64
+    good = {"tunables": {"lanes": 64}, "looks": 0, "wins": 0}
+
+    def write(entry: Any) -> None:
+        machine = entry.pop("machine", tuning_cache.machine())
+        path.write_text(json.dumps({"machine": machine, "sizes": {"64": entry}}))
+
+    monkeypatch.setattr(tuning_cache, "cache_file", lambda: path)
+    if isinstance(contents, str):
+        path.write_text(contents)
+    else:
+        write(good | contents)
+    assert tuning_cache.read() == {}
+    write(dict(good))
+    assert tuning_cache.read()[64].tunables.lanes == 64
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, '{"lanes": 1e9}', '{"lanes": true}'])
@@ -404,8 +411,9 @@ def test_a_user_without_a_home_trains_on_what_is_named(
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     for name in ("HOME", "XDG_CACHE_HOME", "NPLENET_DATA"):
         monkeypatch.delenv(name, raising=False)
-    assert tuning.cache_file() is None
-    assert tuning.tuned(lambda tunables: 1.0) == tuning.search(lambda tunables: 1.0)
+    assert tuning_cache.cache_file() is None
+    tuning_cache.keep(64, tuning_cache.Kept(Tunables()))
+    assert tuning_cache.read() == {}
     assert find_mnist() is None
     with pytest.raises(MissingDataError, match="no home folder for MNIST"):
         load_mnist()

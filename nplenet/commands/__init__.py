@@ -31,6 +31,7 @@ COMMANDS = (
     "gradcheck",
     "layers",
     "doctor",
+    "tune",
 )
 
 # Help texts of options that several commands have.

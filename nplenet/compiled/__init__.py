@@ -1,7 +1,8 @@
 """The fast step: a whole model planned once, then run without a layer in sight.
 
     compile    cpu/choose says whether the model can be compiled; if not, step has the textbook
-               layers. cpu/tuning finds the tunables by timing the step in cpu/trial
+               layers. cpu/tuning_cache has the tunables of this machine, or cpu/search finds them
+               by timing the step in cpu/trial
     plan       once: cpu/step.prepare -> cpu/prepared -> plan (operation, passes, placement), with
                the answers of cpu/executor; cpu/choose says which layers become which operation of
                cpu/lanes. Then cpu/arena allocates the memory
@@ -77,7 +78,7 @@ def compile(
         Largest number of images per step; ``predict`` takes any number.
     tunables : mapping of str to int, optional
         Some of ``Tunables``, the others at their defaults. If None, they are measured once on
-        this machine, in about a second, and cached. A GPU does without.
+        this machine for the size of the batch, in a few seconds, and cached. A GPU does without.
     input_shape : (C, H, W), optional
         The shape of one image, to plan now rather than in the first step. The textbook layers need
         none. On a GPU neither this nor ``tunables`` has an effect.
@@ -118,16 +119,22 @@ def compile(
             on_gpu.fused(input_shape)  # plans
         return on_gpu
 
-    from .cpu import choose, step, trial, tuning  # 5 ms that `import nplenet` need not wait for
+    from .cpu import choose, step  # 5 ms that `import nplenet` need not wait for
 
     why = choose.why_not_compiled(model, loss)
     if why:
         return TextbookStep(model, loss, optimizer, batch_size, why)
-    chosen = given or tuning.tuned(trial.seconds_per_step)
+    chosen = given or _tuned(batch_size, training=not isinstance(optimizer, NoOptimizer))
     compiled = step.CompiledStep(model, loss, optimizer, batch_size, chosen)
     if input_shape is not None:
         compiled.prepare(input_shape)
     return compiled
+
+
+def _tuned(batch_size: int, training: bool) -> Tunables:
+    from .cpu import trial, tuning_cache
+
+    return tuning_cache.tuned(batch_size, trial.make_step, training=training)
 
 
 def __getattr__(name: str) -> Any:

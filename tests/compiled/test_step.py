@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -542,72 +541,6 @@ def test_describe_names_passes_operations_bytes_work_and_tunables() -> None:
     forward = 2e-6 * step.model.multiply_adds((1, 1, 32, 32))
     first = 2e-6 * step.model[0][0].multiply_adds((1, 1, 32, 32))  # type: ignore[index]
     assert f"{3 * forward - first:.3f} MFLOP per image" in text  # no dx for the input
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in the place of the user's cache."""
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *args: str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Count measurements, and have 64 lanes win them."""
-    asked: list[Any] = []
-
-    def measure(tunables: Any) -> float:
-        asked.append(tunables)
-        return 1.0 if tunables.lanes == 64 else 2.0
-
-    monkeypatch.setattr("nplenet.compiled.cpu.trial.seconds_per_step", measure)
-    return asked
-
-
-def test_tunables_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = counted(monkeypatch)
-    assert lenet_step(tunables=None).tunables["lanes"] == 64
-    assert asked
-    asked.clear()
-    assert lenet_step(tunables=None).tunables["lanes"] == 64
-    assert not asked
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"{}", b"[]", b'{"tunables": {"lanes": "x"}}', b"\xff"]
-)
-def test_a_damaged_cache_is_ignored_and_written_anew(
-    content: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = counted(monkeypatch)
-    lenet_step(tunables=None)
-    (file,) = cache.iterdir()
-    good = file.read_bytes()
-    file.write_bytes(content)
-    asked.clear()
-    assert lenet_step(tunables=None).tunables["lanes"] == 64
-    assert asked
-    assert file.read_bytes() == good
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counted(monkeypatch)
-    cache.write_bytes(b"a file where the folder should be")
-    assert lenet_step(tunables=None).tunables["lanes"] == 64
-
-
-def test_the_measurement_itself_finds_tunables(cache: Path) -> None:
-    tunables = lenet_step(tunables=None).tunables
-    assert set(tunables) == {
-        "lanes",
-        "feature_lanes",
-        "gemm_limit",
-        "buffer_size",
-        "threads",
-        "transpose",
-    }
-    assert lenet_step(tunables=tunables).tunables == tunables
 
 
 # ------------------------------------------------------------------------------ trace

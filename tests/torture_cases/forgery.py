@@ -21,7 +21,8 @@ from unittest import mock
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST, Checkpoint, load
 from nplenet.checkpoint.file import write_file
-from nplenet.compiled.cpu import tuning
+from nplenet.compiled.cpu import tuning_cache
+from nplenet.compiled.cpu.tuning import Tunables
 
 from . import networks
 from .bench import GOALS as GOALS
@@ -116,7 +117,8 @@ class Forger:
         folder.mkdir(exist_ok=True)
         self.checkpoint = load(run / LATEST)
         self.history = json.loads((run / "history.json").read_text())
-        self.cache = {"machine": tuning.machine(), "tunables": tuning.Tunables().as_dict()}
+        entry = {"tunables": Tunables().as_dict(), "looks": 3, "wins": 1}
+        self.cache = {"machine": tuning_cache.machine(), "sizes": {"16": entry, "64": entry}}
         self.path = folder / LATEST
         self.kinds = {
             "records": self.record,
@@ -197,15 +199,16 @@ class Forger:
     def tune(self, cache: bytes) -> Outcome:
         """Choose tunables with these bytes in the cache."""
         (self.folder / "tunables.json").write_bytes(cache)
-        found = tuning.tuned(lambda tunables: 1.0)
-        return Outcome(0 if isinstance(found, tuning.Tunables) else 99, "", "")
+        kept = tuning_cache.read().get(16)
+        found = Tunables() if kept is None else kept.tunables
+        return Outcome(0 if isinstance(found, Tunables) else 99, "", "")
 
     def option(self, rng: random.Random) -> tuple[str, Outcome]:
         """Forge the value of an option of ``train``."""
         name = rng.choice(OPTION_NAMES)
         value: Any = rng.choice(NONSENSE)
         if name == "tunables" and rng.random() < 0.8:
-            value = forged(self.cache["tunables"], rng)
+            value = forged(self.cache["sizes"]["16"]["tunables"], rng)
         text = value if isinstance(value, str) else json.dumps(value)
         return f"--{name}", in_process([*TRAIN, f"--{name}={text}"])
 
@@ -221,7 +224,7 @@ def prepared(folder: Path) -> Iterator[None]:
             "nplenet.report.sections.figure": lambda *_: "",
             "nplenet.report.sections.charts": lambda *_: "",
             "nplenet.commands.train.write_report": lambda *_: True,
-            "nplenet.compiled.cpu.tuning.cache_file": lambda: folder / "tunables.json",
+            "nplenet.compiled.cpu.tuning_cache.cache_file": lambda: folder / "tunables.json",
             "nplenet.mpi.os.execv": refuse_to_start,
         }.items():
             stack.enter_context(mock.patch(name, value))

@@ -21,7 +21,7 @@ from killed_runs import COMMAND, left_in, short_report
 import nplenet
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST, load
-from nplenet.compiled.cpu import tuning
+from nplenet.compiled.cpu.tuning import Tunables
 from nplenet.interrupts import interrupt_again
 
 from .bench import Bench, Case, Figure, Outcome, fault, limit_resources
@@ -32,7 +32,7 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # Each phase, and the function that the signal comes in: at which call of it.
 PHASES = {
     "loading": ("nplenet.commands.train.load_data", 1),
-    "tuning": ("nplenet.compiled.cpu.tuning.search", 1),
+    "tuning": ("nplenet.compiled.cpu.search.search", 1),
     "training, first step": ("nplenet.train.epoch.RunningMetrics.add", 1),
     "training, third epoch": ("nplenet.train.epoch.RunningMetrics.add", 8),
     "saving": ("nplenet.checkpoint.run.Run.contents", 2),
@@ -95,8 +95,8 @@ def interrupting(target: str, call: int, number: int) -> Any:
 def train(folder: Path, *patches: Any, words: list[str] = TUNED) -> int:
     """Train, or resume, in this process."""
     report = mock.patch("nplenet.report.write_report", short_report)
-    search = mock.patch("nplenet.compiled.cpu.tuning.search", return_value=tuning.Tunables())
-    cache = mock.patch("nplenet.compiled.cpu.tuning.cache_file", return_value=None)
+    search = mock.patch("nplenet.compiled.cpu.search.search", return_value=(Tunables(), []))
+    cache = mock.patch("nplenet.compiled.cpu.tuning_cache.cache_file", return_value=None)
     with report, search, cache:
         for patch in patches:
             patch().start()

@@ -56,7 +56,6 @@ LANES: dict[type[Layer], Any] = {
 """The operation of each layer, where it is trained and alone."""
 
 NORMS = (BatchNorm1d, BatchNorm2d)
-MAX_CHANNELS_FOR_TILES = 8  # output channels up to which a convolution is faster by tiles
 
 AnyLane = Lane[Any]
 
@@ -71,7 +70,7 @@ def training_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tupl
                 return BatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
         case [Conv2d() as conv, BatchNorm2d(training=True), ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                return Conv2dLanes(conv, x, limits, tile_for(conv, pool)), 1
+                return Conv2dLanes(conv, x, limits, tile_for(conv, pool, limits)), 1
     return single_lane(layers[0], x, limits, layers[0].training), 1
 
 
@@ -82,7 +81,7 @@ def inference_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tup
     match layers[:4]:
         case [Conv2d() as conv, BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                tile = tile_for(conv, pool)
+                tile = tile_for(conv, pool, limits)
                 return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, tile), 4
     match layers[:2]:
         case [Conv2d() as conv, BatchNorm2d() as norm]:
@@ -100,9 +99,9 @@ def single_lane(layer: Layer, x: LaneValue, limits: Limits, training: bool) -> A
     return operation
 
 
-def tile_for(conv: Conv2d, pool: AvgPool2d) -> Pair:
-    """Return the ``tile`` of a convolution before a fused pooling."""
-    fitting = max(pool.window.size) == 2 and conv.out_channels <= MAX_CHANNELS_FOR_TILES
+def tile_for(conv: Conv2d, pool: AvgPool2d, limits: Limits) -> Pair:
+    """Return the ``tile`` of a convolution before a fused pooling: few channels are faster so."""
+    fitting = max(pool.window.size) == 2 and conv.out_channels <= limits.tile_channels
     return pool.window.size if fitting else (1, 1)
 
 

@@ -26,12 +26,7 @@ from .lanes.lane import LaneValue, Limits
 from .lanes.loss import CrossEntropyLanes
 from .program import Inlet, Program, Stage
 from .trace import AT_BARRIER, Trace
-from .tuning import (
-    MIN_IMAGES_PER_THREAD,
-    MIN_IMAGES_PER_THREAD_IN_INFERENCE,
-    MIN_IMAGES_PER_THREAD_WITHOUT_BARRIER,
-    Tunables,
-)
+from .tuning import Tunables
 
 STAGING_PADDING = 16  # numbers between images: their distance is then not a power of two
 
@@ -61,12 +56,7 @@ class Prepared:
         tunables: Tunables,
         loss: CrossEntropyLoss | None = None,
     ) -> None:
-        if loss is None:
-            min_images = MIN_IMAGES_PER_THREAD_IN_INFERENCE
-        elif features_follow_a_barrier(layers):
-            min_images = MIN_IMAGES_PER_THREAD
-        else:
-            min_images = MIN_IMAGES_PER_THREAD_WITHOUT_BARRIER
+        min_images = tunables.min_images(loss is not None, features_follow_a_barrier(layers))
         self.batch_size, self.image_shape = batch_size, image_shape
         self.cutting = Cutting(batch_size, tunables, min_images)
         cut = self.cutting.capacity
@@ -76,6 +66,7 @@ class Prepared:
             cut.workers,
             tunables.gemm_limit,
             tunables.transpose,
+            tunables.tile_channels,
         )
         x = LaneValue(image_shape, dtype)
         self.plan = make_plan(layers, x, LanesExecutor(limits, self.cutting), loss)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import numpy as np
 
 from ...layers import AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, ReLU, Sequential
 from ...losses import CrossEntropyLoss
-from ...machine import usable_cores
 from ...optim import SGD
 from .step import CompiledStep
-from .tuning import CANDIDATES, MIN_IMAGES_PER_THREAD, Tunables
+from .tuning import Tunables
 
 
-def seconds_per_step(tunables: Tunables, steps: int = 4) -> float:
-    """Return the seconds of the fastest of ``steps`` steps.
-
-    The batch is large enough for the largest number of threads that is tried.
-    """
-    threads = max(t for t in CANDIDATES["threads"] if t <= max(2, usable_cores()))
-    images = MIN_IMAGES_PER_THREAD.per_thread_for_features * threads
+def make_step(images: int, tunables: Tunables) -> Callable[[], object]:
+    """Return a training step of a batch, planned and run once."""
     rng = np.random.default_rng(0)
     model = Sequential(
         Conv2d(1, 6, 5, bias=False, rng=rng),
@@ -40,9 +34,5 @@ def seconds_per_step(tunables: Tunables, steps: int = 4) -> float:
     step = CompiledStep(model, CrossEntropyLoss(), optimizer, images, tunables)
     x = rng.random((images, 1, 32, 32), np.float32)
     y = np.arange(images) % 10
-    times = []
-    for _ in range(steps + 1):  # the first one also makes the plan
-        begin = time.perf_counter()
-        step(x, y)
-        times.append(time.perf_counter() - begin)
-    return min(times)
+    step(x, y)
+    return lambda: step(x, y)

@@ -1,49 +1,34 @@
-"""What a compiled step may choose without changing its mathematics, and how it chooses.
+"""What a compiled step may choose without changing its mathematics.
 
 The values decide in which order numbers are added, so results differ in their last bits between
-machines that chose differently; a run that must be repeated fixes them.
+machines that chose differently; a run that must be repeated fixes them. ``search`` finds the best,
+``tuning_cache`` keeps them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from threadpoolctl import threadpool_info
 
 from ...checks import count
-from ...files import atomic_write, read_json, user_cache
-from ...machine import processor, usable_cores
-from ...schema import fields, mapping, text, whole
 
-CANDIDATES = {
-    "threads": (2, 4),  # those that have a core each
-    "lanes": (32, 64, 128),
-    "feature_lanes": (256, 64),
-    "gemm_limit": (10**6, 10**9),
-    "buffer_size": (1024, 512, 8192),
-}
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # as OpenBLAS names its kernels
-MAX_TIME_RATIO = 0.97  # of the best time so far; a smaller saving is noise
-
 
 LIMITS = {
     "lanes": (1, 4096),  # a chunk of LeNet-5 then has 80 MB in its largest layer
     "feature_lanes": (1, 1 << 16),
     "gemm_limit": (1, 10**12),
     "transpose": (0, 1),
+    "tile_channels": (0, 1 << 16),
     "buffer_size": (16, 10**7),  # NumPy's limit
     "threads": (1, 256),
+    "thread_images": (1, 1 << 16),
+    "thread_images_for_features": (1, 1 << 16),
 }
-MAX_CACHE_BYTES = 1 << 16
-CACHE = fields({"machine": mapping(text), "tunables": mapping(whole())})
 
 
 class MinImages(NamedTuple):
@@ -55,11 +40,6 @@ class MinImages(NamedTuple):
 
     per_thread: int
     per_thread_for_features: int
-
-
-MIN_IMAGES_PER_THREAD = MinImages(32, 64)
-MIN_IMAGES_PER_THREAD_WITHOUT_BARRIER = MinImages(64, 64)  # before features: no thread waits anyway
-MIN_IMAGES_PER_THREAD_IN_INFERENCE = MinImages(32, 32)
 
 
 @dataclass(frozen=True)
@@ -77,21 +57,28 @@ class Tunables:
         runs a product of up to 10^6 without packing its operands into another order first.
     transpose : 0 or 1
         Whether a convolution brings its operands into the order that suits OpenBLAS's kernels for
-        AVX-512; see ``Conv2dLanes.weight_gradient``. Not tuned: inferred from the OpenBLAS kernel
-        name.
+        AVX-512; see ``Conv2dLanes.weight_gradient``.
+    tile_channels : int
+        Output channels up to which a convolution before a fused pooling computes its rows by
+        tiles; see ``choose.tile_for``.
     buffer_size : int
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.
     threads : int
         Threads that share a step; see ``workers``.
+    thread_images, thread_images_for_features : int
+        From how many images a thread of its own pays; see ``min_images``.
     """
 
     lanes: int = 32
     feature_lanes: int = 256
     gemm_limit: int = 10**6
     transpose: int = 1
+    tile_channels: int = 8
     buffer_size: int = 1024
     threads: int = 1
+    thread_images: int = 32
+    thread_images_for_features: int = 64
 
     def __post_init__(self) -> None:
         for name, limits in LIMITS.items():
@@ -100,6 +87,17 @@ class Tunables:
             raise ValueError(
                 f"tunables: buffer_size must be a multiple of 16, got {self.buffer_size}"
             )
+
+    def min_images(self, training: bool, features_follow_a_barrier: bool) -> MinImages:
+        """Return from how many images a thread pays, for a kind of plan.
+
+        Threads of inference never wait. In training, features behind a barrier can be one thread's;
+        without that barrier no thread may skip them, so a thread must pay in them too.
+        """
+        own, features = self.thread_images, self.thread_images_for_features
+        if not training:
+            return MinImages(own, own)
+        return MinImages(own if features_follow_a_barrier else features, features)
 
     def as_dict(self) -> dict[str, int]:
         """Return plain numbers, ready for JSON."""
@@ -121,74 +119,6 @@ def checked(values: Mapping[str, Any]) -> Tunables:
     return Tunables(**values)
 
 
-def tuned(measure: Callable[[Tunables], float]) -> Tunables:
-    """Return the tunables found on this machine before, or find and keep them.
-
-    Parameters
-    ----------
-    measure : callable
-        Takes tunables, returns the seconds per step with them.
-    """
-    path = cache_file()
-    if path is None:
-        return search(measure)
-    with contextlib.suppress(OSError, ValueError):  # absent, damaged, or of another machine
-        return _kept(path)
-    best = search(measure)
-    with contextlib.suppress(OSError):  # a folder that can't be written: measured again next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            record = {"machine": machine(), "tunables": best.as_dict()}
-            file.write(json.dumps(record, indent=2).encode())
-    return best
-
-
-def _kept(path: Path) -> Tunables:
-    """Return the tunables in a cache file; raise an error if they are not of this machine."""
-    record = read_json(path, MAX_CACHE_BYTES)
-    CACHE(record, "")
-    if record["machine"] != machine():
-        raise ValueError("they are another machine's")
-    return checked(record["tunables"])
-
-
-def search(measure: Callable[[Tunables], float]) -> Tunables:
-    """Return the best tunables, choosing one after the other."""
-    best = Tunables(transpose=int(blas_has_avx512_kernels()))
-    shortest = measure(best)
-    for name, values in CANDIDATES.items():
-        for value in values:
-            candidate = dataclasses.replace(best, **{name: value})
-            if candidate == best or candidate.threads > usable_cores():
-                continue
-            seconds = measure(candidate)
-            if seconds < MAX_TIME_RATIO * shortest:
-                best, shortest = candidate, seconds
-    return best
-
-
 def blas_has_avx512_kernels() -> bool:
     """Say whether NumPy's BLAS is an OpenBLAS that runs its kernels for AVX-512."""
     return any(pool.get("architecture") in AVX512 for pool in threadpool_info())
-
-
-def machine() -> dict[str, str]:
-    """Return what the best tunables depend on."""
-    blas = [
-        f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
-        for pool in threadpool_info()
-        if pool["user_api"] == "blas"
-    ]
-    return {
-        "cpu": processor(),
-        "cores": str(usable_cores()),
-        "numpy": np.__version__,
-        "blas": ", ".join(sorted(blas)),
-    }
-
-
-def cache_file() -> Path | None:
-    """Return where this machine's tunables are kept; None for a user without a home."""
-    key = hashlib.sha256(json.dumps(machine()).encode()).hexdigest()[:16]
-    folder = user_cache()
-    return folder and folder / f"tunables-{key}.json"

@@ -98,7 +98,7 @@ class Limits:
         Largest number of images and of chunks in a batch, and of threads that work on them.
     gemm : int
         Largest number of multiply-adds in one product of the forward of a convolution.
-    transpose : int
+    transpose, tile_channels : int
         See ``Tunables``.
     """
 
@@ -107,6 +107,7 @@ class Limits:
     workers: int
     gemm: int
     transpose: int
+    tile_channels: int
 
 
 class Lane(Operation[L]):

@@ -1,0 +1,66 @@
+"""Measure which settings of the compiled step are the fastest on this CPU, and keep them.
+
+Training does so by itself, once for a size of batch, and looks again in later runs. Candidates take
+turns, so other programs may run meanwhile; on a quiet machine it takes a few seconds a size.
+
+examples:
+  nplenet tune
+  nplenet tune --batch-size 64
+  nplenet tune --batch-size 64 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ..compiled.cpu.search import Trial
+from ..compiled.cpu.trial import make_step
+from ..compiled.cpu.tuning import Tunables
+from ..compiled.cpu.tuning_cache import SIZES, cache_file, find, size_for
+from ..terminal import printable, show, show_json
+from . import positive
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        nargs="+",
+        metavar="N",
+        help=f"sizes of batches; each is tuned as the next smaller one of {SIZES} (default: these)",
+    )
+    parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    sizes = sorted({size_for(images) for images in options.batch_size or SIZES})
+    record = {}
+    for size in sizes:
+        best, comparisons = find(size, make_step)
+        if options.json:
+            record[size] = {
+                "tunables": best.as_dict(),
+                "comparisons": [
+                    [{"tunables": t.tunables.as_dict(), "seconds": t.seconds} for t in trials]
+                    for trials in comparisons
+                ],
+            }
+        else:
+            _show(size, best, comparisons)
+    if options.json:
+        show_json({"sizes": record}, 2)
+    elif (path := cache_file()) is not None:
+        show(f"kept in {printable(path)}")
+    return 0
+
+
+def _show(size: int, best: Tunables, comparisons: list[list[Trial]]) -> None:
+    """Print a line for each value of each tunable, with the least milliseconds of a step."""
+    show(f"batches of {size} images:")
+    for trials in comparisons:
+        first, second = (trial.tunables.as_dict() for trial in trials[:2])
+        (name,) = [name for name in first if first[name] != second[name]]
+        for trial in trials:
+            value = trial.tunables.as_dict()[name]
+            mark = "  chosen" if value == best.as_dict()[name] else ""
+            show(f"  {name:<26} {value:>10}  {trial.seconds * 1e3:8.3f} ms{mark}")

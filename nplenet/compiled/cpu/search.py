@@ -1,0 +1,145 @@
+"""Which tunables are the fastest: candidates take turns, and their least disturbed steps count.
+
+    round            1      2      3      4            least
+    the default    3.1 ms 2.5    4.9    2.6      ->     2.5
+    64 lanes       2.4    6.0    2.3    2.9      ->     2.3       faster, though slower on average
+
+Other programs only ever lengthen a step, and a burst of them meets all candidates alike: so the
+least times of steps in turn compare candidates also on a busy machine. What is within noise keeps
+the value it has.
+
+How many threads pay is a question of the clock. What one thread does best is asked of one thread,
+with its share of the batch, and in time of the processor, which stands still while others have it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...machine import usable_cores
+from .chunks import Cutting, Division
+from .tuning import Tunables, blas_has_avx512_kernels
+
+CANDIDATES = {
+    "threads": (1, 2, 4, 8),  # those that have a core each
+    "thread_images": (16, 32, 64),
+    "thread_images_for_features": (16, 32, 64),
+    "lanes": (32, 64, 128),
+    "feature_lanes": (256, 64),
+    "gemm_limit": (10**6, 10**9),
+    "transpose": (0, 1),
+    "tile_channels": (0, 8, 16),
+    "buffer_size": (1024, 512, 8192),
+}
+OF_ALL_THREADS = ("threads", "thread_images", "thread_images_for_features")
+MAX_TIME_RATIO = 0.985  # of the time with the value at hand; a smaller saving is noise
+CALM_ROUNDS = 15  # rounds without a shorter time after which the times are the least
+MIN_FALL = 0.002  # of a time: what falls by less has not fallen
+MAX_SECONDS = 1.5  # of one comparison
+
+Step = Callable[[], object]
+Make = Callable[[int, Tunables], Step]
+
+
+@dataclass
+class Trial:
+    """Tunables, and the seconds of their least disturbed step."""
+
+    tunables: Tunables
+    seconds: float
+
+
+def default() -> Tunables:
+    """Return the tunables with which a search begins."""
+    return Tunables(transpose=int(blas_has_avx512_kernels()))
+
+
+def search(images: int, make: Make) -> tuple[Tunables, list[list[Trial]]]:
+    """Compare the values of each tunable, one tunable after the other.
+
+    Parameters
+    ----------
+    images : int
+        Size of a batch.
+    make : callable
+        Takes a number of images and tunables, returns a training step that is ready to run.
+
+    Returns
+    -------
+    best : Tunables
+    comparisons : list of list of Trial
+        Each begins with the tunables at hand.
+    """
+    best = default()
+    comparisons = []
+    for name in CANDIDATES:
+        rivals = neighbours(best, name, images)
+        if rivals:
+            trials = compare(name, [best, *rivals], images, make)
+            comparisons.append(trials)
+            best = winner(trials).tunables
+    return best, comparisons
+
+
+def neighbours(tunables: Tunables, name: str, images: int) -> list[Tunables]:
+    """Return the tunables with each other value of one of them that makes a difference here."""
+    others = [
+        dataclasses.replace(tunables, **{name: value})
+        for value in CANDIDATES[name]
+        if value != getattr(tunables, name) and (name != "threads" or value <= usable_cores())
+    ]
+    cut = _division(tunables, images)
+    if name in OF_ALL_THREADS or name.endswith("lanes"):
+        return [other for other in others if _division(other, images) != cut]
+    return others
+
+
+def compare(
+    name: str,
+    tunables: Sequence[Tunables],
+    images: int,
+    make: Make,
+    max_seconds: float = MAX_SECONDS,
+) -> list[Trial]:
+    """Have steps with each value of a tunable take turns until their least times fall no more."""
+    if name in OF_ALL_THREADS:
+        clock = time.perf_counter
+        steps = [make(images, each) for each in tunables]
+    else:
+        clock = time.thread_time
+        share = -(-images // _division(tunables[0], images).workers)
+        steps = [make(share, dataclasses.replace(each, threads=1)) for each in tunables]
+    least = [float("inf")] * len(steps)
+    calm, end = 0, time.perf_counter() + max_seconds
+    while calm < CALM_ROUNDS and time.perf_counter() < end:
+        before = list(least)
+        for index, step in enumerate(steps):
+            least[index] = min(least[index], seconds_of(step, clock))
+        fell = any(now < (1 - MIN_FALL) * old for now, old in zip(least, before, strict=True))
+        calm = 0 if fell else calm + 1
+    return [Trial(*each) for each in zip(tunables, least, strict=True)]
+
+
+def seconds_of(step: Step, clock: Callable[[], float]) -> float:
+    """Return the seconds that one step takes."""
+    begin = clock()
+    step()
+    return clock() - begin
+
+
+def winner(trials: Sequence[Trial]) -> Trial:
+    """Return the fastest, or the first, unless the fastest is faster by more than noise."""
+    fastest = min(trials, key=_time)
+    return fastest if fastest.seconds < MAX_TIME_RATIO * trials[0].seconds else trials[0]
+
+
+def _division(tunables: Tunables, images: int) -> Division:
+    minimum = tunables.min_images(training=True, features_follow_a_barrier=True)
+    return Cutting(images, tunables, minimum).division(images)
+
+
+def _time(trial: Trial) -> float:
+    return trial.seconds
