@@ -91,9 +91,9 @@ def neighbours(tunables: Tunables, name: str, images: int) -> list[Tunables]:
         for value in CANDIDATES[name]
         if value != getattr(tunables, name) and (name != "threads" or value <= usable_cores())
     ]
-    cut = _division(tunables, images)
+    cut = division_of(tunables, images)
     if name in OF_ALL_THREADS or name.endswith("lanes"):
-        return [other for other in others if _division(other, images) != cut]
+        return [other for other in others if division_of(other, images) != cut]
     return others
 
 
@@ -110,7 +110,7 @@ def compare(
         steps = [make(images, each) for each in tunables]
     else:
         clock = time.thread_time
-        share = -(-images // _division(tunables[0], images).workers)
+        share = -(-images // division_of(tunables[0], images).workers)
         steps = [make(share, dataclasses.replace(each, threads=1)) for each in tunables]
     least = [float("inf")] * len(steps)
     calm, end = 0, time.perf_counter() + max_seconds
@@ -136,7 +136,8 @@ def winner(trials: Sequence[Trial]) -> Trial:
     return fastest if fastest.seconds < MAX_TIME_RATIO * trials[0].seconds else trials[0]
 
 
-def _division(tunables: Tunables, images: int) -> Division:
+def division_of(tunables: Tunables, images: int) -> Division:
+    """Return how a batch of the step that is timed is cut."""
     minimum = tunables.min_images(training=True, features_follow_a_barrier=True)
     return Cutting(images, tunables, minimum).division(images)
 
