@@ -32,6 +32,7 @@ SCHEDULES: dict[str, Callable[..., Schedule | None]] = {  # stepped after each b
 
 AUGMENTATIONS: dict[str, Callable[[], augment.Transform]] = {
     "standard": augment.standard_augmentation,
+    "affine": augment.affine_augmentation,
     "rotation": lambda: augment.Compose([augment.RandomRotation(15), augment.ToFloat()]),
     "inversion": lambda: augment.Compose([augment.RandomInvert(0.5), augment.ToFloat()]),
     "none": augment.ToFloat,

@@ -106,11 +106,14 @@ LAYER_IMPORTS = {"base", "hints", "initialization", "products", "sequential"}
 INSIDE: dict[str, dict[str, str]] = {
     "augment": {
         "pixels": "",
-        "rotation": "pixels",
-        "transforms": "pixels rotation",
-        "pipeline": "pixels rotation transforms",
+        "gather": "",
+        "affine": "gather pixels",
+        "rotation": "affine gather pixels",
+        "random_affine": "affine gather pixels",
+        "transforms": "pixels random_affine rotation",
+        "pipeline": "gather pixels random_affine transforms",
         "preprocessing": "transforms",
-        "__init__": "pipeline pixels preprocessing rotation transforms",
+        "__init__": "affine gather pipeline pixels preprocessing random_affine rotation transforms",
     },
     "backend": {
         "base": "",

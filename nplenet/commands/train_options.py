@@ -60,7 +60,7 @@ def add_data_options(group: argparse._ArgumentGroup) -> None:
     setting("dataset", DATASET_HELP, type=dataset, metavar="NAME")
     setting(
         "augment",
-        "augmentation; standard is rotation, inversion and grayscale",
+        "augmentation; standard is rotation, inversion and grayscale; affine adds shift and zoom",
         choices=(*AUGMENTATIONS, *RENAMED_AUGMENTATIONS),
         metavar="{" + ",".join(AUGMENTATIONS) + "}",
     )

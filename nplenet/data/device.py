@@ -166,7 +166,7 @@ class DeviceLoader(Batches):
             asarray(self.labels[order].astype(np.int64)),
             draws.to(self.backend),
             sizes,
-            0 if self.pipeline.rotation is None else self.pipeline.rotation.fill,
+            self.pipeline.fill,
             self.pipeline,
         )
 
