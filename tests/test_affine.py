@@ -24,7 +24,7 @@ from nplenet.augment import (
     fuse,
     rotate,
 )
-from nplenet.augment.affine import MAX_SIDE
+from nplenet.augment.maps import MAX_SIDE
 from nplenet.augment.random_affine import _matrix
 from nplenet.backend import Backend
 

@@ -26,7 +26,7 @@ from nplenet.augment import (
     rotation_coefficients,
     standard_augmentation,
 )
-from nplenet.augment.affine import MAX_SIDE
+from nplenet.augment.maps import MAX_SIDE
 from nplenet.augment.rotation import _matrix_of
 
 # CRC-32 of the row-major result, sum of its values, and zeros when an all-255 image is rotated.

@@ -107,13 +107,13 @@ INSIDE: dict[str, dict[str, str]] = {
     "augment": {
         "pixels": "",
         "gather": "",
-        "affine": "gather pixels",
-        "rotation": "affine gather pixels",
-        "random_affine": "affine gather pixels",
+        "maps": "gather pixels",
+        "rotation": "gather maps pixels",
+        "random_affine": "gather maps pixels",
         "transforms": "pixels random_affine rotation",
         "pipeline": "gather pixels random_affine transforms",
         "preprocessing": "transforms",
-        "__init__": "affine gather pipeline pixels preprocessing random_affine rotation transforms",
+        "__init__": "gather maps pipeline pixels preprocessing random_affine rotation transforms",
     },
     "backend": {
         "base": "",

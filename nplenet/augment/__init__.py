@@ -7,8 +7,8 @@ leaves its input unchanged.
 
 from ..deprecated import moved
 from ..names import present
-from .affine import affine, affine_coefficients
 from .gather import AffineMaps, apply_affine
+from .maps import affine, affine_coefficients
 from .pipeline import Draws, FusedPipeline, augment_batch, fuse
 from .pixels import check_images, grayscale, invert
 from .preprocessing import (

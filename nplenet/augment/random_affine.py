@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from .. import checks
 from ..backend import Array
-from .affine import affine_coefficients, fixed_point, settled
 from .gather import apply_affine
+from .maps import affine_coefficients, fixed_point, settled
 from .pixels import check_images
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ..backend import Array
 from ..checks import count
-from .affine import check_sides, fixed_point, settled
 from .gather import apply_affine
+from .maps import check_sides, fixed_point, settled
 from .pixels import check_images
 
 
@@ -27,7 +27,7 @@ def rotate(images: Array, angles: npt.ArrayLike, fill: int = 0) -> Array:
     Parameters
     ----------
     images : uint8 array (N, C, H, W)
-        C is 1 or 3; H and W are at most ``affine.MAX_SIDE``.
+        C is 1 or 3; H and W are at most ``maps.MAX_SIDE``.
     angles : float (N,), or one number for all
         Degrees, any finite value; positive is counter-clockwise as displayed (y down).
     fill : int
@@ -72,7 +72,7 @@ def rotation_coefficients(angles: npt.ArrayLike, height: int, width: int) -> npt
     angles : float (N,)
         Degrees, any finite value.
     height, width : int
-        1 ... ``affine.MAX_SIDE``.
+        1 ... ``maps.MAX_SIDE``.
 
     Returns
     -------

@@ -100,7 +100,8 @@ def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     "transform",
-    [standard_augmentation(), affine_augmentation(), ToFloat(), Compose([RandomRotation(90, fill=9), ToFloat(np.float64)]),
+    [standard_augmentation(), affine_augmentation(), ToFloat(),
+     Compose([RandomRotation(90, fill=9), ToFloat(np.float64)]),
      Compose([RandomInvert(0.3), ToFloat()]),
      Compose([RandomAffine(0, (0.3, 0.2), (0.5, 2), 20, 9), RandomInvert(), ToFloat()])],
 )  # fmt: skip
