@@ -94,6 +94,13 @@ def test_a_run_records_and_uses_the_settings(finished: Path) -> None:
     for arguments in (checkpoint.record["arguments"], history["arguments"]):
         assert arguments.items() >= expected.items()
     assert checkpoint.record["optimizer"]["weight_decay"] == 0.3
+    report = (finished / "report.html").read_text()
+    for words in (
+        "<span>--weight-decay</span> 0.3",
+        "<span>--label-smoothing</span> 0.05",
+        "Augmentation &ldquo;affine&rdquo;",
+    ):
+        assert words in report
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, indent
 from typing import Any
 
 from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, load
@@ -72,7 +72,7 @@ def recipes_in_words() -> str:
     for name, recipe in RECIPES.items():
         values = " ".join(f"{option(key)} {value}" for key, value in recipe.settings.items())
         lines.append(f"{name:15} {recipe.accuracy:31} {recipe.time}")
-        lines.append(fill(values, 76, initial_indent="    ", subsequent_indent="    "))
+        lines.append(indent(fill(values, 72, break_on_hyphens=False), "    "))
     return "\n".join(lines)
 
 
