@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,21 @@ from nplenet.augment.random_affine import _matrix
 from nplenet.backend import Backend
 
 SIZES = [(32, 32), (28, 28), (1, 1), (1, 9), (13, 1), (7, 31), (31, 8), (33, 64), (90, 151)]
+
+# CRC-32 of the row-major result, the sum of its values, and its zeros, which are filled pixels.
+# Input: arange(size**2) % 251 + 1. Made with Pillow 13.0.0.
+GOLDEN = [
+    (28, (0.9, 0.2, 1.5, -0.15, 1.1, 0.25), 0x5F3B19C0, 80320, 126),
+    (28, (1.1, 0, -1.6, 0, 0.9, 1.9), 0xAFF5673D, 98534, 56),
+    (28, (1, 0, 0.5, 0, 1, -0.5), 0x042A17CF, 92292, 28),
+    (28, (-1.3, 0.4, 30, 0.2, -0.8, 20.125), 0xEC516AF0, 70766, 203),
+    (28, (1 / 3, 0, 4, 0, 1 / 3, 4), 0x7B11C8C6, 95368, 0),
+    (32, (0.9, 0.2, 1.5, -0.15, 1.1, 0.25), 0x4A24FA65, 105125, 160),
+    (32, (1.1, 0, -1.6, 0, 0.9, 1.9), 0xADBFC9A7, 129367, 64),
+    (32, (1, 0, 0.5, 0, 1, -0.5), 0xFEE1E6C0, 122858, 32),
+    (32, (-1.3, 0.4, 30, 0.2, -0.8, 20.125), 0x01B51348, 89443, 288),
+    (32, (1 / 3, 0, 4, 0, 1 / 3, 4), 0x1547E982, 139232, 0),
+]
 
 EVERYTHING = RandomAffine(40, (0.3, 0.2), (0.5, 2.0), (-30, 20, -10, 25), fill=7)
 
@@ -65,6 +81,17 @@ def without_rotation(matrices: np.ndarray) -> np.ndarray:
 
 
 # --- equal to Pillow
+
+
+@pytest.mark.parametrize(("size", "matrix", "crc", "total", "zeros"), GOLDEN)
+def test_a_map_gives_the_golden_pixels(
+    size: int, matrix: tuple[float, ...], crc: int, total: int, zeros: int
+) -> None:
+    image = (np.arange(size * size) % 251 + 1).astype(np.uint8).reshape(1, 1, size, size)
+    mapped = affine(image, matrix)
+    assert zlib.crc32(mapped.tobytes()) == crc
+    assert int(mapped.sum()) == total
+    assert np.count_nonzero(mapped == 0) == zeros
 
 
 @pytest.mark.parametrize("channels", [1, 3])
