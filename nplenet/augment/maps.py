@@ -15,7 +15,7 @@ Legend: N images, C channels (1 or 3), H W height and width; x counts columns, y
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,12 @@ def affine(images: Array, matrices: npt.ArrayLike, fill: int = 0) -> Array:
     return apply_affine(images, affine_coefficients(matrices, height, width), fill)
 
 
-def affine_coefficients(matrices: npt.ArrayLike, height: int, width: int) -> Coefficients:
+def affine_coefficients(
+    matrices: npt.ArrayLike,
+    height: int,
+    width: int,
+    exact: Callable[[int], Sequence[float]] | None = None,
+) -> Coefficients:
     """Return the six 16.16 fixed-point numbers of each map, computed on the host.
 
     Output pixel (x, y) takes its value from source pixel
@@ -95,6 +100,8 @@ def affine_coefficients(matrices: npt.ArrayLike, height: int, width: int) -> Coe
     matrices : float (N, 6)
     height, width : int
         1 ... ``MAX_SIDE``.
+    exact : function(i) -> six numbers, optional
+        For matrices computed by NumPy: see ``settled``.
 
     Returns
     -------
@@ -115,9 +122,12 @@ def affine_coefficients(matrices: npt.ArrayLike, height: int, width: int) -> Coe
             f"affine: map {bad} of {len(matrices)} must be finite, with source coordinates below "
             f"{MAX_COORDINATE}, got {matrices[bad].tolist()}"
         )
-    coefficients, _ = fixed_point(matrices)
+    coefficients, distance = fixed_point(matrices)
+    if exact is not None:
+        slopes = np.abs(matrices[:, [0, 1, 3, 4]]).max(axis=1, initial=1.0)
+        settled(coefficients, distance, 1e-9 * (height + width) * slopes, exact)
     straight = np.flatnonzero((matrices[:, 1] == 0) & (matrices[:, 3] == 0))
-    for slope, offset, size in ((0, 2, width), (4, 5, height)):
+    for slope, offset, size in ((0, 2, width), (4, 5, height)) if len(straight) else ():
         lines = _lines(matrices[straight, slope], matrices[straight, offset], size)
         coefficients[straight, slope], coefficients[straight, offset] = lines
     return coefficients
@@ -165,8 +175,8 @@ def fixed_point(matrices: Matrices) -> tuple[Coefficients, Matrices]:
 def settled(
     coefficients: Coefficients,
     distance: Matrices,
-    tolerance: float,
-    exact: Callable[[int], list[float]],
+    tolerance: float | Matrices,
+    exact: Callable[[int], Sequence[float]],
 ) -> Coefficients:
     """Compute again the maps that are nearer to a tie than ``tolerance``, in place.
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .. import checks
 from ..backend import Array
 from .gather import apply_affine
-from .maps import affine_coefficients, fixed_point, settled
+from .maps import affine_coefficients
 from .pixels import check_images
 
 
@@ -102,16 +102,9 @@ class RandomAffine:
         """Return the maps of N images, (N, 6), from numbers (6, N) in [0, 1)."""
         amounts = self.decide(uniform)
         matrices = np.stack(np.broadcast_arrays(*_matrix(np, amounts, height, width)), axis=1)
-        found = affine_coefficients(matrices, height, width)
-        tilted = np.flatnonzero((matrices[:, 1] != 0) | (matrices[:, 3] != 0))
-        if len(tilted):
-            largest = max(1.0, float(np.abs(matrices).max()))
-            found[tilted] = settled(
-                *fixed_point(matrices[tilted]),
-                1e-9 * (height + width) * largest,
-                lambda i: [*_matrix(math, amounts[:, tilted[i]].tolist(), height, width)],
-            )
-        return found
+        return affine_coefficients(
+            matrices, height, width, lambda i: _matrix(math, amounts[:, i].tolist(), height, width)
+        )
 
     def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return the mapped images, uint8 (N, C, H, W) like ``images``."""
