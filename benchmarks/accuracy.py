@@ -45,7 +45,11 @@ def train(recipe: str | None, seed: int, folder: Path, options: Sequence[str]) -
     chosen = [] if recipe is None else ["--recipe", recipe]
     run = ["--seed", str(seed), "--output", str(folder), "--resume", "auto"]
     command = [sys.executable, "-m", "nplenet", "train", *chosen, *run, *options]
-    return subprocess.run(command, check=False).returncode
+    with subprocess.Popen(command) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:  # the run has it too, and saves its checkpoint
+            return child.wait()
 
 
 def tested(model: Layer, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -141,8 +145,12 @@ def main() -> None:
         epilog="Other options go to nplenet train: --backend cupy, --weight-decay 0.05 ...",
     )
     parser.add_argument("--recipe", choices=RECIPES, help="default: the defaults of nplenet train")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 (5)")
-    parser.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="instead of 0")
+    parser.add_argument(
+        "--seeds", type=int, default=5, metavar="N", help="number of seeds (default 5)"
+    )
+    parser.add_argument(
+        "--first-seed", type=int, default=0, metavar="SEED", help="the first of them (default 0)"
+    )
     parser.add_argument(
         "--output",
         type=Path,

@@ -29,7 +29,7 @@ class Deal(NamedTuple):
     sizes : list of int
         Images of each batch.
     fill : int
-        The value of pixels from outside of a rotated image.
+        The value of pixels whose source lies outside the image.
     pipeline : FusedPipeline
     """
 
