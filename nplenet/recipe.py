@@ -121,7 +121,7 @@ def _recipe(epochs: int, accuracy: str, time: str, **more: Any) -> Recipe:
 
 
 RECIPES = {
-    "quick": _recipe(3, "not measured yet", "12 s"),
+    "quick": _recipe(3, "98.98 / 99.06 % (3 seeds)", "12 s"),
     "standard": _recipe(
         24, "99.53 / 99.57 % (1 seed)", "95 s", weight_decay=0.1, label_smoothing=0.05
     ),
