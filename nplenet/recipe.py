@@ -127,7 +127,12 @@ RECIPES = {
     ),
     "best": _recipe(60, "not measured yet", "4 min", weight_decay=0.1, label_smoothing=0.05),
     "best-affine": _recipe(
-        60, "not measured yet", "4 min", weight_decay=0.05, label_smoothing=0.05, augment="affine"
+        60,
+        "99.55 / 99.57 % (1 seed)",
+        "4 min",
+        weight_decay=0.05,
+        label_smoothing=0.05,
+        augment="affine",
     ),
 }
 """Chosen by their accuracy on validation images; ``benchmarks/accuracy.py`` measures them."""
