@@ -16,10 +16,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one core; read when NumPy 
 import numpy as np
 
 from nplenet.augment import (
+    RandomAffine,
     RandomGrayscale,
     RandomInvert,
     RandomRotation,
     ToFloat,
+    affine_augmentation,
     rotation_coefficients,
     standard_augmentation,
 )
@@ -62,14 +64,17 @@ def measure(size: int, batch: int, channels: int, rounds: int) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, channels, size, size), dtype=np.uint8)
     angles = rng.uniform(-15, 15, batch)
-    pipeline = standard_augmentation()
+    pipeline, affine = standard_augmentation(), affine_augmentation()
+    zoom_and_shift = RandomAffine(15, (1 / 64, 1 / 64), (0.9, 1.1))
     rows: list[tuple[str, int, Callable[[], object]]] = [
         ("coefficients", batch, lambda: rotation_coefficients(angles, size, size)),
         ("RandomRotation(15)", batch, lambda: RandomRotation(15)(images, rng)),
+        ("RandomAffine(15, ...)", batch, lambda: zoom_and_shift(images, rng)),
         ("RandomInvert(0.5)", batch, lambda: RandomInvert(0.5)(images, rng)),
         ("RandomGrayscale(0.5)", batch, lambda: RandomGrayscale(0.5)(images, rng)),
         ("ToFloat()", batch, lambda: ToFloat()(images)),
         ("whole pipeline", batch, lambda: pipeline(images, rng)),
+        ("the same with affine", batch, lambda: affine(images, rng)),
     ]
     pillow = pillow_pipeline(images[:PILLOW_IMAGES], rng)
     if pillow is not None:

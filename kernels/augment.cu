@@ -1,4 +1,4 @@
-// augment_batch: gather images from a data set, rotate, invert, turn to gray, scale to 0 ... 1, normalise.
+// augment_batch: gather images from a data set, map, invert, turn to gray, scale to 0 ... 1, normalise.
 //
 //   out[n, c, y, x] = (value / 255 - normal[0, c]) / normal[1, c], where value begins as
 //       images[indexes[n], c, yi, xi]        xi = (A0 x + A1 y + A2) >> 16, yi = (A3 x + A4 y + A5) >> 16
@@ -7,9 +7,16 @@
 //       255 - value                          if inverted[n]
 //       (19595 R + 38470 G + 7471 B + 32768) >> 16, for C = 3, if gray[n]
 //
+//        output image n            source image            The map is affine: rotation, shift, zoom and
+//        x ------->                                        shear are all in its six numbers. So a row of
+//      y . . . . . . .            . . . . . . .            the output is a slanted line of the source,
+//      | 0 1 2 3 4 5 6            . . . . . 5 6 fill       with one source pixel per thread. Pixels of
+//      v . . . . . . .            . . 2 3 4 . .            the line outside the image become fill.
+//        threads 0 to 6      fill 0 1 . . . . .
+//
 //   images        (M, C, H, W) uint8, C = 1 or 3
 //   indexes       (N), each 0 ... M - 1
-//   coefficients  (N, 6), or null: no rotation
+//   coefficients  (N, 6), or null: every pixel stays in its place
 //   inverted, gray (N), or null: for none
 //   normal        (2, C), mean and standard deviation of each channel, or null: 0 and 1
 //   out           (N, C, H, W)

@@ -1,4 +1,4 @@
-"""Augmentation: equal to Pillow bit for bit, one random number an image, nothing modified."""
+"""Augmentation: equal to Pillow bit for bit, fixed random numbers an image, nothing modified."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nplenet import augment
 from nplenet.augment import (
     Compose,
     Draws,
+    RandomAffine,
     RandomGrayscale,
     RandomInvert,
     RandomRotation,
@@ -25,7 +26,8 @@ from nplenet.augment import (
     rotation_coefficients,
     standard_augmentation,
 )
-from nplenet.augment.rotation import MAX_SIDE, _coefficients_of
+from nplenet.augment.maps import MAX_SIDE
+from nplenet.augment.rotation import _matrix_of
 
 # CRC-32 of the row-major result, sum of its values, and zeros when an all-255 image is rotated.
 # Input: arange(size**2) % 251 + 1. Made with Pillow 13.0.0.
@@ -54,6 +56,8 @@ SPECIAL = [0, 90, 180, 270, 360, -90, -180, 450, -720, 45, 30, 60, 1e-15, -1e-15
 TRANSFORMS = [
     RandomRotation(15),
     RandomRotation(0),
+    RandomAffine(15, (0.1, 0.1), (0.9, 1.1), 5),
+    RandomAffine(0, (0.1, 0.1)),
     RandomInvert(0.5),
     RandomInvert(0),
     RandomGrayscale(0.5),
@@ -63,6 +67,14 @@ TRANSFORMS = [
 
 def random_images(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(1, 256, shape, dtype=np.uint8)
+
+
+def _coefficients_of(angle: float, height: int, width: int) -> list[int]:
+    """Return A0 ... A5 of one angle, in the very operations and order of Pillow."""
+    a, b, c, d, e, f = _matrix_of(angle, height, width)
+    c += a * 0.5 + b * 0.5
+    f += d * 0.5 + e * 0.5
+    return [math.floor(v * 65536.0 + 0.5) for v in (a, b, c, d, e, f)]
 
 
 def pillow_rotate(images: np.ndarray, angles: Any, fill: int = 0) -> np.ndarray:
@@ -327,10 +339,11 @@ def test_the_image_whose_coin_is_below_p_is_changed(transform: Any, change: Any)
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_every_transform_draws_one_number_an_image(transform: Any, channels: int) -> None:
+def test_every_transform_draws_its_numbers_for_each_image(transform: Any, channels: int) -> None:
     used, expected = generator(), generator()
     transform(random_images(37, channels, 8, 8), used)
-    expected.random(37)
+    expected.random(37 * transform.numbers)
+    assert transform.numbers == (6 if isinstance(transform, RandomAffine) else 1)
     assert used.random() == expected.random()
 
 
@@ -384,6 +397,7 @@ FUSABLE = [
     Compose([RandomInvert(0.3), ToFloat()]),
     Compose([RandomGrayscale(1), ToFloat()]),
     Compose([RandomRotation(15), RandomGrayscale(0.5), ToFloat()]),
+    Compose([RandomAffine(15, (0.1, 0.1), (0.9, 1.1), 5), RandomGrayscale(0.5), ToFloat()]),
 ]
 
 

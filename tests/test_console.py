@@ -174,7 +174,9 @@ def test_the_line_to_resume_has_the_ranks_and_the_program_of_the_run(
     monkeypatch.setattr(sys, "argv", ["/somewhere/nplenet/__main__.py"])
     parser = argparse.ArgumentParser()
     train_options.add_options(parser)
-    options = parser.parse_args(["--lr", "0.1", "--resume", "auto", "--output", "run"])
+    options = parser.parse_args(
+        ["--recipe", "best", "--lr", "0.1", "--resume", "auto", "--output", "run"]
+    )
     line = train_options.line_to_resume(options, Path("run"), 2)
     assert line == "python -m nplenet train --resume auto --output run --ranks 2"
 

@@ -21,7 +21,7 @@ from nplenet.page import write_page
 PACKAGE = Path(nplenet.__file__).parent
 
 MOVED = {
-    "nplenet.augment": "seed_pipeline",
+    "nplenet.augment": "Rotations apply_rotation seed_pipeline",
     "nplenet.backend": (
         "PURPOSES environment generator generator_state one_blas_thread processor restore_generator"
     ),

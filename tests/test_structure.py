@@ -106,11 +106,14 @@ LAYER_IMPORTS = {"base", "hints", "initialization", "products", "sequential"}
 INSIDE: dict[str, dict[str, str]] = {
     "augment": {
         "pixels": "",
-        "rotation": "pixels",
-        "transforms": "pixels rotation",
-        "pipeline": "pixels rotation transforms",
+        "gather": "",
+        "maps": "gather pixels",
+        "rotation": "gather maps pixels",
+        "random_affine": "gather maps pixels",
+        "transforms": "pixels random_affine rotation",
+        "pipeline": "gather pixels random_affine transforms",
         "preprocessing": "transforms",
-        "__init__": "pipeline pixels preprocessing rotation transforms",
+        "__init__": "gather maps pipeline pixels preprocessing random_affine rotation transforms",
     },
     "backend": {
         "base": "",

@@ -10,7 +10,7 @@
 //
 //   images        (M, C, H, W) unsigned char, float or double
 //   order         (entries), or null: image e itself
-//   coefficients  (entries, 6), inverted, gray (entries), each may be null
+//   coefficients  (entries, 6), an affine map each; inverted, gray (entries); each may be null
 //   normal        (2, C), mean and standard deviation of each channel, or null: 0 and 1
 //   x             (I, C, H, W)
 //   Shape         C, H, W

@@ -1,4 +1,4 @@
-"""Rotation, inversion and grayscale on batches of images, with random numbers for each image.
+"""Affine maps, inversion and grayscale on batches of images, with random numbers for each image.
 
 Names and rules are torchvision's on PIL images; the pixels equal Pillow's bit for bit. All random
 numbers come from the ``numpy.random.Generator`` in the call. Every function returns a new array and
@@ -7,6 +7,8 @@ leaves its input unchanged.
 
 from ..deprecated import moved
 from ..names import present
+from .gather import AffineMaps, apply_affine
+from .maps import affine, affine_coefficients
 from .pipeline import Draws, FusedPipeline, augment_batch, fuse
 from .pixels import check_images, grayscale, invert
 from .preprocessing import (
@@ -18,7 +20,8 @@ from .preprocessing import (
     preprocessing,
     without_randomness,
 )
-from .rotation import Rotations, apply_rotation, rotate, rotation_coefficients
+from .random_affine import RandomAffine
+from .rotation import rotate, rotation_coefficients
 from .transforms import (
     Compose,
     Normalize,
@@ -27,23 +30,28 @@ from .transforms import (
     RandomRotation,
     ToFloat,
     Transform,
+    affine_augmentation,
     before_float,
     standard_augmentation,
 )
 
 __all__ = [
+    "AffineMaps",
     "Compose",
     "Draws",
     "FusedPipeline",
     "Normalize",
+    "RandomAffine",
     "RandomGrayscale",
     "RandomInvert",
     "RandomRotation",
-    "Rotations",
     "ToFloat",
     "Transform",
     "UnknownPreprocessing",
-    "apply_rotation",
+    "affine",
+    "affine_augmentation",
+    "affine_coefficients",
+    "apply_affine",
     "augment_batch",
     "before_float",
     "check_images",
@@ -61,6 +69,13 @@ __all__ = [
     "without_randomness",
 ]
 
-__getattr__ = moved(__name__, {"seed_pipeline": "nplenet.augment.standard_augmentation"})
+__getattr__ = moved(
+    __name__,
+    {
+        "Rotations": "nplenet.augment.AffineMaps",
+        "apply_rotation": "nplenet.augment.apply_affine",
+        "seed_pipeline": "nplenet.augment.standard_augmentation",
+    },
+)
 
 present(__name__)

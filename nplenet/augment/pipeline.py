@@ -1,4 +1,4 @@
-"""The transforms as one operation: gather, rotate, invert, grey, scale and normalise a batch.
+"""The transforms as one operation: gather, map, invert, grey, scale and normalise a batch.
 
 On a GPU that is one kernel. The random numbers of an epoch are drawn on the host, from the same
 generator and in the same order as the transforms draw them batch by batch, so both ways give the
@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from .. import checks
 from ..backend import Array, Backend, backend_of
+from .gather import apply_affine
 from .pixels import grayscale, invert
-from .rotation import apply_rotation, rotation_coefficients
+from .random_affine import RandomAffine
 from .transforms import (
     Compose,
     Normalize,
@@ -32,8 +33,15 @@ from .transforms import (
     flattened,
 )
 
-ORDER: tuple[Any, ...] = (RandomRotation, RandomInvert, RandomGrayscale, ToFloat, Normalize)
-"""The transforms that can be fused, in the only order in which they can."""
+ORDER: tuple[Any, ...] = (
+    RandomRotation,
+    RandomAffine,
+    RandomInvert,
+    RandomGrayscale,
+    ToFloat,
+    Normalize,
+)
+"""The transforms that can be fused, in the only order in which they can; of the first two, one."""
 
 
 def augment_batch(
@@ -47,7 +55,7 @@ def augment_batch(
     dtype: npt.DTypeLike,
     normal: Array | None = None,
 ) -> Array:
-    """Gather images from a data set, rotate, invert, turn to gray and scale to 0 ... 1, as drawn.
+    """Gather images from a data set, map, invert, turn to gray and scale to 0 ... 1, as drawn.
 
     Then normalise: subtract a mean and divide by a standard deviation.
 
@@ -58,7 +66,7 @@ def augment_batch(
     indexes : int32 array (N,)
         Indexes of the N images, each 0 ... M - 1 (the kernel does not check them).
     coefficients : int32 array (N, 6) or None
-        See ``rotation_coefficients``; None: no rotation.
+        See ``affine_coefficients``; None: every pixel stays in its place.
     inverted, gray : uint8 array (N,) or None
         1 for the images to change, 0 for the others; None: no change.
     fill : int
@@ -73,7 +81,7 @@ def augment_batch(
     """
     batch = images[indexes]
     if coefficients is not None:
-        batch = apply_rotation(batch, coefficients, fill)
+        batch = apply_affine(batch, coefficients, fill)
     if inverted is not None:
         batch = xp.where(inverted[:, None, None, None] != 0, invert(batch), batch)
     if gray is not None:
@@ -110,9 +118,9 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True)
 class FusedPipeline:
-    """Rotation, inversion, grayscale, ToFloat and Normalize as one operation; see ``fuse``."""
+    """An affine map, inversion, grayscale, ToFloat and Normalize as one operation; see ``fuse``."""
 
-    rotation: RandomRotation | None
+    affine: RandomRotation | RandomAffine | None
     inversion: RandomInvert | None
     grayscale: RandomGrayscale | None
     to_float: ToFloat
@@ -122,6 +130,11 @@ class FusedPipeline:
     def transform(self) -> Compose:
         """The same, one transform after the other."""
         return Compose([part for part in vars(self).values() if part is not None])
+
+    @property
+    def fill(self) -> int:
+        """The value of pixels whose source lies outside the image."""
+        return 0 if self.affine is None else self.affine.fill
 
     def normal(self, channels: int) -> npt.NDArray[Any] | None:
         """Return mean and standard deviation of each channel, (2, C), if it normalises."""
@@ -153,21 +166,24 @@ class FusedPipeline:
         Draws
             NumPy arrays for all N images.
         """
-        random = [t for t in (self.rotation, self.inversion, self.grayscale) if t is not None]
+        random = [t for t in (self.affine, self.inversion, self.grayscale) if t is not None]
         if not random:
             return Draws(None, None, None)
         rng = checks.generator(rng, "FusedPipeline.draw: rng")
-        uniform = [np.empty((len(random), 0))]
-        for count, equal in groupby(counts):  # (batches, transforms, images): the order of drawing
-            shape = (len(list(equal)), len(random), count)
-            uniform.append(rng.random(shape).swapaxes(0, 1).reshape(len(random), -1))
+        total = sum(t.numbers for t in random)  # per image
+        uniform = [np.empty((total, 0))]
+        for count, equal in groupby(counts):  # (batches, numbers, images): the order of drawing
+            shape = (len(list(equal)), total, count)
+            uniform.append(rng.random(shape).swapaxes(0, 1).reshape(total, -1))
         rows = np.concatenate(uniform, axis=1)
-        drawn = {type(t): t.decide(row) for t, row in zip(random, rows, strict=True)}
-        angles = drawn.get(RandomRotation)
-        coins = (drawn.get(RandomInvert), drawn.get(RandomGrayscale))
+        first = 0 if self.affine is None else self.affine.numbers
+        coins = iter(rows[first:])
         return Draws(
-            None if angles is None else rotation_coefficients(angles, height, width),
-            *(None if flags is None else flags.astype(np.uint8) for flags in coins),
+            None if self.affine is None else self.affine.coefficients(rows[:first], height, width),
+            *(
+                None if t is None else t.decide(next(coins)).astype(np.uint8)
+                for t in (self.inversion, self.grayscale)
+            ),
         )
 
     def apply(
@@ -188,29 +204,34 @@ class FusedPipeline:
         -------
         float array (N, C, H, W)
         """
-        fill = 0 if self.rotation is None else self.rotation.fill
         backend = backend_of(images)
         if normal is None:
             normal = self.normal_on(backend, images.shape[1])
-        numbers = (fill, self.to_float.dtype, normal)
+        numbers = (self.fill, self.to_float.dtype, normal)
         return backend.primitive(augment_batch, images, indexes, *draws, *numbers)
 
 
 def fuse(transform: Transform | None) -> FusedPipeline | None:
     """Return ``transform`` as one operation, or None if it can't be fused.
 
-    A pipeline can be fused if it is any of RandomRotation, RandomInvert and RandomGrayscale, in
-    this order, followed by ToFloat to float32 or float64, and by Normalize or nothing.
-    ``standard_augmentation`` is.
+    A pipeline can be fused if it is any of RandomRotation or RandomAffine, RandomInvert and
+    RandomGrayscale, in this order, followed by ToFloat to float32 or float64, and by Normalize or
+    nothing. ``standard_augmentation`` and ``affine_augmentation`` are.
     """
     parts = flattened(transform)
     kinds = [type(part) for part in parts]
     wanted = [k for k in ORDER if k in kinds]
+    twice = RandomRotation in kinds and RandomAffine in kinds
     found = dict(zip(kinds, parts, strict=True))
-    if kinds != wanted or ToFloat not in found or found[ToFloat].dtype.itemsize not in (4, 8):
+    if (
+        kinds != wanted
+        or twice
+        or ToFloat not in found
+        or found[ToFloat].dtype.itemsize not in (4, 8)
+    ):
         return None
     return FusedPipeline(
-        found.get(RandomRotation),
+        found.get(RandomRotation, found.get(RandomAffine)),
         found.get(RandomInvert),
         found.get(RandomGrayscale),
         found[ToFloat],

@@ -1,10 +1,11 @@
 """The random transforms, and ``Compose``, which chains them.
 
-Each is called as ``transform(images, rng)`` and draws exactly one number per image whatever the
-outcome, so a transform that changes nothing does not shift the random stream of the next one. The
-number is uniform in [0, 1), and ``decide`` makes an angle or a coin of it. So the numbers of all
-batches of an epoch may be drawn at once, and are the same. ``transform.random`` says whether it
-draws at all: what does not is also applied in evaluation.
+Each is called as ``transform(images, rng)`` and draws ``transform.numbers`` numbers per image, one
+or for ``RandomAffine`` six, whatever the outcome, so a transform that changes nothing does not
+shift the random stream of the next one. The numbers are uniform in [0, 1), and ``decide`` makes
+angles or coins of them. So the numbers of all batches of an epoch may be drawn at once, and are the
+same. ``transform.random`` says whether it draws at all: what does not is also applied in
+evaluation.
 
 Legend: N images, C channels (1 or 3), H W height and width.
 """
@@ -21,7 +22,8 @@ import numpy.typing as npt
 from .. import checks
 from ..backend import Array, backend_of
 from .pixels import check_images, grayscale
-from .rotation import rotate
+from .random_affine import RandomAffine
+from .rotation import rotate, rotation_coefficients
 
 Transform = Callable[[Array, "np.random.Generator | None"], Array]
 """A function from a batch and a random generator to a new batch."""
@@ -40,6 +42,7 @@ class RandomRotation:
     """
 
     random: ClassVar[bool] = True
+    numbers: ClassVar[int] = 1
     degrees: float
     fill: int = 0
 
@@ -55,6 +58,12 @@ class RandomRotation:
         """Return angles in degrees, like ``Generator.uniform``, from numbers in [0, 1)."""
         return 2 * self.degrees * uniform - self.degrees
 
+    def coefficients(
+        self, uniform: npt.NDArray[np.float64], height: int, width: int
+    ) -> npt.NDArray[np.int32]:
+        """Return the rotations of N images, (N, 6), from numbers (1, N) in [0, 1)."""
+        return rotation_coefficients(self.decide(uniform[0]), height, width)
+
     def __call__(self, images: Array, rng: np.random.Generator | int | None = None) -> Array:
         """Return rotated images, uint8 (N, C, H, W) like ``images``."""
         check_images("RandomRotation", images)
@@ -67,6 +76,7 @@ class RandomInvert:
     """Invert each image with probability ``p``; see ``invert``."""
 
     random: ClassVar[bool] = True
+    numbers: ClassVar[int] = 1
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -97,6 +107,7 @@ class RandomGrayscale:
     """
 
     random: ClassVar[bool] = True
+    numbers: ClassVar[int] = 1
     p: float = 0.1
 
     def __post_init__(self) -> None:
@@ -227,6 +238,12 @@ def standard_augmentation() -> Compose:
     The order matters: inversion turns the corners that the rotation filled with 0 into 255.
     """
     return Compose([RandomRotation(15), RandomInvert(0.5), RandomGrayscale(0.5), ToFloat()])
+
+
+def affine_augmentation() -> Compose:
+    """Return ``standard_augmentation`` with zoom and a shift of half a pixel (of 32) as well."""
+    affine = RandomAffine(15, translate=(1 / 64, 1 / 64), scale=(0.9, 1.1))
+    return Compose([affine, RandomInvert(0.5), RandomGrayscale(0.5), ToFloat()])
 
 
 def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform | None:

@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill, indent
 from typing import Any
 
 from ..checkpoint import KEEP, LATEST, Checkpoint, CheckpointError, load
@@ -17,6 +18,7 @@ from ..recipe import (
     AUGMENTATIONS,
     LATER,
     OPTIMIZERS,
+    RECIPES,
     RENAMED_AUGMENTATIONS,
     SCHEDULES,
     SETTINGS,
@@ -37,6 +39,7 @@ from .extension import epochs_before
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options of ``train``, in the groups that its help shows."""
+    add_recipe_option(parser.add_argument_group("recipe", recipes_in_words()))
     add_data_options(parser.add_argument_group("data"))
     add_training_options(parser.add_argument_group("training"))
     add_output_options(parser.add_argument_group("output"))
@@ -54,13 +57,37 @@ def setting_of(group: argparse._ArgumentGroup) -> Callable[..., None]:
     return setting
 
 
+def add_recipe_option(group: argparse._ArgumentGroup) -> None:
+    """Add the option that stands for several settings."""
+    group.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="settings to begin with; the options below change single ones",
+    )
+
+
+def recipes_in_words() -> str:
+    """Return the table of recipes: settings, accuracy and time."""
+    lines = ["                test images, plain / inverted   training, 2 cores"]
+    for name, recipe in RECIPES.items():
+        values = " ".join(f"{option(key)} {value}" for key, value in recipe.settings.items())
+        lines.append(f"{name:15} {recipe.accuracy:31} {recipe.time}")
+        lines.append(indent(fill(values, 72, break_on_hyphens=False), "    "))
+    return "\n".join(lines)
+
+
+def option(name: str) -> str:
+    """Return the option of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
 def add_data_options(group: argparse._ArgumentGroup) -> None:
     """Add the options that decide which images the network sees."""
     setting, add = setting_of(group), group.add_argument
     setting("dataset", DATASET_HELP, type=dataset, metavar="NAME")
     setting(
         "augment",
-        "augmentation; standard is rotation, inversion and grayscale",
+        "augmentation; standard is rotation, inversion and grayscale; affine adds shift and zoom",
         choices=(*AUGMENTATIONS, *RENAMED_AUGMENTATIONS),
         metavar="{" + ",".join(AUGMENTATIONS) + "}",
     )
@@ -195,8 +222,7 @@ def as_arguments(options: argparse.Namespace) -> list[str]:
         if value is None or value is False or name in ("command", "run", "ranks"):
             continue
         text = json.dumps(value) if isinstance(value, dict) else str(value)
-        option = f"--{name.replace('_', '-')}"
-        found.append(option if value is True else f"{option}={text}")
+        found.append(option(name) if value is True else f"{option(name)}={text}")
     return found
 
 
@@ -205,7 +231,7 @@ def line_to_resume(options: argparse.Namespace, folder: Path, ranks: int) -> str
     parser = argparse.ArgumentParser()
     add_options(parser)
     settings = {field.name for field in dataclasses.fields(Settings)}
-    left_out = settings | {"command", "run", "ranks", "resume", "output", "debug"}
+    left_out = settings | {"command", "run", "ranks", "recipe", "resume", "output", "debug"}
     given = {
         name: value
         for name, value in vars(options).items()
@@ -239,9 +265,11 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
     is finished and is to have more.
     """
     names = {field.name for field in dataclasses.fields(Settings)}
-    given = current_names({k: value for k, value in vars(options).items() if k in names})
-    for name, value in given.items():
-        SETTINGS[name](value, f"--{name.replace('_', '-')}")
+    single = current_names({k: value for k, value in vars(options).items() if k in names})
+    for name, value in single.items():
+        SETTINGS[name](value, option(name))
+    recipe = RECIPES[options.recipe].settings if options.recipe else {}
+    given = recipe | single
     if resume is None:
         return Settings(**given)
     saved = dict(resume.record.get("arguments") or {})
@@ -260,10 +288,10 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
         may_change |= {"dataset"}
     for name, value in given.items():
         if value != saved[name] and name not in may_change:
-            option = f"--{name.replace('_', '-')}"
+            omit = option(name) if name in single else f"--recipe {options.recipe}"
             raise CheckpointError(
-                f"cannot resume with {option} {value}: the saved run used {saved[name]}; "
-                f"omit {option}"
+                f"cannot resume with {option(name)} {value}: the saved run used {saved[name]}; "
+                f"omit {omit}"
             )
     return Settings(**(saved | given))
 

@@ -29,7 +29,7 @@ class Deal(NamedTuple):
     sizes : list of int
         Images of each batch.
     fill : int
-        The value of pixels from outside of a rotated image.
+        The value of pixels whose source lies outside the image.
     pipeline : FusedPipeline
     """
 
@@ -166,7 +166,7 @@ class DeviceLoader(Batches):
             asarray(self.labels[order].astype(np.int64)),
             draws.to(self.backend),
             sizes,
-            0 if self.pipeline.rotation is None else self.pipeline.rotation.fill,
+            self.pipeline.fill,
             self.pipeline,
         )
 

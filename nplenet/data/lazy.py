@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..augment import FusedPipeline, Rotations, check_images, grayscale
+from ..augment import AffineMaps, FusedPipeline, check_images, grayscale
 from ..backend import get_backend
 
 
@@ -46,11 +46,10 @@ class AugmentedImages:
         self.images, self.order = images, order
         draws = pipeline.draw(sizes, rng, *images.shape[2:])
         self.normal = pipeline.normal(images.shape[1])
-        self.rotations: Rotations | None = None
+        self.maps: AffineMaps | None = None
         if draws.coefficients is not None and len(order):
-            fill = 0 if pipeline.rotation is None else pipeline.rotation.fill
-            shape = images.shape[1:]
-            self.rotations = Rotations(get_backend("numpy"), draws.coefficients, shape, fill)
+            shape, numpy = images.shape[1:], get_backend("numpy")
+            self.maps = AffineMaps(numpy, draws.coefficients, shape, pipeline.fill)
         inverted, self.gray = draws.inverted, draws.gray
         # v ^ 255 = 255 - v, v ^ 0 = v
         self.flips = None if inverted is None else (inverted * np.uint8(255))[:, None, None, None]
@@ -58,8 +57,8 @@ class AugmentedImages:
     def make(self, part: slice) -> npt.NDArray[np.uint8]:
         """Return some of the images, uint8 (n, C, H, W); threads may do so at the same time."""
         found = self.images[self.order[part]]
-        if self.rotations is not None:
-            found = self.rotations(found, part.start)
+        if self.maps is not None:
+            found = self.maps(found, part.start)
         if self.flips is not None:
             found ^= self.flips[part]
         if self.gray is not None and found.shape[1] == 3:

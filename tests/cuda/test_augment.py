@@ -11,9 +11,11 @@ import pytest
 from nplenet.augment import (
     Compose,
     Draws,
+    RandomAffine,
     RandomInvert,
     RandomRotation,
     ToFloat,
+    affine_augmentation,
     augment_batch,
     fuse,
     rotation_coefficients,
@@ -98,8 +100,10 @@ def test_the_order_of_the_threads_changes_nothing(cuda: Backend, order: str) -> 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     "transform",
-    [standard_augmentation(), ToFloat(), Compose([RandomRotation(90, fill=9), ToFloat(np.float64)]),
-     Compose([RandomInvert(0.3), ToFloat()])],
+    [standard_augmentation(), affine_augmentation(), ToFloat(),
+     Compose([RandomRotation(90, fill=9), ToFloat(np.float64)]),
+     Compose([RandomInvert(0.3), ToFloat()]),
+     Compose([RandomAffine(0, (0.3, 0.2), (0.5, 2), 20, 9), RandomInvert(), ToFloat()])],
 )  # fmt: skip
 def test_an_epoch_on_the_device_equals_the_host_pipeline_batch_by_batch(
     cuda: Backend, transform: Any, channels: int

@@ -75,8 +75,8 @@ def weights(run: Run) -> None:
 def images(run: Run) -> None:
     loader = run.loader
     assert isinstance(loader, DeviceLoader)
-    assert loader.pipeline.rotation is not None
-    loader.pipeline.rotation.degrees = 50.0
+    assert loader.pipeline.affine is not None
+    loader.pipeline.affine.degrees = 50.0
     loader.labels, loader.batch_size, loader.shuffle = LABELS[100:400], 20, False
 
 

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from nplenet import get_backend
-from nplenet.augment import Compose, ToFloat, fuse, standard_augmentation
+from nplenet.augment import (
+    Compose,
+    RandomAffine,
+    RandomInvert,
+    ToFloat,
+    fuse,
+    standard_augmentation,
+)
 from nplenet.backend import Backend
 from nplenet.cases import ROWS, Case
 from nplenet.compiled.cuda.feed import Feed, rows
@@ -377,13 +384,18 @@ def test_a_distant_mean_does_not_swallow_the_deviation(cuda: Backend) -> None:
 
 # --------------------------------------------------------------------------- images and faults
 
+AFFINE = Compose([RandomAffine(40, (0.3, 0.2), (0.5, 2), 20, 9), RandomInvert(), ToFloat()])
+
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_bytes_are_augmented_as_by_the_device_loader(cuda: Backend, channels: int) -> None:
+@pytest.mark.parametrize("changes", [standard_augmentation(), AFFINE], ids=["standard", "affine"])
+def test_bytes_are_augmented_as_by_the_device_loader(
+    cuda: Backend, changes: Compose, channels: int
+) -> None:
     r = np.random.default_rng(3)
     images = r.integers(0, 256, (30, channels, 8, 8), np.uint8)
     labels = r.integers(0, CLASSES, 30)
-    transform = Compose([*standard_augmentation().transforms[:-1], ToFloat(np.float64)])
+    transform = Compose([*changes.transforms[:-1], ToFloat(np.float64)])
     pipeline = fuse(transform)
     assert pipeline is not None
     size = channels * 64
@@ -411,7 +423,7 @@ def test_bytes_are_augmented_as_by_the_device_loader(cuda: Backend, channels: in
         keys=0,
         numbers=0,
         augmented=[a is not None for a in draws],
-        fill=0 if pipeline.rotation is None else pipeline.rotation.fill,
+        fill=pipeline.fill,
     )
     feed.load(
         order=order,

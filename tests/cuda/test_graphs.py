@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nplenet
-from nplenet.augment import standard_augmentation
+from nplenet.augment import Compose, affine_augmentation, standard_augmentation
 from nplenet.backend import Backend, get_backend
 from nplenet.checkpoint import LATEST, CheckpointFolder, CheckpointWarning, load
 from nplenet.compiled import TextbookStep
@@ -91,9 +91,10 @@ class Run:
         schedule: Callable[[Optimizer], Schedule] | None = lambda o: CosineLR(o, 40),
         loss: CrossEntropyLoss | None = None,
         labels: np.ndarray = LABELS,
+        augmentation: Callable[[], Compose] = standard_augmentation,
     ) -> None:
         self.model = make().astype(dtype).to(backend)
-        transform = standard_augmentation()
+        transform = augmentation()
         transform.transforms[-1].dtype = np.dtype(dtype)  # type: ignore[attr-defined]
         host = DataLoader(
             IMAGES[:images],
@@ -176,6 +177,19 @@ def test_epochs_in_graphs_train_what_numpy_trains(
             other.validation_accuracy,
             other.lr,
         )
+
+
+def test_epochs_of_affine_maps_train_what_numpy_trains(cuda: Backend) -> None:
+    found, expected, standard = (
+        Run(cuda, augmentation=affine_augmentation),
+        Run(get_backend("numpy"), augmentation=affine_augmentation),
+        Run(get_backend("numpy")),
+    )
+    for run in (found, expected, standard):
+        run.fit()
+    assert_close(found, expected, 1e-10)
+    with pytest.raises(AssertionError):
+        assert_close(standard, expected, 1e-3)
 
 
 def test_steps_with_clipped_gradients_equal_numpy(cuda: Backend) -> None:

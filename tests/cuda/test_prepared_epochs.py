@@ -239,7 +239,7 @@ def test_an_error_in_preparing_belongs_to_the_epoch_that_meets_it(
 ) -> None:
     run, epochs = Run(cuda), []
     assert isinstance(run.loader, DeviceLoader)
-    rotation, prepare = run.loader.pipeline.rotation, DeviceLoader.prepare
+    rotation, prepare = run.loader.pipeline.affine, DeviceLoader.prepare
     assert rotation is not None
 
     def broken(loader: DeviceLoader) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from nplenet.augment import (
     Compose,
+    RandomAffine,
     RandomInvert,
     RandomRotation,
     ToFloat,
@@ -49,10 +50,11 @@ def device_loader(backend: Backend, transform: Any, **options: Any) -> DeviceLoa
     [
         standard_augmentation(),
         Compose([RandomRotation(40, fill=9), ToFloat()]),
+        Compose([RandomAffine(40, (0.2, 0.3), (0.5, 2), 20, 9), ToFloat()]),
         RandomInvert(),
         ToFloat(),
     ],
-    ids=["seed", "rotation", "inversion", "float"],
+    ids=["standard", "rotation", "affine", "inversion", "float"],
 )
 def test_two_epochs_equal_those_of_the_host(
     backend: Backend, transform: Any, options: dict[str, bool]
@@ -152,11 +154,11 @@ def whole_batches(loader: DeviceLoader) -> None:
 
 
 def wider_angles(loader: DeviceLoader) -> None:
-    loader.pipeline.rotation.degrees = 50  # type: ignore[union-attr]
+    loader.pipeline.affine.degrees = 50  # type: ignore[union-attr]
 
 
 def other_fill(loader: DeviceLoader) -> None:
-    loader.pipeline.rotation.fill = 9  # type: ignore[union-attr]
+    loader.pipeline.affine.fill = 9  # type: ignore[union-attr]
 
 
 def more_inverted(loader: DeviceLoader) -> None:
@@ -216,7 +218,7 @@ def test_a_deal_made_before_a_change_is_made_again(
 
 def test_an_error_in_preparing_waits_for_the_deal(backend: Backend) -> None:
     loader = augmented(backend)
-    loader.pipeline.rotation.degrees = float("nan")  # type: ignore[union-attr]
+    loader.pipeline.affine.degrees = float("nan")  # type: ignore[union-attr]
     before = loader.state_dict()
     loader.prepare()
     assert loader.state_dict() == before

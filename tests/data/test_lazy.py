@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nplenet.augment import Compose, RandomGrayscale, RandomInvert, RandomRotation, ToFloat
+from nplenet.augment import (
+    Compose,
+    RandomAffine,
+    RandomGrayscale,
+    RandomInvert,
+    RandomRotation,
+    ToFloat,
+)
 from nplenet.data import DataLoader
 from nplenet.data.lazy import LazyImages
 from nplenet.group import Group
@@ -16,6 +23,7 @@ from nplenet.group import Group
 PIPELINES = {
     "all": [RandomRotation(40, fill=9), RandomInvert(0.5), RandomGrayscale(0.5), ToFloat()],
     "rotation": [RandomRotation(15), ToFloat()],
+    "affine": [RandomAffine(40, (0.2, 0.3), (0.5, 2), 20, 9), RandomInvert(0.5), ToFloat()],
     "coins": [RandomInvert(0.5), RandomGrayscale(0.5), ToFloat()],
     "nothing random": [ToFloat()],
 }

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from nplenet.__main__ import main
-from nplenet.augment import Compose, RandomInvert, RandomRotation, ToFloat, fuse, invert
+from nplenet.augment import (
+    Compose,
+    RandomAffine,
+    RandomInvert,
+    RandomRotation,
+    ToFloat,
+    fuse,
+    invert,
+)
 from nplenet.backend import get_backend
 from nplenet.commands import train_options
 from nplenet.data import DataLoader, DeviceLoader
@@ -19,6 +27,7 @@ from nplenet.mpi import SIZES, join
 
 PIPELINES = {
     "fused": Compose([RandomRotation(15), RandomInvert(0.5), ToFloat()]),
+    "affine": Compose([RandomAffine(15, (0.1, 0.1), (0.9, 1.1), 9), RandomInvert(), ToFloat()]),
     "unknown": lambda images, rng: invert(images) if rng.random() < 0.5 else images,
     "none": None,
 }
@@ -55,7 +64,7 @@ def test_parts_are_contiguous_and_differ_by_one_at_most(count: int) -> None:
 @pytest.mark.parametrize("kind", PIPELINES)
 @pytest.mark.parametrize("on_device", [False, True])
 def test_the_parts_of_all_ranks_are_the_batch_of_one(kind: str, on_device: bool) -> None:
-    if on_device and kind != "fused":
+    if on_device and kind not in ("fused", "affine"):
         pytest.skip("has no kernel")
 
     def batches(group: Group) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -118,8 +127,12 @@ def test_the_arguments_for_the_ranks_say_the_same_again() -> None:
     parser = argparse.ArgumentParser()
     train_options.add_options(parser)
     given = [
+        "--recipe",
+        "best",
         "--lr",
         "0.5",
+        "--weight-decay=0.2",
+        "--label-smoothing=0.1",
         "--eager",
         "--quiet",
         "--ranks",

@@ -45,9 +45,9 @@ class Feed:
     keys, numbers : int
         Dropout keys and numbers of the update, per step.
     augmented : (bool, bool, bool)
-        Whether images are rotated, inverted, turned to gray.
+        Whether images are mapped, inverted, turned to gray.
     fill : int
-        The value of pixels from outside of a rotated image.
+        The value of pixels whose source lies outside the image.
     normal : array (2, C) of the model's dtype, optional
         Mean and standard deviation of each channel; without, bytes are divided by 255 only.
 
@@ -82,9 +82,9 @@ class Feed:
         self.normal = None if normal is None else backend.asarray(normal)
         self.backend, self.images, self.fault, self.fill = backend, images, fault, fill
         self.keys, self.words = keys, KEYS + keys + numbers
-        rotated, inverted, gray = augmented
+        mapped, inverted, gray = augmented
         self.order = xp.zeros(entries, np.int32)
-        self.coefficients = xp.zeros((entries, 6), np.int32) if rotated else None
+        self.coefficients = xp.zeros((entries, 6), np.int32) if mapped else None
         self.inverted = xp.zeros(entries, np.uint8) if inverted else None
         self.gray = xp.zeros(entries, np.uint8) if gray else None
         self.labels = xp.zeros(entries, np.int64)

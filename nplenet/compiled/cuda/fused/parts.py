@@ -34,7 +34,7 @@ FEED = {
 """Pointers that a feed gives; see ``Feed``."""
 
 NUMBERS = {"scale": "double", "count": "int", "fill": "int", "words": "int"}
-"""Factor of the loss, images of the batch, fill of a rotation, words of a row of the table."""
+"""Factor of the loss, images of the batch, fill of the affine maps, words of a row of the table."""
 
 
 @dataclass(frozen=True)
