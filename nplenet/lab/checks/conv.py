@@ -58,6 +58,7 @@ def sizes(answer: Answer) -> None:
             (wrong_sizes(kernel, stride, padding, sides=0), "padding is not used"),
             (wrong_sizes(kernel, (1, 1), padding), "stride is not used"),
             (wrong_sizes(kernel, stride, padding, up=True), "is rounded up: divide with //"),
+            (wrong_sizes(kernel, stride, padding, whole=False), "is not whole: divide with //"),
             (window.output_size(8, 11), "height and width are exchanged"),
         ]
         what = f"output_size for 11x8 {geometry(window, (11, 8))}".rpartition(", input")[0]
@@ -74,10 +75,13 @@ def wrong_sizes(
     plus: int = 1,
     sides: int = 2,
     up: bool = False,
+    whole: bool = True,
 ) -> Floats:
     """Return the sizes of an 11x8 image by a wrong formula."""
     free = [s + sides * p - k for s, k, p in zip((11, 8), kernel, padding, strict=True)]
     steps = [-(-f // s) if up else f // s for f, s in zip(free, stride, strict=True)]
+    if not whole:
+        return np.divide(free, stride) + plus
     return np.array(steps, np.float64) + plus
 
 

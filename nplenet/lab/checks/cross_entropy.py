@@ -26,9 +26,15 @@ def softmax_values(answer: Answer) -> None:
     function = answer.get("softmax")
     e = np.exp(logits)
     mistakes: Mistakes = [
-        (e, "is not divided by the sum of the row"),
-        (e / e.sum(axis=0), "sums along the wrong axis: each row must sum to 1"),
-        (e / e.sum(), "divides by the sum of all rows: each row must sum to 1"),
+        *(
+            (wrong, sentence)
+            for e in (np.exp(logits), np.exp(logits - logits.max(axis=1, keepdims=True)))
+            for wrong, sentence in (
+                (e, "is not divided by the sum of the row"),
+                (e / e.sum(axis=0), "sums along the wrong axis: each row must sum to 1"),
+                (e / e.sum(), "divides by the sum of all rows: each row must sum to 1"),
+            )
+        ),
         (np.exp(-logits) / np.exp(-logits).sum(1, keepdims=True), "the exponent has a wrong sign"),
         (logits / logits.sum(1, keepdims=True), "exp is missing"),
         (e / e.max(1, keepdims=True), "divides by the row's largest value, not by its sum"),
@@ -141,6 +147,7 @@ def smoothed(answer: Answer) -> None:
         (loss((1 - s) * one + s), "s is not divided by K"),
         (loss((1 - s) * one + others), "s is spread over K - 1 classes: the target has s / K, too"),
         (loss((1 - s) * one), "the term s / K is missing"),
+        (loss((1 - s) * one + (1 - one) * s / k), "the target, too, gets s / K besides its 1 - s"),
         (loss(one + s / k), "the one-hot target is not multiplied by 1 - s"),
     ]
     _, found = forward_with(answer, s, logits, targets)

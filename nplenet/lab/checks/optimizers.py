@@ -135,7 +135,7 @@ def adam_rule(
     correct_v: bool = True,
     inside: bool = False,
     root: bool = True,
-    square: bool = True,
+    square: Callable[[Floats], Floats] = np.square,
     first: int = 1,
     counts: bool = True,
     decay: float = 0.0,
@@ -152,7 +152,7 @@ def adam_rule(
             elif decay:
                 p = p * (1 - rate * decay)
             m = betas[0] * m + (1 - betas[0]) * g
-            v = betas[1] * v + (1 - betas[1]) * (g * g if square else np.abs(g))
+            v = betas[1] * v + (1 - betas[1]) * square(g)
             a = m / (1 - betas[0] ** k) if correct_m else m
             b = v / (1 - betas[1] ** k) if correct_v else v
             scale = np.sqrt(b + eps) if inside else (np.sqrt(b) if root else b) + eps
@@ -167,7 +167,8 @@ ADAM = {
     "the bias correction of m is missing": adam_rule(correct_m=False),
     "the bias correction of v is missing": adam_rule(correct_v=False),
     "the square root of v is missing": adam_rule(root=False),
-    "v is a mean of |g|, not of g^2": adam_rule(square=False),
+    "v is a mean of |g|, not of g^2": adam_rule(square=np.abs),
+    "v is a mean of g, not of g^2: a root of negative numbers": adam_rule(square=np.positive),
     "the step k begins with 0; it counts from 1": adam_rule(first=0),
     "the step k is 2 in the first step: count it once per step, not once per parameter": adam_rule(first=2),
     "the step k does not grow": adam_rule(counts=False),

@@ -46,6 +46,8 @@ def forward(answer: Answer, names: tuple[str, ...]) -> None:
             (values.max(axis=0), "is the maximum of each window, not the average"),
             (values[0], "takes the first pixel of each window: average all of them"),
             (values[-1], "takes the last pixel of each window: average all of them"),
+            (values[-1] / area, "only the last pixel of each window counts: add with +="),
+            (values[0] / area, "only the first pixel of each window counts: add them all"),
             (np.median(values, axis=0), "is the median, not the average"),
             (values.sum(axis=0) / window.size[0], "is divided by KH only, not by KH*KW"),
             (y * area / on_image(window, test.x.shape), "the divisor leaves the padding out: KH*KW"),

@@ -34,6 +34,7 @@ def turned(
     cut: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] = np.floor,
     outside: str = "fill",
     swap: bool = False,
+    half_swap: bool = False,
 ) -> Images:
     """Return a rotation that makes the mistakes which the arguments name; without any, the right."""
     n, _, height, width = pictures.shape
@@ -42,18 +43,22 @@ def turned(
     middle_y, middle_x = height / 2 + center, width / 2 + center
     if swap:
         middle_y, middle_x = middle_x, middle_y
-    y, x = y - middle_y, x - middle_x
+    y, x = (y - width / 2, x - height / 2) if half_swap else (y - middle_y, x - middle_x)
     for i in range(n):
         angle = sign * (angles[i] if radians else np.radians(angles[i]))
         cos, sin = np.cos(angle), np.sin(angle)
         columns = cut(cos * x - sin * y + middle_x).astype(int)
         rows = cut(sin * x + cos * y + middle_y).astype(int)
-        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        inside = (columns < width) & (rows < height)
+        if outside == "negative":
+            inside &= (columns >= -width) & (rows >= -height)
+        else:
+            inside &= (columns >= 0) & (rows >= 0)
         if outside == "clamp":
             columns, rows = np.clip(columns, 0, width - 1), np.clip(rows, 0, height - 1)
         elif outside == "wrap":
             columns, rows = columns % width, rows % height
-        if outside != "fill":
+        if outside in ("clamp", "wrap"):
             inside[:] = True
         result[i][:, inside] = pictures[i][:, rows[inside], columns[inside]]
     return result
@@ -129,7 +134,13 @@ def cause_of(
             *given, outside="wrap"
         ),
         "fill is not used": turned(pictures, angles, 0),
+        "negative indices read from the other side of the image: it must be fill": turned(
+            *given, outside="negative"
+        ),
         "height and width are exchanged in the centre": turned(*given, swap=True),
+        "height and width are exchanged where the centre is subtracted": turned(
+            *given, half_swap=True
+        ),
         "pixels are sent to where they go, which leaves holes: ask where each comes from": (
             forward_mapped(*given)
         ),
