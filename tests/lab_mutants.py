@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Likely wrong answers of the lab: each a change of the key, and the words that must name its cause.
 
 An entry is (assignment, text of the key, text in its place, part that loses its points, words of
@@ -222,9 +223,9 @@ ROTATION = [
     ("np.mgrid[:height, :width] + 0.5", "np.mgrid[:height, :width] + 0.0", "by 0 and by 180 degrees", "half a pixel off"),
     ("np.floor", "np.trunc", "outside of the image", "is cut towards 0"),
     ("np.floor", "np.round", "any angle, an angle per image", "take floor"),
-    ("inside = (0 <= x) & (x < width) & (0 <= y) & (y < height)", "inside = (x < width) & (y < height)", "outside of the image", "negative indices"),
-    ("inside = (0 <= x) & (x < width) & (0 <= y) & (y < height)", "x, y = x % width, y % height; inside = x >= 0", "outside of the image", "negative indices"),
-    ("inside = (0 <= x) & (x < width) & (0 <= y) & (y < height)", "x, y = x.clip(0, width - 1), y.clip(0, height - 1); inside = x >= 0", "outside of the image", "the border is repeated"),
+    ("inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)", "inside = (x < width) & (y < height)", "outside of the image", "negative indices"),
+    ("inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)", "x, y = x % width, y % height; inside = x >= 0", "outside of the image", "negative indices"),
+    ("inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)", "x, y = x.clip(0, width - 1), y.clip(0, height - 1); inside = x >= 0", "outside of the image", "the border is repeated"),
     ("np.full_like(images, fill)", "np.zeros_like(images)", "outside of the image", "fill is not used"),
     ("    result = np.full_like(images, fill)\n", "    result = np.full(images.shape, fill, float)\n", "direction", "expected uint8"),
     ("rows, columns = rows - height / 2, columns - width / 2", "rows, columns = rows - width / 2, columns - height / 2", "width unlike height", "exchanged where the centre is subtracted"),

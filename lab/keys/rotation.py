@@ -25,7 +25,7 @@ def rotate(images, angles, fill=0):
         cos, sin = np.cos(angle), np.sin(angle)
         x = np.floor(cos * columns - sin * rows + width / 2).astype(int)
         y = np.floor(sin * columns + cos * rows + height / 2).astype(int)
-        inside = (0 <= x) & (x < width) & (0 <= y) & (y < height)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         result[i][:, inside] = images[i][:, y[inside], x[inside]]
     return result
     # End of your code

@@ -1,4 +1,4 @@
-"""The lab: assignments that a teacher hands out, and what grades them. See ``nplenet lab --help``."""
+"""The lab: assignments that a teacher hands out, and what grades them (``nplenet lab``)."""
 
 from __future__ import annotations
 

@@ -166,4 +166,3 @@ def is_open(file: Path) -> bool:
     """Whether an answer may run a file of nplenet."""
     place = file.relative_to(PACKAGE).with_suffix("").as_posix()
     return place.startswith(OPEN_TO_ALL) or place == "__init__"
-

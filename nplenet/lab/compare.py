@@ -6,7 +6,7 @@ which mistake makes it. A sign, a factor, a transposition and the like are found
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,8 +84,10 @@ def named(
     """Yield the sentences of the mistakes whose result was found."""
     for mistake, sentence in mistakes:
         with np.errstate(all="ignore"):
-            wrong = np.asarray(mistake() if isinstance(mistake, Callable) else mistake)  # type: ignore[arg-type]
-        wrong = wrong.astype(np.float64)
+            try:
+                wrong = np.array(mistake() if callable(mistake) else mistake, np.float64)
+            except ValueError:  # this mistake is not possible with these shapes
+                continue
         if close(found, wrong) and not close(wrong, right):
             yield sentence
 

@@ -14,15 +14,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .assignment import ASSIGNMENTS, Assignment
-from .worker import results
+from .worker import results, source_of
 
 START_SECONDS = 120.0  # to import NumPy and nplenet on a busy machine
+AT_ONCE = 2  # processes
 AFTER_SECONDS = 1.5  # per part, once a part has run into its limit
 NO_PROCESSES = sys.platform in ("emscripten", "wasi")  # in the browser it runs where it is
 
@@ -95,12 +97,26 @@ def grade(folder: str | os.PathLike[str], names: Sequence[str] = ()) -> list[Res
         raise FileNotFoundError(f"{place} does not exist; make it with `nplenet lab start`")
     only = place.name if place.is_file() else None
     home = place.parent if only else place
-    found = [a for a in ASSIGNMENTS.values() if only in (None, a.file) and (home / a.file).is_file()]
+    found = [
+        a for a in ASSIGNMENTS.values() if only in (None, a.file) and (home / a.file).is_file()
+    ]
     chosen = [ASSIGNMENTS[name] for name in names] or found
     if not chosen:
         files = ", ".join(a.file for a in ASSIGNMENTS.values())
         raise FileNotFoundError(f"{place} holds no file of an assignment; expected one of {files}")
-    return [grade_file(assignment, home / assignment.file) for assignment in chosen]
+    if NO_PROCESSES:
+        return [grade_file(assignment, home / assignment.file) for assignment in chosen]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda a: grade_file(a, home / a.file), chosen))
+
+
+def not_limited() -> str:
+    """Say what of an answer is not limited on this system; "" where both limits hold."""
+    if NO_PROCESSES:
+        return "in the browser nothing is limited: a loop without end ends with the page"
+    if sys.platform != "linux":
+        return "memory is not limited on this system, only time"
+    return ""
 
 
 def grade_file(assignment: Assignment, path: Path) -> Result:
@@ -109,8 +125,7 @@ def grade_file(assignment: Assignment, path: Path) -> Result:
     if not path.is_file():
         says = ["the file is missing"] * count
     elif NO_PROCESSES:
-        source = path.read_text(encoding="utf-8", errors="replace")
-        loaded, *says = results(assignment, path, source, assignment.parts)
+        loaded, *says = results(assignment, path, source_of(path), assignment.parts)
         says = [loaded] * count if loaded else says
     else:
         says = _in_processes(assignment, path.resolve(), count)
@@ -150,7 +165,7 @@ def _run(assignment: Assignment, path: Path, parts: range, seconds: float) -> It
                 if not line:
                     yield _ended(process)
                     return
-                yield json.loads(line)
+                yield _sentence(line)
         except queue.Empty:
             yield f"needs more than {seconds:g} seconds, the limit: does a loop never end?"
         finally:
@@ -161,7 +176,7 @@ def _process(command: Sequence[str]) -> subprocess.Popen[str]:
     """Start the worker: without input, with one thread of BLAS, in a group of its own."""
     here = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    threads = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -180,6 +195,14 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
         for line in process.stdout:
             lines.put(line)
     lines.put("")
+
+
+def _sentence(line: str) -> str:
+    """Return what the worker says of a part; an answer may have written between."""
+    with suppress(ValueError):
+        if isinstance(said := json.loads(line), str):
+            return said
+    return "writes to a file that the grader has opened"
 
 
 def _ended(process: subprocess.Popen[str]) -> str:

@@ -24,7 +24,9 @@ from .checks.layer import Part
 from .compare import WrongAnswer
 
 
-def results(assignment: Assignment, path: Path, source: str, parts: Sequence[Part]) -> Iterator[str]:
+def results(
+    assignment: Assignment, path: Path, source: str, parts: Sequence[Part]
+) -> Iterator[str]:
     """Yield "" once the file is loaded, then for each part what is wrong with it, or ""."""
     answer = Answer(path, source)
     if path.suffix == ".py":
@@ -36,6 +38,11 @@ def results(assignment: Assignment, path: Path, source: str, parts: Sequence[Par
     yield ""
     for part in parts:
         yield wrong_with(part, answer)
+
+
+def source_of(path: Path) -> str:
+    """Return the text of an answer's file; what is not UTF-8 becomes a syntax error."""
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def wrong_with(part: Part, answer: Answer) -> str:
@@ -77,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     assignment, path = find(name), Path(file)
     parts = [assignment.parts[int(number)] for number in numbers]
-    source = path.read_text(encoding="utf-8", errors="replace")
+    source = source_of(path)
     write(answers, "ready")
     limit_memory(int(megabytes))
     for wrong in results(assignment, path, source, parts):

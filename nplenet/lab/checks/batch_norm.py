@@ -166,7 +166,7 @@ def dx(answer: Answer) -> None:
     xhat, g = normalised(x, AXES, library.eps), dy * column(library.weight.data)
     mean, along = g.mean(AXES, keepdims=True), (g * xhat).mean(AXES, keepdims=True)
     total, sums = g.sum(AXES, keepdims=True), (g * xhat).sum(AXES, keepdims=True)
-    plain = (dy - dy.mean(AXES, keepdims=True) - xhat * (dy * xhat).mean(AXES, keepdims=True))
+    plain = dy - dy.mean(AXES, keepdims=True) - xhat * (dy * xhat).mean(AXES, keepdims=True)
     mistakes: Mistakes = [
         (g * inverse, "mean and var are taken as constants: two terms are missing"),
         ((g - xhat * along) * inverse, "the term mean(g) is missing: the mean depends on x"),

@@ -124,7 +124,7 @@ def unpadded(x: Floats, window: Window) -> Floats:
 
 def strideless(x: Floats, window: Window) -> Mistakes:
     """Return the columns with stride 1, which have another shape, or the same at other places."""
-    (kh, kw), (oh, ow) = window.size, window.output_size(*x.shape[2:])
+    oh, ow = window.output_size(*x.shape[2:])
     if window.stride == (1, 1):
         return []
     dense = im2col(np, x, Window(window.size, (1, 1), window.padding))
@@ -142,39 +142,34 @@ def forward(answer: Answer, names: tuple[str, ...]) -> None:
         bias = 0 if layer.bias is None else layer.bias.data[:, None, None]
         unbiased = y - bias
 
-        def other(weight: Any, layer: Any = layer, x: Any = x, bias: Any = bias) -> Any:
-            n, f, oh, ow = layer.output_shape(x.shape)
-            cols = im2col(np, x, layer.window)
-            return (weight.reshape(f, -1) @ cols).reshape(n, f, oh, ow) + bias
-
         weight = layer.weight.data
-        flipped = np.ascontiguousarray(weight[:, :, ::-1, ::-1])
-        swapped = np.ascontiguousarray(weight[..., ::-1, :])
         mistakes: Mistakes = [
             (unbiased, "the bias is missing"),
             (unbiased - bias, "the bias is subtracted"),
-            (unbiased + layer_bias_everywhere(layer), "one bias is added to all filters"),
-            (lambda: other(flipped), "the kernel is flipped: a layer correlates, it does not"),
-            (lambda: other(swapped), "the kernel's rows are flipped"),
+            (
+                unbiased + (0 if layer.bias is None else layer.bias.data[0]),
+                "one bias is added to all filters",
+            ),
+            (
+                correlated(layer, x, weight[:, :, ::-1, ::-1]) + bias,
+                "the kernel is flipped: a layer correlates, it does not",
+            ),
+            (correlated(layer, x, weight[..., ::-1, :]) + bias, "the kernel's rows are flipped"),
             (y.transpose(0, 1, 3, 2), "rows and columns of the result are exchanged"),
             (y.transpose(1, 0, 2, 3), "the batch axis must come first: (N, F, OH, OW)"),
             (y.reshape(y.shape[0], y.shape[1], -1), "y must be an image: reshape to OH, OW"),
             (y.transpose(0, 2, 3, 1), "the channels must be the second axis: (N, F, OH, OW)"),
             (np.broadcast_to(y[:1], y.shape), "all images get the result of the first"),
-            (lambda: channel_sums(layer, x) + bias, "only the first channel counts"),
+            (correlated(layer, x[:, :1], weight[:, :1]) + bias, "only the first channel counts"),
         ]
         check_forward(test, mistakes)
 
 
-def layer_bias_everywhere(layer: Any) -> Any:
-    return 0 if layer.bias is None else layer.bias.data[0]
-
-
-def channel_sums(layer: Any, x: Floats) -> Any:
-    """Return the convolution of the first channel alone, without bias."""
-    n, f, oh, ow = layer.output_shape(x.shape)
-    cols = im2col(np, x[:, :1], layer.window)
-    return (layer.weight.data[:, 0].reshape(f, -1) @ cols).reshape(n, f, oh, ow)
+def correlated(layer: Any, x: Floats, weight: Floats) -> Floats:
+    """Return the convolution of ``layer`` with another weight, without bias."""
+    n, f = len(x), len(weight)
+    y = weight.reshape(f, -1) @ im2col(np, x, layer.window)
+    return np.asarray(y.reshape(n, f, *layer.window.output_size(*x.shape[2:])))
 
 
 PARTS = (

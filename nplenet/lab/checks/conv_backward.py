@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..answer import Answer
@@ -12,14 +14,14 @@ from .layer import Part, Trial, check_dx, check_gradient
 
 def dx_mistakes(test: Trial) -> Mistakes:
     layer, dy = test.library, test.dy
-    n, c, h, w = test.x.shape
+    n, weight = len(test.x), layer.weight.data
     return [
-        (lambda: scattered(test, layer.weight.data[:, :, ::-1, ::-1]), "the kernel is flipped"),
-        (lambda: scattered(test, layer.weight.data, adds=False), OVERWRITES),
-        (lambda: scattered(test, layer.weight.data, crop=False), UNCUT),
-        (lambda: scattered(test, layer.weight.data, corner=True), CORNER),
-        (lambda: scattered(test, layer.weight.data[:1], dy[:, :1]), "only the first filter counts"),
-        (lambda: scattered(test, np.ones_like(layer.weight.data)), "weight is not used"),
+        (partial(scattered, test, weight[:, :, ::-1, ::-1]), "the kernel is flipped"),
+        (partial(scattered, test, weight, adds=False), OVERWRITES),
+        (partial(scattered, test, weight, crop=False), UNCUT),
+        (partial(scattered, test, weight, corner=True), CORNER),
+        (partial(scattered, test, weight[:1], dy[:, :1]), "only the first filter counts"),
+        (partial(scattered, test, np.ones_like(weight)), "weight is not used"),
         (test.dx / n, f"is divided by N = {n}: images do not share a dx"),
     ]
 
@@ -66,13 +68,16 @@ def dweight(answer: Answer, names: tuple[str, ...]) -> None:
         right, n = test.gradients["weight"], len(test.x)
         positions = test.dy.shape[2] * test.dy.shape[3]
         mistakes: Mistakes = [
-            (right / n, f"is divided by N = {n}: sum over the images; the loss has its 1/N already"),
+            (
+                right / n,
+                f"is divided by N = {n}: sum over the images; the loss has its 1/N already",
+            ),
             (right / positions, "is divided by OH*OW: sum over all places of the window"),
-            (lambda: weight_gradient(test, 0), "only the first image counts: sum over the images"),
-            (lambda: weight_gradient(test, -1), "only the last image counts: sum over the images"),
+            (partial(weight_gradient, test, 0), "only the first image counts: sum over the images"),
+            (partial(weight_gradient, test, -1), "only the last image counts: sum over the images"),
             (right[:, :, ::-1, ::-1], "is flipped: forward correlates, and so does this"),
             (right[:, ::-1], "the channels are in the wrong order"),
-            (lambda: weight_gradient(test, None, shift=True), UNPADDED),
+            (partial(weight_gradient, test, None, shift=True), UNPADDED),
         ]
         check_gradient(test, "weight", mistakes)
 
@@ -103,7 +108,10 @@ def dbias(answer: Answer) -> None:
             continue
         dy, right, n = test.dy, test.gradients["bias"], len(test.x)
         mistakes: Mistakes = [
-            (right / n, f"is divided by N = {n}: sum over the images; the loss has its 1/N already"),
+            (
+                right / n,
+                f"is divided by N = {n}: sum over the images; the loss has its 1/N already",
+            ),
             (dy.mean(axis=(0, 2, 3)), "is a mean: sum over N, OH and OW"),
             (dy.sum(axis=0).mean(axis=(1, 2)), "is a mean over OH and OW: sum over them"),
             (dy[0].sum(axis=(1, 2)), "only the first image counts: sum over the images"),

@@ -79,8 +79,8 @@ def check(
     if np.isnan(y).any():
         at = [int(i) for i in np.argwhere(np.isnan(y))[0]]
         raise WrongAnswer(f"{what}: the value of y at {at} is made of what lies outside of x")
-    taps = np.array([x[:, i : 2 * oh : 2, j : 2 * ow : 2] for i in (0, 1) for j in (0, 1)])
-    compare(what, y, taps.mean(axis=0), mistakes(taps, x))
+    taps: Floats = np.array([x[:, i : 2 * oh : 2, j : 2 * ow : 2] for i in (0, 1) for j in (0, 1)])
+    compare(what, y, taps.mean(axis=0), mistakes(taps, np.asarray(x, np.float64)))
 
 
 def mistakes(taps: Floats, x: Floats) -> Mistakes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...cases import CASES, Case
 from ...layers import Dense
 from ..answer import Answer
-from .layer import Part, Trial, check_dx, check_forward, check_gradient, trial
+from .layer import Floats, Part, Trial, check_dx, check_forward, check_gradient, trial
 
 ARGUMENTS = ("in_features", "out_features", "bias")
 # A case with as many inputs as outputs, in which a transposition changes no shape.
@@ -25,12 +27,17 @@ def trials(answer: Answer) -> list[Trial]:
     return [trial(answer, "Dense", case, label, ARGUMENTS) for label, case in cases.items()]
 
 
+def product(a: Floats, b: Floats, bias: Floats | float = 0) -> Floats:
+    """Return a @ b + bias; a ValueError if the shapes do not fit."""
+    return np.asarray(a @ b + bias)
+
+
 def forward(answer: Answer) -> None:
     for test in trials(answer):
         x, weight, bias = test.x, test.library.weight.data, test.library.bias
         b = 0 if bias is None else bias.data
         mistakes = [
-            (lambda w=weight, b=b, x=x: x @ w + b, "weight is not transposed: y = x @ weight^T"),
+            (partial(product, x, weight, b), "weight is not transposed: y = x @ weight^T"),
             (x @ weight.T, "the bias is missing"),
             (x @ weight.T - b, "the bias is subtracted"),
             (x @ weight.T + 2 * b, "the bias is added twice"),
@@ -45,7 +52,7 @@ def backward_dx(answer: Answer) -> None:
         mistakes = [
             (test.dx.T, "the result is transposed: dx is (N, I)"),
             (
-                lambda w=test.library.weight.data, dy=test.dy: dy @ w.T,
+                partial(product, test.dy, test.library.weight.data.T),
                 "weight is transposed as in forward: dx = dy @ weight",
             ),
             (test.dx + test.x, "x is added; dx is dy @ weight alone"),
@@ -58,7 +65,10 @@ def backward_weight(answer: Answer) -> None:
         right, n = test.gradients["weight"], len(test.x)
         mistakes = [
             (right.T, "is transposed: weight is (O, I), so its gradient is dy^T @ x"),
-            (right / n, f"is divided by N = {n}: sum over the images; the loss has its 1/N already"),
+            (
+                right / n,
+                f"is divided by N = {n}: sum over the images; the loss has its 1/N already",
+            ),
             (test.dy[:1].T @ test.x[:1], "only the first image counts: sum over the images"),
             (test.dy[-1:].T @ test.x[-1:], "only the last image counts: sum over the images"),
         ]

@@ -1,4 +1,4 @@
-"""Checks of the assignment `dropout`: its masks are random, so what is counted is what is dropped."""
+"""Checks of the assignment `dropout`: masks are random, so what is dropped is counted."""
 
 from __future__ import annotations
 
@@ -80,8 +80,10 @@ def independent(answer: Answer) -> None:
     first, second = output(answer, own, x) != 0, output(answer, own, x) != 0
     forms = {
         "one mask for all images: each image needs its own": (first == first[:1]),
-        "whole images are dropped: each value needs its own random number": first == first[:, :1, :1],
-        "whole channels are dropped: each value needs its own random number": first == first[..., :1],
+        "whole images are dropped: each value needs its own random number": first
+        == first[:, :1, :1],
+        "whole channels are dropped: each value needs its own random number": first
+        == first[..., :1],
         "one number for all channels: each value needs its own": first == first[:, :1],
         "a second forward draws the same mask: each forward needs a new one": first == second,
     }

@@ -117,7 +117,9 @@ def trial(
     dy = np.random.default_rng(3).standard_normal(y.shape)
     dx = np.array(library.backward(dy))
     gradients = {p.name: p.grad.copy() for p in library.parameters()}
-    return Trial(answer, f" {label}" if label else "", library, own, x, np.array(y), dy, dx, gradients)
+    return Trial(
+        answer, f" {label}" if label else "", library, own, x, np.array(y), dy, dx, gradients
+    )
 
 
 def student_layer(answer: Answer, name: str, library: Any, arguments: Sequence[str]) -> Any:
@@ -127,7 +129,7 @@ def student_layer(answer: Answer, name: str, library: Any, arguments: Sequence[s
     own = answer.call(what, lambda: kind(**{key: all_arguments[key] for key in arguments}))
     own.training = library.training
     for parameter in library.parameters():
-        twin = getattr(own, parameter.name, None)
+        twin: Any = getattr(own, parameter.name, None)
         if not hasattr(twin, "grad"):
             raise WrongAnswer(f"{what}: {parameter.name} must stay the Parameter of the skeleton")
         twin.data, twin.grad = parameter.data.copy(), np.zeros_like(parameter.data)

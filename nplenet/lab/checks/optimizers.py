@@ -49,14 +49,19 @@ def check(
     run(optimizer, own, steps, lambda: answer.call(f"{name}.step", optimizer.step))
     for i, (p, array) in enumerate(zip(own, before, strict=True)):
         if not np.array_equal(p.grad, gradients[steps - 1][i]):
-            raise WrongAnswer(f"{what}: changes the gradient p.grad, which step must leave as it is")
+            raise WrongAnswer(
+                f"{what}: changes the gradient p.grad, which step must leave as it is"
+            )
         if p.data is not array:
             raise WrongAnswer(
                 f"{what}: p.data is a new array; change it in place, because the layer holds it"
             )
         wrong: Mistakes = [
             (starts[i], "the parameter has not changed"),
-            *((rule(starts[i], [g[i] for g in gradients[:steps]]), s) for s, rule in mistakes.items()),
+            *(
+                (rule(starts[i], [g[i] for g in gradients[:steps]]), s)
+                for s, rule in mistakes.items()
+            ),
         ]
         compare(f"{what}, parameter {i}", p.data, right[i].data, wrong)
 
@@ -170,7 +175,9 @@ ADAM = {
     "v is a mean of |g|, not of g^2": adam_rule(square=np.abs),
     "v is a mean of g, not of g^2: a root of negative numbers": adam_rule(square=np.positive),
     "the step k begins with 0; it counts from 1": adam_rule(first=0),
-    "the step k is 2 in the first step: count it once per step, not once per parameter": adam_rule(first=2),
+    "the step k is 2 in the first step: count it once per step, not once per parameter": adam_rule(
+        first=2
+    ),
     "the step k does not grow": adam_rule(counts=False),
     "beta1 and beta2 are exchanged": adam_rule(betas=(0.999, 0.9)),
     "has the wrong sign: it goes uphill": adam_rule(rate=-LR),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ def taps(window: Window, x: Floats) -> Floats:
 
 def on_image(window: Window, shape: tuple[int, ...]) -> Floats:
     """Return how many pixels of each window lie on the image, (OH, OW)."""
-    return np.outer(window.coverage(shape[2], 0, False), window.coverage(shape[3], 1, False))
+    rows, columns = window.coverage(shape[2], 0, False), window.coverage(shape[3], 1, False)
+    found: Floats = np.outer(rows, columns).astype(np.float64)
+    return found
 
 
 def forward(answer: Answer, names: tuple[str, ...]) -> None:
@@ -50,8 +53,14 @@ def forward(answer: Answer, names: tuple[str, ...]) -> None:
             (values[0] / area, "only the first pixel of each window counts: add them all"),
             (np.median(values, axis=0), "is the median, not the average"),
             (values.sum(axis=0) / window.size[0], "is divided by KH only, not by KH*KW"),
-            (y * area / on_image(window, test.x.shape), "the divisor leaves the padding out: KH*KW"),
-            (lambda v=values: v[:-1].sum(axis=0) / area, "the last pixel of each window is missing"),
+            (
+                y * area / on_image(window, test.x.shape),
+                "the divisor leaves the padding out: KH*KW",
+            ),
+            (
+                values[:-1].sum(axis=0) / area,
+                "the last pixel of each window is missing",
+            ),
             (y.swapaxes(2, 3), "rows and columns are exchanged"),
         ]
         check_forward(test, mistakes)
@@ -75,30 +84,29 @@ def backward(answer: Answer, names: tuple[str, ...]) -> None:
     for test in trials(answer, names):
         window, dx = test.library.window, test.dx
         area = window.size[0] * window.size[1]
-        corner = window.padding != (0, 0)
         mistakes: Mistakes = [
             (dx * area, f"each pixel gets all of dy: the divisor {area} is missing"),
             (dx / area, f"is divided by {area} twice"),
             (dx * window.size[0], "is divided by KW only, not by KH*KW"),
             (spread(test, adds=False), "where windows overlap the last overwrites: add with +="),
             (spread(test, only=0), "only the first pixel of each window gets dy: spread it"),
-            (lambda t=test: winners(t), "is the backward of max pooling"),
-            (lambda t=test: uncut(t), "the padding must be cut off"),
+            (partial(winners, test), "is the backward of max pooling"),
+            (partial(uncut, test), "the padding must be cut off"),
             (
-                lambda t=test: uncut(t)[:, :, : t.x.shape[2], : t.x.shape[3]] if corner else None,
+                partial(uncut, test, corner=True),
                 "the padding is cut off at the wrong side: dx begins at row and column `padding`",
             ),
         ]
         check_dx(test, mistakes)
 
 
-def uncut(test: Trial) -> Floats:
-    """Return dx with its padding."""
+def uncut(test: Trial, *, corner: bool = False) -> Floats:
+    """Return dx with its padding, or with the padding cut off at the wrong side."""
     window, (n, c, h, w), dy = test.library.window, test.x.shape, test.dy
     dpadded = np.zeros((n, c, *window.padded_size(h, w)))
     for view in window.taps(dpadded, dy.shape[2:]):
         view += dy / (window.size[0] * window.size[1])
-    return dpadded
+    return dpadded[:, :, :h, :w] if corner else dpadded
 
 
 def winners(test: Trial) -> Floats:
@@ -116,6 +124,8 @@ PARTS = (
     Part("forward, windows that overlap or leave gaps", 2, lambda answer: forward(answer, OTHERS)),
     Part("forward, padding", 1, lambda answer: forward(answer, ("padding",))),
     Part("backward, 2x2", 2, lambda answer: backward(answer, ("2x2",))),
-    Part("backward, windows that overlap or leave gaps", 2, lambda answer: backward(answer, OTHERS)),
+    Part(
+        "backward, windows that overlap or leave gaps", 2, lambda answer: backward(answer, OTHERS)
+    ),
     Part("backward, padding", 1, lambda answer: backward(answer, ("padding",))),
 )

@@ -36,7 +36,7 @@ def turned(
     swap: bool = False,
     half_swap: bool = False,
 ) -> Images:
-    """Return a rotation that makes the mistakes which the arguments name; without any, the right."""
+    """Return a rotation with the mistakes that the arguments name."""
     n, _, height, width = pictures.shape
     result = np.full_like(pictures, fill)
     y, x = np.mgrid[:height, :width] + pixel
@@ -116,7 +116,9 @@ def cause_of(
         "turns clockwise: positive angles are counter-clockwise": turned(*given, sign=-1.0),
         "nothing is rotated": pictures,
         "the angles are taken as radians: they are degrees": turned(*given, radians=True),
-        "all images are turned by the first angle": turned(pictures, [angles[0]] * len(angles), fill),
+        "all images are turned by the first angle": turned(
+            pictures, [angles[0]] * len(angles), fill
+        ),
         "turns about a centre half a pixel off: a pixel's centre is at + 0.5": turned(
             *given, pixel=0.0
         ),
@@ -124,7 +126,7 @@ def cause_of(
         "is cut towards 0 with int(): take floor, or the border appears twice": turned(
             *given, cut=np.trunc
         ),
-        "a rounded coordinate is one half too far: the pixel i covers i..i+1, so take floor": turned(
+        "rounding is half a pixel too far: the pixel i covers i..i+1, so take floor": turned(
             *given, cut=np.round
         ),
         "the border is repeated outside of the image: it must be fill": turned(
