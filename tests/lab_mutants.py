@@ -138,6 +138,7 @@ CONV_BACKWARD = [
     ("self.weight.grad[:, :, kh, kw]", "self.weight.grad[:, :, -1 - kh, -1 - kw]", "dweight", "is flipped"),
     ("            self.weight.grad[:, :, kh, kw] += " + DW, "            pass", "dweight", "nothing is added"),
     (DW, 'np.einsum("nfhw,nchw->fc", dy, pixels) / (dy.shape[2] * dy.shape[3])', "dweight", "is divided by OH*OW"),
+    ("        padded = self.pad(x)\n        dpadded", "        p, q = self.padding\n        padded = np.pad(x, ((0, 0), (0, 0), (0, 2 * p), (0, 2 * q)))\n        dpadded", "dweight, stride and padding", "x must be padded as in forward"),
     ("dpadded[:, :, rows, columns] +=", "dpadded[:, :, rows, columns] =", "dx", "add with +="),
     ("weight = self.weight.data[:, :, kh, kw]", "weight = self.weight.data[:, :, -1 - kh, -1 - kw]", "dx", "the kernel is flipped"),
     ("return dpadded[:, :, top : top + height, left : left + width]", "return dpadded", "dx, stride and padding", "the padding must be cut off"),
@@ -158,6 +159,9 @@ POOLING = [
     ("        y /= kh * kw\n", "        y /= kh\n", "forward, 2x2", "is divided by KH only"),
     ("y += padded[", "y[...] = padded[", "forward, 2x2", "only the last pixel of each window counts"),
     ("y += padded[:, :, i : i + sh * (oh - 1) + 1 : sh, j : j + sw * (ow - 1) + 1 : sw]", "window = padded[:, :, i : i + sh * (oh - 1) + 1 : sh, j : j + sw * (ow - 1) + 1 : sw]; y = window * (kh * kw) if i + j == 0 else np.maximum(y, window * (kh * kw))", "forward, 2x2", "is the maximum of each window"),
+    ("        y /= kh * kw\n", "        ones = np.pad(np.ones_like(x), ((0, 0), (0, 0), (ph, ph), (pw, pw)))\n        y /= sum(ones[:, :, i : i + sh * (oh - 1) + 1 : sh, j : j + sw * (ow - 1) + 1 : sw] for i in range(kh) for j in range(kw))\n", "forward, padding", "the divisor leaves the padding out"),
+    ("(ph, ph), (pw, pw)))\n        y", "(ph, ph), (pw, pw)), 'edge')\n        y", "forward, padding", "the padding is not zero"),
+    ("j : j + sw * (ow - 1) + 1 : sw]\n        y", "j : j + kw * (ow - 1) + 1 : kw]\n        y", "forward, windows that overlap or leave gaps", "could not be broadcast"),
     ("        share = dy / (kh * kw)\n", "        share = dy\n", "backward, 2x2", "the divisor 4 is missing"),
     ("        share = dy / (kh * kw)\n", "        share = dy / (kh * kw) ** 2\n", "backward, 2x2", "is divided by 4 twice"),
     ("j + sw * (ow - 1) + 1 : sw] += share", "j + sw * (ow - 1) + 1 : sw] = share", "backward, windows that overlap or leave gaps", "where windows overlap"),
@@ -230,6 +234,7 @@ ROTATION = [
     ("    result = np.full_like(images, fill)\n", "    result = np.full(images.shape, fill, float)\n", "direction", "expected uint8"),
     ("rows, columns = rows - height / 2, columns - width / 2", "rows, columns = rows - width / 2, columns - height / 2", "width unlike height", "exchanged where the centre is subtracted"),
     ("    result = np.full_like(images, fill)\n", "    result = images\n", "direction", "writes over an array"),
+    ("result[i][:, inside] = images[i][:, y[inside], x[inside]]", "result[i][0, inside] = images[i][0, y[inside], x[inside]]", "colour", "only the first channel is rotated"),
     ("    return result\n", "    return images\n", "direction", "nothing is rotated"),
 ]  # fmt: skip
 
@@ -243,6 +248,7 @@ CUDA = [
     ("for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < total; i += gridDim.x * blockDim.x) {", "{ const int i = blockIdx.x * blockDim.x + threadIdx.x;", "more threads than values", "outside of y"),
     ("x + i / (OW * OH) * H * W +", "x +", "several images, odd sizes", "every image is the first"),
     ("i < total;", "i <= total;", "one image", "outside of y"),
+    ("        y[i] = (", "        if (i == 0) for (int k = 0; k < total; ++k) y[k] = 0;\n        y[i] = 0 * y[i] + (", "any order of threads", "the order in which the threads run"),
     ("const int ow = i % OW;", "const int ow = i % OW", "one image", "does not compile"),
     ("const int oh = i / OW % OH;", "const int oh = i / OW;", "several images, odd sizes", "outside of x"),
 ]  # fmt: skip

@@ -51,6 +51,7 @@ def forward(answer: Answer, names: tuple[str, ...]) -> None:
             (values[-1], "takes the last pixel of each window: average all of them"),
             (values[-1] / area, "only the last pixel of each window counts: add with +="),
             (values[0] / area, "only the first pixel of each window counts: add them all"),
+            (partial(edged, window, test.x), "the padding is not zero"),
             (np.median(values, axis=0), "is the median, not the average"),
             (values.sum(axis=0) / window.size[0], "is divided by KH only, not by KH*KW"),
             (
@@ -64,6 +65,14 @@ def forward(answer: Answer, names: tuple[str, ...]) -> None:
             (y.swapaxes(2, 3), "rows and columns are exchanged"),
         ]
         check_forward(test, mistakes)
+
+
+def edged(window: Window, x: Floats) -> Floats:
+    """Return the averages of an image whose border is repeated instead of zeros."""
+    ph, pw = window.padding
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), "edge")
+    views = window.taps(padded, window.output_size(*x.shape[2:]))
+    return np.asarray(np.mean(list(views), axis=0))
 
 
 def spread(test: Trial, *, adds: bool = True, only: int | None = None) -> Floats:

@@ -146,12 +146,20 @@ def cause_of(
         "pixels are sent to where they go, which leaves holes: ask where each comes from": (
             forward_mapped(*given)
         ),
+        "only the first channel is rotated": first_channel(right, fill),
         "rows and columns are exchanged": np.ascontiguousarray(right.swapaxes(2, 3)),
     }
     for cause, wrong in mistakes.items():
         if wrong.shape == found.shape and unlike(found, wrong) <= SHARE < unlike(wrong, right):
             return f"{cause}; "
     return ""
+
+
+def first_channel(right: Images, fill: int) -> Images:
+    """Return a right result of which all channels but the first hold ``fill``."""
+    wrong = np.array(right)
+    wrong[:, 1:] = fill
+    return wrong
 
 
 def first_wrong(found: Images, right: Images) -> str:
