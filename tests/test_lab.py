@@ -1,4 +1,4 @@
-"""The lab: right answers get full points, wrong ones a sentence with the cause, none a traceback."""
+"""The lab: right answers get full points, wrong ones a sentence, none a traceback."""
 
 from __future__ import annotations
 

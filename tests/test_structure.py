@@ -138,11 +138,12 @@ INSIDE: dict[str, dict[str, str]] = {
     "commands": {
         "__init__": "",
         "layers": "",
+        "own_layers": "",
         "doctor": "__init__",
         "draw": "__init__",
         "evaluate": "__init__",
         "export": "__init__",
-        "gradcheck": "__init__",
+        "gradcheck": "__init__ own_layers",
         "import_": "__init__",
         "info": "__init__",
         "lab": "__init__",
