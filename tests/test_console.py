@@ -92,12 +92,13 @@ def test_the_progress_bar_is_short_and_says_how_long_it_takes(
 
 def test_a_run_says_first_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(SMALL) == 0
-    first, second, third, *rest = capsys.readouterr().out.splitlines()
+    first, second, third, fourth, *rest = capsys.readouterr().out.splitlines()
     assert first == "digits from the package nplenet: 95 training, 5 validation, 100 test images"
     assert second == "LeNet-5, 61,728 parameters; compiled step on numpy; 2 epochs of 6 steps"
     assert third == "the model is not kept: --output DIR keeps it, and a report"
+    assert fourth == "the compiled step computes what the layers compute; --eager runs the layers"
     assert rest[0].startswith("layer  ")  # the table comes after what matters
-    assert all(len(line) <= WINDOW for line in (first, second, third, *rest))
+    assert all(len(line) <= WINDOW for line in (first, second, third, fourth, *rest))
     assert not any("not kept" in line or "report" in line for line in rest)
 
 
@@ -107,6 +108,7 @@ def test_a_run_with_a_folder_keeps_its_model_and_announces_the_report(
     assert main([*SMALL, "--eager", "--output", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "; textbook layers on numpy; " in lines[1]
+    assert not any("compiled step" in line for line in lines)
     assert lines[-2:] == ["writing the report ...", f"report: {tmp_path / 'page'}"]
     assert not any("not kept" in line or "to resume" in line for line in lines)
 

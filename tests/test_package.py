@@ -111,6 +111,23 @@ def test_the_wheel_brings_every_kernel(python: Path, tmp_path: Path) -> None:
     assert expected <= set(installed)
 
 
+def test_the_wheel_brings_the_lab_without_its_key(python: Path, tmp_path: Path) -> None:
+    nplenet = (python, "-m", "nplenet", "lab")
+    run(*nplenet, "start", "all", "--output", "homework", cwd=tmp_path)
+    assert "raise NotImplementedError" in (tmp_path / "homework" / "conv.py").read_text()
+    shutil.copy(ROOT / "lab" / "keys" / "dense.py", tmp_path)
+    assert "10 of 10 points" in run(*nplenet, "grade", "dense.py", cwd=tmp_path)
+    shutil.copy(ROOT / "lab" / "keys" / "kernel.cu", tmp_path)
+    code = (
+        "from nplenet.__main__ import main\n"
+        "assert main(['lab', 'start', 'conv', '--key', '--output', 'solved']) == 2\n"
+        "assert main(['lab', 'grade', 'kernel.cu']) == 1"
+    )
+    said = run(python, "-c", code, cwd=tmp_path)
+    assert "can't be tried: the simulated CUDA device is in the source tree only" in said
+    assert not (tmp_path / "solved").exists()
+
+
 def test_the_wheel_brings_the_bundled_digits(python: Path, tmp_path: Path) -> None:
     code = "from nplenet.data import load_digits; print(len(load_digits('all')[1]))"
     assert run(python, "-c", code, cwd=tmp_path).strip() == "1797"

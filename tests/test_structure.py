@@ -88,6 +88,7 @@ PARTS: dict[str, str] = {
     "report": (
         "augment checkpoint data files input_shape layers names plots recipe schema terminal train"
     ),
+    "lab": "augment cases data files layers losses models optim window",
     "__init__": (
         "architecture augment backend checkpoint compiled data gradcheck interop interrupts "
         "layers losses models mpi names optim plots recognize report schedules train trust "
@@ -95,8 +96,8 @@ PARTS: dict[str, str] = {
     ),
     "commands": (
         "augment backend cases checkpoint checks compiled data doctor files gradcheck group "
-        "input_shape interop layers losses machine models mpi optim page recipe recognize report "
-        "schema seeds terminal train trust"
+        "input_shape interop lab layers losses machine models mpi optim page recipe recognize "
+        "report schema seeds terminal train trust"
     ),
     "__main__": "architecture backend commands interrupts terminal version",
 }
@@ -140,14 +141,16 @@ INSIDE: dict[str, dict[str, str]] = {
     "commands": {
         "__init__": "",
         "layers": "",
+        "own_layers": "",
         "doctor": "__init__",
         "tune": "__init__",
         "draw": "__init__",
         "evaluate": "__init__",
         "export": "__init__",
-        "gradcheck": "__init__",
+        "gradcheck": "__init__ own_layers",
         "import_": "__init__",
         "info": "__init__",
+        "lab": "__init__",
         "predict": "__init__",
         "report": "__init__",
         "extension": "",
@@ -278,6 +281,34 @@ INSIDE: dict[str, dict[str, str]] = {
         "torch_zip": "torch_dump torch_pickle torch_states",
         "pytorch": "torch_pickle torch_states torch_zip",
         "__init__": "onnx pytorch",
+    },
+    "lab": {
+        "compare": "",
+        "source": "",
+        "answer": "compare",
+        "checks": "answer compare source",
+        "assignment": "",  # finds its checks by name
+        "worker": "answer assignment checks compare",
+        "grade": "assignment worker",
+        "handout": "assignment source",
+        "network": "answer assignment grade worker",
+        "train": "network",
+        "__init__": "assignment grade",
+    },
+    "lab/checks": {
+        "__init__": "",
+        "layer": "",
+        "activations": "layer",
+        "batch_norm": "layer",
+        "conv": "layer",
+        "cross_entropy": "layer",
+        "cuda": "layer",
+        "dense": "layer",
+        "dropout": "layer",
+        "optimizers": "layer",
+        "rotation": "layer",
+        "conv_backward": "conv layer",
+        "pooling": "conv layer",
     },
     "layers": {
         "hints": "",

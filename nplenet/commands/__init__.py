@@ -29,6 +29,7 @@ COMMANDS = (
     "import",
     "info",
     "gradcheck",
+    "lab",
     "layers",
     "doctor",
     "tune",

@@ -72,6 +72,10 @@ class Console:
         )
         if checkpoints is None:
             self.detail("the model is not kept: --output DIR keeps it, and a report")
+        if not settings.eager:
+            self.detail(
+                "the compiled step computes what the layers compute; --eager runs the layers"
+            )
         self.detail(model.summary((1, *loader.images.shape[1:])))
 
     def conclude(

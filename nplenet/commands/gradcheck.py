@@ -3,17 +3,22 @@
 examples:
   nplenet gradcheck
   nplenet gradcheck conv2d maxpool2d --seed 1
+  nplenet gradcheck my.py:MyConv            # a layer of one's own
+  nplenet gradcheck "my.py:Scale(2.0)" --input-shape 4,3
+  nplenet gradcheck my.py                   # all layers of the file
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from ..backend import get_backend
-from ..cases import select
-from ..gradcheck import HEADER, check_case
-from ..terminal import show
+from ..backend import BackendError, get_backend
+from ..cases import Case, select
+from ..gradcheck import HEADER, Report, TensorCheck, check_case
+from ..terminal import printable, show
 from . import BACKEND_HELP, seed
+from .own_layers import is_own, own_cases, what_is_raised
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +26,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="layer, loss or model such as conv2d, or a case such as conv2d/stride (default: all)",
+        help="layer, loss or model such as conv2d, a case such as conv2d/stride, or layers of "
+        "one's own: FILE.py, FILE.py:CLASS, FILE.py:CLASS(ARGUMENTS) (default: all of nplenet)",
+    )
+    parser.add_argument(
+        "--input-shape",
+        type=input_shape,
+        metavar="N,C,...",
+        help="shape of the input of one's own layers, batch axis first (default: what they take)",
     )
     parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
     parser.add_argument(
@@ -39,17 +51,47 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    cases = select(options.names)
+    cases = chosen(options.names, options.input_shape)
     get_backend(options.backend)  # an unusable backend is reported before the table begins
     width = max(len(case.name) for case in cases)
     show(f"{'case':<{width}}  {HEADER}")
     failed = 0
     for case in cases:
-        report = check_case(
-            case, backend=options.backend, tolerance=options.tolerance, seed=options.seed
-        )
+        report = checked(case, options)
         for check in report.checks:
-            show(f"{case.name:<{width}}  {check}", flush=True)
+            show(printable(f"{case.name:<{width}}  {check}"), flush=True)
         failed += not report.ok
     show(f"{len(cases) - failed} of {len(cases)} cases passed at {options.tolerance:g}")
     return int(failed > 0)
+
+
+def chosen(names: Sequence[str], shape: tuple[int, ...] | None) -> list[Case]:
+    """Return the cases that are named, of the library and of files."""
+    if shape is not None and not any(map(is_own, names)):
+        raise ValueError("--input-shape is for layers of one's own: name a file, such as my.py")
+    library = [name for name in names if not is_own(name)]
+    cases = select(library) if library or not names else []
+    return cases + [case for name in names if is_own(name) for case in own_cases(name, shape)]
+
+
+def checked(case: Case, options: argparse.Namespace) -> Report:
+    """Return the report of a case; whatever a layer raises is a row that fails."""
+    try:
+        return check_case(
+            case, backend=options.backend, tolerance=options.tolerance, seed=options.seed
+        )
+    except BackendError:
+        raise
+    except Exception as error:
+        fault = what_is_raised(error)
+        kind = case.name.rpartition(":")[2].partition("/")[0].partition("(")[0]
+        none = TensorCheck(kind, "-", float("nan"), 0, 0, 0, "elements", options.tolerance, fault)
+        return Report((none,))
+
+
+def input_shape(text: str) -> tuple[int, ...]:
+    """Return the value of --input-shape."""
+    sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
+    if min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"must be sizes of at least 1, got {text!r}")
+    return sizes

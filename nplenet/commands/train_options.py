@@ -162,7 +162,12 @@ def add_machine_options(group: argparse._ArgumentGroup) -> None:
     setting, add = setting_of(group), group.add_argument
     add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
     add("--ranks", type=positive, metavar="N", help="train on N processes with MPI")
-    setting("eager", "run the textbook layers instead of the compiled step", action="store_true")
+    setting(
+        "eager",
+        "run the layers of nplenet/layers themselves, not the compiled step, which computes the "
+        "same in another order of memory",
+        action="store_true",
+    )
     setting(
         "tunables",
         'tunables of the compiled step as JSON, such as {"lanes": 64} (default: tuned on this '

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.compiled import TextbookStep, compile
 from nplenet.layers import Dense, Layer, LeakyReLU, ReLU, Sequential, Sigmoid, Tanh
 from nplenet.losses import CrossEntropyLoss
@@ -110,3 +112,8 @@ def test_tanh_equals_its_definition(backend: Backend) -> None:
     y, dx = run(Tanh(), backend, x.tolist())
     np.testing.assert_allclose(y, np.tanh(x), rtol=1e-15, strict=True)
     np.testing.assert_allclose(dx, 1 - np.tanh(x) ** 2, rtol=0, atol=1e-15, strict=True)
+
+
+@pytest.mark.parametrize("case", cases_of("relu", "leakyrelu", "sigmoid", "tanh"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.layers import BatchNorm1d, BatchNorm2d
 
 SHAPES = [(BatchNorm1d, (6, 3)), (BatchNorm1d, (4, 3, 5)), (BatchNorm2d, (4, 3, 5, 2))]
@@ -154,3 +156,8 @@ def test_an_input_of_another_rank_is_refused(
 def test_a_momentum_that_is_not_a_fraction_is_refused(momentum: float) -> None:
     with pytest.raises(ValueError, match=r"BatchNorm1d: momentum must be a number in \[0, 1\]"):
         BatchNorm1d(2, momentum=momentum)
+
+
+@pytest.mark.parametrize("case", cases_of("batchnorm1d", "batchnorm2d"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

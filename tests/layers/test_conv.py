@@ -6,8 +6,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend, NumpyBackend
+from nplenet.cases import Case
 from nplenet.layers import Conv2d
 
 
@@ -159,3 +161,8 @@ def test_groups_are_convolutions_of_their_own() -> None:
 def test_its_description_names_groups_and_dilation_only_where_there_are_some() -> None:
     assert Conv2d(2, 2, 3).arguments().keys().isdisjoint({"groups", "dilation"})
     assert repr(Conv2d(2, 2, 3, dilation=2, groups=2)).endswith("dilation=(2, 2), groups=2)")
+
+
+@pytest.mark.parametrize("case", cases_of("conv2d"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

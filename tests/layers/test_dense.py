@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.layers import Dense, Flatten
 
 
@@ -39,3 +41,8 @@ def test_flatten_keeps_the_order_and_backward_reshapes_back(shape: tuple[int, ..
     y = layer(x)
     np.testing.assert_array_equal(y, x.reshape(2, -1), strict=True)
     np.testing.assert_array_equal(layer.backward(y), x, strict=True)
+
+
+@pytest.mark.parametrize("case", cases_of("dense", "flatten"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

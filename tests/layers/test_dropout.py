@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.layers import Dropout
 from nplenet.layers.dropout import draw_keys, keep_mask
 from nplenet.layers.dropout import dropout as masked
@@ -158,3 +160,8 @@ def test_it_leaves_the_global_random_state_alone() -> None:
     state = str(np.random.get_state())
     Dropout(0.5)(np.ones((100,)))
     assert str(np.random.get_state()) == state
+
+
+@pytest.mark.parametrize("case", cases_of("dropout"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

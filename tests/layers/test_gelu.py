@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.layers import GELU, Softmax
 from nplenet.layers.gelu import upper_tail
 
@@ -77,3 +79,8 @@ def test_senseless_arguments_are_refused() -> None:
         GELU("erf")
     with pytest.raises(TypeError, match=r"Softmax: dim must be an int, got 1\.5"):
         Softmax(1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", cases_of("gelu", "softmax"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

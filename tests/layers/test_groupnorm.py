@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.layers import BatchNorm2d, GroupNorm, Layer, LayerNorm
 
 
@@ -68,3 +70,8 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     for shape in ((3,), (2, 4, 3), (4, 3)):
         with pytest.raises(ValueError, match=r"LayerNorm.* whose last axes are \(3, 4\)"):
             LayerNorm((3, 4))(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("case", cases_of("groupnorm", "layernorm"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

@@ -6,8 +6,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.layers import AvgPool2d, MaxPool2d
 from nplenet.window import Window
 
@@ -176,3 +178,8 @@ def test_nan_wins_every_maximum(at: int, backend: Backend) -> None:
 def test_the_maximum_of_minus_infinities_is_minus_infinity() -> None:
     y = MaxPool2d(2, padding=1)(np.full((1, 1, 2, 2), -np.inf))
     assert y.tolist() == np.full((1, 1, 2, 2), -np.inf).tolist()
+
+
+@pytest.mark.parametrize("case", cases_of("avgpool2d", "maxpool2d", "globalavgpool2d"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

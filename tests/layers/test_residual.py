@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet.augment import ToFloat
 from nplenet.backend import Backend
+from nplenet.cases import Case
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Dropout, Layer, ReLU, Residual, Sequential
 
 
@@ -89,3 +91,8 @@ def test_it_prints_its_layers() -> None:
     assert repr(Residual(Sequential(ReLU()))) == (
         "Residual(\n  body: Sequential(\n    0: ReLU()\n  )\n)"
     )
+
+
+@pytest.mark.parametrize("case", cases_of("residual"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from layer_cases import assert_backward, cases_of
 
 from nplenet import load_model, save_model
 from nplenet.backend import Array, Backend
+from nplenet.cases import Case
 from nplenet.gradcheck import check_layer
 from nplenet.layers import (
     BatchNorm2d,
@@ -555,3 +557,8 @@ def test_the_summary_lists_shapes_parameters_and_multiply_adds() -> None:
     ]
     assert cells[-1] == ["total", "(5,3)", "48", "480"]
     assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("case", cases_of("sequential"))
+def test_backward_is_the_derivative_of_forward(case: Case) -> None:
+    assert_backward(case)

@@ -1,0 +1,8 @@
+"""The lab: assignments that a teacher hands out, and what grades them (``nplenet lab``)."""
+
+from __future__ import annotations
+
+from .assignment import ASSIGNMENTS, Assignment
+from .grade import PartResult, Result, grade
+
+__all__ = ["ASSIGNMENTS", "Assignment", "PartResult", "Result", "grade"]
