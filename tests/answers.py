@@ -800,3 +800,32 @@ instead(
     "np.ascontiguousarray(dy)",
     "2 * np.ascontiguousarray(dy)",
 )
+instead(
+    "arrays", 3, "no product rule", "gradient of the input", "t + x * (1 - t**2)", "x * (1 - t**2)"
+)
+instead(
+    "arrays", 3, "tanh alone", "forward's output is wrong", "remember(x * t, x", "remember(t, x"
+)
+instead("dropout", 3, "from counter 0", "is wrong", "1 + i // 8", "i // 8")
+instead("dropout", 3, "upper half first", "is wrong", "if i % 2 else", "if i % 2 == 0 else")
+instead("optimizers", 4, "plain", "this is plain momentum", "(g + momentum * m)", "m")
+instead("optimizers", 4, "old m", "is wrong", "(g + momentum * m)", "(g + m)")
+right(
+    "optimizers",
+    4,
+    "the other form",
+    """
+    def nesterov_path(lr, momentum, steps):
+        q, m = np.array([10.0, 1.0]), np.zeros(2)
+        points = [q.copy()]
+        for _ in range(steps):
+            m = momentum * m + CURVATURE * (q - lr * momentum * m)
+            q = q - lr * m
+            points.append(q - lr * momentum * m)
+        return np.array(points)
+""",
+)
+instead("pooling", 4, "no jump", "receptive_field(", " * jump", "")
+instead("pooling", 4, "jump first", "receptive_field(", "    jump *= stride", "    jump = stride")
+instead("learned", 4, "grey", "outside 0 to 1", "(weight > 0).astype(float)", "weight")
+instead("learned", 4, "everything", "the filter's answer", "(weight > 0)", "(weight > -9)")

@@ -73,10 +73,14 @@ def definitions(chapter: Path, number: int, also: str = "") -> dict[str, Any]:
             source = ast.unparse(node)
             if any(name in source and name not in also for name in SIMULATED):
                 continue
-            constant = isinstance(node, ast.Assign) and all(
-                isinstance(target, ast.Name) and target.id.isupper()
-                for each in node.targets
-                for target in (each.elts if isinstance(each, ast.Tuple) else [each])
+            constant = (
+                isinstance(node, ast.Assign)
+                and "rng" not in source
+                and all(
+                    isinstance(target, ast.Name) and target.id.isupper()
+                    for each in node.targets
+                    for target in (each.elts if isinstance(each, ast.Tuple) else [each])
+                )
             )
             kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
             if isinstance(node, kinds) or constant:
