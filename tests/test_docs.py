@@ -9,42 +9,17 @@ import ast
 import importlib.util
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from chapters import CHAPTERS, DOCS, PAGES, blocks, cells, sections
 
 from nplenet import layers
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
-CHAPTERS = [page for page in PAGES if page.name != "index.md"]
 REFERENCE = sorted((DOCS / "api").glob("*.md"))
 DRAWS = re.compile(r"\b(pictures\.(matrices|images)|plt\.subplots|plots\.\w+)\(")
 
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda page: page.stem)
-
-
-class Block(NamedTuple):
-    """A fenced block: what stands behind the fence, its options as text, and its body."""
-
-    head: str
-    options: str
-    body: str
-
-
-def blocks(text: str) -> list[Block]:
-    """Return the fenced blocks of a page, in order."""
-    found = []
-    for head, content in re.findall(r"^```(\S.*?)\n(.*?)^```$", text, re.M | re.S):
-        fields = re.match(r"---\n(.*?)^---\n|((?::[\w-]+:[^\n]*\n)*)", content, re.M | re.S)
-        assert fields is not None
-        options = fields[1] or fields[2] or ""
-        found.append(Block(head, options, content[fields.end() :]))
-    return found
-
-
-def cells(text: str) -> list[Block]:
-    return [block for block in blocks(text) if block.head == "{code-cell}"]
 
 
 def includes(page: Path) -> list[tuple[Path, dict[str, str]]]:
@@ -116,16 +91,14 @@ def test_what_a_chapter_includes_exists(chapter: Path) -> None:
 
 @every_chapter
 def test_every_exercise_has_a_solution_and_then_a_check(chapter: Path) -> None:
-    parts = re.split(r"^#{2,3} ", chapter.read_text(encoding="utf-8"), flags=re.M)
-    exercises = [part for part in parts if part.startswith("Exercise ")]
-    assert exercises
-    for number, exercise in enumerate(exercises, start=1):
+    assert sections(chapter)
+    for number, exercise in enumerate(sections(chapter), start=1):
         assert exercise.startswith(f"Exercise {number}: ")
         *_, solution, check = cells(exercise)
         assert "hide-input" in solution.options
         assert "Show a solution" in solution.options
         assert "check" in check.options
-        assert re.search(r"^ *assert ", check.body, re.M)
+        assert re.search(r"^    +exercises\.(same|true|gradients)\(", check.body, re.M)
 
 
 @every_chapter
