@@ -164,9 +164,10 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "compiled/cpu": {
         "__init__": "",
+        "kinds": "",
         "memory": "",
         "numerics": "",
-        "tuning": "",
+        "tuning": "kinds",
         "chunks": "tuning",
         "gate": "memory",
         "lanes": "chunks memory",
@@ -179,8 +180,8 @@ INSIDE: dict[str, dict[str, str]] = {
         "choose": "lanes",
         "executor": "choose chunks lanes memory",
         "prepared": "arena choose chunks executor lanes memory processes program trace tuning",
-        "workers": "prepared processes program threads",
-        "step": "numerics prepared program tuning workers",
+        "workers": "kinds prepared processes program threads",
+        "step": "kinds numerics prepared program tuning workers",
         "trial": "step tuning",
     },
     "compiled/cpu/lanes": {

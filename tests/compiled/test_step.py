@@ -606,6 +606,7 @@ def test_the_measurement_itself_finds_tunables(cache: Path) -> None:
         "buffer_size",
         "threads",
         "transpose",
+        "even",
     }
     assert lenet_step(tunables=tunables).tunables == tunables
 

@@ -20,8 +20,6 @@ import numpy as np
 from ..operation import Buffer, Value
 from .tuning import MinImages, Tunables
 
-HEAD_START = 4  # more images for worker 0 of two with one chunk each: the other wakes up late
-
 Call = Callable[[], object]
 Calls = list[Call]
 
@@ -68,7 +66,7 @@ class Division:
     Attributes
     ----------
     workers : int
-        Threads that each have a part of the chunks.
+        How many have a part of the chunks each.
     lanes, feature_lanes : int
         Images in a chunk of images, and in a chunk of features, which is a multiple of it.
     one_worker_for_features : bool
@@ -94,7 +92,7 @@ def divide(images: int, threads: int, capacity: Division, min_images: MinImages)
     wanted = min(threads, max(1, images // min_images.per_thread))
     single = wanted > 1 and images < wanted * min_images.per_thread_for_features
     workers = min(wanted, capacity.workers)
-    fraction = -(-images // workers) + (HEAD_START if workers > 1 else 0)
+    fraction = -(-images // workers) + (min_images.head_start if workers > 1 else 0)
     lanes = max(1, min(capacity.lanes, fraction))
     chunks = -(-images // lanes)
     per_worker = chunks if single else -(-chunks // workers)

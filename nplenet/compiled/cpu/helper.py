@@ -68,7 +68,8 @@ class Post:
         self, memory: Memory, helpers: int, batch_size: int, image_shape: tuple[int, ...]
     ) -> None:
         self.done = Gate(memory)
-        self._go = [Gate(memory) for _ in range(helpers)]
+        self._steps = [Gate(memory) for _ in range(helpers)]  # where helpers wait for the next step
+        self._go = [Gate(memory) for _ in range(helpers)]  # and for the next stage
         self._order = memory.zeros((3,), np.int64)  # images, dtype, first image in the source
         self._sizes = memory.zeros((helpers,), np.int64)  # of reports; 0 where there is none
         self._reports = memory.empty((helpers, REPORT_BYTES), np.uint8)
@@ -80,18 +81,19 @@ class Post:
         nbytes = images * prod(self._image_shape) * dtype.itemsize
         return self._batch[:nbytes].view(dtype).reshape(images, *self._image_shape)
 
-    def order_array(self, images: int, dtype: np.dtype) -> None:
-        """Order a step on images that lie in the batch."""
+    def order_array(self, images: int, dtype: np.dtype, helpers: int) -> None:
+        """Have the first N helpers do a step on images that lie in the batch."""
         self._order[:] = images, DTYPES.index(dtype), 0
+        open_first(self._steps, helpers)
 
-    def order_part(self, images: int, start: int) -> None:
-        """Order a step on images that are made of the source."""
+    def order_part(self, images: int, start: int, helpers: int) -> None:
+        """Have the first N helpers do a step on images that are made of the source."""
         self._order[:] = images, PART, start
+        open_first(self._steps, helpers)
 
     def go(self, helpers: int) -> None:
-        """Let the first N helpers continue."""
-        for gate in self._go[:helpers]:
-            gate.open()
+        """Have the first N helpers continue."""
+        open_first(self._go, helpers)
 
     def wait(self, worker: int, once: Calls) -> None:
         """Wait for all others, as a helper; worker 0 makes the calls ``once``."""
@@ -100,7 +102,7 @@ class Post:
 
     def order(self, worker: int, source: Any) -> tuple[int, Images]:
         """Wait for an order; return the number of images, and the images."""
-        self._go[worker - 1].wait()
+        self._steps[worker - 1].wait()
         images, dtype, start = self._order.tolist()
         if dtype == PART:
             return images, source.batch(slice(start, start + images))
@@ -120,6 +122,12 @@ class Post:
             if size:
                 yield pickle.loads(report[:size].tobytes())
         self._sizes.fill(0)
+
+
+def open_first(gates: list[Gate], number: int) -> None:
+    """Open the first N gates."""
+    for gate in gates[:number]:
+        gate.open()
 
 
 def pickled(report: Report) -> bytes:

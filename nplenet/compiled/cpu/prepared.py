@@ -29,6 +29,7 @@ from .processes import Crew
 from .program import Inlet, Program, Stage
 from .trace import AT_BARRIER, Trace
 from .tuning import (
+    MIN_IMAGES_PER_PROCESS,
     MIN_IMAGES_PER_THREAD,
     MIN_IMAGES_PER_THREAD_IN_INFERENCE,
     MIN_IMAGES_PER_THREAD_WITHOUT_BARRIER,
@@ -59,6 +60,8 @@ class Prepared:
     ----------
     crew : Crew or None
         The processes that share its steps, once they were needed.
+    refused : bool
+        Whether the system refused them; then it is not asked again.
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class Prepared:
         why_threads: str,
         loss: CrossEntropyLoss | None = None,
     ) -> None:
-        if loss is None:
+        if tunables.even:
+            min_images = MIN_IMAGES_PER_PROCESS
+        elif loss is None:
             min_images = MIN_IMAGES_PER_THREAD_IN_INFERENCE
         elif features_follow_a_barrier(layers):
             min_images = MIN_IMAGES_PER_THREAD
@@ -82,7 +87,8 @@ class Prepared:
         cut = self.cutting.capacity
         if not why_threads and not all(map(has_lanes, layers)):
             why_threads = "a layer without lanes keeps its state in one process"
-        self.why_threads, self.crew = why_threads, cast("Crew | None", None)
+        self.why_threads, self.refused = why_threads, False
+        self.crew: Crew | None = None
         self.memory = Memory(shared=cut.workers > 1 and not why_threads)
         limits = Limits(
             batch_size,

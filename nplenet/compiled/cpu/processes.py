@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import warnings
 import weakref
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -60,14 +62,13 @@ class Crew:
         self._post = Post(Memory(shared=True), helpers, work.batch_size, work.image_shape)
         self._at_work = helpers
         self._pids: list[int] = []
-        self._end = weakref.finalize(self, end_processes, self._pids, os.getpid())
+        self._parent = os.getpid()
+        self._end = weakref.finalize(self, end_processes, self._pids, self._parent)
         self._end.atexit = False  # the system ends them with this process
         try:
             for worker in range(1, helpers + 1):
                 self._fork(worker, work)
-            for _ in range(helpers):
-                if not self._post.done.wait_for(SECONDS_TO_START):
-                    raise WorkerDied("a forked process did not start")
+            self._wait_for_helpers(SECONDS_TO_START)
         except BaseException:
             self.end()
             raise
@@ -78,17 +79,22 @@ class Crew:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Python 3.12 warns of a fork with threads
-                parent, pid = os.getpid(), os.fork()
+                pid = os.fork()
             if pid == 0:
-                be_a_helper(worker, self._post, work, self._source, parent, before)
+                be_a_helper(worker, self._post, work, self._source, self._parent, before)
             self._pids.append(pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    @property
+    def alive(self) -> bool:
+        """Whether its processes are this process's, and have not been ended."""
+        return self._end.alive and self._parent == os.getpid()
+
     def can_do(self, source: Any) -> bool:
         """Say whether the helpers live, and know what the next step needs."""
         known = source is None or source is self._source
-        if known and self._end.alive and self._errors == np.geterr() and not self._death():
+        if known and self.alive and self._errors == np.geterr() and not self._death():
             return True
         self.end()
         return False
@@ -120,10 +126,9 @@ class Crew:
             for worker in range(1, program.workers):
                 part = program.images_of(worker)
                 batch[part] = x[part]
-            self._post.order_array(len(x), x.dtype)
+            self._post.order_array(len(x), x.dtype, self._at_work)
         else:
-            self._post.order_part(len(x), getattr(x, "start"))  # noqa: B009
-        self._post.go(self._at_work)
+            self._post.order_part(len(x), getattr(x, "start"), self._at_work)  # noqa: B009
 
     def wait(self, worker: int, once: Calls) -> None:
         """Wait for the helpers, as worker 0; make the calls ``once``, and let all continue."""
@@ -132,12 +137,13 @@ class Crew:
             call()
         self._post.go(self._at_work)
 
-    def _wait_for_helpers(self) -> None:
+    def _wait_for_helpers(self, seconds: float = inf) -> None:
         for _ in range(self._at_work):
+            end = time.monotonic() + seconds
             while not self._post.done.wait_for(SECONDS_BETWEEN_CHECKS):
                 death = self._death()
-                if death:
-                    raise WorkerDied(death)
+                if death or time.monotonic() > end:
+                    raise WorkerDied(death or f"a process did not start within {seconds:g} s")
         for error, found, marks in self._post.reports():
             self._marks.extend(marks)
             for warning in found:
@@ -166,7 +172,7 @@ class Crew:
         try:
             self._end()
         finally:
-            end_processes(self._pids, os.getpid())  # once more, if Ctrl-C came in between
+            end_processes(self._pids, self._parent)  # once more, if Ctrl-C came in between
 
 
 def end_processes(pids: list[int], parent: int) -> None:

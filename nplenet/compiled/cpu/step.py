@@ -26,11 +26,12 @@ from ..step import (
     trains,
     why_loss_not_compiled,
 )
+from .kinds import why_threads
 from .numerics import Numerics
 from .prepared import Prepared
 from .program import execute
 from .tuning import Tunables
-from .workers import Workers, why_never
+from .workers import Workers
 
 
 class CompiledStep(Step):
@@ -119,7 +120,9 @@ class CompiledStep(Step):
         self, shape: tuple[int, ...], batch_size: int, loss: CrossEntropyLoss | None
     ) -> Prepared:
         self.model.output_shape((batch_size, *shape))  # refuses images that do not fit
-        why = why_never(1 if loss is None else self.group.size)
+        why = why_threads()
+        if loss is not None and self.group.size > 1:
+            why = why or "several ranks share the batch"
         return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, why, loss)
 
     def _check_bound(self) -> None:

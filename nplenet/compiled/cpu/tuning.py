@@ -22,6 +22,7 @@ from ...checks import count
 from ...files import atomic_write, read_json, user_cache
 from ...machine import processor, usable_cores
 from ...schema import fields, mapping, text, whole
+from .kinds import why_threads
 
 CANDIDATES = {
     "threads": (2, 4),  # those that have a core each
@@ -41,6 +42,7 @@ LIMITS = {
     "transpose": (0, 1),
     "buffer_size": (16, 10**7),  # NumPy's limit
     "threads": (1, 256),
+    "even": (0, 1),
 }
 MAX_CACHE_BYTES = 1 << 16
 CACHE = fields({"machine": mapping(text), "tunables": mapping(whole())})
@@ -50,16 +52,19 @@ class MinImages(NamedTuple):
     """From how many images a thread of its own pays, and from how many in dense layers too.
 
     Below the second number one thread does all features: they take many short calls, between which
-    threads wait for each other.
+    threads wait for each other. ``head_start`` is how many more images worker 0 has than the others
+    if each has one chunk: a thread wakes up late.
     """
 
     per_thread: int
     per_thread_for_features: int
+    head_start: int = 4
 
 
 MIN_IMAGES_PER_THREAD = MinImages(32, 64)
 MIN_IMAGES_PER_THREAD_WITHOUT_BARRIER = MinImages(64, 64)  # before features: no thread waits anyway
 MIN_IMAGES_PER_THREAD_IN_INFERENCE = MinImages(32, 32)
+MIN_IMAGES_PER_PROCESS = MinImages(32, 32, head_start=0)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,10 @@ class Tunables:
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.
     threads : int
-        Threads that share a step; see ``workers``.
+        Workers that share a step, processes or threads; see ``workers``.
+    even : 0 or 1
+        Whether they share it evenly, which suits processes; see ``MinImages`` for what suits
+        threads. Not tuned: inferred from what workers there can be.
     """
 
     lanes: int = 32
@@ -92,6 +100,7 @@ class Tunables:
     transpose: int = 1
     buffer_size: int = 1024
     threads: int = 1
+    even: int = 0
 
     def __post_init__(self) -> None:
         for name, limits in LIMITS.items():
@@ -154,7 +163,7 @@ def _kept(path: Path) -> Tunables:
 
 def search(measure: Callable[[Tunables], float]) -> Tunables:
     """Return the best tunables, choosing one after the other."""
-    best = Tunables(transpose=int(blas_has_avx512_kernels()))
+    best = Tunables(transpose=int(blas_has_avx512_kernels()), even=int(not why_threads()))
     shortest = measure(best)
     for name, values in CANDIDATES.items():
         for value in values:
@@ -184,6 +193,7 @@ def machine() -> dict[str, str]:
         "cores": str(usable_cores()),
         "numpy": np.__version__,
         "blas": ", ".join(sorted(blas)),
+        "workers": "threads" if why_threads() else "processes",
     }
 
 

@@ -14,14 +14,13 @@ The numbers are the same, bit for bit, so this may change from step to step.
 from __future__ import annotations
 
 import gc
-import os
-import sys
 import threading
 import weakref
 
 import numpy as np
 from tqdm import TMonitor
 
+from .kinds import wanted
 from .prepared import Prepared
 from .processes import Crew
 from .program import Images, Program
@@ -55,33 +54,20 @@ class Workers:
 
 def crew_for(prepared: Prepared, x: Images) -> Crew | None:
     """Return helper processes that can do a step on these images; None where threads do it."""
-    if not prepared.memory.shared:
+    if not prepared.memory.shared or prepared.refused:
         return None
     source = getattr(x, "source", None)
     if prepared.crew is not None and prepared.crew.can_do(source):
         return prepared.crew
     prepared.crew = None
     prepared.why_threads = why_not_now(x)
-    if prepared.why_threads:
-        return None
-    try:
-        prepared.crew = Crew(prepared, prepared.cutting.capacity.workers - 1, source)
-    except (OSError, RuntimeError) as error:
-        prepared.why_threads = f"no process could be started: {error}"
-        return None
-    _crews.add(prepared.crew)
+    if not prepared.why_threads:
+        try:
+            prepared.crew = Crew(prepared, prepared.cutting.capacity.workers - 1, source)
+            _crews.add(prepared.crew)
+        except (OSError, RuntimeError) as error:
+            prepared.why_threads, prepared.refused = f"a process cannot be started: {error}", True
     return prepared.crew
-
-
-def why_never(ranks: int) -> str:
-    """Return why a program never has processes for its steps; an empty string if it may."""
-    if wanted() == "threads":
-        return "NPLENET_WORKERS=threads"
-    if sys.platform != "linux":
-        return f"processes share a step on Linux only, not on {sys.platform}"
-    if not getattr(sys, "_is_gil_enabled", lambda: True)() and wanted() != "processes":
-        return "this Python has no lock"
-    return "several ranks share the batch" if ranks > 1 else ""
 
 
 def why_not_now(x: Images) -> str:
@@ -94,22 +80,13 @@ def why_not_now(x: Images) -> str:
     busy = [thread.name for thread in others if not isinstance(thread, SLEEPING_THREADS)]
     if busy and wanted() != "processes":
         return f"other threads run in this program: {', '.join(sorted(busy)[:3])}"
-    if len(_crews) >= MAX_CREWS:
+    if crews_alive() >= MAX_CREWS:
         gc.collect()  # a step that is gone may be in a cycle
-        if len(_crews) >= MAX_CREWS:
+        if crews_alive() >= MAX_CREWS:
             return f"{MAX_CREWS} other plans have processes"
     return ""
 
 
-def wanted() -> str:
-    """Return what ``NPLENET_WORKERS`` asks for; an empty string if the choice is free.
-
-    Raises
-    ------
-    ValueError
-        When it is something else.
-    """
-    kind = os.environ.get("NPLENET_WORKERS", "")
-    if kind not in ("", "processes", "threads"):
-        raise ValueError(f"NPLENET_WORKERS is {kind!r}, expected 'processes' or 'threads'")
-    return kind
+def crews_alive() -> int:
+    """Return how many plans of this process have processes."""
+    return sum(crew.alive for crew in _crews)
