@@ -5,11 +5,12 @@
                by timing the step in cpu/trial
     plan       once: cpu/step.prepare -> cpu/prepared -> plan (operation, passes, placement), with
                the answers of cpu/executor; cpu/choose says which layers become which operation of
-               cpu/lanes. Then cpu/arena allocates the memory
+               cpu/lanes. Then cpu/arena allocates the memory, which processes share (cpu/memory)
     bind       once per number of images: cpu/prepared.of. cpu/chunks cuts the batch, the operations
                return NumPy calls, cpu/program holds them
-    run        each step: cpu/step.gradients -> cpu/numerics, cpu/workers -> Program.work: load the
-               images, make the calls of each stage. Then the sums over ranks, and the optimizer
+    run        each step: cpu/step.gradients -> cpu/numerics, cpu/workers, which has processes or
+               threads load the images and make the calls of each stage (cpu/program). Then the sums
+               over ranks, and the optimizer
 
 On a GPU (cuda) an epoch runs without the host, and a pass becomes a kernel:
 
@@ -63,6 +64,10 @@ def compile(
     input_shape: Sequence[int] | None = None,
 ) -> Step:
     """Return a training step for a model, fast where it can be; or, of a model alone, inference.
+
+    On a CPU several workers share a step: processes on Linux, which are forked when they are first
+    needed and end with the step, threads elsewhere. The environment variable ``NPLENET_WORKERS``,
+    "threads" or "processes", decides; the bits are the same.
 
     Parameters
     ----------

@@ -54,8 +54,12 @@ class AugmentedImages:
         # v ^ 255 = 255 - v, v ^ 0 = v
         self.flips = None if inverted is None else (inverted * np.uint8(255))[:, None, None, None]
 
+    def batch(self, part: slice) -> LazyImages:
+        """Return some of the images, to be made on access."""
+        return LazyImages(self, part)
+
     def make(self, part: slice) -> npt.NDArray[np.uint8]:
-        """Return some of the images, uint8 (n, C, H, W); threads may do so at the same time."""
+        """Return some of the images, uint8 (n, C, H, W); workers may do so at the same time."""
         found = self.images[self.order[part]]
         if self.maps is not None:
             found = self.maps(found, part.start)
@@ -78,12 +82,18 @@ class LazyImages:
     source : AugmentedImages
     part : slice
         Which of its images these are.
+
+    Attributes
+    ----------
+    source : AugmentedImages
+    start : int
+        The first image, of those of the source.
     """
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, source: AugmentedImages, part: slice) -> None:
-        self._source, self._start, self.normal = source, part.start, source.normal
+        self.source, self.start, self.normal = source, part.start, source.normal
         self.shape = (part.stop - part.start, *source.images.shape[1:])
         self.ndim = len(self.shape)
 
@@ -92,7 +102,7 @@ class LazyImages:
 
     def __getitem__(self, rows: slice) -> npt.NDArray[np.uint8]:
         first, last, step = rows.indices(len(self))
-        found = self._source.make(slice(self._start + first, self._start + max(first, last)))
+        found = self.source.make(slice(self.start + first, self.start + max(first, last)))
         return found[::step]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ from .. import checks
 from ..augment import FusedPipeline, before_float, fuse
 from ..backend import Backend, get_backend
 from .batches import Batches, MakeBatch
-from .lazy import AugmentedImages, LazyImages
+from .lazy import AugmentedImages
 from .prefetch import Batch, prefetched
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class DataLoader(Batches):
             )
         source = AugmentedImages(self.images, order, self.lazy, self.sizes(), self.transform_rng)
         labels = self.labels[order].astype(np.int64)
-        return lambda whole, part: (LazyImages(source, part), labels[part])
+        return lambda whole, part: (source.batch(part), labels[part])
 
     def to(self, backend: str | Backend) -> DataLoader | DeviceLoader:
         """Return a loader with the same batches on ``backend``: for NumPy this one, otherwise new.

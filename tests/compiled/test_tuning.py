@@ -50,6 +50,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(search.time, "perf_counter", lambda: found.wall)
     monkeypatch.setattr(search.time, "thread_time", lambda: found.processor)
     monkeypatch.setattr(search, "usable_cores", lambda: 2)
+    monkeypatch.setattr(search, "why_threads", lambda: "they are easier to pretend")
     monkeypatch.setattr(trial, "make_step", found.make)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_: str(tmp_path / "cache"))
     monkeypatch.setattr(tuning_cache, "_chosen", {})
@@ -126,10 +127,10 @@ def test_a_comparison_ends(machine: Machine) -> None:
 
 def test_values_that_change_nothing_are_not_tried(machine: Machine) -> None:
     one = Tunables()
-    assert search.neighbours(one, "thread_images", 64) == []  # of one thread
+    assert search.neighbours(one, "worker_images", 64) == []  # of one thread
     two = Tunables(threads=2)
-    assert search.neighbours(two, "thread_images", 1024) == []  # of so many images
-    assert [t.thread_images for t in search.neighbours(two, "thread_images", 64)] == [64]
+    assert search.neighbours(two, "worker_images", 1024) == []  # of so many images
+    assert [t.worker_images for t in search.neighbours(two, "worker_images", 64)] == [64]
     assert search.neighbours(two, "threads", 1024) == [one]
     assert search.neighbours(one, "lanes", 16) == []
 
@@ -251,7 +252,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(machine: Machine, tmp_pa
 
 
 def test_given_tunables_are_taken_as_they_are(machine: Machine) -> None:
-    given = {"lanes": 16, "tile_channels": 0, "thread_images": 7}
+    given = {"lanes": 16, "tile_channels": 0, "worker_images": 7}
     assert compiled(64, tunables=given) == Tunables().as_dict() | given
     assert not machine.made
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nplenet.compiled import compile
-from nplenet.compiled.cpu.workers import Barrier, Workers
+from nplenet.compiled.cpu.threads import Barrier, Threads
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -56,14 +56,14 @@ def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
             seen.append(f"{stage}")
             barrier.wait(worker, [lambda: seen.append("once")])
 
-    Workers().run(workers, work)
+    Threads().share(workers, work)
     expected = [each for stage in range(50) for each in [f"{stage}"] * workers + ["once"]]
     assert seen == expected
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int) -> None:
-    workers, ended = Workers(), []
+    threads, ended = Threads(), []
 
     def work(worker: int, barrier: Barrier) -> None:
         try:
@@ -77,20 +77,20 @@ def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int) -> None:
     for _ in range(20):
         ended.clear()
         with pytest.raises(ZeroDivisionError, match=f"of worker {failing}"):
-            workers.run(3, work)
+            threads.share(3, work)
         assert sorted(ended) == [0, 1, 2]
-    workers.run(3, lambda worker, barrier: barrier.wait(worker, []))  # and the next step runs
+    threads.share(3, lambda worker, barrier: barrier.wait(worker, []))  # and the next step runs
 
 
 def test_workers_that_all_fail_end_and_one_of_their_errors_is_raised() -> None:
-    workers = Workers()
+    threads = Threads()
 
     def work(worker: int, barrier: Barrier) -> None:
         raise ZeroDivisionError
 
     for _ in range(200):
         with pytest.raises(ZeroDivisionError):
-            workers.run(4, work)
+            threads.share(4, work)
 
 
 def test_the_error_of_what_is_done_once_ends_all_and_is_raised() -> None:
@@ -98,7 +98,7 @@ def test_the_error_of_what_is_done_once_ends_all_and_is_raised() -> None:
         raise ZeroDivisionError("at the barrier")
 
     with pytest.raises(ZeroDivisionError, match="at the barrier"):
-        Workers().run(3, lambda worker, barrier: barrier.wait(worker, [fail]))
+        Threads().share(3, lambda worker, barrier: barrier.wait(worker, [fail]))
 
 
 def test_an_error_at_a_barrier_of_a_step_is_told_as_without_threads() -> None:
@@ -112,7 +112,7 @@ def test_an_error_at_a_barrier_of_a_step_is_told_as_without_threads() -> None:
 
 
 def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work() -> None:
-    workers, at_work = Workers(), threading.Event()
+    threads, at_work = Threads(), threading.Event()
 
     def work(worker: int, barrier: Barrier) -> None:
         if worker == 1:
@@ -125,9 +125,9 @@ def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work() ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        workers.run(2, work)
+        threads.share(2, work)
     assert not at_work.is_set()
-    workers.run(2, lambda worker, barrier: barrier.wait(worker, []))
+    threads.share(2, lambda worker, barrier: barrier.wait(worker, []))
 
 
 def test_helpers_see_the_buffer_size_and_the_errors_that_the_caller_has_set() -> None:
@@ -139,13 +139,14 @@ def test_helpers_see_the_buffer_size_and_the_errors_that_the_caller_has_set() ->
     before = np.setbufsize(1024)
     try:
         with np.errstate(divide="raise"):
-            Workers().run(3, work)
+            Threads().share(3, work)
     finally:
         np.setbufsize(before)
     assert found == [(1024, "raise")] * 3
 
 
-def test_helpers_end_with_the_step() -> None:
+def test_helper_threads_end_with_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPLENET_WORKERS", "threads")
     step = lenet_step(threads=2)
     before = set(helpers())
     step(X, Y)

@@ -13,8 +13,7 @@ from ..operation import Buffer, Value
 from ..placement import Placement
 from .chunks import Chunk, Cutting
 from .lanes.lane import LaneValue
-
-ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 vector
+from .memory import ALIGNMENT, Memory
 
 
 class Arena:
@@ -24,6 +23,7 @@ class Arena:
     ----------
     placement : Placement
     cutting : Cutting
+    memory : Memory
 
     Attributes
     ----------
@@ -31,14 +31,14 @@ class Arena:
         Bytes in all.
     """
 
-    def __init__(self, placement: Placement, cutting: Cutting) -> None:
+    def __init__(self, placement: Placement, cutting: Cutting, memory: Memory) -> None:
         self.placement, self.cutting = placement, cutting
         self.size = cutting.capacity.workers * placement.shared
         self._kept: dict[Buffer, int] = {}
         for buffer in placement.kept:
             self._kept[buffer] = self.size
             self.size += placement.sizes[buffer] * cutting.copies(buffer)
-        block = np.empty(self.size + ALIGNMENT, np.uint8)
+        block = memory.empty((self.size + ALIGNMENT,), np.uint8)
         self._block = block[-block.ctypes.data % ALIGNMENT :][: self.size]
 
     def array(self, value: Value, chunk: Chunk) -> np.ndarray:
@@ -61,8 +61,3 @@ class Arena:
         if buffer in self._kept:
             return self._kept[buffer] + index * self.placement.sizes[buffer]
         return worker * self.placement.shared + self.placement.offsets[buffer]
-
-
-def aligned(nbytes: int) -> int:
-    """Return a number of bytes rounded up to a multiple of ``ALIGNMENT``."""
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT

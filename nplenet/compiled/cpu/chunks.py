@@ -20,8 +20,6 @@ import numpy as np
 from ..operation import Buffer, Value
 from .tuning import MinImages, Tunables
 
-HEAD_START = 4  # more images for worker 0 of two with one chunk each: the other wakes up late
-
 Call = Callable[[], object]
 Calls = list[Call]
 
@@ -68,7 +66,7 @@ class Division:
     Attributes
     ----------
     workers : int
-        Threads that each have a part of the chunks.
+        How many have a part of the chunks each.
     lanes, feature_lanes : int
         Images in a chunk of images, and in a chunk of features, which is a multiple of it.
     one_worker_for_features : bool
@@ -85,16 +83,18 @@ class Division:
         return self.feature_lanes if features else self.lanes
 
 
-def divide(images: int, threads: int, capacity: Division, min_images: MinImages) -> Division:
+def divide(
+    images: int, threads: int, capacity: Division, min_images: MinImages, head_start: int
+) -> Division:
     """Return how to cut a batch: no worker idle, nothing larger than in ``capacity``.
 
     Whether features are few must not depend on ``capacity``: otherwise a smaller batch could have
     more chunks of them than the arena holds.
     """
-    wanted = min(threads, max(1, images // min_images.per_thread))
-    single = wanted > 1 and images < wanted * min_images.per_thread_for_features
+    wanted = min(threads, max(1, images // min_images.per_worker))
+    single = wanted > 1 and images < wanted * min_images.per_worker_for_features
     workers = min(wanted, capacity.workers)
-    fraction = -(-images // workers) + (HEAD_START if workers > 1 else 0)
+    fraction = -(-images // workers) + (head_start if workers > 1 else 0)
     lanes = max(1, min(capacity.lanes, fraction))
     chunks = -(-images // lanes)
     per_worker = chunks if single else -(-chunks // workers)
@@ -121,13 +121,13 @@ class Cutting:
 
     def __init__(self, batch_size: int, tunables: Tunables, min_images: MinImages) -> None:
         self.batch_size, self.min_images = batch_size, min_images
-        self.threads = tunables.threads
+        self.threads, self.head_start = tunables.threads, tunables.head_start
         largest = Division(self.threads, tunables.lanes, tunables.feature_lanes, False)
-        self.capacity = divide(batch_size, self.threads, largest, min_images)
+        self.capacity = divide(batch_size, self.threads, largest, min_images, self.head_start)
 
     def division(self, images: int) -> Division:
         """Return how to cut a batch of ``images``."""
-        return divide(images, self.threads, self.capacity, self.min_images)
+        return divide(images, self.threads, self.capacity, self.min_images, self.head_start)
 
     def copies(self, buffer: Buffer) -> int:
         """Return how many copies there are of a buffer that each chunk has for itself."""

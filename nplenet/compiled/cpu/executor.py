@@ -10,11 +10,11 @@ from ...layers import Layer
 from ...losses import CrossEntropyLoss
 from ..operation import Value
 from ..passes import Work
-from .arena import aligned
 from .choose import AnyLane, inference_lane, training_lane
 from .chunks import Chunk, Cutting
 from .lanes.lane import LaneValue, Limits
 from .lanes.loss import CrossEntropyLanes
+from .memory import aligned
 
 
 class LanesExecutor:
@@ -33,7 +33,7 @@ class LanesExecutor:
         return choose(layers, x, self.limits)
 
     def loss(self, loss: CrossEntropyLoss, logits: LaneValue) -> CrossEntropyLanes:
-        return CrossEntropyLanes(loss, logits, self.limits.images)
+        return CrossEntropyLanes(loss, logits, self.limits)
 
     def kind(self, value: Value) -> bool:
         """Return whether it holds features: their chunks have more images."""

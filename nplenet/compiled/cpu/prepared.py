@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,13 @@ from ...machine import tracing
 from ..passes import Pass, between_barriers
 from ..plan import make_plan
 from .arena import Arena
-from .choose import AnyLane, features_follow_a_barrier
+from .choose import AnyLane, features_follow_a_barrier, has_lanes
 from .chunks import Calls, Chunk, Cutting
 from .executor import LanesExecutor
 from .lanes.lane import LaneValue, Limits
 from .lanes.loss import CrossEntropyLanes
+from .memory import Memory
+from .processes import Crew
 from .program import Inlet, Program, Stage
 from .trace import AT_BARRIER, Trace
 from .tuning import Tunables
@@ -43,8 +45,17 @@ class Prepared:
     batch_size : int
         Largest number of images.
     tunables : Tunables
+    why_threads : str
+        Why processes cannot share its steps; an empty string if they may.
     loss : CrossEntropyLoss, optional
         None for inference.
+
+    Attributes
+    ----------
+    crew : Crew or None
+        The processes that share its steps, once they were needed.
+    refused : bool
+        Whether the system refused them; then it is not asked again.
     """
 
     def __init__(
@@ -54,12 +65,18 @@ class Prepared:
         dtype: npt.DTypeLike,
         batch_size: int,
         tunables: Tunables,
+        why_threads: str,
         loss: CrossEntropyLoss | None = None,
     ) -> None:
         min_images = tunables.min_images(loss is not None, features_follow_a_barrier(layers))
         self.batch_size, self.image_shape = batch_size, image_shape
         self.cutting = Cutting(batch_size, tunables, min_images)
         cut = self.cutting.capacity
+        if not why_threads and not all(map(has_lanes, layers)):
+            why_threads = "a layer without lanes keeps its state in one process"
+        self.why_threads, self.refused = why_threads, False
+        self.crew: Crew | None = None
+        self.memory = Memory(shared=cut.workers > 1 and not why_threads)
         limits = Limits(
             batch_size,
             -(-batch_size // cut.lanes),
@@ -67,10 +84,11 @@ class Prepared:
             tunables.gemm_limit,
             tunables.transpose,
             tunables.tile_channels,
+            self.memory,
         )
         x = LaneValue(image_shape, dtype)
         self.plan = make_plan(layers, x, LanesExecutor(limits, self.cutting), loss)
-        self.arena = Arena(self.plan.placement, self.cutting)
+        self.arena = Arena(self.plan.placement, self.cutting, self.memory)
         row = prod(image_shape) + STAGING_PADDING
         self._staging = np.empty((cut.workers, cut.lanes_of(x.features), row), dtype)
         self._trace = Trace(tracing())
@@ -87,6 +105,11 @@ class Prepared:
     def operations(self) -> Sequence[AnyLane]:
         """The operations of the plan, which are all in lanes."""
         return cast("list[AnyLane]", self.plan.operations)
+
+    @property
+    def marks(self) -> list[Any]:
+        """The marks of the trace."""
+        return self._trace.marks
 
     def of(self, images: int) -> Program:
         """Return the program for a batch of ``images``; bound once for each number."""
@@ -123,7 +146,7 @@ class Prepared:
             inputs=self._inputs(chunks, workers),
             stages=stages,
             end=[*self._end(chunks), *self._trace.end()],
-            outputs=self._outputs(chunks, workers),
+            outputs=self._outputs(chunks),
         )
 
     def _add_calls(
@@ -157,29 +180,26 @@ class Prepared:
             inputs[chunk.worker].append(inlet)
         return inputs
 
-    def _outputs(
-        self, chunks: dict[bool, list[Chunk]], workers: int
-    ) -> list[list[tuple[slice, np.ndarray]]]:
-        outputs: list[list[tuple[slice, np.ndarray]]] = [[] for _ in range(workers)]
+    def _outputs(self, chunks: dict[bool, list[Chunk]]) -> list[tuple[slice, np.ndarray]]:
+        y = self.plan.y
         if self.plan.loss is not None:
-            return outputs
-        for chunk in chunks[self.plan.y.features]:
-            array = np.moveaxis(chunk[self.plan.y], -1, 0)
-            outputs[chunk.worker].append((chunk.images, array))
-        return outputs
+            return []
+        return [(chunk.images, np.moveaxis(chunk[y], -1, 0)) for chunk in chunks[y.features]]
 
     def describe(self) -> str:
         """Return how a batch is cut, the passes, the operations, and the arena, as text."""
         cut, x = self.cutting.capacity, self.plan.x
-        threads = f"{cut.workers} thread{'s' * (cut.workers > 1)}"
+        kind = "threads" if self.why_threads else "processes"
+        because = f" ({self.why_threads})" * bool(self.why_threads)
+        workers = f"{cut.workers} {kind}{because}" if cut.workers > 1 else "1 thread"
         single = ", one of which does the dense layers" * cut.one_worker_for_features
         work = sum(map(self.plan.megaflops, self.plan.operations))
         lines = [
             f"up to {self.batch_size} images {x.shape} of {x.dtype}, in chunks of {cut.lanes}, "
-            f"of {cut.feature_lanes} for features, on {threads}{single}",
+            f"of {cut.feature_lanes} for features, on {workers}{single}",
             *self.plan.describe(self.cutting.copies),
             f"{work:.3f} MFLOP per image in matrix products; an arena of "
-            f"{self.arena.size / 1e6:.1f} MB, of which the chunks of a thread share "
+            f"{self.arena.size / 1e6:.1f} MB, of which the chunks of a worker share "
             f"{self.plan.placement.shared / 1e6:.1f} MB",
         ]
         return "\n".join(lines)

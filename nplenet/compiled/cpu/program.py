@@ -1,9 +1,11 @@
 """A list of NumPy calls for one number of images, and how it runs.
 
-load the images into lanes
+begin: bring the weights into order
+each worker loads its images into lanes
 for each stage:               # what lies between two barriers
     each worker makes its calls, chunk by chunk
-    the last worker to arrive makes the calls ``once``
+    one worker makes the calls ``once``, when all have arrived at the barrier
+end: add what the workers have summed
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from typing import Protocol
 import numpy as np
 
 from .chunks import Calls
-from .workers import Barrier
 
 
 class Images(Protocol):
@@ -23,6 +24,13 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+
+
+class Barrier(Protocol):
+    """Where the workers of a step wait for each other."""
+
+    def wait(self, worker: int, once: Calls) -> None:
+        """Wait for all others; one of the workers makes the calls ``once``, then all continue."""
 
 
 @dataclass
@@ -77,8 +85,8 @@ class Stage:
 class Program:
     """The calls for one number of images, and where their inputs and outputs lie.
 
-    ``inputs`` and ``outputs`` are per worker; outputs, of inference only, are pairs of images and
-    their array (n, ...). The last stage has no barrier, so its ``once`` is empty.
+    ``inputs`` are per worker; outputs, of inference only, are pairs of images and their array
+    (n, ...). The last stage has no barrier, so its ``once`` is empty.
     """
 
     workers: int
@@ -86,29 +94,31 @@ class Program:
     inputs: list[list[Inlet]]
     stages: list[Stage]
     end: Calls
-    outputs: list[list[tuple[slice, np.ndarray]]]
+    outputs: list[tuple[slice, np.ndarray]]
 
     def load(self, x: Images, worker: int) -> None:
         """Copy a worker's images into their lanes; lazy images are made here."""
-        inputs = self.inputs[worker]
-        if not inputs:
-            return
-        first, last = inputs[0].images.start, inputs[-1].images.stop
-        own, normal = x[first:last], getattr(x, "normal", None)  # of images that are made here
-        for inlet in inputs:
-            inlet.load(own[inlet.images.start - first : inlet.images.stop - first], normal)
+        part = self.images_of(worker)
+        own, normal = x[part], getattr(x, "normal", None)  # of images that are made here
+        for inlet in self.inputs[worker]:
+            rows = slice(inlet.images.start - part.start, inlet.images.stop - part.start)
+            inlet.load(own[rows], normal)
 
-    def work(self, x: Images, worker: int, barrier: Barrier) -> None:
-        """Do a worker's part of a step."""
-        self.load(x, worker)
+    def images_of(self, worker: int) -> slice:
+        """Return which images of the batch are a worker's."""
+        inputs = self.inputs[worker]
+        return slice(inputs[0].images.start, inputs[-1].images.stop) if inputs else slice(0, 0)
+
+    def compute(self, worker: int, barrier: Barrier) -> None:
+        """Do a worker's part of a step, once its images are loaded."""
         for stage in self.stages[:-1]:
             execute(stage.calls[worker])
             barrier.wait(worker, stage.once)
         execute(self.stages[-1].calls[worker])
 
-    def unload(self, out: np.ndarray, worker: int) -> None:
-        """Copy a worker's part of the output to ``out``."""
-        for rows, array in self.outputs[worker]:
+    def unload(self, out: np.ndarray) -> None:
+        """Copy the output to ``out``."""
+        for rows, array in self.outputs:
             out[rows] = array
 
 

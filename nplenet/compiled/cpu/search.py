@@ -8,8 +8,8 @@ Other programs only ever lengthen a step, and a burst of them meets all candidat
 least times of steps in turn compare candidates also on a busy machine. What is within noise keeps
 the value it has.
 
-How many threads pay is a question of the clock. What one thread does best is asked of one thread,
-with its share of the batch, and in time of the processor, which stands still while others have it.
+How many workers pay is a question of the clock. What one worker does best is asked of one, with its
+share of the batch, and in time of the processor, which stands still while others have it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from dataclasses import dataclass
 
 from ...machine import usable_cores
 from .chunks import Cutting, Division
+from .kinds import why_threads
 from .tuning import Tunables, blas_has_avx512_kernels
 
 CANDIDATES = {
     "threads": (1, 2, 4, 8),  # those that have a core each
-    "thread_images": (16, 32, 64),
-    "thread_images_for_features": (16, 32, 64),
+    "worker_images": (16, 32, 64),
+    "worker_images_for_features": (16, 32, 64),
+    "head_start": (0, 4),
     "lanes": (32, 64, 128),
     "feature_lanes": (256, 64),
     "gemm_limit": (10**6, 10**9),
@@ -34,7 +36,7 @@ CANDIDATES = {
     "tile_channels": (0, 8, 16),
     "buffer_size": (1024, 512, 8192),
 }
-OF_ALL_THREADS = ("threads", "thread_images", "thread_images_for_features")
+OF_ALL_WORKERS = ("threads", "worker_images", "worker_images_for_features", "head_start")
 MAX_TIME_RATIO = 0.985  # of the time with the value at hand; a smaller saving is noise
 CALM_ROUNDS = 15  # rounds without a shorter time after which the times are the least
 MIN_FALL = 0.002  # of a time: what falls by less has not fallen
@@ -53,8 +55,9 @@ class Trial:
 
 
 def default() -> Tunables:
-    """Return the tunables with which a search begins."""
-    return Tunables(transpose=int(blas_has_avx512_kernels()))
+    """Return the tunables with which a search begins: processes share a step evenly."""
+    evenly = {} if why_threads() else {"worker_images_for_features": 32, "head_start": 0}
+    return Tunables(transpose=int(blas_has_avx512_kernels()), **evenly)
 
 
 def search(images: int, make: Make) -> tuple[Tunables, list[list[Trial]]]:
@@ -92,7 +95,7 @@ def neighbours(tunables: Tunables, name: str, images: int) -> list[Tunables]:
         if value != getattr(tunables, name) and (name != "threads" or value <= usable_cores())
     ]
     cut = division_of(tunables, images)
-    if name in OF_ALL_THREADS or name.endswith("lanes"):
+    if name in OF_ALL_WORKERS or name.endswith("lanes"):
         return [other for other in others if division_of(other, images) != cut]
     return others
 
@@ -105,7 +108,7 @@ def compare(
     max_seconds: float = MAX_SECONDS,
 ) -> list[Trial]:
     """Have steps with each value of a tunable take turns until their least times fall no more."""
-    if name in OF_ALL_THREADS:
+    if name in OF_ALL_WORKERS:
         clock = time.perf_counter
         steps = [make(images, each) for each in tunables]
     else:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,12 @@ from ..step import (
     trains,
     why_loss_not_compiled,
 )
+from .kinds import why_threads
 from .numerics import Numerics
 from .prepared import Prepared
 from .program import execute
 from .tuning import Tunables
-from .workers import Barrier, Workers
+from .workers import Workers
 
 
 class CompiledStep(Step):
@@ -79,12 +80,13 @@ class CompiledStep(Step):
     def prepare(self, image_shape: Sequence[int]) -> Prepared:
         """Allocate for images (C, H, W) now; otherwise the first step does it.
 
-        The plan at hand is kept, unless the shape or a setting has changed: see ``Settings``.
+        The plan at hand is kept, unless the shape or a setting has changed (see ``Settings``), or
+        this process was forked since: its parent may use the same memory.
         """
         if isinstance(self.optimizer, NoOptimizer):
             return self._prepare_inference(tuple(image_shape))
         self._check_bound()
-        now = (self.group.size > 1, *self._settings())
+        now = (os.getpid(), self.group.size > 1, *self._settings())
         shape = tuple(image_shape)
         if self._training is None or (self._training.image_shape, self._planned_for) != (
             shape,
@@ -100,9 +102,9 @@ class CompiledStep(Step):
         return self._training
 
     def _prepare_inference(self, image_shape: tuple[int, ...]) -> Prepared:
-        """Return the plan of inference, with room for one chunk of features per thread."""
+        """Return the plan of inference, with room for one chunk of features per worker."""
         self._check_bound()
-        now = self._settings()
+        now = (os.getpid(), *self._settings())
         if self._inference is None or (self._inference.image_shape, self._inference_for) != (
             image_shape,
             now,
@@ -118,7 +120,10 @@ class CompiledStep(Step):
         self, shape: tuple[int, ...], batch_size: int, loss: CrossEntropyLoss | None
     ) -> Prepared:
         self.model.output_shape((batch_size, *shape))  # refuses images that do not fit
-        return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, loss)
+        why = why_threads()
+        if loss is not None and self.group.size > 1:
+            why = why or "several ranks share the batch"
+        return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, why, loss)
 
     def _check_bound(self) -> None:
         for parameter, data, grad in self._parameters:
@@ -154,8 +159,7 @@ class CompiledStep(Step):
         if self._other_parameters:  # the calls set the gradients of the model's own
             self.optimizer.zero_grad()
         with self._numerics.applied():
-            execute(program.begin)
-            self._workers.run(program.workers, partial(program.work, x))
+            self._workers.run(prepared, program, x)
             execute(program.end)
         if images == 0:  # a rank without a part of this batch, whose calls changed nothing
             self.optimizer.zero_grad()
@@ -183,25 +187,11 @@ class CompiledStep(Step):
         prepared = self._prepare_inference(image_shape(x))
         size = prepared.batch_size
         logits = np.empty((len(x), *prepared.plan.y.shape), self.dtype)
-        parts = [
-            (prepared.of(len(x[i : i + size])), x[i : i + size], logits[i : i + size])
-            for i in range(0, len(x), size)
-        ]
-
-        def infer(worker: int, barrier: Barrier) -> None:
-            for program, images, out in parts:
-                # Images are independent, but the last part may be smaller and cut differently: its
-                # chunks can occupy memory that another worker still uses for the part before.
-                if program is not parts[0][0]:
-                    barrier.wait(worker, [])
-                if worker < program.workers:
-                    program.work(images, worker, barrier)
-                    program.unload(out, worker)
-
-        if parts:
-            first = parts[0][0]
-            with self._numerics.applied():
-                execute(first.begin)
-                self._workers.run(max(program.workers for program, _, _ in parts), infer)
-                execute(first.end)
+        with self._numerics.applied():
+            for i in range(0, len(x), size):
+                part = x[i : i + size]
+                program = prepared.of(len(part))
+                self._workers.run(prepared, program, part)
+                program.unload(logits[i : i + size])
+                execute(program.end)
         return logits

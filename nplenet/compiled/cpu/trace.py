@@ -16,13 +16,20 @@ AT_BARRIER = -1  # in place of a worker's number: work done by the last worker t
 
 
 class Trace:
-    """The times at which workers end their passes."""
+    """The times at which workers end their passes.
+
+    Attributes
+    ----------
+    on : bool
+    marks : list of (time, worker, name)
+        Of the step that runs; in a helper process, of its own part, until they are sent.
+    """
 
     def __init__(self, on: bool) -> None:
         self.on = on
         self._images = 0
         self._begin = 0.0
-        self._marks: list[tuple[float, int, str]] = []
+        self.marks: list[tuple[float, int, str]] = []
 
     def begin(self, images: int) -> Calls:
         """Return the calls that begin a step."""
@@ -38,17 +45,17 @@ class Trace:
 
     def _start(self, images: int) -> None:
         self._images, self._begin = images, time.perf_counter()
-        self._marks.clear()
+        self.marks.clear()
 
     def _note(self, worker: int, name: str) -> None:
-        self._marks.append((time.perf_counter(), worker, name))
+        self.marks.append((time.perf_counter(), worker, name))
 
     def _print(self) -> None:
         total = time.perf_counter() - self._begin
         before: dict[int, float] = {}
         latest = self._begin
         lines = [f"step of {self._images} images: {1e3 * total:.3f} ms"]
-        for moment, worker, name in self._marks:
+        for moment, worker, name in sorted(self.marks):
             seconds = moment - before.get(worker, latest if worker < 0 else self._begin)
             before[worker] = latest = moment
             who = f"worker {worker}" if worker >= 0 else "at barrier"

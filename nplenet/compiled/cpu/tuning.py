@@ -26,20 +26,21 @@ LIMITS = {
     "tile_channels": (0, 1 << 16),
     "buffer_size": (16, 10**7),  # NumPy's limit
     "threads": (1, 256),
-    "thread_images": (1, 1 << 16),
-    "thread_images_for_features": (1, 1 << 16),
+    "worker_images": (1, 1 << 16),
+    "worker_images_for_features": (1, 1 << 16),
+    "head_start": (0, 1 << 16),
 }
 
 
 class MinImages(NamedTuple):
-    """From how many images a thread of its own pays, and from how many in dense layers too.
+    """From how many images a worker of its own pays, and from how many in dense layers too.
 
-    Below the second number one thread does all features: they take many short calls, between which
+    Below the second number one worker does all features: they take many short calls, between which
     threads wait for each other.
     """
 
-    per_thread: int
-    per_thread_for_features: int
+    per_worker: int
+    per_worker_for_features: int
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,12 @@ class Tunables:
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.
     threads : int
-        Threads that share a step; see ``workers``.
-    thread_images, thread_images_for_features : int
-        From how many images a thread of its own pays; see ``min_images``.
+        Workers that share a step, processes or threads; see ``workers``.
+    worker_images, worker_images_for_features : int
+        From how many images a worker of its own pays; see ``min_images``.
+    head_start : int
+        How many more images worker 0 has than the others if each has one chunk: a thread wakes up
+        late.
     """
 
     lanes: int = 32
@@ -77,8 +81,9 @@ class Tunables:
     tile_channels: int = 8
     buffer_size: int = 1024
     threads: int = 1
-    thread_images: int = 32
-    thread_images_for_features: int = 64
+    worker_images: int = 32
+    worker_images_for_features: int = 64
+    head_start: int = 4
 
     def __post_init__(self) -> None:
         for name, limits in LIMITS.items():
@@ -89,12 +94,12 @@ class Tunables:
             )
 
     def min_images(self, training: bool, features_follow_a_barrier: bool) -> MinImages:
-        """Return from how many images a thread pays, for a kind of plan.
+        """Return from how many images a worker pays, for a kind of plan.
 
-        Threads of inference never wait. In training, features behind a barrier can be one thread's;
-        without that barrier no thread may skip them, so a thread must pay in them too.
+        Workers of inference never wait. In training, features behind a barrier can be one worker's;
+        without that barrier no worker may skip them, so it must pay in them too.
         """
-        own, features = self.thread_images, self.thread_images_for_features
+        own, features = self.worker_images, self.worker_images_for_features
         if not training:
             return MinImages(own, own)
         return MinImages(own if features_follow_a_barrier else features, features)

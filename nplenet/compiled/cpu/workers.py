@@ -1,158 +1,92 @@
-"""Threads that share a step: each works on chunks of its own, and all wait at the barriers.
+"""Who does a step: processes that share memory where they can, threads elsewhere.
 
-NumPy releases Python's lock while it computes, so the threads run side by side. Between two calls
-each needs the lock, and a thread that finds it taken sleeps, which costs some 70 us. Short calls
-that are made once for all chunks are therefore made by one thread, while the others wait:
+    one worker                              this thread
+    Linux, Python with its lock             processes, which compute side by side at every moment
+    other systems, Python without a lock    threads
+    a layer without lanes, several ranks    threads: these have state in this process
+    other threads run in the program        threads: one of them may hold a lock while a process is
+                                            forked, in which that lock would never be free again
 
-    worker 0   --chunk 0--chunk 1--|.......waits........|--chunk 0-- ...
-    worker 1      --chunk 2--chunk 3----|-once for all--|--chunk 2-- ...      the last to arrive
-
-(BLAS threads were tried instead for small batches. They wait in a loop, not asleep, and a step of
-64 images took 3.4 ms with them, as with two of these threads. But they pass all arrays from core to
-core: where two cores share no cache a step took 4.8 ms, with these threads 4.0, with one 4.2.)
+The numbers are the same, bit for bit, so this may change from step to step.
+``NPLENET_WORKERS=threads`` never forks; ``NPLENET_WORKERS=processes`` also forks beside threads.
 """
 
 from __future__ import annotations
 
-import contextvars
-import itertools
-import os
+import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from functools import partial
 
+import numpy as np
+from tqdm import TMonitor
 
-class Ended(Exception):
-    """Another worker has failed, and this one has been told to end."""
+from .kinds import wanted
+from .prepared import Prepared
+from .processes import Crew
+from .program import Images, Program
+from .threads import Helper, Threads
 
-
-class Barrier:
-    """Where workers wait for each other. One object serves one step."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.error: BaseException | None = None
-        self._arrivals = itertools.count(1)  # whose next() no other thread can interrupt
-        self._gates = closed_gates(workers)
-
-    def wait(self, worker: int, once: Iterable[Callable[[], object]]) -> None:
-        """Wait for all others; the last to arrive makes the calls ``once``, then all continue.
-
-        Raises
-        ------
-        Ended
-            When another worker has failed.
-        """
-        if next(self._arrivals) % self.workers:
-            self._gates[worker].acquire()
-        else:
-            for call in once:
-                call()
-            self._open(worker)
-        if self.error is not None:
-            raise Ended
-
-    def fail(self, worker: int, error: BaseException) -> None:
-        """Note why this worker ends, and have the others end where they wait next."""
-        if self.error is None and not isinstance(error, Ended):
-            self.error = error
-        self._open(worker)
-
-    def _open(self, worker: int) -> None:
-        for other, gate in enumerate(self._gates):
-            if other != worker:
-                with suppress(RuntimeError):  # it is open already: two workers failed
-                    gate.release()
+MAX_CREWS = 8  # in a program: so many plans may have processes, which sleep between their steps
+SLEEPING_THREADS = (Helper, TMonitor)  # hold no lock while another thread trains
+_crews: weakref.WeakSet[Crew] = weakref.WeakSet()
 
 
 class Workers:
-    """The calling thread, worker 0, and helpers beside it that sleep until there is work."""
+    """Runs the programs of a compiled step."""
 
     def __init__(self) -> None:
-        self._helpers: list[Helper] = []
-        self._process = os.getpid()
+        self._threads = Threads()
 
-    def run(self, workers: int, work: Callable[[int, Barrier], None]) -> None:
-        """Run ``work(worker, barrier)`` on each of N workers; all have returned when this does.
-
-        The helpers see the context of the calling thread: NumPy's buffer size and its handling of
-        errors.
+    def run(self, prepared: Prepared, program: Program, x: Images) -> None:
+        """Do a step up to the end of its last stage.
 
         Raises
         ------
         BaseException
-            What the first worker to fail has raised.
+            What a worker has raised.
         """
-        barrier = Barrier(workers)
-
-        def guarded(worker: int) -> None:
-            try:
-                work(worker, barrier)
-            except BaseException as error:  # KeyboardInterrupt too: no helper may wait for ever
-                barrier.fail(worker, error)
-
-        begun: list[Helper] = []
-        try:
-            for worker, helper in enumerate(self._awake(workers - 1), start=1):
-                helper.begin(partial(contextvars.copy_context().run, guarded, worker))
-                begun.append(helper)
-        except BaseException as error:  # Ctrl-C, or a thread that cannot be started
-            barrier.fail(0, error)
+        crew = crew_for(prepared, x) if program.workers > 1 else None
+        if crew is not None:
+            crew.run(program, x)
         else:
-            guarded(0)
-        for helper in begun:
-            helper.finish(barrier)
-        if barrier.error is not None:
-            raise barrier.error
-
-    def _awake(self, number: int) -> list[Helper]:
-        """Return N helpers; a forked process has none of its parent's, and gets new ones."""
-        if self._process != os.getpid():
-            self._helpers, self._process = [], os.getpid()
-        while len(self._helpers) < number:
-            helper = Helper()
-            end = weakref.finalize(self, helper.begin, None)
-            end.atexit = False  # a thread that waits ends with the process
-            self._helpers.append(helper)
-        return self._helpers[:number]
+            self._threads.run(program, x)
 
 
-class Helper(threading.Thread):
-    """A thread that does one task after the other. (A ``ThreadPoolExecutor`` takes 0.1 ms more.)"""
-
-    def __init__(self) -> None:
-        super().__init__(name="nplenet-step", daemon=True)
-        self._go, self._done = closed_gates(2)
-        self._task: Callable[[], object] | None = None
-        self.start()
-
-    def begin(self, task: Callable[[], object] | None) -> None:
-        """Have the thread do a task that raises nothing; None ends it."""
-        self._task = task
-        self._go.release()
-
-    def finish(self, barrier: Barrier) -> None:
-        """Wait until the task is done, also when Ctrl-C is pressed meanwhile."""
-        while True:
-            try:
-                self._done.acquire()
-            except BaseException as error:
-                barrier.fail(0, error)
-            else:
-                return
-
-    def run(self) -> None:
-        while self._go.acquire() and self._task is not None:
-            self._task()
-            self._task = None  # what it refers to may be let go
-            self._done.release()
+def crew_for(prepared: Prepared, x: Images) -> Crew | None:
+    """Return helper processes that can do a step on these images; None where threads do it."""
+    if not prepared.memory.shared or prepared.refused:
+        return None
+    source = getattr(x, "source", None)
+    if prepared.crew is not None and prepared.crew.can_do(source):
+        return prepared.crew
+    prepared.crew = None
+    prepared.why_threads = why_not_now(x)
+    if not prepared.why_threads:
+        try:
+            prepared.crew = Crew(prepared, prepared.cutting.capacity.workers - 1, source)
+            _crews.add(prepared.crew)
+        except (OSError, RuntimeError) as error:
+            prepared.why_threads, prepared.refused = f"a process cannot be started: {error}", True
+    return prepared.crew
 
 
-def closed_gates(number: int) -> list[threading.Lock]:
-    """Return locks on which the next to come will wait."""
-    gates = [threading.Lock() for _ in range(number)]
-    for gate in gates:
-        gate.acquire()
-    return gates
+def why_not_now(x: Images) -> str:
+    """Return why no process can be forked at this moment; an empty string if one can."""
+    if not isinstance(x, np.ndarray) and getattr(x, "source", None) is None:
+        return "the images are made by an object of one's own"
+    if threading.current_thread() is not threading.main_thread():
+        return "it is not the main thread that calls"  # whose end would end the processes
+    others = set(threading.enumerate()) - {threading.current_thread()}
+    busy = [thread.name for thread in others if not isinstance(thread, SLEEPING_THREADS)]
+    if busy and wanted() != "processes":
+        return f"other threads run in this program: {', '.join(sorted(busy)[:3])}"
+    if crews_alive() >= MAX_CREWS:
+        gc.collect()  # a step that is gone may be in a cycle
+        if crews_alive() >= MAX_CREWS:
+            return f"{MAX_CREWS} other plans have processes"
+    return ""
+
+
+def crews_alive() -> int:
+    """Return how many plans of this process have processes."""
+    return sum(crew.alive for crew in _crews)

@@ -45,18 +45,19 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         super().__init__(layer, x, limits)
         channels = x.shape[0]
         image_rows = prod(x.stored[1:-1] or x.shape[1:])
-        self.moments = np.empty((2, limits.chunks, channels, image_rows), x.dtype)
-        self.parts = np.empty((2, limits.chunks, channels), x.dtype)
+        empty = limits.memory.empty
+        self.moments = empty((2, limits.chunks, channels, image_rows), x.dtype)
+        self.parts = empty((2, limits.chunks, channels), x.dtype)
         self.sums, self.products = self.parts  # in backward: the sums of dy and of dy * (x - mean)
         self.numbers = prod(x.shape[1:])  # of a channel in an image
         self.centered = self.scratch(x.shape)
         self.mean, self.inverse_std = np.empty((2, channels))
         self.gradient_sums = np.empty((2, channels))  # of dy and of dy * xhat, over all ranks
-        self.center, self.gain, self.shift = np.empty((3, channels, 1), x.dtype)
-        self.rounded_mean, self.dy_gain, self.x_gain, self.dx_shift = np.empty(
+        self.center, self.gain, self.shift = empty((3, channels, 1), x.dtype)
+        self.rounded_mean, self.dy_gain, self.x_gain, self.dx_shift = empty(
             (4, channels, 1), x.dtype
         )
-        self.shifted = self.distant = False
+        self.shifted, self.distant = (limits.memory.zeros((), bool) for _ in range(2))
 
     # ------------------------------------------------------------------ forward
 
@@ -91,7 +92,9 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         var = mean_square - square
         # In plain Python: on so few numbers each call of NumPy takes longer than all of it.
         pairs_of = zip(square.tolist(), var.tolist(), strict=True)
-        self.distant = any(not s <= MAX_MEAN_SQUARE_OVER_VARIANCE * v < inf for s, v in pairs_of)
+        self.distant[...] = any(
+            not s <= MAX_MEAN_SQUARE_OVER_VARIANCE * v < inf for s, v in pairs_of
+        )
         if self.distant:
             mean, var = self.exact_statistics(pairs, mean, m)
         layer = self.layer
@@ -133,7 +136,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         self.gain[:, 0], self.center[:, 0] = gain, center
         self.shift[:, 0] = np.where(usable, 0.0, bias)
         self.rounded_mean[:, 0] = self.mean
-        self.shifted = not usable.all()
+        self.shifted[...] = not usable.all()
 
     def forward(self, chunk: Chunk) -> Calls:
         x, y = rows(chunk[self.x]), rows(chunk[self.y])
@@ -201,9 +204,9 @@ class FrozenBatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
         super().__init__(layer, x, limits)
         channels = x.shape[0]
         self.centered = self.scratch(x.shape)
-        self.mean, self.gain, self.bias = np.empty((3, channels, 1), x.dtype)
+        self.mean, self.gain, self.bias = limits.memory.empty((3, channels, 1), x.dtype)
         self.inverse_std = np.empty(channels)
-        self.parts = np.empty((2, limits.chunks, channels), x.dtype)
+        self.parts = limits.memory.empty((2, limits.chunks, channels), x.dtype)
         self.sums, self.products = self.parts
 
     def begin(self) -> Calls:

@@ -78,15 +78,16 @@ class Conv2dLanes(Lane[Conv2d]):
         self.frame = self.scratch((c, *frame))
         self.taps = self.scratch((self.read_rows, kw, c, ow))
         self.out = self.y  # of the products; an operation that does more replaces y
-        self.kernel = np.zeros((f, kh, kw, c), x.dtype)
-        self.bias = None if layer.bias is None else np.empty((self.y.shape[0], 1), x.dtype)
+        memory = limits.memory
+        self.kernel = memory.zeros((f, kh, kw, c), x.dtype)
+        self.bias = None if layer.bias is None else memory.empty((self.y.shape[0], 1), x.dtype)
         self.dkernel = Total(np.empty((self.k, f), x.dtype), limits)
         self.dbias = None if layer.bias is None else Total(as_numpy(layer.bias.grad), limits)
         self.row_products = self.scratch((oh, self.k, f), per_image=False)
         self.dkernel_part = self.scratch((self.k, f), per_image=False)
         self.bias_part = self.scratch(self.y.shape[:1], per_image=False)
         self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, P, F)
-        self.kernel_by_phase = np.zeros((c, kw, kh, f), x.dtype)  # rows by h % SH, the last first
+        self.kernel_by_phase = memory.zeros((c, kw, kh, f), x.dtype)  # by h % SH, the last first
         self.dy_rows = self.scratch((oh, f, ow))
         self.dtaps = self.scratch((self.read_rows, c, kw, ow))
         self.dframe = self.scratch((c, *frame))

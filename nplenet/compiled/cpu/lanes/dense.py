@@ -18,10 +18,24 @@ class DenseLanes(Lane[Dense]):
         super().__init__(layer, x, limits)
         self.weight = as_numpy(layer.weight.data)
         self.bias = None if layer.bias is None else as_numpy(layer.bias.data)[:, None]
+        self.copied = limits.memory.shared  # the model's own arrays are not
+        if self.copied:
+            self.weight = limits.memory.empty(self.weight.shape, x.dtype)
+            if self.bias is not None:
+                self.bias = limits.memory.empty(self.bias.shape, x.dtype)
         self.dweight = Total(as_numpy(layer.weight.grad), limits)
         self.dbias = None if layer.bias is None else Total(as_numpy(layer.bias.grad), limits)
         self.part = self.scratch(layer.weight.data.shape, per_image=False)
         self.bias_part = self.scratch((layer.out_features,), per_image=False)
+
+    def begin(self) -> Calls:
+        return [self.load] if self.copied else []
+
+    def load(self) -> None:
+        """Copy weight and bias to where all workers see them."""
+        self.weight[...] = self.layer.weight.data
+        if self.bias is not None and self.layer.bias is not None:
+            self.bias[:, 0] = self.layer.bias.data
 
     def forward(self, chunk: Chunk) -> Calls:
         y = chunk[self.y]

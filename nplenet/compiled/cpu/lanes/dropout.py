@@ -23,13 +23,13 @@ class DropoutLanes(Lane[Dropout]):
         super().__init__(layer, x, limits)
         self.mask, self.kept = LaneValue(x.shape, x.dtype), self.scratch(x.shape, bool)
         self.generators = [np.random.Philox(0) for _ in range(limits.workers)]
-        self.key = 0
+        self.key = limits.memory.zeros((), np.uint64)
 
     def begin(self) -> Calls:
         return [self.draw_key]
 
     def draw_key(self) -> None:
-        self.key = self.layer.draw_key()
+        self.key[...] = self.layer.draw_key()
 
     def draw(
         self, mask: np.ndarray, kept: np.ndarray, start: int, philox: np.random.Philox
@@ -41,7 +41,7 @@ class DropoutLanes(Lane[Dropout]):
         """
         numbers = mask.shape[0]
         first = (self.layer.group.start + start) * numbers
-        by_image = keep_mask(self.key, mask.size, self.layer.threshold, first, philox)
+        by_image = keep_mask(int(self.key), mask.size, self.layer.threshold, first, philox)
         np.copyto(kept, by_image.reshape(-1, numbers).T)
         np.multiply(kept, mask.dtype.type(self.layer.scale), out=mask)
 

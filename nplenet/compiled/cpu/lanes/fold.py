@@ -40,7 +40,7 @@ class FoldedConv2dLanes(Conv2dLanes):
         super().__init__(layer, x, limits, tile)
         self.norm = norm
         self.watch = Watch(*self.state())
-        self.bias = self.bias_column = np.empty((layer.out_channels, 1), x.dtype)
+        self.bias = self.bias_column = limits.memory.empty((layer.out_channels, 1), x.dtype)
 
     @property
     def name(self) -> str:
@@ -91,9 +91,9 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
         self.y = LaneValue(pool.output_shape((1, *z.shape))[1:], x.dtype)
         f, oh, _ = self.y.shape
         self.row_scratch = self.scratch((f, oh, z.shape[2])) if tile == (1, 1) else None
-        self.low, self.shift = np.empty((2, f, 1), x.dtype)
+        self.low, self.shift = limits.memory.empty((2, f, 1), x.dtype)
         self.high = np.full((f, 1), np.inf, x.dtype)
-        self.distant = False
+        self.distant = limits.memory.zeros((), bool)
 
     @property
     def name(self) -> str:
@@ -105,7 +105,7 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
         spread = np.abs(self.scale * as_numpy(self.norm.weight.data)) * np.sqrt(
             MAX_MEAN_SQUARE_OVER_VARIANCE
         )
-        self.distant = bool(np.count_nonzero(np.abs(self.bias_column[:, 0]) > spread))
+        self.distant[...] = (np.abs(self.bias_column[:, 0]) > spread).any()
         if self.distant:
             self.shift.fill(0)
         else:
@@ -133,8 +133,8 @@ class FoldedDenseLanes(DenseLanes):
     def __init__(self, layer: Dense, norm: BatchNorm, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         self.norm = norm
-        self.weight = np.empty_like(self.weight)
-        self.bias = self.bias_column = np.empty((layer.out_features, 1), x.dtype)
+        self.weight = limits.memory.empty(self.weight.shape, x.dtype)
+        self.bias = self.bias_column = limits.memory.empty((layer.out_features, 1), x.dtype)
 
     @property
     def name(self) -> str:

@@ -63,7 +63,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
             self.row_count_scratch = self.scratch((c, oh, w), np.int8)
         self.count = LaneValue(self.y.shape, np.int8)
         self.pooled_scratch = self.scratch(self.y.shape)
-        self.low, self.high = np.empty((2, c, 1), x.dtype)
+        self.low, self.high = limits.memory.empty((2, c, 1), x.dtype)
 
     @property
     def name(self) -> str:

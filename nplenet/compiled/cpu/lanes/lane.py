@@ -36,6 +36,7 @@ from ....layers import Layer
 from ...operation import Buffer, Operation, Value
 from ...passes import Part
 from ..chunks import Call, Calls, Chunk
+from ..memory import Memory
 
 L = TypeVar("L", bound=Layer)
 
@@ -100,6 +101,8 @@ class Limits:
         Largest number of multiply-adds in one product of the forward of a convolution.
     transpose, tile_channels : int
         See ``Tunables``.
+    memory : Memory
+        Makes the arrays through which the workers of a step see what the others write.
     """
 
     images: int
@@ -108,6 +111,7 @@ class Limits:
     gemm: int
     transpose: int
     tile_channels: int
+    memory: Memory
 
 
 class Lane(Operation[L]):
@@ -228,7 +232,8 @@ class Total:
 
     def __init__(self, array: np.ndarray, limits: Limits) -> None:
         self.array = array
-        self._sums = [array, *(np.empty_like(array) for _ in range(limits.workers - 1))]
+        others = range(1, limits.workers)
+        self._sums = [array, *(limits.memory.empty(array.shape, array.dtype) for _ in others)]
 
     def add(self, chunk: Chunk, part: np.ndarray, compute: Callable[..., object]) -> Calls:
         """Return the calls that add what ``compute(out=...)`` computes; ``part`` is scratch.

@@ -10,7 +10,7 @@ from ....losses import CrossEntropyLoss, one_hot_hint
 from ...operation import LossOperation
 from ...passes import Part
 from ..chunks import Calls, Chunk
-from .lane import LaneValue, bind
+from .lane import LaneValue, Limits, bind
 
 
 class CrossEntropyLanes(LossOperation):
@@ -26,7 +26,7 @@ class CrossEntropyLanes(LossOperation):
 
     name = "CrossEntropyLoss"
 
-    def __init__(self, loss: CrossEntropyLoss, logits: LaneValue, batch_size: int) -> None:
+    def __init__(self, loss: CrossEntropyLoss, logits: LaneValue, limits: Limits) -> None:
         self.loss, self.x = loss, logits
         if len(logits.shape) != 1:
             raise ValueError(
@@ -35,9 +35,10 @@ class CrossEntropyLanes(LossOperation):
             )
         (classes,) = logits.shape
         self.classes = np.arange(classes)[:, None]
-        self.targets = np.zeros(batch_size, np.int64)
-        self.losses = np.zeros(batch_size, logits.dtype)
-        self.correct = np.zeros(batch_size, bool)
+        batch, memory = (limits.images,), limits.memory
+        self.targets = memory.zeros(batch, np.int64)
+        self.losses = memory.zeros(batch, logits.dtype)
+        self.correct = memory.zeros(batch, bool)
         self.dx = LaneValue(logits.shape, logits.dtype)
         self.shifted, self.wanted = (LaneValue(logits.shape, logits.dtype) for _ in range(2))
         self.is_target = LaneValue(logits.shape, bool)
