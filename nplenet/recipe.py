@@ -137,7 +137,7 @@ RECIPES = {
         augment="affine",
     ),
 }
-"""Chosen by their accuracy on validation images; ``benchmarks/accuracy.py`` measures them."""
+"""Chosen by validation accuracy, of 2 or 3 seeds each; ``benchmarks/accuracy.py`` measures them."""
 
 
 def default_epochs(name: str, images: int) -> int:
