@@ -633,6 +633,25 @@ right(
 """,
 )
 
+wrong(
+    "own-layer",
+    2,
+    "hidden",
+    "it has 0 parameters",
+    """
+    class Residual(Layer):
+        def __init__(self, inner):
+            super().__init__()
+            self.get = lambda: inner
+
+        def forward(self, x):
+            return x + self.get()(x)
+
+        def backward(self, dy):
+            return dy + self.get().backward(dy)
+""",
+)
+
 # ------------------------------------------------------------------ being fast, looking inside
 
 instead(
@@ -829,3 +848,13 @@ instead("pooling", 4, "no jump", "receptive_field(", " * jump", "")
 instead("pooling", 4, "jump first", "receptive_field(", "    jump *= stride", "    jump = stride")
 instead("learned", 4, "grey", "outside 0 to 1", "(weight > 0).astype(float)", "weight")
 instead("learned", 4, "everything", "the filter's answer", "(weight > 0)", "(weight > -9)")
+wrong(
+    "cross-entropy",
+    1,
+    "one maximum for all rows",
+    "not a finite number",
+    """
+    def log_sum_exp(z):
+        return z.max() + np.log(np.exp(z - z.max()).sum(axis=1))
+""",
+)

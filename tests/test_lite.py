@@ -104,3 +104,12 @@ def test_cells_run_in_a_browser(site: str, notebook: str) -> None:
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         page.get_by_text("Not yet: define").last.wait_for()
+
+
+def test_the_book_says_which_chapters_a_browser_can_not_run() -> None:
+    tool = load_tool()
+    chapters = tool.make_notebooks.chapters()
+    numbers = [chapters.index(chapter) + 1 for chapter in tool.LEFT_OUT]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert f"Chapters {numbers[0]} to {numbers[-1]} are left out there" in index
