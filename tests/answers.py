@@ -633,6 +633,25 @@ right(
 """,
 )
 
+wrong(
+    "own-layer",
+    2,
+    "hidden",
+    "it has 0 parameters",
+    """
+    class Residual(Layer):
+        def __init__(self, inner):
+            super().__init__()
+            self.get = lambda: inner
+
+        def forward(self, x):
+            return x + self.get()(x)
+
+        def backward(self, dy):
+            return dy + self.get().backward(dy)
+""",
+)
+
 # ------------------------------------------------------------------ being fast, looking inside
 
 instead(
@@ -829,3 +848,204 @@ instead("pooling", 4, "no jump", "receptive_field(", " * jump", "")
 instead("pooling", 4, "jump first", "receptive_field(", "    jump *= stride", "    jump = stride")
 instead("learned", 4, "grey", "outside 0 to 1", "(weight > 0).astype(float)", "weight")
 instead("learned", 4, "everything", "the filter's answer", "(weight > 0)", "(weight > -9)")
+wrong(
+    "cross-entropy",
+    1,
+    "one maximum for all rows",
+    "not a finite number",
+    """
+    def log_sum_exp(z):
+        return z.max() + np.log(np.exp(z - z.max()).sum(axis=1))
+""",
+)
+
+# ------------------------------------------------------------------ right, in other ways
+
+right(
+    "pooling",
+    1,
+    "sums",
+    """
+    def average(x):
+        rows = x[:, :, 0::2] + x[:, :, 1::2]
+        return (rows[..., 0::2] + rows[..., 1::2]) / 4
+""",
+)
+right(
+    "pooling",
+    4,
+    "backwards",
+    """
+    def receptive_field(stages):
+        field = 1
+        for kernel, stride in reversed(stages):
+            field = (field - 1) * stride + kernel
+        return field
+""",
+)
+right(
+    "cross-entropy",
+    1,
+    "logaddexp",
+    """
+    def log_sum_exp(z):
+        return np.logaddexp.reduce(z, axis=1)
+""",
+)
+right(
+    "cross-entropy",
+    2,
+    "in place",
+    """
+    def gradient(logits, targets, smoothing):
+        p = softmax(logits).copy()
+        p -= smoothing / p.shape[1]
+        p[np.arange(len(p)), targets] -= 1 - smoothing
+        return p / len(p)
+""",
+)
+right(
+    "cross-entropy",
+    3,
+    "two kinds of terms",
+    """
+    def least_loss(classes, smoothing):
+        low = smoothing / classes
+        high = 1 - smoothing + low
+        return -high * np.log(high) - (classes - 1) * low * np.log(low)
+""",
+)
+right(
+    "optimizers",
+    1,
+    "velocity",
+    """
+    def momentum_path(lr, momentum, steps):
+        points, velocity = [np.array([10.0, 1.0])], 0
+        for _ in range(steps):
+            velocity = momentum * velocity - lr * CURVATURE * points[-1]
+            points.append(points[-1] + velocity)
+        return points
+""",
+)
+right(
+    "optimizers",
+    2,
+    "two numbers",
+    """
+    def adam_path(lr, steps):
+        points, m, v = [np.array([10.0, 1.0])], 0, 0
+        for k in range(1, steps + 1):
+            g = CURVATURE * points[-1]
+            m, v = m + 0.1 * (g - m), v + 0.001 * (g * g - v)
+            c = (1 - 0.999**k) ** 0.5
+            points.append(points[-1] - lr * c / (1 - 0.9**k) * m / (v**0.5 + 1e-8 * c))
+        return np.array(points)
+""",
+)
+right(
+    "augmentation",
+    1,
+    "one turn at a time",
+    """
+    def quarter_turns(images, n):
+        for _ in range(n % 4):
+            images = rotate(images, 90)
+        return images
+""",
+)
+right(
+    "augmentation",
+    3,
+    "a product",
+    """
+    def luminance(colour):
+        sums = np.tensordot([19595, 38470, 7471], colour.astype(int), 1)
+        return ((sums + 32768) // 65536).astype(np.uint8)
+""",
+)
+right(
+    "compiled",
+    2,
+    "one after the other",
+    """
+    def join(chunks):
+        n, mean, q = 0, 0.0, 0.0
+        for chunk in chunks:
+            m, center = chunk.shape[1], chunk.mean(axis=1)
+            apart = center - mean
+            q = q + ((chunk - center[:, None]) ** 2).sum(axis=1) + apart**2 * n * m / (n + m)
+            mean = mean + apart * m / (n + m)
+            n += m
+        return [mean, q / n]
+""",
+)
+right(
+    "judging",
+    1,
+    "slices",
+    """
+    def split(n, shares, rng):
+        order, parts, begin = list(range(n)), [], 0
+        rng.shuffle(order)
+        for share in shares[:-1]:
+            parts.append(np.array(order[begin : begin + round(share * n)]))
+            begin += round(share * n)
+        return (*parts, np.array(order[begin:]))
+""",
+)
+right(
+    "judging",
+    2,
+    "a counter",
+    """
+    def stop_early(losses, patience):
+        best, waited, least = 0, 0, float("inf")
+        for epoch in range(len(losses)):
+            if losses[epoch] < least:
+                best, waited, least = epoch, 0, losses[epoch]
+            else:
+                waited += 1
+            if waited >= patience:
+                break
+        return epoch, best
+""",
+)
+right(
+    "learned",
+    1,
+    "a loop",
+    """
+    def most_confused(confusion):
+        pairs = [(i, j) for i in range(len(confusion)) for j in range(len(confusion)) if i != j]
+        return max(pairs, key=lambda pair: confusion[pair[0]][pair[1]])
+""",
+)
+right(
+    "learned",
+    3,
+    "counted",
+    """
+    def overconfidence(p, right):
+        return float(np.mean([max(row) for row in p])) - np.count_nonzero(right) / len(p)
+""",
+)
+right(
+    "autograd",
+    1,
+    "of the input",
+    """
+    def tanh(tensor):
+        x = tensor.data
+        return Tensor(np.tanh(x), [tensor], lambda dy: [dy / np.cosh(x) ** 2])
+""",
+)
+right(
+    "autograd",
+    2,
+    "a product with ones",
+    """
+    def sum_rows(tensor):
+        return tensor @ Tensor(np.ones((tensor.data.shape[1], 1)))
+""",
+)
