@@ -25,6 +25,7 @@ from .worker import results, source_of
 
 START_SECONDS = 120.0  # to import NumPy and nplenet on a busy machine
 AT_ONCE = 2  # processes
+LOAD_SECONDS = 8.0  # to run the file, which may import slow packages
 AFTER_SECONDS = 1.5  # per part, once a part has run into its limit
 NO_PROCESSES = sys.platform in ("emscripten", "wasi")  # in the browser it runs where it is
 
@@ -157,17 +158,18 @@ def _run(assignment: Assignment, path: Path, parts: range, seconds: float) -> It
     with _process(command) as process:
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=_read, args=(process, lines), daemon=True).start()
+        limit = START_SECONDS
         try:
             if lines.get(timeout=START_SECONDS) != '"ready"\n':
                 raise RuntimeError(f"lab: {' '.join(command)} can't be started")
-            for _ in range(1 + len(parts)):
-                line = lines.get(timeout=seconds)
+            for limit in (LOAD_SECONDS, *[seconds] * len(parts)):
+                line = lines.get(timeout=limit)
                 if not line:
                     yield _ended(process)
                     return
                 yield _sentence(line)
         except queue.Empty:
-            yield f"needs more than {seconds:g} seconds, the limit: does a loop never end?"
+            yield f"needs more than {limit:g} seconds, the limit: does a loop never end?"
         finally:
             _end(process)
 
