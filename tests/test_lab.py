@@ -185,6 +185,7 @@ HOSTILE = {
     "bytes of no text": ("\udcff\udcfe\n", "is not Python"),
     "a class of errors of its own": ("class E(BaseException): pass\nraise E('no')\n", "raises E"),
     "nothing": ("", "has no Dense; keep the skeleton's names"),
+    "a fork": ("import os\nos.fork()\n", "has no Dense; keep the skeleton's names"),
     "a module in place of a class": ("import os as Dense\n", "must be a function, found module"),
     "the library's layer": ("from nplenet.layers import Dense\n", "is nplenet's own"),
     "a class below the library's": (
@@ -274,6 +275,17 @@ def test_processes_that_an_answer_starts_are_ended(tmp_path: Path) -> None:
     size = beat.stat().st_size
     time.sleep(0.5)
     assert beat.stat().st_size == size > 0
+
+
+def test_in_the_browser_an_answer_runs_in_the_same_process(
+    solved: Path, blank: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nplenet.lab.grader.NO_PROCESSES", True)
+    monkeypatch.setattr("subprocess.Popen", None)
+    assert [r.points for r in grade(solved / "conv.py")] == [10]
+    assert [r.points for r in grade(blank / "conv.py")] == [0]
+    main(["lab", "grade", str(solved / "conv.py")])
+    assert "in the browser nothing is limited" in capsys.readouterr().out
 
 
 def test_an_answer_with_lines_of_windows_and_a_mark_at_its_beginning_is_read(

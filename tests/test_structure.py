@@ -283,11 +283,11 @@ INSIDE: dict[str, dict[str, str]] = {
         "checks": "answer compare source",
         "assignment": "",  # finds its checks by name
         "worker": "answer assignment checks compare",
-        "grade": "assignment worker",
+        "grader": "assignment worker",
         "handout": "assignment source",
-        "network": "answer assignment grade worker",
+        "network": "answer assignment grader worker",
         "train": "network",
-        "__init__": "assignment grade",
+        "__init__": "assignment grader",
     },
     "lab/checks": {
         "__init__": "",

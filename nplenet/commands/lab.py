@@ -16,7 +16,7 @@ from typing import Any
 
 from ..data import load_dataset
 from ..lab import ASSIGNMENTS, Result, grade
-from ..lab.grade import not_limited
+from ..lab.grader import not_limited
 from ..lab.handout import start
 from ..lab.source import key
 from ..terminal import printable, show, show_json

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .assignment import ASSIGNMENTS, Assignment
-from .grade import PartResult, Result, grade
+from .grader import PartResult, Result, grade
 
 __all__ = ["ASSIGNMENTS", "Assignment", "PartResult", "Result", "grade"]

@@ -20,7 +20,7 @@ from ..models import LeNet5
 from ..optim import Adam
 from .answer import Answer
 from .assignment import ASSIGNMENTS
-from .grade import Result, grade
+from .grader import Result, grade
 from .worker import source_of
 
 LIBRARY = "nplenet"

@@ -160,14 +160,15 @@ def _run(assignment: Assignment, path: Path, parts: range, seconds: float) -> It
         threading.Thread(target=_read, args=(process, lines), daemon=True).start()
         limit = START_SECONDS
         try:
-            if lines.get(timeout=START_SECONDS) != '"ready"\n':
+            if _said(lines.get(timeout=START_SECONDS), process.pid) != "ready":
                 raise RuntimeError(f"lab: {' '.join(command)} can't be started")
             for limit in (LOAD_SECONDS, *[seconds] * len(parts)):
-                line = lines.get(timeout=limit)
+                while (line := lines.get(timeout=limit)) and _said(line, process.pid) is None:
+                    pass
                 if not line:
                     yield _ended(process)
                     return
-                yield _sentence(line)
+                yield _said(line, process.pid) or ""
         except queue.Empty:
             yield f"needs more than {limit:g} seconds, the limit: does a loop never end?"
         finally:
@@ -199,12 +200,13 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     lines.put("")
 
 
-def _sentence(line: str) -> str:
-    """Return what the worker says of a part; an answer may have written between."""
+def _said(line: str, pid: int) -> str | None:
+    """Return what a line of the worker says; None for a line of a process that it has forked."""
     with suppress(ValueError):
-        if isinstance(said := json.loads(line), str):
-            return said
-    return "writes to a file that the grader has opened"
+        match json.loads(line):
+            case [int(writer), str(text)] if writer == pid:
+                return text
+    return None
 
 
 def _ended(process: subprocess.Popen[str]) -> str:
