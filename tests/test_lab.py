@@ -366,6 +366,13 @@ def test_a_network_of_a_students_layers_learns_and_says_whose_they_are(
     out = capsys.readouterr().out
     assert "classifier.1   Dense             dense.py          dense.py" in out
     broken = float(out.split()[-1].rstrip("%")) if out.rstrip().endswith("%") else 0.0
+    (tmp_path / "dense.py").write_text("1 / 0\n", encoding="utf-8")
+    blank = ASSIGNMENTS["activations"].skeleton
+    (tmp_path / "activations.py").write_text(blank, encoding="utf-8")
+    assert main(["lab", "train", str(tmp_path), "--all", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert "dense.py can't be used: loading the file: raises ZeroDivisionError" in out
+    assert "an answer raises NotImplementedError in training" in err
     assert broken < right - 20  # a backward with the wrong sign matters: it is the one that runs
 
 

@@ -88,7 +88,7 @@ PARTS: dict[str, str] = {
     "report": (
         "augment checkpoint data files input_shape layers names plots recipe schema terminal train"
     ),
-    "lab": "augment cases data files layers losses models optim window",
+    "lab": "augment cases data files layers losses models names optim window",
     "__init__": (
         "architecture augment backend checkpoint compiled data gradcheck interop interrupts "
         "layers losses models mpi names optim plots recognize report schedules train trust "
@@ -285,7 +285,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "worker": "answer assignment checks compare",
         "grader": "assignment worker",
         "handout": "assignment source",
-        "network": "answer assignment grader worker",
+        "network": "answer assignment compare grader worker",
         "train": "network",
         "__init__": "assignment grader",
     },

@@ -11,6 +11,8 @@ examples:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +168,8 @@ def run_train(options: argparse.Namespace) -> int:
     from ..lab.network import build
     from ..lab.train import table, train
 
-    network = build(options.folders, seed=options.seed, everything=options.all)
+    with errors_of_answers():
+        network = build(options.folders, seed=options.seed, everything=options.all)
     data = load_dataset(options.dataset, options.data_dir, not options.no_download)
     if data.notice:
         show(data.notice)
@@ -174,11 +177,18 @@ def run_train(options: argparse.Namespace) -> int:
     show(printable_lines(table(network)))
     epochs = options.epochs or DEFAULT_EPOCHS[data.name]
     show(f"{data.name}: {len(data.train_images)} images, {epochs} epochs, the textbook layers")
-    try:
+    with errors_of_answers():
         train(network, data, epochs, options.seed, show)
-    except ValueError:
+    return 0
+
+
+@contextmanager
+def errors_of_answers() -> Iterator[None]:
+    """Turn what an answer raises meanwhile into one line."""
+    try:
+        yield
+    except (ValueError, OSError):
         raise
     except Exception as error:
         text = f"an answer raises {type(error).__name__} in training: {error}"
         raise ValueError(text) from error
-    return 0

@@ -1,4 +1,4 @@
-"""The process in which an answer runs: ``python -m nplenet.lab.worker NAME FILE LIMITS PARTS``.
+"""The process in which an answer runs: ``python -m nplenet.lab.worker NAME FILE MEGABYTES PARTS``.
 
 It writes a line of JSON per part, with its process id, to standard output as it was at the start;
 what the answer prints goes nowhere. Memory is limited where the system can (not on Windows, in
