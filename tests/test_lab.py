@@ -277,6 +277,17 @@ def test_processes_that_an_answer_starts_are_ended(tmp_path: Path) -> None:
     assert beat.stat().st_size == size > 0
 
 
+def test_files_beside_an_answer_are_neither_imported_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text("1 / 0\n")
+    (tmp_path / "queue.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    source = "open('written', 'w').write('x')\n" + key("dense.py")
+    assert graded(tmp_path, source).points == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.py", "queue.py", "random.py"]
+
+
 def test_in_the_browser_an_answer_runs_in_the_same_process(
     solved: Path, blank: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .assignment import ASSIGNMENTS, Assignment
@@ -155,7 +156,7 @@ def _run(assignment: Assignment, path: Path, parts: range, seconds: float) -> It
     """Yield what a process says of loading the file and of each part, to the first it ends in."""
     command = [sys.executable, "-m", "nplenet.lab.worker", assignment.name, str(path)]
     command += [str(assignment.megabytes), *map(str, parts)]
-    with _process(command) as process:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as home, _process(command, home) as process:
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=_read, args=(process, lines), daemon=True).start()
         limit = START_SECONDS
@@ -175,8 +176,12 @@ def _run(assignment: Assignment, path: Path, parts: range, seconds: float) -> It
             _end(process)
 
 
-def _process(command: Sequence[str]) -> subprocess.Popen[str]:
-    """Start the worker: without input, with one thread of BLAS, in a group of its own."""
+def _process(command: Sequence[str], home: str) -> subprocess.Popen[str]:
+    """Start the worker: without input, with one thread of BLAS, in a group of its own.
+
+    ``home`` is the folder in which it runs, an empty one: so no file beside the answer is taken for
+    a module of Python, and what the answer writes is gone afterwards.
+    """
     here = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -185,6 +190,7 @@ def _process(command: Sequence[str]) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        cwd=home,
         env={**os.environ, **threads, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
         encoding="utf-8",
         start_new_session=os.name == "posix",
