@@ -185,6 +185,11 @@ HOSTILE = {
     "bytes of no text": ("\udcff\udcfe\n", "is not Python"),
     "a class of errors of its own": ("class E(BaseException): pass\nraise E('no')\n", "raises E"),
     "nothing": ("", "has no Dense; keep the skeleton's names"),
+    "an error without words": (
+        "class E(Exception):\n    def __str__(self): raise self\nraise E\n",
+        "raises E in line 3",
+    ),
+    "a large file": ("#" * (1 << 20) + "\n", "the file is larger than 1 MiB"),
     "a fork": ("import os\nos.fork()\n", "has no Dense; keep the skeleton's names"),
     "a module in place of a class": ("import os as Dense\n", "must be a function, found module"),
     "the library's layer": ("from nplenet.layers import Dense\n", "is nplenet's own"),
@@ -314,6 +319,13 @@ def test_a_kernel_that_never_ends_or_writes_anywhere_is_a_sentence(tmp_path: Pat
 
 
 # ------------------------------------------------------------------------------ the command
+
+
+def test_the_list_names_each_assignment_with_its_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "list"]) == 0
+    out = capsys.readouterr().out
+    for assignment in ASSIGNMENTS.values():
+        assert f"10  {assignment.file:<18} {assignment.title}" in out
 
 
 def test_a_class_is_graded_as_json(

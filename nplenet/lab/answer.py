@@ -151,7 +151,10 @@ class Answer:
             return f"calls itself without end{line}"
         if isinstance(error, EOFError):
             return f"waits for input{line}; nothing can be typed while it is graded"
-        text = " ".join(str(error).split())[:MAX_MESSAGE]
+        try:
+            text = " ".join(str(error).split())[:MAX_MESSAGE]
+        except Exception:  # of an error that the answer defines
+            text = ""
         return f"raises {type(error).__name__}{line}" + (f": {text}" if text else "")
 
     def line_of(self, error: BaseException) -> str:

@@ -25,6 +25,7 @@ from .assignment import ASSIGNMENTS, Assignment
 from .worker import results, source_of
 
 START_SECONDS = 120.0  # to import NumPy and nplenet on a busy machine
+MAX_BYTES = 1 << 20  # of an answer's file
 AT_ONCE = 2  # processes
 LOAD_SECONDS = 8.0  # to run the file, which may import slow packages
 AFTER_SECONDS = 1.5  # per part, once a part has run into its limit
@@ -126,6 +127,8 @@ def grade_file(assignment: Assignment, path: Path) -> Result:
     count = len(assignment.parts)
     if not path.is_file():
         says = ["the file is missing"] * count
+    elif path.stat().st_size > MAX_BYTES:
+        says = [f"the file is larger than {MAX_BYTES >> 20} MiB"] * count
     elif NO_PROCESSES:
         loaded, *says = results(assignment, path, source_of(path), assignment.parts)
         says = [loaded] * count if loaded else says
