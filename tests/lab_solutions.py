@@ -777,6 +777,14 @@ CUDA = {
         }
 }
 """,
+    "pointers without brackets": """{
+    const int OH = H / 2, OW = W / 2, step = gridDim.x * blockDim.x;
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < images * OH * OW; i += step) {
+        const float* p = x + (i / OW / OH * H + i / OW % OH * 2) * W + i % OW * 2;
+        *(y + i) = (*p + *(p + 1) + *(p + W) + *(p + W + 1)) * 0.25f;
+    }
+}
+""",
     "from the last value to the first": """{
     const int OH = H / 2, OW = W / 2, step = gridDim.x * blockDim.x;
     for (int i = images * OH * OW - 1 - (int)(blockIdx.x * blockDim.x + threadIdx.x); i >= 0; i -= step) {

@@ -136,6 +136,26 @@ def test_start_writes_a_notebook_that_saves_the_answer_and_grades_it(blank: Path
         assert all(f"| {part.name} | {part.points} |" in text for part in assignment.parts)
 
 
+def test_the_notebook_runs_and_grades_what_it_holds(
+    blank: Path, solved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbformat, nbclient = map(pytest.importorskip, ("nbformat", "nbclient"))
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    said = []
+    for folder in (blank, solved):
+        notebook = nbformat.read(folder / "pooling.ipynb", as_version=4)
+        nbformat.validate(notebook)
+        client = nbclient.NotebookClient(
+            notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+        )
+        client.execute()
+        said.append("".join(o.get("text", "") for o in notebook.cells[3].outputs))
+    assert "pooling.py: 0 of 10 points" in said[0]
+    assert "pooling.py: 10 of 10 points" in said[1]
+    assert (tmp_path / "pooling.py").read_text() == key("pooling.py")
+
+
 def test_start_overwrites_nothing(blank: Path) -> None:
     before = (blank / "conv.py").read_bytes()
     with pytest.raises(FileExistsError, match=r"conv\.py exists and is not overwritten"):
@@ -149,18 +169,28 @@ def test_start_overwrites_nothing(blank: Path) -> None:
 
 HOSTILE = {
     "a syntax error": ("def (:\n", "is not Python: invalid syntax in line 1"),
-    "a loop without end": ("while True: pass\n", "needs more than 4 seconds, the limit"),
+    "a loop without end": ("while True: pass\n", "needs more than 8 seconds, the limit"),
     "sys.exit": ("import sys; sys.exit(3)\n", "ends the program with sys.exit in line 1"),
     "os._exit": ("import os; os._exit(0)\n", "ends the process with exit status 0"),
     "a signal": ("import os; os.kill(os.getpid(), 9)\n", "ends the process by SIGKILL"),
     "input": ("input('x?')\n", "waits for input in line 1"),
     "another library": ("import PIL\n", "imports PIL: an answer uses NumPy only"),
+    "another library, in a function": (
+        "def f():\n    from scipy import signal\n",
+        "imports scipy: an answer uses NumPy only",
+    ),
     "an error": ("\n1 / 0\n", "raises ZeroDivisionError in line 2: division by zero"),
     "recursion": ("def f(): return f()\nf()\n", "calls itself without end"),
     "a null byte": ("x = 1\0\n", "null bytes"),
     "bytes of no text": ("\udcff\udcfe\n", "is not Python"),
     "a class of errors of its own": ("class E(BaseException): pass\nraise E('no')\n", "raises E"),
     "nothing": ("", "has no Dense; keep the skeleton's names"),
+    "an error without words": (
+        "class E(Exception):\n    def __str__(self): raise self\nraise E\n",
+        "raises E in line 3",
+    ),
+    "a large file": ("#" * (1 << 20) + "\n", "the file is larger than 1 MiB"),
+    "a fork": ("import os\nos.fork()\n", "has no Dense; keep the skeleton's names"),
     "a module in place of a class": ("import os as Dense\n", "must be a function, found module"),
     "the library's layer": ("from nplenet.layers import Dense\n", "is nplenet's own"),
     "a class below the library's": (
@@ -252,6 +282,28 @@ def test_processes_that_an_answer_starts_are_ended(tmp_path: Path) -> None:
     assert beat.stat().st_size == size > 0
 
 
+def test_files_beside_an_answer_are_neither_imported_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text("1 / 0\n")
+    (tmp_path / "queue.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    source = "open('written', 'w').write('x')\n" + key("dense.py")
+    assert graded(tmp_path, source).points == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.py", "queue.py", "random.py"]
+
+
+def test_in_the_browser_an_answer_runs_in_the_same_process(
+    solved: Path, blank: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nplenet.lab.grader.NO_PROCESSES", True)
+    monkeypatch.setattr("subprocess.Popen", None)
+    assert [r.points for r in grade(solved / "conv.py")] == [10]
+    assert [r.points for r in grade(blank / "conv.py")] == [0]
+    main(["lab", "grade", str(solved / "conv.py")])
+    assert "in the browser nothing is limited" in capsys.readouterr().out
+
+
 def test_an_answer_with_lines_of_windows_and_a_mark_at_its_beginning_is_read(
     tmp_path: Path,
 ) -> None:
@@ -267,6 +319,13 @@ def test_a_kernel_that_never_ends_or_writes_anywhere_is_a_sentence(tmp_path: Pat
 
 
 # ------------------------------------------------------------------------------ the command
+
+
+def test_the_list_names_each_assignment_with_its_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "list"]) == 0
+    out = capsys.readouterr().out
+    for assignment in ASSIGNMENTS.values():
+        assert f"10  {assignment.file:<18} {assignment.title}" in out
 
 
 def test_a_class_is_graded_as_json(
@@ -330,6 +389,13 @@ def test_a_network_of_a_students_layers_learns_and_says_whose_they_are(
     out = capsys.readouterr().out
     assert "classifier.1   Dense             dense.py          dense.py" in out
     broken = float(out.split()[-1].rstrip("%")) if out.rstrip().endswith("%") else 0.0
+    (tmp_path / "dense.py").write_text("1 / 0\n", encoding="utf-8")
+    blank = ASSIGNMENTS["activations"].skeleton
+    (tmp_path / "activations.py").write_text(blank, encoding="utf-8")
+    assert main(["lab", "train", str(tmp_path), "--all", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert "dense.py can't be used: loading the file: raises ZeroDivisionError" in out
+    assert "an answer raises NotImplementedError in training" in err
     assert broken < right - 20  # a backward with the wrong sign matters: it is the one that runs
 
 

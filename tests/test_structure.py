@@ -88,7 +88,7 @@ PARTS: dict[str, str] = {
     "report": (
         "augment checkpoint data files input_shape layers names plots recipe schema terminal train"
     ),
-    "lab": "augment cases data files layers losses models optim window",
+    "lab": "augment cases data files layers losses models names optim window",
     "__init__": (
         "architecture augment backend checkpoint compiled data gradcheck interop interrupts "
         "layers losses models mpi names optim plots recognize report schedules train trust "
@@ -295,11 +295,11 @@ INSIDE: dict[str, dict[str, str]] = {
         "checks": "answer compare source",
         "assignment": "",  # finds its checks by name
         "worker": "answer assignment checks compare",
-        "grade": "assignment worker",
+        "grader": "assignment worker",
         "handout": "assignment source",
-        "network": "answer assignment grade worker",
+        "network": "answer assignment compare grader worker",
         "train": "network",
-        "__init__": "assignment grade",
+        "__init__": "assignment grader",
     },
     "lab/checks": {
         "__init__": "",

@@ -11,12 +11,14 @@ examples:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..data import load_dataset
 from ..lab import ASSIGNMENTS, Result, grade
-from ..lab.grade import not_limited
+from ..lab.grader import not_limited
 from ..lab.handout import start
 from ..lab.source import key
 from ..terminal import printable, show, show_json
@@ -118,6 +120,8 @@ def run_start(options: argparse.Namespace) -> int:
 def run_grade(options: argparse.Namespace) -> int:
     records: list[dict[str, Any]] = []
     perfect = True
+    if options.key:
+        key(next(iter(ASSIGNMENTS.values())).file)  # it is there, or an error before anything else
     for folder in options.folders:
         try:
             results = grade(folder, options.assignment or ())
@@ -164,7 +168,8 @@ def run_train(options: argparse.Namespace) -> int:
     from ..lab.network import build
     from ..lab.train import table, train
 
-    network = build(options.folders, seed=options.seed, everything=options.all)
+    with errors_of_answers():
+        network = build(options.folders, seed=options.seed, everything=options.all)
     data = load_dataset(options.dataset, options.data_dir, not options.no_download)
     if data.notice:
         show(data.notice)
@@ -172,11 +177,18 @@ def run_train(options: argparse.Namespace) -> int:
     show(printable_lines(table(network)))
     epochs = options.epochs or DEFAULT_EPOCHS[data.name]
     show(f"{data.name}: {len(data.train_images)} images, {epochs} epochs, the textbook layers")
-    try:
+    with errors_of_answers():
         train(network, data, epochs, options.seed, show)
-    except ValueError:
+    return 0
+
+
+@contextmanager
+def errors_of_answers() -> Iterator[None]:
+    """Turn what an answer raises meanwhile into one line."""
+    try:
+        yield
+    except (ValueError, OSError):
         raise
     except Exception as error:
         text = f"an answer raises {type(error).__name__} in training: {error}"
         raise ValueError(text) from error
-    return 0

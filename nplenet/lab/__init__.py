@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..names import present
 from .assignment import ASSIGNMENTS, Assignment
-from .grade import PartResult, Result, grade
+from .grader import PartResult, Result, grade
 
 __all__ = ["ASSIGNMENTS", "Assignment", "PartResult", "Result", "grade"]
+present(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import traceback
 import warnings
@@ -39,15 +40,13 @@ class Answer:
 
     def load(self) -> None:
         """Run the file."""
-        before = set(sys.modules)
         with self.errors("loading the file"):
             # A name of its own, so that other modules can't be mistaken for it.
             code = compile(self.source, str(self.path), "exec", dont_inherit=True)
             sys.modules["answer"] = self.module
+            if other := sorted(imported(self.source) & set(OTHER_LIBRARIES.split())):
+                raise WrongAnswer(f"{self.path.name} imports {other[0]}: an answer uses NumPy only")
             exec(code, self.module.__dict__)
-        loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
-        if others := sorted(loaded & set(OTHER_LIBRARIES.split())):
-            raise WrongAnswer(f"{self.path.name} imports {others[0]}: an answer uses NumPy only")
 
     def get(self, name: str) -> Any:
         """Return a class or function; one that isn't written in the file is a ``WrongAnswer``."""
@@ -152,7 +151,10 @@ class Answer:
             return f"calls itself without end{line}"
         if isinstance(error, EOFError):
             return f"waits for input{line}; nothing can be typed while it is graded"
-        text = " ".join(str(error).split())[:MAX_MESSAGE]
+        try:
+            text = " ".join(str(error).split())[:MAX_MESSAGE]
+        except Exception:  # of an error that the answer defines
+            text = ""
         return f"raises {type(error).__name__}{line}" + (f": {text}" if text else "")
 
     def line_of(self, error: BaseException) -> str:
@@ -160,6 +162,17 @@ class Answer:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
         return f" in line {lines[-1]}" if lines else ""
+
+
+def imported(source: str) -> set[str]:
+    """Return the packages that a source imports by itself; what they import is their matter."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def is_open(file: Path) -> bool:

@@ -80,7 +80,7 @@ ASSIGNMENTS: dict[str, Assignment] = {
         Assignment("batch-norm", "Batch normalisation", "batch_norm.py", "batch-norm"),
         Assignment("dropout", "Dropout", "dropout.py", "dropout"),
         Assignment("rotation", "Rotation of images", "rotation.py", "augmentation"),
-        Assignment("cuda", "A CUDA kernel", "kernel.cu", "cuda", seconds=60.0, megabytes=4096),
+        Assignment("cuda", "A CUDA kernel", "kernel.cu", "cuda", seconds=20.0, megabytes=4096),
     )
 }
 

@@ -20,7 +20,8 @@ from ..models import LeNet5
 from ..optim import Adam
 from .answer import Answer
 from .assignment import ASSIGNMENTS
-from .grade import Result, grade
+from .compare import WrongAnswer
+from .grader import grade
 from .worker import source_of
 
 LIBRARY = "nplenet"
@@ -81,11 +82,14 @@ def answers(folders: Sequence[Path], everything: bool) -> tuple[dict[str, Answer
                 left = "" if everything else ", so nplenet's own is used"
                 notes.append(f"{result.file} has {result.points} of {result.of} points{left}")
             if result.points == result.of or everything:
-                found[result.name] = loaded(home / result.file, result)
+                try:
+                    found[result.name] = loaded(home / result.file)
+                except WrongAnswer as wrong:
+                    notes.append(f"{result.file} can't be used: {wrong}")
     return found, notes
 
 
-def loaded(path: Path, result: Result) -> Answer:
+def loaded(path: Path) -> Answer:
     """Return the answer in a file, which has been run."""
     answer = Answer(path.resolve(), source_of(path))
     answer.load()

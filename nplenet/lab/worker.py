@@ -1,8 +1,8 @@
-"""The process in which an answer runs: ``python -m nplenet.lab.worker NAME FILE LIMITS PARTS``.
+"""The process in which an answer runs: ``python -m nplenet.lab.worker NAME FILE MEGABYTES PARTS``.
 
-It writes a line of JSON per part to standard output as it was at the start; what the answer prints
-goes nowhere. Memory is limited where the system can (not on Windows, in effect not on macOS), time
-by the process that started it.
+It writes a line of JSON per part, with its process id, to standard output as it was at the start;
+what the answer prints goes nowhere. Memory is limited where the system can (not on Windows, in
+effect not on macOS), time by the process that started it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def write(file: Any, value: str) -> None:
-    json.dump(value, file)
+    json.dump([os.getpid(), value], file)
     file.write("\n")
     file.flush()
 

@@ -65,7 +65,7 @@ def normalise(answer: Answer) -> None:
             "the running statistics are used; in training take those of the batch",
         ),
     ]
-    check_forward(test, mistakes)
+    check_forward(test, mistakes, coupled=True)
 
 
 def scale_and_shift(answer: Answer) -> None:
@@ -80,7 +80,7 @@ def scale_and_shift(answer: Answer) -> None:
         ((xhat + bias) * weight, "the bias is multiplied by weight: y = weight * xhat + bias"),
         (xhat * bias + weight, "weight and bias are exchanged"),
     ]
-    check_forward(test, mistakes)
+    check_forward(test, mistakes, coupled=True)
 
 
 def running(answer: Answer) -> None:
@@ -125,7 +125,7 @@ def eval_forward(answer: Answer) -> None:
         ((x - mean) / np.sqrt(var + library.eps) * weight, "the bias is missing"),
     ]
     before = np.array(test.own.running_mean), np.array(test.own.running_var)
-    check_forward(test, mistakes)
+    check_forward(test, mistakes, coupled=True)
     for name, old in zip(("running_mean", "running_var"), before, strict=True):
         if not np.array_equal(getattr(test.own, name), old):
             raise WrongAnswer(f"forward in evaluation: changes {name}, which only training may do")
@@ -210,7 +210,7 @@ def constant_channel(answer: Answer) -> None:
         y = as_floats("forward", test.forward())
     if not np.isfinite(y).all():
         raise WrongAnswer("forward of a constant channel: divides by 0: eps is missing")
-    check_forward(test, ())
+    check_forward(test, (), coupled=True)
 
 
 def normalise_all(answer: Answer) -> None:

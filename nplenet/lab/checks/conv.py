@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ...cases import CASES
+from ...cases import CASES, Case
+from ...layers import Conv2d
 from ...layers.conv import im2col
 from ...window import Window
 from ..answer import Answer
@@ -14,8 +16,17 @@ from ..compare import Mistakes, WrongAnswer, compare
 from .layer import Floats, Part, Trial, check_forward, trial
 
 ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "bias")
-PLAIN = ("3x3", "1x1", "no-bias", "one-pixel-out")
-WIDE = ("stride", "padding", "gaps", "rectangular")
+# Larger than those of the table: more windows than pixels in one, and no two sizes alike.
+LARGE = Case(
+    "conv2d/lab",
+    lambda rng: Conv2d(2, 4, (3, 2), stride=(2, 3), padding=(1, 2), rng=rng),
+    (3, 2, 11, 17),
+)
+PLAIN = tuple(CASES[f"conv2d/{name}"] for name in ("3x3", "1x1", "no-bias", "one-pixel-out"))
+WIDE = (
+    *(CASES[f"conv2d/{name}"] for name in ("stride", "padding", "gaps", "rectangular")),
+    LARGE,
+)
 
 
 def pair(sizes: tuple[int, int]) -> str:
@@ -28,10 +39,9 @@ def geometry(window: Window, shape: tuple[int, ...]) -> str:
     return words + f"padding {pair(window.padding)}, input {shape}"
 
 
-def trials(answer: Answer, names: tuple[str, ...]) -> list[Trial]:
+def trials(answer: Answer, cases: Sequence[Case]) -> list[Trial]:
     found = []
-    for name in names:
-        case = CASES[f"conv2d/{name}"]
+    for case in cases:
         library: Any = case.build()
         label = geometry(library.window, case.input_shape)
         found.append(trial(answer, "Conv2d", case, label, ARGUMENTS))
@@ -85,10 +95,9 @@ def wrong_sizes(
     return np.array(steps, np.float64) + plus
 
 
-def columns(answer: Answer, names: tuple[str, ...]) -> None:
+def columns(answer: Answer, cases: Sequence[Case]) -> None:
     function = answer.get("im2col")
-    for name in names:
-        case = CASES[f"conv2d/{name}"]
+    for case in cases:
         library: Any = case.build()
         window, x = library.window, case.input()
         (n, c, h, w), (kh, kw) = x.shape, window.size
@@ -136,8 +145,8 @@ def strideless(x: Floats, window: Window) -> Mistakes:
     ]
 
 
-def forward(answer: Answer, names: tuple[str, ...]) -> None:
-    for test in trials(answer, names):
+def forward(answer: Answer, cases: Sequence[Case]) -> None:
+    for test in trials(answer, cases):
         layer, x, y = test.library, test.x, test.y
         bias = 0 if layer.bias is None else layer.bias.data[:, None, None]
         unbiased = y - bias

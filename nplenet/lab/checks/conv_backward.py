@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
+from ...cases import Case
 from ..answer import Answer
 from ..compare import Mistakes
-from .conv import PLAIN, WIDE, trials
+from .conv import LARGE, PLAIN, WIDE, trials
 from .layer import Part, Trial, check_dx, check_gradient
 
 
@@ -58,13 +60,13 @@ def scattered(
     return dpadded[:, :, top : top + h, left : left + w]
 
 
-def dx(answer: Answer, names: tuple[str, ...]) -> None:
-    for test in trials(answer, names):
+def dx(answer: Answer, cases: Sequence[Case]) -> None:
+    for test in trials(answer, cases):
         check_dx(test, dx_mistakes(test), {"F, the number of filters": test.dy.shape[1]})
 
 
-def dweight(answer: Answer, names: tuple[str, ...]) -> None:
-    for test in trials(answer, names):
+def dweight(answer: Answer, cases: Sequence[Case]) -> None:
+    for test in trials(answer, cases):
         right, n = test.gradients["weight"], len(test.x)
         positions = test.dy.shape[2] * test.dy.shape[3]
         mistakes: Mistakes = [
@@ -102,7 +104,7 @@ def weight_gradient(test: Trial, image: int | None, shift: bool = False) -> np.n
 
 
 def dbias(answer: Answer) -> None:
-    for test in trials(answer, (*PLAIN, "stride")):
+    for test in trials(answer, (*PLAIN, LARGE)):
         if "bias" not in test.gradients:
             test.backward()  # must not fail without a bias
             continue

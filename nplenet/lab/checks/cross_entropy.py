@@ -88,18 +88,20 @@ def loss_value(answer: Answer) -> None:
 
 
 def loss_large(answer: Answer) -> None:
-    logits, targets, library = sample()
-    logits[:, 0] -= 1000.0
-    targets[:] = [0, 0, 1, 2]
-    _, found = forward_with(answer, 0.0, logits, targets)
-    value = as_floats("forward", found)
-    right = library.forward(logits, targets)
-    if not np.isfinite(value).all():
-        raise WrongAnswer(
-            f"forward with a logit near -1000: log(0): expected {right:.6g}, found {value}; "
-            "compute log softmax as z - max - log(sum of exp(z - max))"
-        )
-    compare("forward with a logit near -1000", value, right)
+    for shift in (-1000.0, 1000.0):
+        logits, targets, library = sample()
+        logits[:, 0] += shift
+        targets[:] = [0, 0, 1, 2]
+        _, found = forward_with(answer, 0.0, logits, targets)
+        value = as_floats("forward", found)
+        right = library.forward(logits, targets)
+        if not np.isfinite(value).all():
+            why = "log(0)" if shift < 0 else "exp overflows"
+            raise WrongAnswer(
+                f"forward with a logit near {shift:g}: {why}: expected {right:.6g}, found {value}; "
+                "compute log softmax as z - max - log(sum of exp(z - max))"
+            )
+        compare(f"forward with a logit near {shift:g}", value, right)
 
 
 def gradient(answer: Answer, smoothing: float) -> tuple[Floats, Targets, Floats, Any]:

@@ -6,6 +6,7 @@ around y, so that what is written beyond it shows.
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -19,13 +20,14 @@ from .layer import Floats, Part
 
 KERNEL = "average_pool_2x2"
 SIGNATURE = "(const float* x, float* y, int images, int H, int W)"
+COMMENT, BLANK = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL), re.compile(r"\)\s*\{\s*\}\s*$")
 BORDER, MARK = 4096, 12345.0
 
 
 def compiled(answer: Answer) -> Any:
     """Return the kernel; an error of the compiler becomes a sentence."""
     source = answer.source
-    if "// Your code" in source and "[" not in source.partition("// Your code")[2]:
+    if BLANK.search(COMMENT.sub("", source)):
         raise WrongAnswer("the kernel is blank: write it below `// Your code:`")
     path = str(simulator())
     if path not in sys.path:

@@ -139,9 +139,12 @@ def student_layer(answer: Answer, name: str, library: Any, arguments: Sequence[s
     return own
 
 
-def check_forward(test: Trial, mistakes: Mistakes, factors: dict[str, float] | None = None) -> None:
-    """Compare the output of forward."""
-    compare(f"forward{test.label}", test.forward(), test.y, mistakes, factors)
+def check_forward(test: Trial, mistakes: Mistakes, *, coupled: bool = False) -> None:
+    """Compare the output of forward; then for the first image alone, unless images are coupled."""
+    compare(f"forward{test.label}", test.forward(), test.y, mistakes)
+    if not coupled:
+        what = f"forward{test.label}, called again with the first image alone"
+        compare(what, test.answer.call(what, test.own.forward, test.x[:1]), test.y[:1])
 
 
 def check_dx(test: Trial, mistakes: Mistakes, factors: dict[str, float] | None = None) -> None:

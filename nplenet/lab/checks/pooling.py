@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...cases import CASES
+from ...cases import CASES, Case
+from ...layers import AvgPool2d
 from ...window import Window
 from ..answer import Answer
 from ..compare import Mistakes
 from .conv import geometry
 from .layer import Floats, Part, Trial, check_dx, check_forward, trial
 
-OTHERS = ("overlap", "gaps")
+# Larger than those of the table, and no two sizes alike.
+LARGE = Case(
+    "avgpool2d/lab", lambda rng: AvgPool2d((2, 3), stride=(3, 2), padding=(1, 1)), (3, 2, 10, 13)
+)
+TWO = (CASES["avgpool2d/2x2"],)
+OTHERS = (CASES["avgpool2d/overlap"], CASES["avgpool2d/gaps"])
+PADDED = (CASES["avgpool2d/padding"], LARGE)
 ARGUMENTS = ("kernel_size", "stride", "padding")
 
 
-def trials(answer: Answer, names: tuple[str, ...]) -> list[Trial]:
+def trials(answer: Answer, cases: Sequence[Case]) -> list[Trial]:
     found = []
-    for name in names:
-        case = CASES[f"avgpool2d/{name}"]
+    for case in cases:
         library: Any = case.build()
         label = geometry(library.window, case.input_shape)
         found.append(trial(answer, "AvgPool2d", case, label, ARGUMENTS))
@@ -40,8 +47,8 @@ def on_image(window: Window, shape: tuple[int, ...]) -> Floats:
     return found
 
 
-def forward(answer: Answer, names: tuple[str, ...]) -> None:
-    for test in trials(answer, names):
+def forward(answer: Answer, cases: Sequence[Case]) -> None:
+    for test in trials(answer, cases):
         window, y = test.library.window, test.y
         values, area = taps(window, test.x), window.size[0] * window.size[1]
         mistakes: Mistakes = [
@@ -89,8 +96,8 @@ def spread(test: Trial, *, adds: bool = True, only: int | None = None) -> Floats
     return np.asarray(window.unpad(dpadded, h, w))
 
 
-def backward(answer: Answer, names: tuple[str, ...]) -> None:
-    for test in trials(answer, names):
+def backward(answer: Answer, cases: Sequence[Case]) -> None:
+    for test in trials(answer, cases):
         window, dx = test.library.window, test.dx
         area = window.size[0] * window.size[1]
         mistakes: Mistakes = [
@@ -129,12 +136,12 @@ def winners(test: Trial) -> Floats:
 
 
 PARTS = (
-    Part("forward, 2x2", 2, lambda answer: forward(answer, ("2x2",))),
+    Part("forward, 2x2", 2, lambda answer: forward(answer, TWO)),
     Part("forward, windows that overlap or leave gaps", 2, lambda answer: forward(answer, OTHERS)),
-    Part("forward, padding", 1, lambda answer: forward(answer, ("padding",))),
-    Part("backward, 2x2", 2, lambda answer: backward(answer, ("2x2",))),
+    Part("forward, padding", 1, lambda answer: forward(answer, PADDED)),
+    Part("backward, 2x2", 2, lambda answer: backward(answer, TWO)),
     Part(
         "backward, windows that overlap or leave gaps", 2, lambda answer: backward(answer, OTHERS)
     ),
-    Part("backward, padding", 1, lambda answer: backward(answer, ("padding",))),
+    Part("backward, padding", 1, lambda answer: backward(answer, PADDED)),
 )

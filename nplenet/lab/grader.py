@@ -18,13 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .assignment import ASSIGNMENTS, Assignment
 from .worker import results, source_of
 
 START_SECONDS = 120.0  # to import NumPy and nplenet on a busy machine
+MAX_BYTES = 1 << 20  # of an answer's file
 AT_ONCE = 2  # processes
+LOAD_SECONDS = 8.0  # to run the file, which may import slow packages
 AFTER_SECONDS = 1.5  # per part, once a part has run into its limit
 NO_PROCESSES = sys.platform in ("emscripten", "wasi")  # in the browser it runs where it is
 
@@ -124,6 +127,8 @@ def grade_file(assignment: Assignment, path: Path) -> Result:
     count = len(assignment.parts)
     if not path.is_file():
         says = ["the file is missing"] * count
+    elif path.stat().st_size > MAX_BYTES:
+        says = [f"the file is larger than {MAX_BYTES >> 20} MiB"] * count
     elif NO_PROCESSES:
         loaded, *says = results(assignment, path, source_of(path), assignment.parts)
         says = [loaded] * count if loaded else says
@@ -154,26 +159,32 @@ def _run(assignment: Assignment, path: Path, parts: range, seconds: float) -> It
     """Yield what a process says of loading the file and of each part, to the first it ends in."""
     command = [sys.executable, "-m", "nplenet.lab.worker", assignment.name, str(path)]
     command += [str(assignment.megabytes), *map(str, parts)]
-    with _process(command) as process:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as home, _process(command, home) as process:
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=_read, args=(process, lines), daemon=True).start()
+        limit = START_SECONDS
         try:
-            if lines.get(timeout=START_SECONDS) != '"ready"\n':
+            if _said(lines.get(timeout=START_SECONDS), process.pid) != "ready":
                 raise RuntimeError(f"lab: {' '.join(command)} can't be started")
-            for _ in range(1 + len(parts)):
-                line = lines.get(timeout=seconds)
+            for limit in (LOAD_SECONDS, *[seconds] * len(parts)):
+                while (line := lines.get(timeout=limit)) and _said(line, process.pid) is None:
+                    pass
                 if not line:
                     yield _ended(process)
                     return
-                yield _sentence(line)
+                yield _said(line, process.pid) or ""
         except queue.Empty:
-            yield f"needs more than {seconds:g} seconds, the limit: does a loop never end?"
+            yield f"needs more than {limit:g} seconds, the limit: does a loop never end?"
         finally:
             _end(process)
 
 
-def _process(command: Sequence[str]) -> subprocess.Popen[str]:
-    """Start the worker: without input, with one thread of BLAS, in a group of its own."""
+def _process(command: Sequence[str], home: str) -> subprocess.Popen[str]:
+    """Start the worker: without input, with one thread of BLAS, in a group of its own.
+
+    ``home`` is the folder in which it runs, an empty one: so no file beside the answer is taken for
+    a module of Python, and what the answer writes is gone afterwards.
+    """
     here = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -182,6 +193,7 @@ def _process(command: Sequence[str]) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        cwd=home,
         env={**os.environ, **threads, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
         encoding="utf-8",
         start_new_session=os.name == "posix",
@@ -197,12 +209,13 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     lines.put("")
 
 
-def _sentence(line: str) -> str:
-    """Return what the worker says of a part; an answer may have written between."""
+def _said(line: str, pid: int) -> str | None:
+    """Return what a line of the worker says; None for a line of a process that it has forked."""
     with suppress(ValueError):
-        if isinstance(said := json.loads(line), str):
-            return said
-    return "writes to a file that the grader has opened"
+        match json.loads(line):
+            case [int(writer), str(text)] if writer == pid:
+                return text
+    return None
 
 
 def _ended(process: subprocess.Popen[str]) -> str:
