@@ -7,7 +7,7 @@
                cpu/lanes. Then cpu/arena allocates the memory, which processes share (cpu/memory)
     bind       once per number of images: cpu/prepared.of. cpu/chunks cuts the batch, the operations
                return NumPy calls, cpu/program holds them
-    run        each step: cpu/step.gradients -> cpu/numerics, cpu/workers, which has cpu/processes or
+    run        each step: cpu/step.gradients -> cpu/numerics, cpu/workers. That has cpu/processes or
                cpu/threads load the images and make the calls of each stage (cpu/program). Then the
                sums over ranks, and the optimizer
 
