@@ -189,8 +189,8 @@ def signals_deferred() -> Iterator[None]:
     finally:
         for number in sorted(own, key=lambda n: n == signal.SIGINT):  # whose handler raises, last
             signal.signal(number, own[number])
-        for number in pending:
-            signal.raise_signal(number)
+        for taken in pending:
+            signal.raise_signal(taken)
 
 
 def end_processes(pids: list[int], parent: int) -> None:
