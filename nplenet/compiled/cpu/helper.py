@@ -13,7 +13,7 @@ import os
 import pickle
 import signal
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from math import prod
 from typing import Any, NoReturn, Protocol
@@ -141,13 +141,11 @@ def pickled(report: Report) -> bytes:
     return pickle.dumps((text, found[:10], []))
 
 
-def be_a_helper(
-    worker: int, post: Post, work: Work, source: Any, parent: int, signals: Iterable[Any]
-) -> NoReturn:
+def be_a_helper(worker: int, post: Post, work: Work, source: Any, parent: int) -> NoReturn:
     """Do a helper's part of each step until the process is killed."""
     try:
         _end_with(parent)
-        _leave_all_else_alone(signals)
+        _leave_all_else_alone()
         found: list[Any] = []
         _collect_warnings(found)
         np.matmul(np.ones((8, 8)), np.ones((8, 8)))  # stops here if a lock of BLAS was taken
@@ -180,7 +178,7 @@ def _end_with(parent: int) -> None:
     prctl(PR_SET_NAME, b"nplenet-worker", 0, 0, 0)
 
 
-def _leave_all_else_alone(signals: Iterable[Any]) -> None:
+def _leave_all_else_alone() -> None:
     """Touch nothing that belongs to the process that forked this one."""
     gc.disable()  # a finalizer could delete its files
     signal.set_wakeup_fd(-1)
@@ -189,7 +187,6 @@ def _leave_all_else_alone(signals: Iterable[Any]) -> None:
         if own or number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with suppress(OSError, ValueError):
                 signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, signals)
     for descriptor in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # the one of this list
             os.close(int(descriptor))

@@ -54,8 +54,8 @@ class Prepared:
     ----------
     crew : Crew or None
         The processes that share its steps, once they were needed.
-    refused : bool
-        Whether the system refused them; then it is not asked again.
+    refusals : int
+        How often the system refused them.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Prepared:
         cut = self.cutting.capacity
         if not why_threads and not all(map(has_lanes, layers)):
             why_threads = "a layer without lanes keeps its state in one process"
-        self.why_threads, self.refused = why_threads, False
+        self.why_threads, self.refusals = why_threads, 0
         self.crew: Crew | None = None
         self.memory = Memory(shared=cut.workers > 1 and not why_threads)
         limits = Limits(

@@ -21,7 +21,8 @@ import signal
 import time
 import warnings
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import Any
 
@@ -74,17 +75,13 @@ class Crew:
             raise
 
     def _fork(self, worker: int, work: Work) -> None:
-        """Start a helper; no signal comes in between, neither here nor there."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Python 3.12 warns of a fork with threads
-                pid = os.fork()
+        """Start a helper; a Ctrl-C comes before or after, not while hooks of the fork run."""
+        with signals_deferred(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of a fork with threads
+            pid = os.fork()
             if pid == 0:
-                be_a_helper(worker, self._post, work, self._source, self._parent, before)
+                be_a_helper(worker, self._post, work, self._source, self._parent)
             self._pids.append(pid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def alive(self) -> bool:
@@ -173,6 +170,27 @@ class Crew:
             self._end()
         finally:
             end_processes(self._pids, self._parent)  # once more, if Ctrl-C came in between
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Let the program's handlers of signals run afterwards; for the main thread only.
+
+    To block signals would not do: another thread would take them, and have the main one run the
+    handler all the same.
+    """
+    pending: list[int] = []
+    handlers = {n: signal.getsignal(n) for n in signal.valid_signals()}
+    own = {n: handler for n, handler in handlers.items() if callable(handler)}
+    try:
+        for each in own:
+            signal.signal(each, lambda n, _: pending.append(n))
+        yield
+    finally:
+        for number in sorted(own, key=lambda n: n == signal.SIGINT):  # whose handler raises, last
+            signal.signal(number, own[number])
+        for taken in pending:
+            signal.raise_signal(taken)
 
 
 def end_processes(pids: list[int], parent: int) -> None:

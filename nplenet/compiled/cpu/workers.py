@@ -27,6 +27,7 @@ from .program import Images, Program
 from .threads import Helper, Threads
 
 MAX_CREWS = 8  # in a program: so many plans may have processes, which sleep between their steps
+MAX_REFUSALS = 3  # of the system; then it is not asked again
 SLEEPING_THREADS = (Helper, TMonitor)  # hold no lock while another thread trains
 _crews: weakref.WeakSet[Crew] = weakref.WeakSet()
 
@@ -54,7 +55,7 @@ class Workers:
 
 def crew_for(prepared: Prepared, x: Images) -> Crew | None:
     """Return helper processes that can do a step on these images; None where threads do it."""
-    if not prepared.memory.shared or prepared.refused:
+    if not prepared.memory.shared or prepared.refusals == MAX_REFUSALS:
         return None
     source = getattr(x, "source", None)
     if prepared.crew is not None and prepared.crew.can_do(source):
@@ -66,7 +67,8 @@ def crew_for(prepared: Prepared, x: Images) -> Crew | None:
             prepared.crew = Crew(prepared, prepared.cutting.capacity.workers - 1, source)
             _crews.add(prepared.crew)
         except (OSError, RuntimeError) as error:
-            prepared.why_threads, prepared.refused = f"a process cannot be started: {error}", True
+            prepared.why_threads = f"a process cannot be started: {error}"
+            prepared.refusals += 1
     return prepared.crew
 
 
