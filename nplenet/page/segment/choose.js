@@ -25,14 +25,14 @@ const SMALL_HOLE = 0.3; // longest side over that of the strokes around it
  * @param atEdge the factor for what touches the border
  */
 export function ranked(groups, side, atEdge) {
-  for (const group of groups) group.score = scoreOf(group, side) * (group.edges ? atEdge : 1);
+  for (const group of groups) group.score = score(group, side) * (group.edges ? atEdge : 1);
   const best = different(groups.toSorted((a, b) => b.score - a.score));
   for (const group of best) {
-    group.fat = fatOf(group);
+    group.fat = fat(group);
     if (!group.bar) group.score *= falling(group.fat / group.longer, MAX_FAT, 0.25);
   }
   contest(best);
-  return best.filter(({ score }) => score > MIN_SCORE).sort((a, b) => b.score - a.score);
+  return best.filter((group) => group.score > MIN_SCORE).sort((a, b) => b.score - a.score);
 }
 
 /** Return the first groups, without those that another window showed before. */
@@ -85,18 +85,18 @@ function falling(value, limit, over) {
   return Math.max(0.02, 1 - Math.max(0, value - limit) / over);
 }
 
-function scoreOf(group, side) {
-  let score = Math.sqrt(group.longer / side);
-  score *= group.whole ** 6;
-  score *= Math.min(1, group.ground / 0.5) ** 2; // at most half the outline runs through small holes
-  score *= Math.min(1, group.full / 0.85) ** 2;
-  score *= falling(group.width / group.height, MAX_ASPECT, 1);
-  score *= Math.min(1, group.contrast / GOOD_CONTRAST) ** 0.75;
-  score *= Math.min(1, group.stroke / group.longer / MIN_STROKE);
-  score *= 0.98 ** group.window * 0.97 ** (group.labels.length - 1);
-  if (group.bar) score *= group.longer < LONG_BAR * side ? 0.7 : 0.35;
-  if (group.flat) score *= 0.05;
-  return score;
+function score(group, side) {
+  let value = Math.sqrt(group.longer / side);
+  value *= group.whole ** 6;
+  value *= Math.min(1, group.ground / 0.5) ** 2; // at most half the outline runs through small holes
+  value *= Math.min(1, group.full / 0.85) ** 2;
+  value *= falling(group.width / group.height, MAX_ASPECT, 1);
+  value *= Math.min(1, group.contrast / GOOD_CONTRAST) ** 0.75;
+  value *= Math.min(1, group.stroke / group.longer / MIN_STROKE);
+  value *= 0.98 ** group.window * 0.97 ** (group.labels.length - 1);
+  if (group.bar) value *= group.longer < LONG_BAR * side ? 0.7 : 0.35;
+  if (group.flat) value *= 0.05;
+  return value;
 }
 
 /** Return the mask in at most 64x64 pixels with paper around it, and the scale. */
@@ -114,7 +114,7 @@ function reduced(group) {
 }
 
 /** Return the width of the widest stroke, by eroding the mask until nothing is left. */
-function fatOf(group) {
+function fat(group) {
   const { small, step } = reduced(group);
   let left = small.data;
   const beside = [1, -1, small.width, -small.width];

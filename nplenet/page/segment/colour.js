@@ -24,7 +24,7 @@ export function atWorkingSize({ channels, height, width }) {
   const longer = Math.max(height, width);
   const scale = longer < SMALL ? Math.ceil(ENLARGED / longer) : Math.min(1, MAX_SIDE / longer);
   const sides = [height, width].map((side) => Math.max(1, roundEven(side * scale)));
-  const floats = channels.map((channel) => ({ data: Float32Array.from(channel), height, width }));
+  const floats = channels.map((channel) => ({ data: new Float32Array(channel), height, width }));
   if (sides[0] === height && sides[1] === width)
     return { image: { channels: floats.map(({ data }) => data), height, width }, scale: 1 };
   const kind = scale > 1 ? bicubic : bilinear;
@@ -59,7 +59,9 @@ export function greyOf({ channels, height, width }) {
     const stretch = fround(255 / Math.max(fround(high - low), 1));
     level = level.map((v) => fround(v - low) * stretch);
   }
-  return image(Uint8Array.from(level, (v) => Math.min(255, Math.max(0, roundEven(v)))));
+  const bytes = new Uint8Array(level.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.min(255, Math.max(0, roundEven(level[i])));
+  return image(bytes);
 }
 
 /** Return the sums of products of what pixels differ from their surroundings: 3x3, or null of none. */
@@ -70,8 +72,9 @@ function differences({ channels, height, width }) {
   );
   const sums = [0, 1, 2].map(() => [0, 0, 0]);
   let any = false;
+  const of = (c, i) => fround(channels[c][i] - around[c][i]);
   for (let i = 0; i < height * width; i++) {
-    const d = [0, 1, 2].map((c) => fround(channels[c][i] - around[c][i]));
+    const d = [of(0, i), of(1, i), of(2, i)];
     if (Math.max(Math.abs(d[0]), Math.abs(d[1]), Math.abs(d[2])) <= DIFFERENT) continue;
     any = true;
     for (let r = 0; r < 3; r++) for (let c = 0; c < 3; c++) sums[r][c] += d[r] * d[c];
@@ -82,7 +85,10 @@ function differences({ channels, height, width }) {
 function along(channels, axis) {
   const [red, green, blue] = channels;
   const [r, g, b] = axis.map(fround);
-  return red.map((v, i) => fround(fround(r * v) + fround(g * green[i])) + fround(b * blue[i]));
+  const level = new Float32Array(red.length);
+  for (let i = 0; i < level.length; i++)
+    level[i] = fround(fround(r * red[i]) + fround(g * green[i])) + fround(b * blue[i]);
+  return level;
 }
 
 /** Return the largest eigenvalue of a symmetric matrix and its unit eigenvector (Jacobi, 1846). */

@@ -25,7 +25,7 @@ export function asMnist(digit) {
   const factor = (side - 2 * growth) / longer;
   const aspect = Math.max(width / height, Math.min((1.3 * width) / height, MIN_ASPECT));
   const sides = [height * factor, height * aspect * factor].map((v) => Math.max(1, roundEven(v)));
-  const small = resized({ ...digit, data: Float32Array.from(digit.data) }, ...sides);
+  const small = resized({ ...digit, data: new Float32Array(digit.data) }, ...sides);
 
   const size = SIDE * SCALE;
   const [top, left] = sides.map((n) => (size - n) >> 1);

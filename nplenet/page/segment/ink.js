@@ -45,7 +45,7 @@ export function papersOf(grey, scale) {
   const noise = noiseOf(grey);
   const noisy = noise > MIN_NOISE;
   const clean = noisy ? median(median(grey)) : grey;
-  let level = { ...grey, data: Float32Array.from(grey.data) };
+  let level = { ...grey, data: new Float32Array(grey.data) };
   if (noise > MUCH_NOISE) level = smoothed(level);
   const longer = Math.max(grey.height, grey.width);
   const fitting = WINDOWS.filter((k) => 2 * scale <= k && k <= 1.2 * longer);
@@ -77,18 +77,26 @@ export function inkOf(papers, step) {
   const { grey, scale, noisy } = papers;
   const { height, width } = grey;
   const level = papers.levels[step].data;
-  const bright = Float32Array.from(level, (v) => Math.max(v, MIN_BRIGHT));
+  const bright = brightOf(level);
   const missing = difference(level, grey.data);
   let [low, bias] = percentiles(everyThird(missing, height, width), [16, 50]);
   if (!noisy || bias > MAX_BIAS) low = bias = 0;
   bias = Math.max(0, bias);
   const contrast = { ...grey, data: contrastOf(missing, fround(bias), bright) };
-  const strongest = dilated(contrast, 2 * EDGE_REACH + 1).data;
+  // The bits of floats from 0 on are whole numbers in the same order.
+  const bits = dilated({ ...grey, data: new Int32Array(contrast.data.buffer) }, 2 * EDGE_REACH + 1);
+  const strongest = new Float32Array(bits.data.buffer);
   let half = noisy ? HALF_OF_NOISY : 0.5;
   if (scale > 1 && scale <= BLURRED) half = HALF_OF_SMALL;
   const noise = fround(NOISE_LEVELS * (bias - low));
   const mask = { ...grey, data: maskOf(contrast.data, strongest, bright, noise, fround(half)) };
   return { mask, contrast, grey, paper: { ...grey, data: bright } };
+}
+
+function brightOf(level) {
+  const out = new Float32Array(level.length);
+  for (let i = 0; i < out.length; i++) out[i] = Math.max(level[i], MIN_BRIGHT);
+  return out;
 }
 
 function difference(one, other) {

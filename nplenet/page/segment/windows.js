@@ -11,7 +11,7 @@ const MEDIAN_OF_9 = [
   ...[[5, 8], [4, 7], [3, 6], [1, 4], [2, 5], [4, 7], [4, 2], [6, 4], [4, 2]],
 ]; // prettier-ignore
 
-/** Return the largest value of the size x size window round each pixel; size is odd. */
+/** Return the largest value of the size x size window round each pixel, of whole numbers; size is odd. */
 export function dilated(image, size) {
   return extreme(extreme(image, size, true, 0), size, true, 1);
 }
@@ -36,9 +36,10 @@ export function median(image) {
   for (const [i, j] of MEDIAN_OF_9) {
     const [one, other] = [nine[i], nine[j]];
     for (let k = 0; k < one.length; k++) {
-      const [a, b] = [one[k], other[k]];
-      one[k] = Math.min(a, b);
-      other[k] = Math.max(a, b);
+      const d = one[k] - other[k];
+      const below = d & (d >> 31); // as in combine
+      one[k] -= d - below;
+      other[k] += d - below;
     }
   }
   return { data: nine[4], height, width };
@@ -112,12 +113,23 @@ function extreme(image, size, isLargest, axis) {
   return cropped(wide, 0, 0, height, width);
 }
 
-/** Replace each value by the larger, or smaller, one of itself and the one so many places on. */
+/**
+ * Replace each value by the larger, or smaller, one of itself and the one so many places on.
+ *
+ * Without a branch, which would be guessed wrong every other time: d & (d >> 31) is d where it is
+ * negative, and otherwise 0.
+ */
 function combine(data, places, isLargest) {
   const end = data.length - places;
   if (isLargest) {
-    for (let i = 0; i < end; i++) data[i] = Math.max(data[i], data[i + places]);
+    for (let i = 0; i < end; i++) {
+      const d = data[i] - data[i + places];
+      data[i] -= d & (d >> 31);
+    }
   } else {
-    for (let i = 0; i < end; i++) data[i] = Math.min(data[i], data[i + places]);
+    for (let i = 0; i < end; i++) {
+      const d = data[i] - data[i + places];
+      data[i] = data[i + places] + (d & (d >> 31));
+    }
   }
 }
