@@ -15,6 +15,7 @@ from .colour import at_working_size, block_of, grey_of
 from .groups import groups
 from .ink import ink_of, papers_of
 from .lines import Line, rules_of, without
+from .notes import notes_of
 from .parts import Part, parts_of
 
 __all__ = ["Part", "find"]
@@ -43,6 +44,7 @@ def find(picture: npt.NDArray[np.uint8]) -> tuple[list[Part], list[Part], float]
     side = max(grey.shape)
     min_side = max(5, round(side * MIN_SIDE))
     found: list[Part] = []
+    widest = []
     for light, papers in enumerate(both):
         across: list[Line] = []
         down: list[Line] = []
@@ -59,5 +61,10 @@ def find(picture: npt.NDArray[np.uint8]) -> tuple[list[Part], list[Part], float]
             for part in parts:
                 part.light, part.window = bool(light), step
             found += parts
-    best = ranked(found, side, AT_EDGE if scale <= 1 else AT_EDGE_OF_SMALL)
+        widest.append(ink.mask)
+    notes = [
+        *notes_of(widest[1], widest[0], light=False),
+        *notes_of(widest[0], widest[1], light=True),
+    ]
+    best = ranked(found, notes, side, AT_EDGE if scale <= 1 else AT_EDGE_OF_SMALL)
     return best, digits(best), scale / block

@@ -258,8 +258,8 @@ def _outlines(
             level = np.where(step < reaches, grey[place - step * move], darkest)
             darkest = np.minimum(darkest, level)
         whole += np.bincount(part, brightest - darkest >= needed, count)
-        beyond = np.clip(y + BEYOND * dy, 0, height - 1), np.clip(x + BEYOND * dx, 0, width - 1)
-        missing = opposite.levels[(window[part], *beyond)].astype(int) - opposite.clean[beyond]
+        y, x = np.clip(y + BEYOND * dy, 0, height - 1), np.clip(x + BEYOND * dx, 0, width - 1)
+        missing = opposite.levels[window[part], y, x].astype(int) - opposite.clean[y, x]
         ground += np.bincount(part, missing < needed, count)
     total = np.maximum(outline, 1)
     return outline, whole / total, ground / total
