@@ -58,8 +58,7 @@ function compose(pixels, paper, photo) {
   for (let i = 0; i < pixels.length; i += 4) {
     const alpha = pixels[i + 3] / 255;
     photo.opaque += alpha;
-    photo.light +=
-      alpha * (0.299 * pixels[i] + 0.587 * pixels[i + 1] + 0.114 * pixels[i + 2]);
+    photo.light += alpha * (0.299 * pixels[i] + 0.587 * pixels[i + 1] + 0.114 * pixels[i + 2]);
     if (alpha === 1) continue;
     photo.isTransparent = true;
     for (let c = i; c < i + 3; c++) pixels[c] = Math.round(paper + (pixels[c] - paper) * alpha);

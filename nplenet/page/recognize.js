@@ -7,7 +7,8 @@ import { asMnist } from "./segment/form.js";
 const MIN_DIGIT_SIDE = 8; // pixels; a smaller part is a speck, not a digit
 const [SIDE, PADDED] = [28, 32]; // of MNIST's images; of LeNet-5's
 const NO_INK = "No digit: no ink stands out from the paper. Use a darker pen or better light.";
-const TOO_SMALL = "No digit: every part of the ink is smaller than 8 pixels. Take it from nearer by.";
+const TOO_SMALL =
+  "No digit: every part of the ink is smaller than 8 pixels. Take it from nearer by.";
 
 /**
  * Find the digits in a picture, in reading order: line by line, each from left to right.

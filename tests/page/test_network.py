@@ -125,7 +125,7 @@ const values = runSteps(steps, { shape, data: Float32Array.from(data) });
 const y = values.at(-1);
 const words = Array.from(y.data, (_, i) => explain(steps, values, steps.length, i).summary);
 const sentence = describeStep(steps.at(-1), values.at(-2).shape);
-desk.log(JSON.stringify({ shape: y.shape, data: Array.from(y.data), words, sentence }));
+console.log(JSON.stringify({ shape: y.shape, data: Array.from(y.data), words, sentence }));
 """
 
 

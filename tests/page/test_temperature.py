@@ -48,7 +48,6 @@ def test_it_begins_at_the_models_own_which_is_marked(page: Any, lenet: Layer) ->
 
 
 def test_one_comes_back_to_the_models_own_temperature(page: Any, lenet: Layer) -> None:
-    draw(page, "scribble")
     begun = probabilities(page)
     back = page.locator("#own-temperature")
     assert not back.is_visible()

@@ -6,6 +6,7 @@
 
 import { frames } from "./groups.js";
 import { labelled } from "./parts.js";
+import { reduced, widest } from "./shapes.js";
 
 const MIN_SCORE = 0.012; // of a digit; noise on blank paper reached 0.002
 const CANDIDATES = 60; // the best ones enter the contest
@@ -22,10 +23,17 @@ const SMALL_HOLE = 0.3; // longest side over that of the strokes around it
 /**
  * Return the best groups, the best first, of an image whose longer side is `side`.
  *
+ * @param notes papers hardly larger than their digit
  * @param atEdge the factor for what touches the border
  */
-export function ranked(groups, side, atEdge) {
-  for (const group of groups) group.score = score(group, side) * (group.edges ? atEdge : 1);
+export function ranked(groups, notes, side, atEdge) {
+  for (const group of groups) {
+    group.score = score(group, side) * (group.edges ? atEdge : 1);
+    for (const note of notes) {
+      if (!note.holds(group)) continue;
+      group.score *= group.light === note.light ? note.shown(group) ** 2 / group.whole ** 6 : 0.1;
+    }
+  }
   const best = different(groups.toSorted((a, b) => b.score - a.score));
   for (const group of best) {
     group.fat = fat(group);
@@ -99,31 +107,10 @@ function score(group, side) {
   return value;
 }
 
-/** Return the mask in at most 64x64 pixels with paper around it, and the scale. */
-function reduced(group) {
-  const mask = group.mask();
-  const step = Math.ceil(Math.max(mask.height, mask.width) / 64);
-  const [height, width] = [mask.height, mask.width].map((side) => Math.ceil(side / step) + 2);
-  const sums = new Uint16Array(height * width);
-  mask.data.forEach((v, i) => {
-    const [row, column] = [Math.floor(i / mask.width), i % mask.width];
-    sums[(1 + Math.floor(row / step)) * width + 1 + Math.floor(column / step)] += v;
-  });
-  const data = Uint8Array.from(sums, (sum) => (sum >= 0.5 * step * step ? 1 : 0));
-  return { small: { data, height, width }, step };
-}
-
-/** Return the width of the widest stroke, by eroding the mask until nothing is left. */
+/** Return the width of the widest stroke. */
 function fat(group) {
-  const { small, step } = reduced(group);
-  let left = small.data;
-  const beside = [1, -1, small.width, -small.width];
-  let times = 0;
-  for (; left.includes(1); times++) {
-    const now = left;
-    left = now.map((v, i) => (v && beside.every((d) => now[i + d]) ? 1 : 0));
-  }
-  return Math.max(0.8 * group.stroke, 0.85 * step * (2 * times - 1));
+  const { small, step } = reduced(group.mask());
+  return Math.max(0.8 * group.stroke, 0.85 * step * widest(small));
 }
 
 /**
@@ -132,7 +119,7 @@ function fat(group) {
  * The second is infinite where the rectangle is over three times as long as it is wide.
  */
 function rectangle(group) {
-  const { small, step } = reduced(group);
+  const { small, step } = reduced(group.mask());
   const ground = { ...small, data: small.data.map((v) => 1 - v) };
   const { data } = labelled(ground).where; // the corner is ground, of number 0
   const points = [];

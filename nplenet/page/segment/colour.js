@@ -10,6 +10,8 @@ const { fround } = Math;
 const MAX_SIDE = 640; // pixels of the analysed image: a digit of 1/20 of its height has 25 rows
 const SMALL = 96; // pixels of the longer side, below which an image is enlarged
 const ENLARGED = 160; // to this many pixels, about
+const MIN_BLOCK = 3; // pixels of the side of a pixel enlarged
+const MIN_BLOCKS = 8; // pixels enlarged along the longer side
 const LUMA = [0.299, 0.587, 0.114]; // as Pillow's grey
 const DIFFERENT = 8; // levels of 255 between a pixel and its surroundings that count
 const MIN_SHARE = 0.2; // of the contrast in colour, that grey must have to be used
@@ -32,6 +34,47 @@ export function atWorkingSize({ channels, height, width }) {
     resized(channel, ...sides, kind).data.map((v) => Math.min(255, Math.max(0, v))),
   );
   return { image: { channels: within, height: sides[0], width: sides[1] }, scale };
+}
+
+/**
+ * Return the side of the squares to which single pixels were enlarged, 1 if there are none.
+ *
+ * Rows and columns of such a picture change at multiples of that side only.
+ */
+export function blockOf({ channels, height, width }) {
+  let side = 0; // where nothing changes
+  const same = (i, j) => channels.every((channel) => channel[i] === channel[j]);
+  for (let row = 1; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      if (same(row * width + column, (row - 1) * width + column)) continue;
+      side = divisor(side, row);
+      break;
+    }
+  }
+  for (let column = 1; column < width && side !== 1; column++) {
+    for (let row = 0; row < height; row++) {
+      if (same(row * width + column, row * width + column - 1)) continue;
+      side = divisor(side, column);
+      break;
+    }
+  }
+  return side >= MIN_BLOCK && Math.max(height, width) >= MIN_BLOCKS * side ? side : 1;
+}
+
+/** Return the greatest common divisor (Euclid). */
+function divisor(a, b) {
+  return b === 0 ? a : divisor(b, a % b);
+}
+
+/** Return every `step`-th pixel of every `step`-th row. */
+export function everyPixel({ channels, height, width }, step) {
+  const [high, wide] = [Math.ceil(height / step), Math.ceil(width / step)];
+  const few = channels.map((channel) =>
+    Uint8Array.from({ length: high * wide }, (_, i) => {
+      return channel[step * Math.floor(i / wide) * width + step * (i % wide)];
+    }),
+  );
+  return { channels: few, height: high, width: wide };
 }
 
 /**
@@ -94,9 +137,17 @@ function along(channels, axis) {
 /** Return the largest eigenvalue of a symmetric matrix and its unit eigenvector (Jacobi, 1846). */
 function principal(matrix) {
   const a = matrix.map((row) => [...row]);
-  const vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]; // prettier-ignore
+  const vectors = [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+  ];
   for (let n = 0; n < ROTATIONS; n++) {
-    const [p, q] = [[0, 1], [0, 2], [1, 2]][n % 3]; // prettier-ignore
+    const [p, q] = [
+      [0, 1],
+      [0, 2],
+      [1, 2],
+    ][n % 3];
     const angle = 0.5 * Math.atan2(2 * a[p][q], a[q][q] - a[p][p]);
     const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
     const turn = (row) => {

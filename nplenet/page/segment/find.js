@@ -7,10 +7,11 @@
 
 import { roundEven } from "../numbers.js";
 import { digits, ranked } from "./choose.js";
-import { atWorkingSize, greyOf } from "./colour.js";
+import { atWorkingSize, blockOf, everyPixel, greyOf } from "./colour.js";
 import { groups } from "./groups.js";
-import { inkOf, papersOf } from "./ink.js";
+import { inkOf, papersOf, same } from "./ink.js";
 import { rulesOf, transposed, without } from "./lines.js";
+import { notesOf } from "./notes.js";
 import { partsOf } from "./parts.js";
 
 const MIN_SIDE = 1 / 64; // of the image's longer side: a smaller part is a speck
@@ -25,18 +26,23 @@ const WINDOWS_FOR_LINES = [0, 2];
  *   order; pixels of the parts per pixel of the picture
  */
 export function find(picture) {
-  const { image, scale } = atWorkingSize(picture);
+  const block = blockOf(picture);
+  const { image, scale } = atWorkingSize(everyPixel(picture, block));
   const grey = greyOf(image);
   const negative = { ...grey, data: grey.data.map((v) => 255 - v) };
   const both = [grey, negative].map((level) => papersOf(level, Math.max(1, scale)));
   const side = Math.max(grey.height, grey.width);
   const minSide = Math.max(5, roundEven(side * MIN_SIDE));
   const all = [];
+  const widest = [];
   both.forEach((papers, light) => {
     let [across, down] = [[], []];
+    let ink;
     for (let step = 0; step < papers.windows.length; step++) {
-      const ink = inkOf(papers, step);
-      if (WINDOWS_FOR_LINES.includes(step)) {
+      const isForLines = WINDOWS_FOR_LINES.includes(step);
+      if (!isForLines && same(papers, step, step - 1)) continue; // it shows the same parts
+      ink = inkOf(papers, step);
+      if (isForLines) {
         const lines = [rulesOf(ink.mask), rulesOf(transposed(ink.mask))];
         if (lines.flat().length > across.length + down.length) [across, down] = lines;
       }
@@ -48,7 +54,9 @@ export function find(picture) {
       for (const part of parts) Object.assign(part, { light: light === 1, window: step });
       all.push(...parts);
     }
+    widest.push(ink.mask);
   });
-  const best = ranked(all, side, scale <= 1 ? AT_EDGE : AT_EDGE_OF_SMALL);
-  return { best, found: digits(best), scale };
+  const notes = [...notesOf(widest[1], widest[0], false), ...notesOf(widest[0], widest[1], true)];
+  const best = ranked(all, notes, side, scale <= 1 ? AT_EDGE : AT_EDGE_OF_SMALL);
+  return { best, found: digits(best), scale: scale / block };
 }

@@ -43,7 +43,7 @@ export function asMnist(digit) {
  *
  * The outline along the sides of the pixels is too long by 4 / pi, averaged over all directions.
  */
-function strokeWidth({ data, height, width }) {
+export function strokeWidth({ data, height, width }) {
   let [area, sides] = [0, 0];
   for (let row = 0, i = 0; row < height; row++) {
     for (let column = 0; column < width; column++, i++) {

@@ -14,7 +14,7 @@
 // dark ink of the negative. No window suits all strokes, so WINDOWS are tried from narrow to wide;
 // choose.js says which window shows a digit whole.
 
-import { percentiles } from "../numbers.js";
+import { median as medianOf, percentiles } from "../numbers.js";
 import { closed, cropped, dilated, median, noiseOf, padded, smoothed } from "./windows.js";
 
 const { fround } = Math;
@@ -42,7 +42,7 @@ const MIN_BRIGHT = 8; // levels of 255: darker paper is taken to be so bright
  *   noisy whether it has noise, as no drawing has
  */
 export function papersOf(grey, scale) {
-  const noise = noiseOf(grey);
+  const noise = scale <= BLURRED ? noiseOf(grey) : 0;
   const noisy = noise > MIN_NOISE;
   const clean = noisy ? median(median(grey)) : grey;
   let level = { ...grey, data: new Float32Array(grey.data) };
@@ -50,14 +50,27 @@ export function papersOf(grey, scale) {
   const longer = Math.max(grey.height, grey.width);
   const fitting = WINDOWS.filter((k) => 2 * scale <= k && k <= 1.2 * longer);
   const windows = fitting.length ? fitting : WINDOWS.slice(-1);
-  const levels = windows.map((k) => paper(clean, k));
+  const levels = windows.map((k) => paper(clean, k, scale > 1));
   return { grey: level, clean, windows, levels, scale, noisy };
 }
 
-/** Return the closing of an image that is continued beyond its border as it is there. */
-function paper(clean, window) {
+/** Return whether two windows show the same paper, and so the same ink. */
+export function same({ levels }, one, other) {
+  const [a, b] = [levels[one].data, levels[other].data];
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/**
+ * Return the closing of an image that is continued beyond its border.
+ *
+ * A digit often fills a small image, so that strokes end at its border: it is continued by paper, the
+ * median of the border. A larger image is continued as it is there.
+ */
+function paper(clean, window, small) {
   const margin = window >> 1;
-  const wide = closed(padded(clean, margin, margin), window);
+  const around = padded(clean, margin, margin, small ? Math.floor(medianOf(rimOf(clean))) : null);
+  const wide = closed(around, window);
   return cropped(wide, margin, margin, clean.height, clean.width);
 }
 
@@ -79,8 +92,9 @@ export function inkOf(papers, step) {
   const level = papers.levels[step].data;
   const bright = brightOf(level);
   const missing = difference(level, grey.data);
-  let [low, bias] = percentiles(everyThird(missing, height, width), [16, 50]);
-  if (!noisy || bias > MAX_BIAS) low = bias = 0;
+  let [low, bias] = [0, 0];
+  if (noisy) [low, bias] = percentiles(everyThird(missing, height, width), [16, 50]);
+  if (bias > MAX_BIAS) low = bias = 0;
   bias = Math.max(0, bias);
   const contrast = { ...grey, data: contrastOf(missing, fround(bias), bright) };
   // The bits of floats from 0 on are whole numbers in the same order.
@@ -119,6 +133,13 @@ function maskOf(contrast, strongest, bright, noise, half) {
     out[i] = contrast[i] > Math.max(floor, fround(half * strongest[i])) ? 1 : 0;
   }
   return out;
+}
+
+/** Return the pixels of the border, those of the corners twice. */
+function rimOf({ data, height, width }) {
+  const rows = [data.subarray(0, width), data.subarray(data.length - width)];
+  const column = (x) => Array.from({ length: height }, (_, row) => data[row * width + x]);
+  return [...rows[0], ...rows[1], ...column(0), ...column(width - 1)];
 }
 
 /** Return every third pixel of every third row. */

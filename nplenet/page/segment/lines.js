@@ -25,24 +25,23 @@ const PARALLEL = 3; // three lines in parallel need not reach the edge of the im
 /** Return the long, thin, nearly horizontal lines of a mask. */
 export function rulesOf(mask) {
   const side = Math.max(mask.height, mask.width);
-  const { first, last } = runs(mask);
-  let points = chosen(middles(mask, first, last), ({ thick }, i) => {
-    return thick[i] <= Math.max(2, MAX_THICK * side);
-  });
+  let points = chosen(middles(mask), ({ thick }, i) => thick[i] <= Math.max(2, MAX_THICK * side));
+  const least = MIN_LONG * MIN_COVERED * side;
   const found = [];
+  if (points.x.length < least) return found;
   const offset = Math.trunc(0.36 * mask.width) + 2;
   const rows = mask.height + 2 * offset;
-  const counts = SLOPES.map(() => new Int32Array(rows));
-  SLOPES.forEach((slope, k) => count(points, slope, offset, counts[k], 1));
+  const all = SLOPES.map(() => new Int32Array(rows));
+  counts(points, offset, all, 1);
   while (found.length < MAX_LINES) {
-    const { k, c, near } = mostNear(counts);
-    if (near < MIN_LONG * MIN_COVERED * side) break;
+    const { k, c, near } = mostNear(all);
+    if (near < least) break;
     const isOn = ({ x, y }, i) => Math.abs(y[i] - SLOPES[k] * x[i] - (c - offset)) <= 2;
     const on = chosen(points, isOn);
     const line = spanned(on, side);
     if (line) found.push(line);
-    SLOPES.forEach((slope, n) => count(on, slope, offset, counts[n], -1));
-    points = chosen(points, (all, i) => !isOn(all, i));
+    counts(on, offset, all, -1);
+    points = chosen(points, (every, i) => !isOn(every, i));
   }
   return trusted(found, mask.width);
 }
@@ -77,28 +76,41 @@ export function transposed({ data, height, width }) {
 }
 
 /** Return the first and the last row of each pixel's vertical run, in whole images. */
-function runs({ data, height, width }) {
-  const [first, last] = [new Int32Array(data.length), new Int32Array(data.length)];
-  for (let i = 0; i < data.length; i++) {
-    const begins = data[i] && !(i >= width && data[i - width]);
-    first[i] = begins ? Math.floor(i / width) : i >= width ? first[i - width] : 0;
-  }
-  const end = data.length - width;
-  for (let i = data.length - 1; i >= 0; i--) {
-    const ends = data[i] && !(i < end && data[i + width]);
-    last[i] = ends ? Math.floor(i / width) : i < end ? last[i + width] : height;
-  }
+function runs(mask) {
+  const { height, width } = mask;
+  const { starts, stops } = ends(mask);
+  const [first, last] = [new Int32Array(starts.length), new Int32Array(starts.length)];
+  for (let i = 0; i < first.length; i++)
+    first[i] = starts[i] ? Math.floor(i / width) : i >= width ? first[i - width] : 0;
+  const end = last.length - width;
+  for (let i = last.length - 1; i >= 0; i--)
+    last[i] = stops[i] ? Math.floor(i / width) : i < end ? last[i + width] : height;
   return { first, last };
 }
 
-function middles({ data, width }, first, last) {
+/** Return where vertical runs start and where they end. */
+function ends({ data, width }) {
+  const [starts, stops] = [data.slice(), data.slice()];
+  for (let i = width; i < data.length; i++) {
+    if (data[i - width]) starts[i] = 0;
+    if (data[i]) stops[i - width] = 0;
+  }
+  return { starts, stops };
+}
+
+/** Return of each vertical run its column, the row of its middle, and its length. */
+function middles(mask) {
+  const { height, width } = mask;
+  const { starts, stops } = ends(mask);
   const points = { x: [], y: [], thick: [] };
-  for (let i = 0; i < data.length; i++) {
-    const row = Math.floor(i / width);
-    if (!data[i] || first[i] !== row) continue;
-    points.x.push(i % width);
-    points.y.push((row + last[i]) / 2);
-    points.thick.push(last[i] - row + 1);
+  for (let x = 0; x < width; x++) {
+    for (let row = 0, top = 0; row < height; row++) {
+      if (starts[row * width + x]) top = row;
+      if (!stops[row * width + x]) continue;
+      points.x.push(x);
+      points.y.push((top + row) / 2);
+      points.thick.push(row - top + 1);
+    }
   }
   return points;
 }
@@ -110,19 +122,18 @@ function chosen(points, condition) {
   return { x: of(points.x), y: of(points.y), thick: of(points.thick) };
 }
 
-/** Add a number to the count of the row in which a line through each point meets the left side. */
-function count({ x, y }, slope, offset, counts, change) {
-  const last = counts.length - 1;
-  for (let i = 0; i < x.length; i++) {
-    const place = roundEven(y[i] - slope * x[i]) + offset;
-    counts[Math.min(last, Math.max(0, place))] += change;
-  }
+/** Add a number to how many points each line holds, for each slope a list of rows. */
+function counts({ x, y }, offset, all, change) {
+  all.forEach((rows, k) => {
+    const slope = SLOPES[k];
+    for (let i = 0; i < x.length; i++) rows[roundEven(y[i] - slope * x[i]) + offset] += change;
+  });
 }
 
 /** Return the slope k and row c with most points in it and beside it, and how many. */
-function mostNear(counts) {
+function mostNear(all) {
   const best = { k: 0, c: 0, near: -1 };
-  counts.forEach((row, k) => {
+  all.forEach((row, k) => {
     for (let c = 0; c < row.length; c++) {
       const near = row[c] + (c ? row[c - 1] : 0) + (c + 1 < row.length ? row[c + 1] : 0);
       if (near > best.near) Object.assign(best, { k, c, near });

@@ -12,7 +12,12 @@ import { cropped, padded } from "./windows.js";
 const MAX_PARTS = 120; // the longest ones
 const EDGE = 0.5; // fraction of a part's contrast that is an edge in the image
 const BEYOND = 2; // pixels from the outline to the ground
-const SIDES = [[0, 1], [0, -1], [1, 0], [-1, 0]]; // prettier-ignore
+const SIDES = [
+  [0, 1],
+  [0, -1],
+  [1, 0],
+  [-1, 0],
+];
 
 /** Ink that is connected, or a group of such parts. */
 export class Part {
@@ -192,7 +197,9 @@ function outlines(where, parts, ink, opposite) {
   for (const part of parts) [part.outline, part.whole, part.ground] = [0, 0, 0];
   for (const { pixels } of sides) for (const i of pixels) parts[where.data[i]].outline += 1;
   const shortest = Math.max(3, roundEven(0.75 * opposite.scale));
-  const strokes = parts.map(({ area, outline }) => (2 * area) / Math.max((outline * Math.PI) / 4, 1));
+  const strokes = parts.map(
+    ({ area, outline }) => (2 * area) / Math.max((outline * Math.PI) / 4, 1),
+  );
   const reaches = strokes.map((stroke) => Math.min(2 * shortest, Math.max(shortest, stroke / 4)));
   const levels = strokes.map((stroke) => {
     const window = opposite.windows.findIndex((size) => size >= stroke);

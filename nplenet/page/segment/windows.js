@@ -6,10 +6,11 @@
 import { median as middleOf } from "../numbers.js";
 
 // Comparisons that leave the median of nine values in place 4 (Smith, 1996).
+// prettier-ignore
 const MEDIAN_OF_9 = [
   ...[[1, 2], [4, 5], [7, 8], [0, 1], [3, 4], [6, 7], [1, 2], [4, 5], [7, 8], [0, 3]],
   ...[[5, 8], [4, 7], [3, 6], [1, 4], [2, 5], [4, 7], [4, 2], [6, 4], [4, 2]],
-]; // prettier-ignore
+];
 
 /** Return the largest value of the size x size window round each pixel, of whole numbers; size is odd. */
 export function dilated(image, size) {
@@ -30,8 +31,9 @@ export function closed(image, size) {
 export function median(image) {
   const { height, width } = image;
   const wide = padded(image, 1, 1);
-  const nine = Array.from({ length: 9 }, (_, i) =>
-    cropped(wide, Math.floor(i / 3), i % 3, height, width).data,
+  const nine = Array.from(
+    { length: 9 },
+    (_, i) => cropped(wide, Math.floor(i / 3), i % 3, height, width).data,
   );
   for (const [i, j] of MEDIAN_OF_9) {
     const [one, other] = [nine[i], nine[j]];
@@ -74,9 +76,15 @@ export function noiseOf({ data, height, width }) {
   return middleOf(both) / (6 * 0.6745);
 }
 
-/** Return an image continued beyond its border by its outermost pixels. */
-export function padded({ data, height, width }, down, across) {
+/** Return an image continued beyond its border by its outermost pixels, or by a value. */
+export function padded({ data, height, width }, down, across, value = null) {
   const wide = blank(data, height + 2 * down, width + 2 * across);
+  if (value !== null) {
+    wide.data.fill(value);
+    for (let r = 0; r < height; r++)
+      wide.data.set(data.subarray(r * width, (r + 1) * width), (r + down) * wide.width + across);
+    return wide;
+  }
   for (let r = 0; r < wide.height; r++) {
     const row = Math.min(height - 1, Math.max(0, r - down)) * width;
     const start = r * wide.width;
