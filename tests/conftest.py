@@ -20,9 +20,6 @@ import pytest
 
 from nplenet import BackendError, get_backend
 from nplenet.backend import Backend
-from nplenet.checkpoint import DEFAULT_MODEL, load_model
-from nplenet.layers import Layer
-from nplenet.page import write_page
 
 SIMULATED = "cupy-sim"
 CHOICES = {
@@ -120,17 +117,3 @@ def browser() -> Iterator[Any]:
 
     with chromium() as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def lenet() -> Layer:
-    """The bundled model."""
-    return load_model(DEFAULT_MODEL)
-
-
-@pytest.fixture(scope="module")
-def lenet_file(lenet: Layer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the bundled model."""
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    write_page(lenet, path)
-    return path

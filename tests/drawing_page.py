@@ -73,7 +73,7 @@ def ink(page: Any) -> np.ndarray:
 
 def prepared(page: Any) -> np.ndarray:
     """Return what the page makes of what is on the board, uint8 (32, 32)."""
-    values = page.evaluate("() => Array.from(nplenet.prepare(nplenet.ink(), 448, 448))")
+    values = page.evaluate("() => Array.from(nplenet.digits()[0].image)")
     return np.reshape(values, (32, 32)).astype(np.uint8)
 
 

@@ -198,7 +198,7 @@ def test_mnist_on_a_larger_sheet_is_recognised_as_well_as_in_its_files(
         images, labels = load_mnist(split="test", download=False)
     except MissingDataError as error:
         pytest.skip(str(error))
-    images, labels = images[:200], labels[:200]
+    images, labels = images[:500], labels[:500]
     right = {"original": 0, "sheet": 0}
     for image, padded, label in zip(images, pad_images(images), labels, strict=True):
         side = 28 * enlarge
@@ -209,7 +209,7 @@ def test_mnist_on_a_larger_sheet_is_recognised_as_well_as_in_its_files(
         right["original"] += recognize(model, padded[0]).probabilities.argmax() == label
         right["sheet"] += answer(model, page) == label
     print(right)
-    assert right["sheet"] >= right["original"] - 2  # 1 % of 200
+    assert right["sheet"] >= right["original"] - 5  # 1 % of 500
 
 
 def test_the_probabilities_of_image_and_inverse_are_those_of_the_model_in_eval_mode() -> None:

@@ -1,9 +1,9 @@
 """The page for drawing a digit: one HTML file with the model and its weights inside.
 
 The page computes in plain JavaScript: ``page/model.js`` is the forward pass of each layer;
-``page/parts.js``, ``page/prepare.js`` and, for a photo, ``page/paper.js`` are
-``recognize.find_digits``. The modules are copied into the file unchanged, each after the modules
-that it imports.
+``page/recognize.js`` and the modules in ``page/segment`` are ``nplenet.recognize`` and
+``nplenet.segment``, function by function. Each module is copied into the file, in a scope of its
+own, after the modules that it imports.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import posixpath
 import re
 from collections.abc import Sequence
 from html import escape
@@ -33,12 +34,26 @@ from .words import DIGITS, about, noun_of
 MODULES = (
     "model.js",
     "experiment.js",
-    "trust.js",
-    "parts.js",
-    "prepare.js",
-    "paper.js",
+    "numbers.js",
+    "resample.js",
+    "segment/windows.js",
+    "segment/ink.js",
+    "segment/lines.js",
+    "segment/parts.js",
+    "segment/form.js",
+    "segment/shapes.js",
+    "segment/notes.js",
+    "segment/groups.js",
+    "segment/colour.js",
+    "segment/choose.js",
+    "segment/find.js",
+    "recognize.js",
+    "picture_file.js",
     "photo.js",
+    "turn.js",
     "canvas.js",
+    "drawing.js",
+    "trust.js",
     "markup.js",
     "explain.js",
     "sentences.js",
@@ -48,6 +63,7 @@ MODULES = (
     "kernels.js",
     "overview.js",
     "answer.js",
+    "temperature.js",
     "view.js",
     "tasks.js",
     "main.js",
@@ -130,7 +146,8 @@ def render(
         about=about(weights, names),
         style=_source("style.css"),
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no </script> in it
-        script="\n".join(_inlined(name, _source(name)) for name in MODULES),
+        script="const modules = {};\n\n"
+        + "\n".join(_inlined(name, _source(name)) for name in MODULES),
         credits=CREDITS if is_digits else "",
     )
 
@@ -220,6 +237,21 @@ def _examples() -> list[dict[str, Any]]:
 
 
 def _inlined(name: str, source: str) -> str:
-    """Return a module's source for the one script in which all modules share their names."""
-    body = re.sub(r"^import [^;]+;\n", "", source, flags=re.MULTILINE)
-    return f"// ===== {name} =====\n\n" + re.sub(r"^export ", "", body, flags=re.MULTILINE)
+    """Return a module's source as a function in the one script, which keeps its names to itself.
+
+    It is called at once and returns what the module exports; an import takes names from there.
+    """
+
+    def taken(found: re.Match[str]) -> str:
+        return f"const {{{found[1].replace(' as ', ': ')}}} = modules[{quoted(found[2])}];"
+
+    def quoted(imported: str) -> str:
+        return json.dumps(posixpath.normpath(posixpath.join(posixpath.dirname(name), imported)))
+
+    body = re.sub(r'^import \{([^}]+)\} from "([^"]+)";$', taken, source, flags=re.MULTILINE)
+    exported = re.findall(r"^export (?:async )?(?:function|class|const) (\w+)", body, re.MULTILINE)
+    body = re.sub(r"^export ", "", body, flags=re.MULTILINE)
+    return (
+        f"// ===== {name} =====\n\nmodules[{json.dumps(name)}] = (() => {{\n\n{body}\n"
+        f"return {{ {', '.join(exported)} }};\n}})();\n"
+    )

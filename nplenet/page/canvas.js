@@ -1,7 +1,9 @@
 // The blackboard: strokes of a mouse, finger, pen or of the arrow keys; undo, invert, rotate.
 //
-// What is on the board is a list of items: strokes, or one example digit, or one photo with the ink
+// What is on the board is a list of items: strokes, or one example digit, or one photo with the digits
 // found in it. The list is never changed, only replaced, so undo is a walk back through the lists.
+
+import { digitsOnBoard } from "./turn.js";
 
 const SIZE = 448; // pixels of the board, however large it is shown
 const COPY = 224; // pixels of a smaller board
@@ -52,28 +54,31 @@ export class Board {
     return this.items.find((item) => item.photo) ?? null;
   }
 
-  /** Return the ink, 0 to 255, in each pixel; of a photo, what was found to be ink. */
+  /** Return the ink, 0 to 255, in each pixel. */
   ink() {
-    let { context, inverted } = this;
-    if (this.photo) {
-      context = new OffscreenCanvas(SIZE, SIZE).getContext("2d", { willReadFrequently: true });
-      inverted = false;
-      this.paint(context, inverted, (item) => item.found);
-    }
+    const { context, inverted } = this;
     const pixels = context.getImageData(0, 0, SIZE, SIZE).data;
     const ink = new Uint8Array(SIZE * SIZE);
     for (let i = 0; i < ink.length; i++) ink[i] = inverted ? 255 - pixels[4 * i] : pixels[4 * i];
     return ink;
   }
 
-  /** Return what one sees, {data, height, width} of 0 to 255: the board, or of a photo its part of it. */
+  /** Return the digits of the photo, their boxes in pixels of the board as it is turned. */
+  digitsOfPhoto() {
+    return digitsOnBoard(this.photo, placeOfPhoto(this.photo.photo), this.degrees, SIZE);
+  }
+
+  /** Return what one sees, {channels, height, width} of bytes: the photo in its size, or the board. */
   picture() {
+    if (this.photo && this.degrees % 360 === 0 && !this.inverted) return this.photo.picture;
     const { x, y, width, height } = this.photo
       ? placeOfPhoto(this.photo.photo)
       : { x: 0, y: 0, width: SIZE, height: SIZE };
     const pixels = this.context.getImageData(x, y, width, height).data;
-    const data = Float64Array.from({ length: width * height }, (_, i) => brightness(pixels, i));
-    return { data, height, width };
+    const channels = [0, 1, 2].map((c) =>
+      Uint8Array.from({ length: width * height }, (_, i) => pixels[4 * i + c]),
+    );
+    return { channels, height, width };
   }
 
   /** Show an example, ink 0 to 255 in side * side pixels; the first stroke wipes it away. */
@@ -81,9 +86,9 @@ export class Board {
     this.replace([{ example, side }]);
   }
 
-  /** Show a photo; found is a canvas of its size, white where the ink is. */
-  showPhoto(photo, found) {
-    this.replace([{ photo, found }]);
+  /** Show a photo, {photo, picture, digits}: a canvas, its pixels and the digits in it. */
+  showPhoto(item) {
+    this.replace([item]);
   }
 
   clear() {
@@ -134,14 +139,13 @@ export class Board {
   }
 
   render() {
-    this.paint(this.context, this.inverted, (item) => item.photo);
+    this.paint(this.context, this.inverted);
     for (const copy of this.copies) copy.drawImage(this.canvas, 0, 0, COPY, COPY);
     this.placePen();
     this.changed();
   }
 
-  /** Paint all items; picture(item) is what stands for a photo. */
-  paint(context, inverted, picture) {
+  paint(context, inverted) {
     const [paper, ink] = inverted ? [255, 0] : [0, 255];
     context.resetTransform();
     context.fillStyle = `rgb(${paper} ${paper} ${paper})`;
@@ -152,7 +156,7 @@ export class Board {
     context.strokeStyle = context.fillStyle = `rgb(${ink} ${ink} ${ink})`;
     for (const item of this.items) {
       if (item.points) drawStroke(context, item);
-      else if (item.photo) drawPhoto(context, picture(item), inverted);
+      else if (item.photo) drawPhoto(context, item.photo, inverted);
       else context.drawImage(exampleImage(item, ink), 0, 0, SIZE, SIZE);
     }
   }
@@ -249,11 +253,6 @@ function drawPhoto(context, photo, inverted) {
   context.fillStyle = "white";
   context.fillRect(x, y, width, height);
   context.globalCompositeOperation = "source-over";
-}
-
-/** Return the brightness of pixel i, 0 to 255, as Pillow computes it (ITU-R BT.601). */
-export function brightness(pixels, i) {
-  return 0.299 * pixels[4 * i] + 0.587 * pixels[4 * i + 1] + 0.114 * pixels[4 * i + 2];
 }
 
 /** Return a canvas with the example in a shade of grey, transparent where there is no ink. */

@@ -1,12 +1,14 @@
 // What the reader changes in the network: kernels that are off, and the temperature of the softmax.
 
 export class Experiment {
-  /** @param steps of the network, the last of which is the softmax */
-  constructor(steps) {
+  /**
+   * @param steps of the network, the last of which is the softmax
+   * @param temperature of the softmax to begin with
+   */
+  constructor(steps, temperature) {
     this.whole = steps;
     this.off = new Map(); // from the number of a step to the set of its kernels that are off
-    this.temperature = 1;
-    this.rebuild();
+    this.setTemperature(temperature);
   }
 
   /** Return how many kernels are off. */

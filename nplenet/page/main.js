@@ -2,17 +2,21 @@
 
 import { Answer, best, Boxes, byId } from "./answer.js";
 import { Board, exampleImage } from "./canvas.js";
+import { findDrawnDigits } from "./drawing.js";
 import { Experiment } from "./experiment.js";
 import { buildSteps, decodeTensors, runSteps } from "./model.js";
 import { Overview } from "./overview.js";
 import { listenForPhotos } from "./photo.js";
-import { findDigits, prepare, resize } from "./prepare.js";
+import { readPhoto } from "./picture_file.js";
+import { findDigits } from "./recognize.js";
+import { resized } from "./resample.js";
 import { Tasks, tasksFor } from "./tasks.js";
-import { doubt } from "./trust.js";
+import { Temperature } from "./temperature.js";
+import { calibrated, judged } from "./trust.js";
 import { Layers } from "./view.js";
 import { wholePicture } from "./whole.js";
 
-const PREPARED = 32; // the side of what prepare returns
+const PREPARED = 32; // the side of a digit's image
 
 const page = JSON.parse(byId("model").textContent);
 const isWhole = page.kind === "whole"; // trained on whole pictures, not on digits in MNIST's form
@@ -41,7 +45,7 @@ const began = performance.now();
 const first = runSteps(steps, blank);
 const firstPass = performance.now() - began;
 
-const experiment = new Experiment(steps);
+const experiment = new Experiment(steps, page.trust?.temperature ?? 1);
 const answer = new Answer(page.classes, page.noun);
 const view = new Layers(steps, first, page, experiment, {
   switched(step, kernel) {
@@ -70,17 +74,17 @@ function update() {
   const read = (one, i) =>
     i === boxes.chosen ? values.at(-1).data : probabilities(experiment.steps, one);
   const words = images.map((one, i) => page.classes[best(read(one, i))]);
-  const found = digits.length > 0;
+  const isFound = digits.length > 0;
   const off = experiment.count;
   const shown = {
-    image: found ? values.at(-1).data : null,
-    inverse: found ? probabilities(experiment.steps, inverseOf(image)) : null,
-    whole: found && off ? probabilities(experiment.whole, image) : null,
+    image: isFound ? values.at(-1).data : null,
+    inverse: isFound ? probabilities(experiment.steps, inverseOf(image)) : null,
+    whole: isFound && off ? probabilities(experiment.whole, image) : null,
     off,
   };
   answer.show(shown);
   const logits = values.at(-2).data;
-  byId("doubt").textContent = found ? doubt(logits, page.trust, page.classes, page.noun) : "";
+  byId("doubt").textContent = isFound ? doubt(logits, digits[boxes.chosen].prepared) : "";
   boxes.show(digits, words, board.photo !== null && !isWhole);
   for (const place of ["seen", "small-seen"]) showSeen(byId(place), values[0]);
   view.show(experiment.steps, values);
@@ -88,14 +92,29 @@ function update() {
   tasks.check(state);
 }
 
-/** Return a list of {box, image}: the digits, or the whole picture; images as the network takes them. */
+/**
+ * Return a list of {box, image, prepared}: the digits, or the whole picture; images as the network
+ * takes them, and as they were prepared.
+ */
 function whatIsOnTheBoard() {
   if (!isWhole) {
-    const digits = nplenet.findDigits(board.ink(), board.size, board.size);
-    return digits.map(({ box, image }) => ({ box, image: turned(middle(image)) }));
+    return found().map(({ box, image }) => {
+      return { box, image: turned(middle(image)), prepared: image };
+    });
   }
   if (!board.items.length) return [];
   return [{ image: wholePicture(board.picture(), page.size, page.polarity, page.side) }];
+}
+
+/** Return the digits on the board, {box, image}, as they were prepared. */
+function found() {
+  if (board.photo) return board.digitsOfPhoto();
+  return nplenet.findDrawnDigits(board.ink(), board.size, board.size);
+}
+
+/** Return why the answer is unsure, or an empty text. */
+function doubt(logits, prepared) {
+  return judged(calibrated(logits, page.trust), page.trust, prepared ?? null, page.classes);
 }
 
 /** Return an image, light on dark, as the training's and the board's polarity want it. */
@@ -162,11 +181,8 @@ byId("rotate").addEventListener("input", ({ target }) => {
   board.rotate(Number(target.value));
   byId("degrees").textContent = `${target.value.replace("-", "−")}°`;
 });
-byId("temperature").addEventListener("input", ({ target }) => {
-  const temperature = Number((2 ** Number(target.value)).toPrecision(2));
+new Temperature(page.trust?.temperature ?? null, (temperature) => {
   experiment.setTemperature(temperature);
-  byId("kelvin").textContent = temperature;
-  target.setAttribute("aria-valuetext", temperature);
   update();
 });
 byId("all-on").addEventListener("click", () => {
@@ -189,18 +205,18 @@ listenForPhotos(
     inputs: Object.values(files),
     target: byId("board"),
     note: byId("photo-note"),
-    needsInk: !isWhole,
+    needsDigits: !isWhole,
   },
-  (photo, ink) => board.showPhoto(photo, ink),
+  (photo) => board.showPhoto(photo),
 );
 
 // --- examples ---
 
 /** Return an example of 32 x 32, which was enlarged from 8 x 8, without its blur. */
 function sharpened(example) {
-  const side = 4 * PREPARED; // as fine as prepare works
-  const large = resize({ data: example, height: PREPARED, width: PREPARED }, side, side);
-  return prepare(Uint8Array.from(large.data), side, side);
+  const side = 4 * PREPARED; // as fine as digits are prepared
+  const large = resized({ data: example, height: PREPARED, width: PREPARED }, side, side);
+  return findDrawnDigits(large.data, side, side)[0].image;
 }
 
 for (const { label, data } of page.examples) {
@@ -238,8 +254,11 @@ function fromLists(lists) {
 window.nplenet = {
   steps,
   firstPass, // milliseconds of the first pass, before the browser has compiled the code
-  prepare,
-  findDigits, // a function of one's own may take its place
+  readPhoto, // of a file: {channels, height, width}
+  findDigits, // in such a picture
+  findDrawnDigits, // a function of one's own may take its place
+  /** Return the digits on the board, as they were prepared. */
+  digits: found,
   /** Return what is on the board: ink 0 to 255. */
   ink: () => board.ink(),
   /** Return the logits for an input: a flat array, or lists of lists. */

@@ -6,6 +6,7 @@ import { inkOn } from "./markup.js";
 
 const MAP_WIDTH = 98; // pixels that a map is about wide
 const IMAGE_WIDTH = 160; // and the image
+const HATCH = 5; // pixels between lines over what is not computed yet
 const MOST_GROWTH = 1.3; // where there is room for more
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
@@ -23,7 +24,7 @@ export class Maps {
     Object.assign(this, { count, height, width });
     this.cursor = null; // index of the value that is explained
     this.frames = []; // lists of indices that it was made of
-    this.until = null; // index of the last value that is computed: those after it are pale
+    this.until = null; // index of the last value that is computed: those after it are hatched
     if (chosen) this.listen();
   }
 
@@ -81,7 +82,7 @@ export class Maps {
       const { x, y } = this.box([map * size]);
       context.drawImage(small, x, y, this.width * this.cell, this.height * this.cell);
     }
-    if (this.until !== null) this.pale();
+    if (this.until !== null) this.hatch();
     if (size === 1 && this.cell >= 30) this.drawNumbers(data, largest);
     for (const frame of this.frames) this.outline(this.box(frame), 1.5);
     if (this.cursor !== null) this.outline(this.box([this.cursor]), 2.5);
@@ -91,15 +92,25 @@ export class Maps {
     if (this.data) this.draw(this.data, this.colours);
   }
 
-  /** Cover what comes after the last value that is computed. */
-  pale() {
+  /** Hatch what comes after the last value that is computed: no value looks like that. */
+  hatch() {
     const { context, width, height, cell } = this;
     const [row, column] = [Math.floor(this.until / width), (this.until % width) + 1];
     context.save();
-    context.globalAlpha = 0.8;
+    context.beginPath();
+    context.rect(column * cell, row * cell, (width - column) * cell, cell);
+    context.rect(0, (row + 1) * cell, width * cell, (height - row - 1) * cell);
+    context.clip();
     context.fillStyle = this.colours.surface;
-    context.fillRect(column * cell, row * cell, (width - column) * cell, cell);
-    context.fillRect(0, (row + 1) * cell, width * cell, (height - row - 1) * cell);
+    context.fillRect(0, 0, width * cell, height * cell);
+    context.beginPath();
+    for (let x = -height * cell; x < width * cell; x += HATCH) {
+      context.moveTo(x, height * cell);
+      context.lineTo(x + height * cell, 0);
+    }
+    context.strokeStyle = this.colours.hatch;
+    context.lineWidth = 1.5;
+    context.stroke();
     context.restore();
   }
 
@@ -230,6 +241,7 @@ export class Colours {
     this.ink = (strength) => style.getPropertyValue(inkOn(strength));
     this.background = style.getPropertyValue("--background");
     this.surface = style.getPropertyValue("--surface");
+    this.hatch = style.getPropertyValue("--hatch");
   }
 
   /** Return the colour of a value of -1 to 1. */

@@ -254,7 +254,7 @@ function product(x, weight, from, n) {
 /**
  * y[k] = exp(x[k] / T) / sum of exp(x / T); less the maximum, so that nothing overflows
  *
- * T, the temperature, is 1 unless the reader of the page changes it.
+ * T, the temperature, is the model's own, or 1 without one, unless the reader of the page changes it.
  */
 function softmax(step, x) {
   const temperature = step.temperature ?? 1;

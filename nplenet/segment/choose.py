@@ -12,8 +12,9 @@ import math
 import numpy as np
 
 from .groups import frames
+from .notes import Note
 from .parts import Part, labelled
-from .windows import Mask
+from .shapes import reduced, widest
 
 MIN_SCORE = 0.012  # of a digit; noise on blank paper reached 0.002
 CANDIDATES = 60  # the best ones enter the contest
@@ -28,13 +29,18 @@ MAX_LARGER = 1.7  # times as long as the best one
 SMALL_HOLE = 0.3  # longest side over that of the strokes around it
 
 
-def ranked(groups: list[Part], side: int, at_edge: float) -> list[Part]:
+def ranked(groups: list[Part], notes: list[Note], side: int, at_edge: float) -> list[Part]:
     """Return the best groups, the best first, of an image whose longer side is ``side``.
 
     ``at_edge`` is the factor for what touches the border.
     """
     for group in groups:
         group.score = _score(group, side) * (at_edge if group.edges else 1)
+        for note in notes:
+            if note.holds(group):
+                group.score *= (
+                    note.shown(group) ** 2 / group.whole**6 if group.light == note.light else 0.1
+                )
     best = _different(sorted(groups, key=lambda group: -group.score))
     for group in best:
         group.fat = _fat(group)
@@ -107,26 +113,10 @@ def _score(group: Part, side: int) -> float:
     return score
 
 
-def _reduced(group: Part) -> tuple[Mask, int]:
-    """Return the mask in at most 64x64 pixels with paper around it, and the scale."""
-    mask = group.mask()
-    step = -(-max(mask.shape) // 64)
-    height, width = (-(-side // step) * step for side in mask.shape)
-    padded = np.zeros((height, width), np.float32)
-    padded[: mask.shape[0], : mask.shape[1]] = mask
-    small = padded.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
-    return np.pad(small >= 0.5, 1), step
-
-
 def _fat(group: Part) -> float:
-    """Return the width of the widest stroke, by eroding the mask until nothing is left."""
-    left, step = _reduced(group)
-    times = 0
-    while left.any():
-        times += 1
-        inner = left[:-2, 1:-1] & left[2:, 1:-1] & left[1:-1, :-2] & left[1:-1, 2:]
-        left[1:-1, 1:-1] &= inner
-    return max(0.8 * group.stroke, 0.85 * step * (2 * times - 1))
+    """Return the width of the widest stroke."""
+    mask, step = reduced(group.mask())
+    return max(0.8 * group.stroke, 0.85 * step * widest(mask))
 
 
 def _rectangle(group: Part) -> tuple[float, float]:
@@ -134,7 +124,7 @@ def _rectangle(group: Part) -> tuple[float, float]:
 
     The second is infinite where the rectangle is over three times as long as it is wide.
     """
-    mask, step = _reduced(group)
+    mask, step = reduced(group.mask())
     numbers, _ = labelled(~mask)
     outside = np.zeros(mask.shape, bool)
     outside[~mask] = numbers == numbers[0]

@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.floating[Any]]
 MAX_SIDE = 640  # pixels of the analysed image: a digit of 1/20 of its height has 25 rows
 SMALL = 96  # pixels of the longer side, below which an image is enlarged
 ENLARGED = 160  # to this many pixels, about
+MIN_BLOCK = 3  # pixels of the side of a pixel enlarged
+MIN_BLOCKS = 8  # pixels enlarged along the longer side
 LUMA = np.array([0.299, 0.587, 0.114])  # as Pillow's grey
 DIFFERENT = 8  # levels of 255 between a pixel and its surroundings that count
 MIN_SHARE = 0.2  # of the contrast in colour, that grey must have to be used
@@ -40,6 +42,19 @@ def at_working_size(image: Bytes) -> tuple[Floats, float]:
         for c in range(image.shape[2])
     ]
     return np.clip(np.stack(resized, axis=2), 0, 255), scale
+
+
+def block_of(image: Bytes) -> int:
+    """Return the side of the squares to which single pixels were enlarged, 1 if there are none.
+
+    Rows and columns of such an image (H, W, C) change at multiples of that side only.
+    """
+    changes = [
+        1 + np.flatnonzero((np.diff(image, axis=axis) != 0).any(axis=(1 - axis, 2)))
+        for axis in (0, 1)
+    ]
+    side = int(np.gcd.reduce(np.concatenate(changes)))  # 0 where nothing changes
+    return side if side >= MIN_BLOCK and max(image.shape[:2]) >= MIN_BLOCKS * side else 1
 
 
 def grey_of(image: Floats) -> Bytes:

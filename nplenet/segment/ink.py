@@ -66,6 +66,10 @@ class Papers(NamedTuple):
     scale: float
     noisy: bool
 
+    def same(self, one: int, other: int) -> bool:
+        """Return whether two windows show the same paper, and so the same ink."""
+        return np.array_equal(self.levels[one], self.levels[other])
+
 
 class Ink(NamedTuple):
     """The ink that one window shows, all (H, W).
@@ -88,7 +92,7 @@ class Ink(NamedTuple):
 
 def papers_of(grey: Bytes, scale: float) -> Papers:
     """Return the papers of an image (H, W) that was enlarged by ``scale``."""
-    noise = noise_of(grey.astype(np.float32))
+    noise = noise_of(grey.astype(np.float32)) if scale <= BLURRED else 0.0
     clean = median(median(grey)) if noise > MIN_NOISE else grey
     level = grey.astype(np.float32)
     if noise > MUCH_NOISE:
@@ -98,16 +102,25 @@ def papers_of(grey: Bytes, scale: float) -> Papers:
         level,
         clean,
         fitting,
-        np.stack([_paper(clean, k) for k in fitting]),
+        np.stack([_paper(clean, k, scale > 1) for k in fitting]),
         scale,
         noise > MIN_NOISE,
     )
 
 
-def _paper(clean: Bytes, window: int) -> Bytes:
-    """Return the closing of an image that is continued beyond its border as it is there."""
+def _paper(clean: Bytes, window: int, small: bool) -> Bytes:
+    """Return the closing of an image that is continued beyond its border.
+
+    A digit often fills a small image, so that strokes end at its border: it is continued by paper,
+    the median of the border. A larger image is continued as it is there.
+    """
     margin = window // 2
-    wide: Bytes = closed(np.pad(clean, margin, mode="edge"), window)
+    if small:
+        rim = np.concatenate([clean[0], clean[-1], clean[:, 0], clean[:, -1]])
+        around = np.pad(clean, margin, constant_values=np.median(rim).astype(np.uint8))
+    else:
+        around = np.pad(clean, margin, mode="edge")
+    wide: Bytes = closed(around, window)
     return np.ascontiguousarray(wide[margin:-margin, margin:-margin])
 
 
@@ -123,8 +136,10 @@ def ink_of(papers: Papers, step: int) -> Ink:
     paper = papers.levels[step].astype(np.float32)
     bright = np.maximum(paper, MIN_BRIGHT)
     missing = paper - papers.grey
-    low, bias = (float(p) for p in np.percentile(missing[::3, ::3], (16, 50)))
-    if not papers.noisy or bias > MAX_BIAS:
+    low = bias = 0.0
+    if papers.noisy:
+        low, bias = (float(p) for p in np.percentile(missing[::3, ::3], (16, 50)))
+    if bias > MAX_BIAS:
         low = bias = 0.0
     bias = max(0.0, bias)
     contrast = np.clip((missing - bias) / bright, 0, 1)

@@ -42,27 +42,28 @@ class Line(NamedTuple):
 def rules_of(mask: Mask) -> list[Line]:
     """Return the long, thin, nearly horizontal lines of a mask (H, W)."""
     side = max(mask.shape)
-    first, last = _runs(mask)
-    x, y, thick = _middles(mask, first, last)
+    x, y, thick = _middles(mask)
     use = thick <= max(2, MAX_THICK * side)
     x, y, thick = x[use], y[use], thick[use]
+    least = MIN_LONG * MIN_COVERED * side
     found: list[Line] = []
+    if len(x) < least:
+        return found
     offset = int(0.36 * mask.shape[1]) + 2
     rows = mask.shape[0] + 2 * offset
-    counts = np.stack([_count(x, y, t, offset, rows) for t in SLOPES])
+    counts = _counts(x, y, offset, rows)
     while len(found) < MAX_LINES:
         near = counts.copy()
         near[:, 1:] += counts[:, :-1]
         near[:, :-1] += counts[:, 1:]
         k, c = divmod(int(near.argmax()), rows)
-        if near[k, c] < MIN_LONG * MIN_COVERED * side:
+        if near[k, c] < least:
             break
         on = np.abs(y - SLOPES[k] * x - (c - offset)) <= 2
         line = _spanned(x[on], y[on], thick[on], side)
         if line is not None:
             found.append(line)
-        gone = np.flatnonzero(on)
-        counts -= np.stack([_count(x[gone], y[gone], t, offset, rows) for t in SLOPES])
+        counts -= _counts(x[on], y[on], offset, rows)
         x, y, thick = x[~on], y[~on], thick[~on]
     return _trusted(found, mask.shape[1])
 
@@ -90,27 +91,36 @@ def without(mask: Mask, lines: list[Line]) -> Mask:
     return mask & (np.cumsum(change, axis=0)[:-1] == 0)
 
 
-def _runs(mask: Mask) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _runs(mask: Mask) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
     """Return the first and the last row of each pixel's vertical run, in whole arrays (H, W)."""
     height = len(mask)
-    rows = np.arange(height)[:, None]
-    above, below = np.zeros_like(mask), np.zeros_like(mask)
-    above[1:], below[:-1] = mask[:-1], mask[1:]
-    first = np.maximum.accumulate(np.where(mask & ~above, rows, 0))
-    last = np.minimum.accumulate(np.where(mask & ~below, rows, height)[::-1])[::-1]
+    rows = np.arange(height, dtype=np.int16)[:, None]
+    starts, ends = _ends(mask)
+    first = np.maximum.accumulate(np.where(starts, rows, np.int16(0)))
+    last = np.minimum.accumulate(np.where(ends, rows, np.int16(height))[::-1])[::-1]
     return first, last
 
 
-def _middles(mask: Mask, first: Any, last: Any) -> tuple[Any, Any, Any]:
-    rows = np.arange(len(mask))[:, None]
-    y, x = np.nonzero(mask & (first == rows))
-    end = last[y, x]
-    return x, (y + end) / 2, end - y + 1
+def _ends(mask: Mask) -> tuple[Mask, Mask]:
+    """Return where vertical runs start and where they end."""
+    starts, ends = mask.copy(), mask.copy()
+    starts[1:] &= ~mask[:-1]
+    ends[:-1] &= ~mask[1:]
+    return starts, ends
 
 
-def _count(x: Any, y: Any, slope: float, offset: int, rows: int) -> Any:
-    place = np.rint(y - slope * x).astype(np.intp) + offset
-    return np.bincount(np.clip(place, 0, rows - 1), minlength=rows)
+def _middles(mask: Mask) -> tuple[Any, Any, Any]:
+    """Return of each vertical run its column, the row of its middle, and its length."""
+    starts, ends = (np.flatnonzero(one.T) for one in _ends(mask))  # column by column
+    x, top = np.divmod(starts, len(mask))
+    return x, (2 * top + ends - starts) / 2, ends - starts + 1
+
+
+def _counts(x: Any, y: Any, offset: int, rows: int) -> Any:
+    """Return how many points each line holds: int (slopes, rows)."""
+    place = np.rint(y - SLOPES[:, None] * x).astype(np.intp)
+    place += offset + rows * np.arange(len(SLOPES))[:, None]
+    return np.bincount(place.ravel(), minlength=len(SLOPES) * rows).reshape(-1, rows)
 
 
 def _spanned(x: Any, y: Any, thick: Any, side: int) -> Line | None:

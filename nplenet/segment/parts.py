@@ -158,16 +158,18 @@ def parts_of(
     numbers, count = labelled(mask)
     if not count:
         return []
+    pixels = np.flatnonzero(mask)
     where = np.full(mask.shape, -1, np.int32)
-    where[mask] = numbers
-    rows, columns = np.nonzero(mask)
+    where.ravel()[pixels] = numbers
+    rows, columns = np.divmod(pixels, mask.shape[1])
     area = np.bincount(numbers, minlength=count).astype(float)
     box = _boxes(rows, columns, numbers, count)
-    contrast = np.bincount(numbers, ink.contrast[mask], count) / area
+    contrast = np.bincount(numbers, ink.contrast.ravel()[pixels], count) / area
     outline, whole, ground = _outlines(where, ink, area, contrast, opposite)
     wider = papers.levels[min(step + WIDER, len(papers.levels) - 1)]
+    level = papers.grey.ravel()[pixels]
     missing = [
-        np.bincount(numbers, paper[mask].astype(float) - papers.grey[mask], count)
+        np.bincount(numbers, paper.ravel()[pixels].astype(float) - level, count)
         for paper in (papers.levels[step], wider)
     ]
     full = np.clip(missing[0] / np.maximum(missing[1], 1), 0, 1)
@@ -229,36 +231,35 @@ def _outlines(
 ) -> tuple[Floats, Floats, Floats]:
     """Return each part's outline, and the fractions of it that are ``whole`` and ``ground``."""
     count, (height, width) = len(area), where.shape
-    inside = np.pad(where >= 0, 1, mode="edge")
+    inside = where >= 0
+    around = np.pad(inside, 1, mode="edge")
     sides = []
     for dy, dx in SIDES:
-        beside = inside[1 + dy : height + 1 + dy, 1 + dx : width + 1 + dx]
-        y, x = np.nonzero((where >= 0) & ~beside)
-        sides.append((y, x, dy, dx, where[y, x]))
-    outline = np.sum([np.bincount(part, minlength=count) for *_, part in sides], 0).astype(float)
+        beside = around[1 + dy : height + 1 + dy, 1 + dx : width + 1 + dx]
+        pixels = np.flatnonzero(inside & ~beside)
+        sides.append((pixels, where.ravel()[pixels], dy, dx))
+    outline = np.sum([np.bincount(part, minlength=count) for _, part, *_ in sides], 0).astype(float)
     stroke = 2 * area / np.maximum(outline * np.pi / 4, 1)
     shortest = max(3, round(0.75 * opposite.scale))
-    reach = np.clip(0.25 * stroke, shortest, 2 * shortest)
+    farthest = 2 * shortest
+    reach = np.clip(0.25 * stroke, shortest, farthest)
     window = np.minimum(np.searchsorted(opposite.windows, stroke), len(opposite.windows) - 1)
+    grey, stride = np.pad(ink.grey, farthest, mode="edge").ravel(), width + 2 * farthest
     whole, ground = np.zeros(count), np.zeros(count)
-    for y, x, dy, dx, part in sides:
-
-        def beyond(step: int, y: Any = y, x: Any = x, dy: int = dy, dx: int = dx) -> Any:
-            return np.clip(y + step * dy, 0, height - 1), np.clip(x + step * dx, 0, width - 1)
-
-        needed = EDGE * contrast[part] * ink.paper[y, x]
-        brightest, darkest = ink.grey[beyond(1)], ink.grey[y, x]
-        for step in range(1, 2 * shortest + 1):
-            near = step <= reach[part]
-            level = np.where(near, ink.grey[beyond(step)], brightest)
+    for pixels, part, dy, dx in sides:
+        y, x = np.divmod(pixels, width)
+        place, move = (y + farthest) * stride + x + farthest, dy * stride + dx
+        needed = EDGE * contrast[part] * ink.paper.ravel()[pixels]
+        brightest, darkest, reaches = grey[place + move], grey[place], reach[part]
+        for step in range(1, farthest + 1):
+            # Where the reach is shorter, what is there already changes nothing.
+            level = np.where(step <= reaches, grey[place + step * move], brightest)
             brightest = np.maximum(brightest, level)
-            near = step < reach[part]
-            darkest = np.minimum(darkest, np.where(near, ink.grey[beyond(-step)], darkest))
+            level = np.where(step < reaches, grey[place - step * move], darkest)
+            darkest = np.minimum(darkest, level)
         whole += np.bincount(part, brightest - darkest >= needed, count)
-        place = beyond(BEYOND)
-        missing = (
-            opposite.levels[window[part], place[0], place[1]].astype(int) - opposite.clean[place]
-        )
+        y, x = np.clip(y + BEYOND * dy, 0, height - 1), np.clip(x + BEYOND * dx, 0, width - 1)
+        missing = opposite.levels[window[part], y, x].astype(int) - opposite.clean[y, x]
         ground += np.bincount(part, missing < needed, count)
     total = np.maximum(outline, 1)
     return outline, whole / total, ground / total

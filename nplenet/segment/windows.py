@@ -64,14 +64,19 @@ def noise_of(image: Floats) -> float:
 
 
 def _extreme(image: Array, size: int, best: np.ufunc, axis: int) -> Array:
-    if axis == 1:
-        return np.ascontiguousarray(_extreme(image.T, size, best, 0).T)
-    reach = min(size // 2, len(image) - 1)
-    padded = np.pad(image, ((reach, reach), (0, 0)), mode="edge")
+    count = image.shape[axis]
+    reach = min(size // 2, count - 1)
+    margin = [(0, 0), (0, 0)]
+    margin[axis] = (reach, reach)
+    padded = np.pad(image, margin, mode="edge")
     wide = 1
     while 2 * wide <= 2 * reach + 1:  # padded[i] is the best of ``wide`` rows from row i on
-        padded = best(padded[:-wide], padded[wide:])
+        padded = best(_rows(padded, axis, 0, -wide), _rows(padded, axis, wide, None))
         wide *= 2
     rest = 2 * reach + 1 - wide
-    found: Array = best(padded[: len(image)], padded[rest : rest + len(image)])
+    found: Array = best(_rows(padded, axis, 0, count), _rows(padded, axis, rest, rest + count))
     return found
+
+
+def _rows(image: Array, axis: int, start: int, stop: int | None) -> Array:
+    return image[start:stop] if axis == 0 else image[:, start:stop]

@@ -1,7 +1,8 @@
-// From ink to digits: the connected parts of the ink, and which of them are one digit.
+// From a drawing to its digits: the connected parts of the ink, and which of them are one digit.
 //
-// The rules are as in nplenet/segment/groups.py, but for those that need a photograph: here the ink
-// is known.
+// A photo is read by recognize.js, as in Python. Here the ink is known, and it is asked for again after
+// every move of the pen: the rules are those of segment/groups.js but for what a photo needs, and
+// finer where strokes are.
 //
 //      ##              the parts of a 4: a narrow gap is between them;
 // #    ##              if one part is a stroke, as the bar of a 5, the gap may be wider
@@ -10,6 +11,9 @@
 //
 // A part is {pixels, rows, top, left, bottom, right}; bottom and right are exclusive. Its ink in
 // row r begins and ends at the columns rows[r], the second exclusive.
+
+import { imageOf } from "./recognize.js";
+import { inReadingOrder } from "./segment/choose.js";
 
 const MIN_SIDE = 8; // pixels; a drawing without a longer part has no digit
 const MIN_AREA = 1 / 20; // of the largest part's; a smaller part is a speck
@@ -31,8 +35,51 @@ const GAP_OF_HALVES = 0.1;
 const GAP_OF_LINES = 0.03; // of parts that may be digits in two lines
 const REACH = 0.7; // of a stroke's length: how far to its left or right the digit is
 
+/**
+ * Find the digits of a drawing, in reading order: line by line, each from left to right.
+ *
+ * @param ink Uint8Array (height * width), 0 where there is paper to 255 where there is ink
+ * @returns a list of {box, image}: box is {top, left, height, width} in pixels of the drawing, image
+ *   the digit in the form of MNIST's, Uint8Array (32 * 32), ink 255
+ */
+export function findDrawnDigits(ink, height, width) {
+  const level = threshold(ink);
+  const mask = { data: ink.map((v) => (v > level ? 1 : 0)), height, width };
+  return groupDigits(mask).map((digit) => {
+    const image = cropped(digit, width);
+    const box = { top: digit.top, left: digit.left, height: image.height, width: image.width };
+    return { box, image: imageOf(image) };
+  });
+}
+
+/** Return the best threshold (Otsu, 1979): it makes n0 n1 (mean1 - mean0)^2 largest. */
+function threshold(ink) {
+  const count = new Float64Array(256);
+  for (const v of ink) count[v]++;
+  const all = count.reduce((sum, n, v) => sum + n * v, 0);
+  let [best, level, below, total] = [-1, 0, 0, 0];
+  for (let v = 0; v < 255; v++) {
+    below += count[v];
+    total += count[v] * v;
+    const above = ink.length - below;
+    const gap = (all - total) / Math.max(above, 1) - total / Math.max(below, 1);
+    if (below * above * gap * gap > best) [best, level] = [below * above * gap * gap, v];
+  }
+  return level;
+}
+
+/** Return the pixels of a part as an image as large as its box. */
+function cropped({ pixels, top, left, bottom, right }, width) {
+  const [high, wide] = [bottom - top, right - left];
+  const image = { data: new Uint8Array(high * wide), height: high, width: wide };
+  for (const pixel of pixels) {
+    image.data[(Math.floor(pixel / width) - top) * image.width + (pixel % width) - left] = 1;
+  }
+  return image;
+}
+
 /** Return the digits of a drawing, in reading order; specks, rules and small parts stay out. */
-export function groupDigits(mask) {
+function groupDigits(mask) {
   const parts = withoutSpecks(findParts(mask)).toSorted((a, b) => longer(b) - longer(a));
   const groups = joined(parts.slice(0, MAX_PARTS));
   const upright = groups.filter((group) => !isLying(group));
@@ -42,7 +89,7 @@ export function groupDigits(mask) {
 }
 
 /** Return each connected part of a mask. Pixels connect by sides and corners. */
-export function findParts({ data, height, width }) {
+function findParts({ data, height, width }) {
   const left = data.slice(); // the ink that is in no part yet
   const parts = [];
   for (let seed = left.indexOf(1); seed >= 0; seed = left.indexOf(1, seed)) {
@@ -66,18 +113,10 @@ export function findParts({ data, height, width }) {
 }
 
 /** Return the parts that are not specks; none where all are too short for a digit. */
-export function withoutSpecks(parts) {
+function withoutSpecks(parts) {
   if (!parts.some((part) => longer(part) >= MIN_SIDE)) return [];
   const largest = parts.reduce((most, { pixels }) => Math.max(most, pixels.length), 0);
   return parts.filter(({ pixels }) => pixels.length >= MIN_AREA * largest);
-}
-
-/** Return a photo's parts that its border does not cut, unless it cuts all that are large. */
-export function withoutCut(parts, height, width) {
-  const whole = parts.filter(
-    (p) => p.top > 0 && p.left > 0 && p.bottom < height && p.right < width,
-  );
-  return whole.some((part) => longer(part) >= Math.max(height, width) / 8) ? whole : parts;
 }
 
 /** Join parts, the longest first, until no two are one digit. */
@@ -129,20 +168,6 @@ function gapInRows(a, b) {
 function isRule(line, above) {
   const isBelow = line.top >= above.bottom - 0.1 * height(above);
   return isBelow && width(line) >= RULE * height(line);
-}
-
-/** Return digits line by line, each line from left to right. */
-function inReadingOrder(digits) {
-  const lines = [];
-  for (const digit of digits.toSorted((a, b) => a.top + a.bottom - b.top - b.bottom)) {
-    const line = lines.find(([last]) => {
-      const shared = Math.min(digit.bottom, last.bottom) - Math.max(digit.top, last.top);
-      return shared > 0.4 * Math.min(height(digit), height(last));
-    });
-    if (line) line.unshift(digit);
-    else lines.push([digit]);
-  }
-  return lines.flatMap((line) => line.sort((a, b) => a.left - b.left));
 }
 
 /** Add the ink between two columns of a row to a part. */
