@@ -421,7 +421,15 @@ def test_the_lab_runs_in_a_process_without_this_checkout_on_its_path(solved: Pat
         (3 * (np.eye(3) + 1), "is 3 times the right values"),
         (np.eye(3) + 2, "differs by the same number everywhere"),
         (np.eye(3)[::-1] + 1, "is flipped along the last axis"),
-        (np.eye(3) + 1 + np.diag([0, 0, 1e-3]), "1 of 9 values are wrong; at [2, 2] expected 2"),
+        (
+            np.eye(3) + 1 + np.diag([0, 0, 1e-3]),
+            "1 of 9 values are wrong, all at 2 of 3 on axis 0, all at 2 of 3 on axis 1; "
+            "at [2, 2] expected 2, found 2.001",
+        ),
+        (
+            np.eye(3) + 1 + [0.1, 0.2, 0],
+            "6 of 9 values are wrong, all at 0 or 1 of 3 on axis 1; at [",
+        ),
     ],
 )
 def test_usual_mistakes_are_named(found: np.ndarray, words: str) -> None:

@@ -95,6 +95,7 @@ class Answer:
     def errors(self, what: str) -> Iterator[None]:
         """Turn what the student's code raises meanwhile into a ``WrongAnswer``; watch its calls."""
         borrowed: list[str] = []
+        profile = sys.getprofile()
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -107,7 +108,7 @@ class Answer:
             if not borrowed:
                 raise WrongAnswer(f"{what}: {self.sentence(error)}") from None
         finally:
-            sys.setprofile(None)
+            sys.setprofile(profile)
         if borrowed:
             raise WrongAnswer(
                 f"{what}: runs nplenet's own {borrowed[0]}: an answer must be written by yourself"

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 TOLERANCE = 1e-5  # of the largest value: an answer may compute in float32 inside
 
+MAX_PLACES = 3  # on an axis, that a sentence lists
+
 Mistakes = Sequence[tuple[Any, str]]
 """Pairs of a wrong result, or a function that returns it, and the sentence that names its cause."""
 
@@ -123,9 +125,15 @@ def usual(
 
 
 def how_many(found: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> str:
-    """Say how many values are wrong."""
+    """Say how many values are wrong, and where, if they share an index that right ones have not."""
     scale = TOLERANCE * float(np.abs(right).max(initial=1e-30))
-    return f"{int((~(np.abs(found - right) <= scale)).sum())} of {right.size} values are wrong"
+    wrong = ~(np.abs(found - right) <= scale)
+    text = f"{int(wrong.sum())} of {right.size} values are wrong"
+    for axis, size in enumerate(right.shape):
+        places = sorted({int(i) for i in np.nonzero(wrong)[axis]})
+        if len(places) < size and len(places) <= MAX_PLACES:
+            text += f", all at {' or '.join(map(str, places))} of {size} on axis {axis}"
+    return text
 
 
 def worst(found: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> str:
