@@ -31,6 +31,7 @@ class Piece(NamedTuple):
     kind: str  # markdown or code
     source: str
     tags: tuple[str, ...] = ()
+    alt: str = ""  # of the picture that the cell draws
 
     @property
     def solution(self) -> bool:
@@ -66,7 +67,9 @@ def pieces(chapter: str) -> list[Piece]:
             if "Show a solution" in head:
                 tags.append("solution")
             if "remove-cell" not in tags:
-                found.append(Piece("code", body, tuple(tags)))
+                alt = re.search(r"alt: (.*?)\n(?!      )", head, re.S)
+                words = " ".join(alt[1].split()) if alt else ""
+                found.append(Piece("code", body, tuple(tags), words))
         elif kind == "literalinclude":
             source = excerpt(DOCS / argument, dict(re.findall(r"^:([\w-]+): (.*)$", head, re.M)))
             found.append(Piece("markdown", f"```python\n{source}\n```\n"))

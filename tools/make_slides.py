@@ -1,20 +1,24 @@
-"""Make the slides of the lesson (docs/lesson.md) from the pictures of the built book.
+"""Make the slides of the lesson (docs/lesson.md) with the pictures of the book.
 
-    sphinx-build docs docs/_build/html
-    python tools/make_slides.py docs/_build/html slides.html
+    python tools/make_slides.py slides.html
 
-One HTML file with everything in it: the arrow keys or a click turn the pages, and printing
-gives a page for each slide. A picture is found by its chapter and the first words of its alt text.
+One HTML file with everything in it: the arrow keys or a click turn the pages, and printing gives a
+page for each slide. A picture is found by its chapter and the first words of its alt text, and
+drawn by running the chapter's cells up to it.
 """
 
 from __future__ import annotations
 
 import base64
-import re
+import contextlib
+import io
+import os
 import sys
-from html import escape, unescape
+from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import make_notebooks
 
 
 class Slide(NamedTuple):
@@ -149,33 +153,42 @@ show(current());
 """
 
 
-def picture(book: Path, chapter: str, alt: str) -> str:
-    """Return an img element with a picture of the built book in it."""
-    page = (book / f"{chapter}.html").read_text(encoding="utf-8")
-    for element in re.findall(r"<img [^>]*>", page):
-        fields = dict(re.findall(r'(\w+)="([^"]*)"', element))
-        if unescape(fields.get("alt", "")).startswith(alt):
-            file = book / fields["src"]
-            kind = {".svg": "svg+xml", ".png": "png"}[file.suffix]
-            data = base64.b64encode(file.read_bytes()).decode()
-            return f'<img alt="{fields["alt"]}" src="data:image/{kind};base64,{data}">'
+def picture(chapter: str, alt: str) -> str:
+    """Run a chapter up to a picture; return an img element with the picture in it."""
+    os.environ.setdefault("MPLBACKEND", "agg")
+    if str(make_notebooks.DOCS) not in sys.path:  # for the cells, which import from there
+        sys.path.insert(0, str(make_notebooks.DOCS))
+    import matplotlib.pyplot as plt
+
+    names: dict[str, Any] = {"__name__": chapter}
+    for piece in make_notebooks.pieces(chapter):
+        if piece.kind != "code":
+            continue
+        plt.close("all")
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(piece.source, chapter, "exec"), names)
+        if piece.alt.startswith(alt):
+            drawn = io.BytesIO()
+            plt.gcf().savefig(drawn, format="svg")
+            data = base64.b64encode(drawn.getvalue()).decode()
+            return f'<img alt="{escape(piece.alt)}" src="data:image/svg+xml;base64,{data}">'
     raise SystemExit(f"the chapter {chapter} has no picture whose alt text begins with {alt!r}")
 
 
-def section(slide: Slide, book: Path) -> str:
+def section(slide: Slide) -> str:
     """Return a slide as HTML."""
     parts = [f"<h1>{escape(slide.title)}</h1>"]
     for line in slide.lines:
         code = line.startswith("\t")
         parts.append(f"<pre>{escape(line[1:])}</pre>" if code else f"<p>{escape(line)}</p>")
     if slide.chapter:
-        parts.append(picture(book, slide.chapter, slide.alt))
+        parts.append(picture(slide.chapter, slide.alt))
     return "<section>\n" + "\n".join(parts) + "\n</section>"
 
 
 def main() -> None:
-    book, output = map(Path, sys.argv[1:])
-    sections = "\n".join(section(slide, book) for slide in SLIDES)
+    output = Path(sys.argv[1])
+    sections = "\n".join(map(section, SLIDES))
     output.write_text(PAGE.replace("SECTIONS", sections), encoding="utf-8")
     print(f"{len(SLIDES)} slides in {output}")
 
