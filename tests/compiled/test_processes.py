@@ -5,8 +5,10 @@ Most tests ask for processes: beside the threads of a test runner a step would u
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from nplenet.augment import standard_augmentation
 from nplenet.checkpoint import CheckpointFolder, load
 from nplenet.compiled import compile
 from nplenet.compiled.cpu.processes import WorkerDied
+from nplenet.compiled.cpu.tuning import machine, search
 from nplenet.compiled.cpu.workers import MAX_CREWS
 from nplenet.data import DataLoader
 from nplenet.layers import (
@@ -314,7 +317,7 @@ def test_a_worker_killed_within_a_step_ends_it_with_an_error_that_names_it() -> 
     os.kill(pid, signal.SIGSTOP)  # so it is killed while it is waited for
     threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
     with pytest.raises(
-        WorkerDied, match=rf"worker process {pid} was ended by SIGKILL.*step is not"
+        WorkerDied, match=rf"worker process {pid} was ended by signal 9 .*step is not"
     ):
         step.gradients(X, Y)
     assert gone(pid)
@@ -673,6 +676,22 @@ def test_what_the_system_refuses_is_not_asked_for_in_each_step(
     assert losses == [twin(X, Y) for _ in range(5)]
     assert len(asked) == 3
     assert "threads (a process cannot be started: [Errno 11]" in step.describe()
+
+
+def test_a_step_is_not_copied_with_its_processes() -> None:
+    step = make_step()
+    step(X, Y)
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="can't be deep-copied or pickled"):
+            copied(step)
+
+
+def test_what_is_tuned_suits_the_kind_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {}
+    for kind in ("processes", "threads"):
+        monkeypatch.setenv("NPLENET_WORKERS", kind)
+        kinds[kind] = search(lambda tunables: 1.0).even, machine()["workers"]
+    assert kinds == {"processes": (1, "processes"), "threads": (0, "threads")}
 
 
 def test_another_kind_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

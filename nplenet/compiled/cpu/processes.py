@@ -11,7 +11,8 @@ that trains, and at a barrier it alone makes the calls that are made once.
                      ^ go           ^ go                 ^ go             done^
 
 What its helpers do not know ends a crew: the images of another epoch, or a helper that has died
-between two steps. A new one is forked, which takes some milliseconds. ``helper`` is their side.
+between two steps. A new one is forked, which takes some milliseconds. Until then memory that the
+program lets go stays in use if a helper had it. ``helper`` is their side of all this.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Crew:
             self.end()
             raise
 
-    def _give_order(self, program: Program, x: Images) -> None:
+    def _give_order(self, program: Program, x: Any) -> None:
         """Say which images; of an array, copy those of the helpers to where they see them."""
         if isinstance(x, np.ndarray):
             batch = self._post.batch(len(x), x.dtype)
@@ -125,7 +126,7 @@ class Crew:
                 batch[part] = x[part]
             self._post.order_array(len(x), x.dtype, self._at_work)
         else:
-            self._post.order_part(len(x), getattr(x, "start"), self._at_work)  # noqa: B009
+            self._post.order_part(len(x), x.start, self._at_work)
 
     def wait(self, worker: int, once: Calls) -> None:
         """Wait for the helpers, as worker 0; make the calls ``once``, and let all continue."""
@@ -214,4 +215,4 @@ def cause_of_death(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"has ended with status {code}"
-    return f"was ended by {signal.Signals(-code).name}"
+    return f"was ended by signal {-code} ({signal.strsignal(-code)})"
