@@ -65,8 +65,8 @@ def _text(name: str) -> str:
 ASSIGNMENTS: dict[str, Assignment] = {
     assignment.name: assignment
     for assignment in (
-        Assignment("dense", "Dense layer", "dense.py", "arrays"),
-        Assignment("activations", "Activations", "activations.py", "arrays"),
+        Assignment("dense", "Dense layer", "dense.py", "first-network"),
+        Assignment("activations", "Activations", "activations.py", "activations"),
         Assignment("cross-entropy", "Cross entropy", "cross_entropy.py", "cross-entropy"),
         Assignment("optimizers", "From SGD to Adam", "optimizers.py", "optimizers"),
         Assignment("conv", "Convolution with im2col", "conv.py", "convolution"),
