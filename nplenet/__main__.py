@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt_from_now_on()
     command = ""
     try:
-        options = _parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        options = _parser([word for word in words[:1] if word in COMMANDS]).parse_args(words)
         command = options.command
         return _run(options)
     except KeyboardInterrupt:
@@ -61,7 +62,8 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of these commands, or of all; each imports much that others do not need."""
     parser = _Parser(
         prog="nplenet",
         description="Train, test and inspect a LeNet-5 written by hand on NumPy.",
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nplenet {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for name in COMMANDS:
+    for name in names or COMMANDS:
         module = import_module(f".commands.{name}{'_' * iskeyword(name)}", __package__)
         first, _, examples = (module.__doc__ or "").partition("\n\n")
         summary = first.rstrip(".")

@@ -1,7 +1,8 @@
 """Measure which settings of the compiled step are the fastest on this CPU, and keep them.
 
-Training does so by itself, once for a size of batch, and looks again in later runs. Candidates take
-turns, so other programs may run meanwhile; on a quiet machine it takes a few seconds a size.
+Training does so by itself, once for a size of batch, and looks again in later
+runs. Candidates take turns, so other programs may run meanwhile; on a quiet
+machine it takes a few seconds a size.
 
 examples:
   nplenet tune
