@@ -90,6 +90,8 @@ def steps_under_fire(seed: int, workers: int, attack: str) -> str:
     time.sleep(0.1)  # the last one that was killed is gone
     step.gradients(x, y)
     left = helpers()
+    if not left and "a process cannot be started" in step.describe():
+        return ""  # three were killed before they began, one after the other
     return "" if len(left) == workers - 1 else f"{len(left)} helpers are left"
 
 

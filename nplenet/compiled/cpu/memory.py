@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 from math import prod
 
 import numpy as np
@@ -41,7 +42,11 @@ class Memory:
         nbytes = prod(shape) * np.dtype(dtype).itemsize
         room = aligned(nbytes)
         if room > self._free.size:
-            self._free = np.frombuffer(mmap.mmap(-1, max(room, BLOCK_BYTES)), np.uint8)
+            block = mmap.mmap(-1, max(room, BLOCK_BYTES))
+            if hasattr(mmap, "MADV_HUGEPAGE"):  # as NumPy does; 4 % of a step of 256 images
+                with suppress(OSError):  # a kernel without them
+                    block.madvise(mmap.MADV_HUGEPAGE)
+            self._free = np.frombuffer(block, np.uint8)
         taken, self._free = self._free[:nbytes], self._free[room:]
         return taken.view(dtype).reshape(shape)
 

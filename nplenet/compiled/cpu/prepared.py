@@ -55,7 +55,7 @@ class Prepared:
     crew : Crew or None
         The processes that share its steps, once they were needed.
     refusals : int
-        How often the system refused them.
+        How often the system has refused them since they last began.
     """
 
     def __init__(

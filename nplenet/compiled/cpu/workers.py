@@ -27,7 +27,7 @@ from .program import Images, Program
 from .threads import Helper, Threads
 
 MAX_CREWS = 8  # in a program: so many plans may have processes, which sleep between their steps
-MAX_REFUSALS = 3  # of the system; then it is not asked again
+MAX_REFUSALS = 3  # of the system, one after the other; then it is not asked again
 SLEEPING_THREADS = (Helper, TMonitor)  # hold no lock while another thread trains
 _crews: weakref.WeakSet[Crew] = weakref.WeakSet()
 
@@ -66,6 +66,7 @@ def crew_for(prepared: Prepared, x: Images) -> Crew | None:
         try:
             prepared.crew = Crew(prepared, prepared.cutting.capacity.workers - 1, source)
             _crews.add(prepared.crew)
+            prepared.refusals = 0
         except (OSError, RuntimeError) as error:
             prepared.why_threads = f"a process cannot be started: {error}"
             prepared.refusals += 1
