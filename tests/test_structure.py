@@ -196,7 +196,7 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "segment": {
         "windows": "",
-        "colour": "",
+        "colour": "windows",
         "lines": "",
         "form": "windows",
         "ink": "windows",

@@ -84,7 +84,7 @@ def _frames(a: Part, b: Part) -> bool:
 
 def _piece(a: Part, b: Part) -> bool:
     """Return whether b is a piece of a, which a narrower window cut out."""
-    cut = b.window < a.window and b.full < CUT * a.full
+    cut = b.window < a.window and b.full < CUT * a.full and a.edges <= b.edges
     return cut and _holds(a, b) and _covered(a, b, a.labels) > 0.9
 
 
