@@ -92,7 +92,7 @@ function frames(a, b) {
 
 /** Return whether b is a piece of a, which a narrower window cut out. */
 function piece(a, b) {
-  const cut = b.window < a.window && b.full < CUT * a.full;
+  const cut = b.window < a.window && b.full < CUT * a.full && a.edges <= b.edges;
   return cut && holds(a, b) && covered(a, b, a.labels) > 0.9;
 }
 
