@@ -16,7 +16,11 @@ from nplenet.__main__ import main
 from nplenet.checkpoint import DEFAULT_MODEL, load_model
 from nplenet.layers import Layer
 from nplenet.recognize import find_digits, read_photo
+from nplenet.segment import find
+from nplenet.segment.boxes import without_boxes
+from nplenet.segment.colour import at_working_size, block_of
 from nplenet.segment.lines import rules_of, without
+from nplenet.segment.notes import RIM, notes_of
 from nplenet.segment.parts import labelled
 from nplenet.segment.windows import closed, median
 
@@ -174,3 +178,109 @@ def test_a_1_is_not_a_rule() -> None:
     mask = np.zeros((200, 200), bool)
     mask[40:160, 100:105] = True
     assert rules_of(mask.T.copy()) == []
+
+
+def test_pixels_that_were_enlarged_are_counted() -> None:
+    small = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    for side in (3, 10):
+        large = small.repeat(side, axis=0).repeat(side, axis=1)
+        assert block_of(large) == side
+        assert block_of(large[:-1, :-2]) == side  # the last ones may be cut
+        assert block_of(large[1:]) == 1
+    assert block_of(small) == 1
+    assert block_of(np.zeros((50, 60, 1), np.uint8)) == 1
+    assert block_of(np.eye(2, dtype=np.uint8).repeat(30, axis=0).repeat(30, axis=1)[..., None]) == 1
+
+
+def test_nothing_light_is_drawn_around_ink_when_an_image_is_enlarged() -> None:
+    image = np.full((30, 40, 1), 240, np.uint8)
+    image[6:24, 18:21] = 20
+    large, scale = at_working_size(image)
+    assert (scale, large.shape) == (4, (120, 160, 1))
+    assert (large.min(), large.max()) == (20, 240)
+    np.testing.assert_allclose(large[60, [60, 71, 78, 84, 95], 0], [240, 164, 20, 164, 240], atol=2)
+
+
+def test_boxes_of_enlarged_pixels_are_in_the_pixels_of_the_picture() -> None:
+    image = np.full((30, 40), 255, np.uint8)
+    image[6:24, 18:21] = 0
+    large = image.repeat(10, axis=0).repeat(10, axis=1)
+    for picture, side in ((image, 1), (large, 10)):
+        (digit,) = find_digits(picture)
+        assert digit.box == pytest.approx((18 * side, 6 * side, 21 * side, 24 * side), abs=side)
+
+
+def drawn_note(digit: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Return the masks of a paper of 80 x 80 and of a cross that cuts it into four pieces."""
+    paper, ink = np.zeros((2, 200, 300), bool)
+    paper[50:130, 100:180] = True
+    if digit:
+        ink[45:135, 130:142] = ink[80:92, 95:185] = True
+    return paper & ~ink, ink
+
+
+def test_a_paper_in_pieces_is_a_note() -> None:
+    paper, ink = drawn_note()
+    (note,) = notes_of(paper, ink, light=False)
+    inside = np.zeros_like(ink)
+    inside[50:130, 100:180] = True
+    assert (note.where ^ inside).sum() <= 4 * 80 * 2  # to a grid of 64 pixels
+    assert not (note.ink & ~ink).any()
+    assert (note.ink ^ (ink & inside)).sum() <= 4 * 12 * 2
+    rows = np.flatnonzero(note.inner.any(axis=1))
+    assert (rows[0], rows[-1]) == pytest.approx((50 + RIM, 129 - RIM), abs=2)
+    assert notes_of(*drawn_note(digit=False), light=False) == []
+
+
+def test_the_strokes_of_a_round_digit_and_the_spaces_between_them_are_no_note() -> None:
+    y, x = np.indices((200, 300))
+    disc = np.hypot(y - 90, x - 140) < 45
+    hole = np.hypot(y - 90, x - 140) < 28
+    assert notes_of(disc & ~hole, hole, light=False) == []
+
+
+def test_a_digit_that_crosses_its_note_is_found() -> None:
+    picture = np.full((300, 400), 40, np.uint8)
+    picture[100:190, 150:240] = 230
+    picture[95:195, 188:200] = 30  # a 1 from table to table
+    (digit,) = find_digits(picture)
+    left, top, right, bottom = digit.box
+    assert (left, right) == pytest.approx((188, 200), abs=2)
+    assert (top, bottom) == pytest.approx((98, 192), abs=8)
+
+
+def box_with(stroke: tuple[slice, slice] | None) -> np.ndarray:
+    picture = np.full((300, 400), 240, np.uint8)
+    picture[100:200, 150:250] = 20
+    picture[104:196, 154:246] = 240
+    if stroke:
+        picture[stroke] = 20
+    return picture
+
+
+def test_a_box_that_its_digit_crosses_is_taken_away() -> None:
+    (digit,) = find_digits(box_with((slice(90, 180), slice(195, 207))))
+    np.testing.assert_allclose(digit.box, (195, 90, 207, 180), atol=1)
+
+
+def test_a_box_with_nothing_but_a_line_in_it_stays() -> None:
+    for stroke in (None, (slice(148, 152), slice(150, 250))):  # the 0 and the 8 of a display
+        (digit,) = find_digits(box_with(stroke))
+        np.testing.assert_allclose(digit.box, (150, 100, 250, 200), atol=1)
+
+
+def test_boxes_are_looked_for_again_only_where_there_is_one() -> None:
+    masks = []
+    mask = np.zeros((50, 50), bool)
+    assert without_boxes(mask, lambda m: masks.append(m) or []) == []
+    assert len(masks) == 1
+
+
+def test_an_i_keeps_its_dot() -> None:
+    picture = np.full((200, 200), 240, np.uint8)
+    picture[80:150, 95:105] = 20
+    ranked, _, _ = find(picture[..., None])
+    assert len(ranked[0].labels) == 1
+    picture[55:66, 94:105] = 20
+    ranked, _, _ = find(picture[..., None])
+    assert (len(ranked[0].labels), ranked[0].top, ranked[0].bottom) == (2, 55, 150)

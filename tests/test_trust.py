@@ -101,6 +101,20 @@ def test_the_reason_says_what_is_unusual_about_the_picture(spots: list[Spot], fa
     assert judged(np.eye(10)[3], TRUST, image).reason == ""  # a sure answer needs none
 
 
+def test_a_1_with_a_dot_is_unsure() -> None:
+    dotted = DIGIT.copy()
+    dotted[2:4, 15:18] = 255  # a tenth of the stroke
+    one, seven = np.eye(10)[1], np.eye(10)[7]
+    assert judged(one, TRUST, DIGIT) == (1, 1.0, True, "")
+    assert judged(one, TRUST, dotted) == (1, 1.0, False, "a 1 in two parts, such as an i")
+    assert judged(seven, TRUST, dotted).sure
+    assert judged(one, TRUST).sure
+    assert judged(one, TRUST, dotted, names=list("abcdefghij")).sure
+    dotted[2:4, 15:18] = 0
+    dotted[2, 15:17] = 255  # a speck
+    assert judged(one, TRUST, dotted).sure
+
+
 def test_parts_that_touch_at_a_corner_are_one() -> None:
     image = np.zeros((32, 32), np.uint8)
     image[4:14, 4:14] = image[14:24, 14:24] = 255

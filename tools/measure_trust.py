@@ -96,14 +96,16 @@ def prepared(sheets: Iterable[np.ndarray], blank_for_none: bool = False) -> np.n
     return np.array(found, np.uint8).reshape(-1, 1, 32, 32)
 
 
-def refused(model: Layer, probabilities: np.ndarray) -> np.ndarray:
-    return np.array([judged(row, model.trust).sure is False for row in probabilities], bool)
+def refused(model: Layer, probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:
+    answers = zip(probabilities, images[:, 0], strict=True)
+    return np.array([judged(row, model.trust, image).sure is False for row, image in answers], bool)
 
 
 def report_digits(model: Layer, name: str, images: np.ndarray, labels: np.ndarray) -> None:
     logits = logits_of(model, images)
+    shown = invert(images) if np.median(images) > 127 else images  # ``judged`` takes white on black
     probabilities = calibrated(logits, model.trust)
-    right, unsure = probabilities.argmax(axis=1) == labels, refused(model, probabilities)
+    right, unsure = probabilities.argmax(axis=1) == labels, refused(model, probabilities, shown)
     before = calibration_error(calibrated(logits, None), labels)
     after = calibration_error(probabilities, labels)
     print(
@@ -129,7 +131,8 @@ def report_own(model: Layer, folder: Path) -> None:
 
 def report_others(model: Layer, name: str, images: np.ndarray, count: int | None = None) -> None:
     count = count or len(images)
-    passed = np.count_nonzero(~refused(model, calibrated(logits_of(model, images), model.trust)))
+    probabilities = calibrated(logits_of(model, images), model.trust)
+    passed = np.count_nonzero(~refused(model, probabilities, images))
     print(f"{name:32s} {1 - passed / count:7.2%} of {count}")
 
 

@@ -18,13 +18,10 @@ const STRIP = 512; // rows, about
 export async function readPhoto(file) {
   // Upright, as EXIF says; its colours as they stand in the file, as Pillow takes them.
   const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
-  const factor = factorOf(bitmap, file.type === "image/jpeg");
-  const white = shrunk(bitmap, factor, 255);
-  // Light ink on nothing gets a black paper.
-  const photo = white.light > 127.5 * white.opaque ? shrunk(bitmap, factor, 0) : white;
+  const isJpeg = file.type === "image/jpeg";
+  const photo = shrunk(bitmap, factorOf(bitmap, isJpeg), isJpeg ? 255 : paperOf(bitmap));
   bitmap.close();
-  const { channels, height, width } = white.isTransparent ? photo : white;
-  return { channels, height, width };
+  return photo;
 }
 
 function factorOf({ height, width }, isJpeg) {
@@ -34,33 +31,49 @@ function factorOf({ height, width }, isJpeg) {
   return draft * Math.max(1, Math.floor(longer / MIN_KEPT_SIDE));
 }
 
+/** Return the grey level of what is transparent: black around light ink, otherwise white. */
+function paperOf(bitmap) {
+  let [light, opaque] = [0, 0];
+  for (const { data } of strips(bitmap, STRIP)) {
+    for (let i = 0; i < data.length; i += 4) {
+      const alpha = data[i + 3] / 255;
+      light += alpha * (0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]);
+      opaque += alpha;
+    }
+  }
+  return light > 127.5 * opaque ? 0 : 255;
+}
+
+/** Yield the pixels of a picture (RGBA), so many rows at a time. */
+function* strips(bitmap, rows) {
+  const canvas = new OffscreenCanvas(bitmap.width, rows);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  for (let top = 0; top < bitmap.height; top += rows) {
+    context.clearRect(0, 0, bitmap.width, rows);
+    context.drawImage(bitmap, 0, -top);
+    yield context.getImageData(0, 0, bitmap.width, Math.min(rows, bitmap.height - top));
+  }
+}
+
 /** Return the means of squares of factor * factor pixels; what is transparent shows the paper. */
 function shrunk(bitmap, factor, paper) {
   const [height, width] = [bitmap.height, bitmap.width].map((side) => Math.ceil(side / factor));
   const channels = [0, 1, 2].map(() => new Uint8Array(height * width));
-  const photo = { channels, height, width, light: 0, opaque: 0, isTransparent: false };
-  const rows = Math.max(1, Math.floor(STRIP / factor));
-  const canvas = new OffscreenCanvas(bitmap.width, rows * factor);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  for (let top = 0; top < height; top += rows) {
-    const high = Math.min(canvas.height, bitmap.height - top * factor);
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(bitmap, 0, -top * factor);
-    const strip = context.getImageData(0, 0, canvas.width, high);
-    compose(strip.data, paper, photo);
-    for (let row = 0; row * factor < high; row++) averageRow(strip, row, factor, photo, top + row);
+  const photo = { channels, height, width };
+  let outRow = 0;
+  for (const strip of strips(bitmap, factor * Math.max(1, Math.floor(STRIP / factor)))) {
+    compose(strip.data, paper);
+    for (let row = 0; row * factor < strip.height; row++)
+      averageRow(strip, row, factor, photo, outRow++);
   }
   return photo;
 }
 
-/** Put pixels (RGBA) on the paper, and add up how much light they have and how opaque they are. */
-function compose(pixels, paper, photo) {
+/** Put pixels (RGBA) on the paper. */
+function compose(pixels, paper) {
   for (let i = 0; i < pixels.length; i += 4) {
+    if (pixels[i + 3] === 255) continue;
     const alpha = pixels[i + 3] / 255;
-    photo.opaque += alpha;
-    photo.light += alpha * (0.299 * pixels[i] + 0.587 * pixels[i + 1] + 0.114 * pixels[i + 2]);
-    if (alpha === 1) continue;
-    photo.isTransparent = true;
     for (let c = i; c < i + 3; c++) pixels[c] = Math.round(paper + (pixels[c] - paper) * alpha);
   }
 }

@@ -41,7 +41,7 @@ function digitOf(part, scale) {
   const [top, left, bottom, right] = sides.map((side) => roundEven(side / scale));
   const [height, width] = [Math.max(bottom - top, 1), Math.max(right - left, 1)];
   const mask = part.mask();
-  return { box: { top, left, height, width }, part, mask, scale, image: imageOf(mask) };
+  return { box: { top, left, height, width }, mask, scale, image: imageOf(mask) };
 }
 
 function foundIn(picture) {

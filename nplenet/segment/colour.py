@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.picture_file import fewer_pixels, pillow
+from .windows import dilated, eroded
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
@@ -41,7 +42,13 @@ def at_working_size(image: Bytes) -> tuple[Floats, float]:
         )
         for c in range(image.shape[2])
     ]
-    return np.clip(np.stack(resized, axis=2), 0, 255), scale
+    found = np.stack(resized, axis=2)
+    if scale > 1:  # a cubic goes beyond the levels at an edge, and would draw light around ink
+        for c in range(image.shape[2]):
+            bounds = eroded(image[:, :, c], 3), dilated(image[:, :, c], 3)
+            low, high = (level.repeat(scale, axis=0).repeat(scale, axis=1) for level in bounds)
+            found[:, :, c] = np.clip(found[:, :, c], low, high)
+    return found, scale
 
 
 def block_of(image: Bytes) -> int:

@@ -18,6 +18,7 @@ MIN_SIDE = 0.08  # of the larger part: what is smaller is a speck
 MAX_CONTRASTS = 3.0  # one part has at most three times the other's contrast
 MAX_STROKES = 4.0  # and four times the width of its strokes
 MAX_ASPECT = 1.25  # width / height of a digit
+MAX_DOT_GAP = 0.3  # between a dot and a stroke, as a fraction of the stroke's height
 FRAMED = 0.3  # fraction of a frame's side that what it frames has at least
 
 
@@ -59,6 +60,8 @@ def _together(a: Part, b: Part) -> bool:
     down = max(a.top, b.top) - min(a.bottom, b.bottom)
     height = max(a.bottom, b.bottom) - min(a.top, b.top)
     width = max(a.right, b.right) - min(a.left, b.left)
+    if _dotted(a, b):
+        return True
     if max(across, down) > 0.7 * b.longer or width > MAX_ASPECT * height:
         return False
     if _under(a, b) or _under(b, a):
@@ -77,6 +80,16 @@ def _together(a: Part, b: Part) -> bool:
         compact = ratio >= 0.6 or width <= 1.1 * height
         return -down >= 0.4 * min(a.height, b.height) and across <= near * height and compact
     return math.hypot(across, down) <= 0.06 * height
+
+
+def _dotted(a: Part, b: Part) -> bool:
+    """Return whether b is the dot above a stroke: the two are an i or a j, and a alone is no 1."""
+    gap, middle = a.top - b.bottom, (b.left + b.right) / 2
+    beside = max(a.left - middle, middle - a.right)
+    near = 0 < gap <= MAX_DOT_GAP * a.height and beside <= b.width
+    compact = b.longer <= 1.5 * min(b.width, b.height)
+    alike = 0.8 <= b.longer / a.stroke <= 2.5 and 2 / 3 <= a.contrast / b.contrast <= 1.5
+    return near and compact and alike and a.width <= 0.6 * a.height
 
 
 def _under(a: Part, b: Part) -> bool:

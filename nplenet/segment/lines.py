@@ -49,23 +49,31 @@ def rules_of(mask: Mask) -> list[Line]:
     found: list[Line] = []
     if len(x) < least:
         return found
-    offset = int(0.36 * mask.shape[1]) + 2
-    rows = mask.shape[0] + 2 * offset
+    offset, rows = _offsets(mask)
     counts = _counts(x, y, offset, rows)
     while len(found) < MAX_LINES:
-        near = counts.copy()
-        near[:, 1:] += counts[:, :-1]
-        near[:, :-1] += counts[:, 1:]
-        k, c = divmod(int(near.argmax()), rows)
-        if near[k, c] < least:
+        count, slope, row = _most(counts, offset)
+        if count < least:
             break
-        on = np.abs(y - SLOPES[k] * x - (c - offset)) <= 2
+        on = np.abs(y - slope * x - row) <= 2
         line = _spanned(x[on], y[on], thick[on], side)
         if line is not None:
             found.append(line)
         counts -= _counts(x[on], y[on], offset, rows)
         x, y, thick = x[~on], y[~on], thick[~on]
     return _trusted(found, mask.shape[1])
+
+
+def strongest(mask: Mask, top: int, bottom: int, max_thick: float) -> tuple[Line, int]:
+    """Return the line with most points between two rows of a mask (H, W), and their number."""
+    x, y, thick = _middles(mask)
+    use = (y >= top) & (y < bottom) & (thick <= max(2, max_thick))
+    x, y, thick = x[use], y[use], thick[use]
+    offset, rows = _offsets(mask)
+    _, slope, row = _most(_counts(x, y, offset, rows), offset)
+    on = np.abs(y - slope * x - row) <= 2
+    width = float(np.median(thick[on])) if on.any() else 0.0
+    return Line(row, slope, 0, mask.shape[1], width), len(np.unique(x[on]))
 
 
 def without(mask: Mask, lines: list[Line]) -> Mask:
@@ -114,6 +122,21 @@ def _middles(mask: Mask) -> tuple[Any, Any, Any]:
     starts, ends = (np.flatnonzero(one.T) for one in _ends(mask))  # column by column
     x, top = np.divmod(starts, len(mask))
     return x, (2 * top + ends - starts) / 2, ends - starts + 1
+
+
+def _offsets(mask: Mask) -> tuple[int, int]:
+    """Return the place of row 0 among the rows at which a line may meet the left side; and all."""
+    offset = int(SLOPES[-1] * mask.shape[1]) + 2
+    return offset, len(mask) + 2 * offset
+
+
+def _most(counts: Any, offset: int) -> tuple[int, float, float]:
+    """Return how many points the best line holds, of three rows each; its slope and its row."""
+    near = counts.copy()
+    near[:, 1:] += counts[:, :-1]
+    near[:, :-1] += counts[:, 1:]
+    k, c = divmod(int(near.argmax()), counts.shape[1])
+    return int(near[k, c]), float(SLOPES[k]), float(c - offset)
 
 
 def _counts(x: Any, y: Any, offset: int, rows: int) -> Any:

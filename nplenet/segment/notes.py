@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .form import stroke_width
-from .parts import Part, labelled
+from .parts import WHOLE, Part, labelled
 from .shapes import reduced, widest
 from .windows import Floats, Mask, dilated, eroded
 
@@ -29,6 +29,9 @@ FOUR_SIDED = 0.9  # fraction of the hull in four of its points: 0.77 to 0.9 of p
 RECTANGLE = 0.78  # and of the least rectangle around it: 0.6 of a 7
 MAX_LONG = 3  # times as long as wide
 MIN_ON_NOTE = 0.7  # fraction of a part that lies on its note
+RIM = 3  # pixels inside the outline: a stroke that ends there ends with the paper
+MIN_SHOWN = 0.6  # fraction of the ink on a note that one digit holds
+PIECE = 0.1  # factor for the score of a piece of paper
 TURNS = np.radians(np.arange(0, 180, 3))
 
 
@@ -39,27 +42,40 @@ class Note(NamedTuple):
     ----------
     light
         Whether the digit is light.
-    where
-        bool (H, W), True within the paper's outline.
+    where, inner
+        bool (H, W), True within the paper's outline; and away from it.
     ink
         bool (H, W), the digit as far as it is on the paper.
     """
 
     light: bool
     where: Mask
+    inner: Mask
     ink: Mask
 
-    def holds(self, part: Part) -> bool:
-        """Return whether most of a part lies on the paper."""
-        return float(self._on(part, self.where).mean()) > MIN_ON_NOTE
+    def factors(self, parts: list[Part]) -> list[float]:
+        """Return the factors for the scores of parts: 1 for what is elsewhere.
 
-    def shown(self, part: Part) -> float:
-        """Return the fraction of the paper's ink that a part holds."""
-        return float(self._on(part, self.ink).sum() / self.ink.sum())
-
-    def _on(self, part: Part, mask: Mask) -> Mask:
-        box = slice(part.top, part.bottom), slice(part.left, part.right)
-        return mask[box][part.mask()]
+        A piece of paper loses. For a digit it counts how much of the ink on the paper it holds, but
+        not where its outline has no edge because the paper ends there. If no digit holds most of
+        the ink, this is no note: it may be paper between shadows, or a sheet full of digits.
+        """
+        factors = [1.0] * len(parts)
+        explained = False
+        for k, part in enumerate(parts):
+            box = slice(part.top, part.bottom), slice(part.left, part.right)
+            mask = part.mask()
+            if self.where[box][mask].mean() <= MIN_ON_NOTE:
+                continue
+            if part.light != self.light:
+                factors[k] = PIECE
+                continue
+            shown = float(self.ink[box][mask].sum() / self.ink.sum())
+            explained |= shown >= MIN_SHOWN and not part.edges
+            outline = mask & ~eroded(np.pad(mask, 1), 3)[1:-1, 1:-1]
+            ends = 1 - float(self.inner[box][outline].mean())
+            factors[k] = shown**2 * (min(1, part.whole + ends) / part.whole) ** WHOLE
+        return factors if explained else [1.0] * len(parts)
 
 
 def notes_of(paper: Mask, ink: Mask, *, light: bool) -> list[Note]:
@@ -81,7 +97,7 @@ def notes_of(paper: Mask, ink: Mask, *, light: bool) -> list[Note]:
         if hull is not None:
             whole = np.zeros(solid.shape, bool)
             whole[box] = hull
-            found.append(Note(light, whole, whole & ink))
+            found.append(Note(light, whole, eroded(whole, 2 * RIM + 1), whole & ink))
     return found
 
 

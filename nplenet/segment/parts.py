@@ -23,6 +23,7 @@ Integers = npt.NDArray[np.integer[Any]]
 
 MAX_PARTS = 120  # the longest ones
 EDGE = 0.5  # fraction of a part's contrast that is an edge in the image
+WHOLE = 6  # exponent of ``whole`` in a score
 BEYOND = 2  # pixels from the outline to the ground
 SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
 

@@ -118,14 +118,17 @@ import { explain } from "./explain.js";
 import { describeStep } from "./sentences.js";
 import { readFileSync } from "node:fs";
 
-const { description, tensors, shape, data } = JSON.parse(readFileSync("case.json"));
-for (const tensor of Object.values(tensors)) tensor.data = Float32Array.from(tensor.data);
-const steps = buildSteps(description, tensors);
-const values = runSteps(steps, { shape, data: Float32Array.from(data) });
-const y = values.at(-1);
-const words = Array.from(y.data, (_, i) => explain(steps, values, steps.length, i).summary);
-const sentence = describeStep(steps.at(-1), values.at(-2).shape);
-console.log(JSON.stringify({ shape: y.shape, data: Array.from(y.data), words, sentence }));
+const found = [];
+for (const { description, tensors, shape, data } of JSON.parse(readFileSync("cases.json"))) {
+  for (const tensor of Object.values(tensors)) tensor.data = Float32Array.from(tensor.data);
+  const steps = buildSteps(description, tensors);
+  const values = runSteps(steps, { shape, data: Float32Array.from(data) });
+  const y = values.at(-1);
+  const words = Array.from(y.data, (_, i) => explain(steps, values, steps.length, i).summary);
+  const sentence = describeStep(steps.at(-1), values.at(-2).shape);
+  found.push({ shape: y.shape, data: Array.from(y.data), words, sentence });
+}
+console.log(JSON.stringify(found));
 """
 
 
@@ -140,23 +143,27 @@ def test_the_page_computes_every_case_of_the_table(row: Row, tmp_path: Path) -> 
         (tmp_path / module).write_text(source, "utf-8")
     (tmp_path / "package.json").write_text('{"type": "module"}', "utf-8")
     (tmp_path / "run.js").write_text(RUN, "utf-8")
+    records, expected = [], []
     for case in row.cases:
         model, x = case.build(dtype=np.float32), case.input(dtype=np.float32)[:1]
         assert isinstance(model, Layer)
         state = model.eval().state_dict()
-        tensors = {k: {"shape": v.shape, "data": v.ravel().tolist()} for k, v in state.items()}
-        description, data = in_order(describe(model)), x[0].ravel().tolist()
-        record = {
-            "description": description,
-            "tensors": tensors,
-            "shape": x.shape[1:],
-            "data": data,
-        }
-        (tmp_path / "case.json").write_text(json.dumps(record), "utf-8")
-        command = [node, "run.js"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        found, y = json.loads(done.stdout), model(x)[0]
+        records.append(
+            {
+                "description": in_order(describe(model)),
+                "tensors": {
+                    k: {"shape": v.shape, "data": v.ravel().tolist()} for k, v in state.items()
+                },
+                "shape": x.shape[1:],
+                "data": x[0].ravel().tolist(),
+            }
+        )
+        expected.append(model(x)[0])
+    (tmp_path / "cases.json").write_text(json.dumps(records), "utf-8")
+    command = [node, "run.js"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for found, y in zip(json.loads(done.stdout), expected, strict=True):
         assert tuple(found["shape"]) == y.shape
         # 1e-5: roundings of 6e-8 of values of 10, of sums made in another order.
         np.testing.assert_allclose(np.reshape(found["data"], y.shape), y, rtol=0, atol=1e-5)

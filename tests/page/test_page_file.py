@@ -79,8 +79,8 @@ def test_a_module_stands_behind_those_that_it_imports_and_imports_what_they_expo
 
 def test_the_search_for_digits_has_the_modules_and_functions_of_python() -> None:
     """Each function of nplenet.segment stands in the module of that name, in camel case."""
-    # What Pillow does is in resample.js; windows need no slices, in one flat array.
-    elsewhere = {"resized", "_rows"}
+    # What Pillow does is in resample.js; a flat array needs no slices; "in" is a reserved word.
+    elsewhere = {"resized", "_rows", "_in"}
     folder = resources.files("nplenet.segment")
     modules = {file.name.removesuffix(".py") for file in folder.iterdir() if file.name[0] != "_"}
     for module in sorted(modules):

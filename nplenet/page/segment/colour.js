@@ -4,6 +4,7 @@
 
 import { roundEven } from "../numbers.js";
 import { bicubic, bilinear, resized } from "../resample.js";
+import { dilated, eroded } from "./windows.js";
 
 const { fround } = Math;
 
@@ -30,10 +31,20 @@ export function atWorkingSize({ channels, height, width }) {
   if (sides[0] === height && sides[1] === width)
     return { image: { channels: floats.map(({ data }) => data), height, width }, scale: 1 };
   const kind = scale > 1 ? bicubic : bilinear;
-  const within = floats.map((channel) =>
-    resized(channel, ...sides, kind).data.map((v) => Math.min(255, Math.max(0, v))),
-  );
-  return { image: { channels: within, height: sides[0], width: sides[1] }, scale };
+  const found = floats.map((channel) => resized(channel, ...sides, kind).data);
+  if (scale > 1) found.forEach((levels, c) => clip(levels, channels[c], height, width, scale));
+  return { image: { channels: found, height: sides[0], width: sides[1] }, scale };
+}
+
+/** Keep within the levels around each pixel: a cubic goes beyond, and would draw light around ink. */
+function clip(levels, channel, height, width, scale) {
+  const image = { data: channel, height, width };
+  const [low, high] = [eroded(image, 3).data, dilated(image, 3).data];
+  for (let i = 0; i < levels.length; i++) {
+    const [row, column] = [Math.floor(i / (width * scale)), i % (width * scale)];
+    const from = Math.floor(row / scale) * width + Math.floor(column / scale);
+    levels[i] = Math.min(high[from], Math.max(low[from], levels[i]));
+  }
 }
 
 /**
@@ -44,7 +55,7 @@ export function atWorkingSize({ channels, height, width }) {
 export function blockOf({ channels, height, width }) {
   let side = 0; // where nothing changes
   const same = (i, j) => channels.every((channel) => channel[i] === channel[j]);
-  for (let row = 1; row < height; row++) {
+  for (let row = 1; row < height && side !== 1; row++) {
     for (let column = 0; column < width; column++) {
       if (same(row * width + column, (row - 1) * width + column)) continue;
       side = divisor(side, row);
@@ -67,14 +78,16 @@ function divisor(a, b) {
 }
 
 /** Return every `step`-th pixel of every `step`-th row. */
-export function everyPixel({ channels, height, width }, step) {
-  const [high, wide] = [Math.ceil(height / step), Math.ceil(width / step)];
-  const few = channels.map((channel) =>
-    Uint8Array.from({ length: high * wide }, (_, i) => {
-      return channel[step * Math.floor(i / wide) * width + step * (i % wide)];
-    }),
-  );
-  return { channels: few, height: high, width: wide };
+export function everyPixel(picture, step) {
+  if (step === 1) return picture;
+  const [height, width] = [picture.height, picture.width].map((side) => Math.ceil(side / step));
+  const channels = picture.channels.map((channel) => {
+    const few = new Uint8Array(height * width);
+    for (let i = 0; i < few.length; i++)
+      few[i] = channel[step * (Math.floor(i / width) * picture.width + (i % width))];
+    return few;
+  });
+  return { channels, height, width };
 }
 
 /**

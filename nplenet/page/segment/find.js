@@ -2,10 +2,12 @@
 // with the same functions, so that the two can be read side by side.
 //
 // picture -> grey (colour) -> paper and ink, per window and polarity (ink, windows)
-//         -> rules of paper removed (lines) -> connected parts (parts) -> groups of parts (groups)
-//         -> the groups that are digits (choose)
+//         -> rules of paper removed (lines) -> connected parts (parts) -> boxes around a digit
+//         removed (boxes) -> groups of parts (groups) -> papers as small as a digit (notes)
+//         -> the groups that are digits (choose, contest, shapes)
 
 import { roundEven } from "../numbers.js";
+import { withoutBoxes } from "./boxes.js";
 import { digits, ranked } from "./choose.js";
 import { atWorkingSize, blockOf, everyPixel, greyOf } from "./colour.js";
 import { groups } from "./groups.js";
@@ -30,33 +32,40 @@ export function find(picture) {
   const { image, scale } = atWorkingSize(everyPixel(picture, block));
   const grey = greyOf(image);
   const negative = { ...grey, data: grey.data.map((v) => 255 - v) };
-  const both = [grey, negative].map((level) => papersOf(level, Math.max(1, scale)));
   const side = Math.max(grey.height, grey.width);
   const minSide = Math.max(5, roundEven(side * MIN_SIDE));
-  const all = [];
-  const widest = [];
-  both.forEach((papers, light) => {
-    let [across, down] = [[], []];
-    let ink;
-    for (let step = 0; step < papers.windows.length; step++) {
-      const isForLines = WINDOWS_FOR_LINES.includes(step);
-      if (!isForLines && same(papers, step, step - 1)) continue; // it shows the same parts
-      ink = inkOf(papers, step);
-      if (isForLines) {
-        const lines = [rulesOf(ink.mask), rulesOf(transposed(ink.mask))];
-        if (lines.flat().length > across.length + down.length) [across, down] = lines;
-      }
-      const isRuled = across.length || down.length;
-      const mask = isRuled
-        ? transposed(without(transposed(without(ink.mask, across)), down))
-        : ink.mask;
-      const parts = groups(partsOf(mask, ink, papers, step, both[1 - light], minSide));
-      for (const part of parts) Object.assign(part, { light: light === 1, window: step });
-      all.push(...parts);
-    }
-    widest.push(ink.mask);
-  });
-  const notes = [...notesOf(widest[1], widest[0], false), ...notesOf(widest[0], widest[1], true)];
-  const best = ranked(all, notes, side, scale <= 1 ? AT_EDGE : AT_EDGE_OF_SMALL);
+  const [dark, light] = [grey, negative].map((level) => papersOf(level, Math.max(1, scale)));
+  const { found: darkGroups, mask: darkInk } = groupsOf(dark, light, minSide);
+  const { found: lightGroups, mask: lightInk } = groupsOf(light, dark, minSide);
+  for (const group of lightGroups) group.light = true;
+  const notes = [...notesOf(lightInk, darkInk, false), ...notesOf(darkInk, lightInk, true)];
+  const atEdge = scale <= 1 ? AT_EDGE : AT_EDGE_OF_SMALL;
+  const best = ranked([...darkGroups, ...lightGroups], notes, side, atEdge);
   return { best, found: digits(best), scale: scale / block };
+}
+
+/** Return the groups that all windows show, and all that the widest window takes for ink. */
+function groupsOf(papers, opposite, minSide) {
+  const found = [];
+  let [across, down] = [[], []];
+  let ink;
+  for (let step = 0; step < papers.windows.length; step++) {
+    const isForLines = WINDOWS_FOR_LINES.includes(step);
+    if (!isForLines && same(papers, step, step - 1)) continue; // it shows the same parts
+    ink = inkOf(papers, step);
+    if (isForLines) {
+      const lines = [rulesOf(ink.mask), rulesOf(transposed(ink.mask))];
+      if (lines.flat().length > across.length + down.length) [across, down] = lines;
+    }
+    const isRuled = across.length || down.length;
+    const mask = isRuled
+      ? transposed(without(transposed(without(ink.mask, across)), down))
+      : ink.mask;
+    const measured = (some) => partsOf(some, ink, papers, step, opposite, minSide);
+    for (const group of groups(withoutBoxes(mask, measured))) {
+      group.window = step;
+      found.push(group);
+    }
+  }
+  return { found, mask: ink.mask };
 }

@@ -12,6 +12,7 @@ const MIN_SIDE = 0.08; // of the larger part: what is smaller is a speck
 const MAX_CONTRASTS = 3; // one part has at most three times the other's contrast
 const MAX_STROKES = 4; // and four times the width of its strokes
 const MAX_ASPECT = 1.25; // width / height of a digit
+const MAX_DOT_GAP = 0.3; // between a dot and a stroke, as a fraction of the stroke's height
 const FRAMED = 0.3; // fraction of a frame's side that what it frames has at least
 
 /** Return parts joined to digits; frames around others, shadows and specks stay out. */
@@ -54,6 +55,7 @@ function together(a, b) {
   const down = Math.max(a.top, b.top) - Math.min(a.bottom, b.bottom); // overlap
   const height = Math.max(a.bottom, b.bottom) - Math.min(a.top, b.top);
   const width = Math.max(a.right, b.right) - Math.min(a.left, b.left);
+  if (dotted(a, b)) return true;
   if (Math.max(across, down) > 0.7 * b.longer || width > MAX_ASPECT * height) return false;
   if (under(a, b) || under(b, a)) return false;
   if (Math.max(a.contrast, b.contrast) > MAX_CONTRASTS * Math.min(a.contrast, b.contrast))
@@ -71,6 +73,17 @@ function together(a, b) {
     return -down >= 0.4 * Math.min(a.height, b.height) && across <= near * height && compact;
   }
   return Math.hypot(across, down) <= 0.06 * height;
+}
+
+/** Return whether b is the dot above a stroke: the two are an i or a j, and a alone is no 1. */
+function dotted(a, b) {
+  const [gap, middle] = [a.top - b.bottom, (b.left + b.right) / 2];
+  const beside = Math.max(a.left - middle, middle - a.right);
+  const near = 0 < gap && gap <= MAX_DOT_GAP * a.height && beside <= b.width;
+  const compact = b.longer <= 1.5 * Math.min(b.width, b.height);
+  const [size, contrast] = [b.longer / a.stroke, a.contrast / b.contrast];
+  const alike = size >= 0.8 && size <= 2.5 && contrast >= 2 / 3 && contrast <= 1.5;
+  return near && compact && alike && a.width <= 0.6 * a.height;
 }
 
 /** Return whether b is a straight line under a. */

@@ -14,7 +14,7 @@
 
 import { median, roundEven } from "../numbers.js";
 
-const SLOPES = Array.from({ length: 145 }, (_, k) => k * (0.72 / 144) - 0.36);
+const SLOPES = Array.from({ length: 145 }, (_, k) => (k < 144 ? k * (0.72 / 144) - 0.36 : 0.36));
 const MAX_THICK = 1 / 40; // of the image's longer side
 const MIN_LONG = 0.35; // of the image's longer side
 const MIN_COVERED = 0.6; // of the columns between a line's ends
@@ -29,14 +29,13 @@ export function rulesOf(mask) {
   const least = MIN_LONG * MIN_COVERED * side;
   const found = [];
   if (points.x.length < least) return found;
-  const offset = Math.trunc(0.36 * mask.width) + 2;
-  const rows = mask.height + 2 * offset;
+  const { offset, rows } = offsets(mask);
   const all = SLOPES.map(() => new Int32Array(rows));
   counts(points, offset, all, 1);
   while (found.length < MAX_LINES) {
-    const { k, c, near } = mostNear(all);
-    if (near < least) break;
-    const isOn = ({ x, y }, i) => Math.abs(y[i] - SLOPES[k] * x[i] - (c - offset)) <= 2;
+    const { count, slope, row } = most(all, offset);
+    if (count < least) break;
+    const isOn = ({ x, y }, i) => Math.abs(y[i] - slope * x[i] - row) <= 2;
     const on = chosen(points, isOn);
     const line = spanned(on, side);
     if (line) found.push(line);
@@ -44,6 +43,21 @@ export function rulesOf(mask) {
     points = chosen(points, (every, i) => !isOn(every, i));
   }
   return trusted(found, mask.width);
+}
+
+/** Return the line with most points between two rows of a mask, and their number: {line, count}. */
+export function strongest(mask, top, bottom, maxThick) {
+  const thickest = Math.max(2, maxThick);
+  const points = chosen(middles(mask), ({ y, thick }, i) => {
+    return y[i] >= top && y[i] < bottom && thick[i] <= thickest;
+  });
+  const { offset, rows } = offsets(mask);
+  const all = SLOPES.map(() => new Int32Array(rows));
+  counts(points, offset, all, 1);
+  const { slope, row } = most(all, offset);
+  const on = chosen(points, ({ x, y }, i) => Math.abs(y[i] - slope * x[i] - row) <= 2);
+  const thick = on.x.length ? median(on.thick) : 0;
+  return { line: { row, slope, left: 0, right: mask.width, thick }, count: new Set(on.x).size };
 }
 
 /** Return the mask without lines, but with the strokes that cross them. */
@@ -130,13 +144,20 @@ function counts({ x, y }, offset, all, change) {
   });
 }
 
-/** Return the slope k and row c with most points in it and beside it, and how many. */
-function mostNear(all) {
-  const best = { k: 0, c: 0, near: -1 };
+/** Return the place of row 0 among the rows at which a line may meet the left side; and all. */
+function offsets({ height, width }) {
+  const offset = Math.trunc(SLOPES.at(-1) * width) + 2;
+  return { offset, rows: height + 2 * offset };
+}
+
+/** Return how many points the best line holds, of three rows each; its slope and its row. */
+function most(all, offset) {
+  const best = { count: -1, slope: 0, row: 0 };
   all.forEach((row, k) => {
     for (let c = 0; c < row.length; c++) {
       const near = row[c] + (c ? row[c - 1] : 0) + (c + 1 < row.length ? row[c + 1] : 0);
-      if (near > best.near) Object.assign(best, { k, c, near });
+      if (near > best.count)
+        Object.assign(best, { count: near, slope: SLOPES[k], row: c - offset });
     }
   });
   return best;

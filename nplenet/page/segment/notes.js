@@ -7,9 +7,9 @@
 // ....##....
 
 import { strokeWidth } from "./form.js";
-import { labelled } from "./parts.js";
+import { labelled, WHOLE } from "./parts.js";
 import { reduced, widest } from "./shapes.js";
-import { cropped, dilated, eroded } from "./windows.js";
+import { cropped, dilated, eroded, padded } from "./windows.js";
 
 const MIN_SIDE = 1 / 20; // of the image's longer side
 const MIN_PAPER = 0.3; // fraction of the whole that is paper
@@ -22,36 +22,51 @@ const FOUR_SIDED = 0.9; // fraction of the hull in four of its points: 0.77 to 0
 const RECTANGLE = 0.78; // and of the least rectangle around it: 0.6 of a 7
 const MAX_LONG = 3; // times as long as wide
 const MIN_ON_NOTE = 0.7; // fraction of a part that lies on its note
+const RIM = 3; // pixels inside the outline: a stroke that ends there ends with the paper
+const MIN_SHOWN = 0.6; // fraction of the ink on a note that one digit holds
+const PIECE = 0.1; // factor for the score of a piece of paper
 const TURNS = Array.from({ length: 60 }, (_, k) => (3 * k * Math.PI) / 180);
 
 /** A paper with its digit. */
 class Note {
   /**
    * @param light whether the digit is light
-   * @param where a mask, 1 within the paper's outline
+   * @param where, inner masks: 1 within the paper's outline; and away from it
    * @param ink a mask, the digit as far as it is on the paper
    */
-  constructor(light, where, ink) {
-    Object.assign(this, { light, where, ink });
-    this.area = count(ink.data);
+  constructor(light, where, inner, ink) {
+    Object.assign(this, { light, where, inner, ink });
   }
 
-  /** Return whether most of a part lies on the paper. */
-  holds(part) {
-    return on(part, this.where) > MIN_ON_NOTE * part.area;
-  }
-
-  /** Return the fraction of the paper's ink that a part holds. */
-  shown(part) {
-    return on(part, this.ink) / this.area;
+  /**
+   * Return the factors for the scores of parts: 1 for what is elsewhere.
+   *
+   * A piece of paper loses. For a digit it counts how much of the ink on the paper it holds, but not
+   * where its outline has no edge because the paper ends there. If no digit holds most of the ink,
+   * this is no note: it may be paper between shadows, or a sheet full of digits.
+   */
+  factors(parts) {
+    const all = count(this.ink.data);
+    let explained = false;
+    const factors = parts.map((part) => {
+      const mask = part.mask();
+      if (on(part, mask.data, this.where) <= MIN_ON_NOTE * count(mask.data)) return 1;
+      if (part.light !== this.light) return PIECE;
+      const shown = on(part, mask.data, this.ink) / all;
+      explained ||= shown >= MIN_SHOWN && !part.edges;
+      const inside = cropped(eroded(padded(mask, 1, 1, 0), 3), 1, 1, mask.height, mask.width).data;
+      const outline = mask.data.map((v, i) => v & (1 - inside[i]));
+      const ends = 1 - on(part, outline, this.inner) / count(outline);
+      return shown ** 2 * (Math.min(1, part.whole + ends) / part.whole) ** WHOLE;
+    });
+    return explained ? factors : parts.map(() => 1);
   }
 }
 
-/** Return how many pixels of a part are in a mask. */
-function on(part, mask) {
+/** Return how many pixels of a part's box are in a mask, of those that count. */
+function on(part, counting, mask) {
   const inside = cropped(mask, part.top, part.left, part.height, part.width).data;
-  const { data } = part.mask();
-  return data.reduce((sum, v, i) => sum + (v & inside[i]), 0);
+  return counting.reduce((sum, v, i) => sum + (v & inside[i]), 0);
 }
 
 /** Return the notes whose pieces are in one mask, their strokes in the other. */
@@ -86,7 +101,7 @@ export function notesOf(paper, ink, light) {
       whole.data.set(line, (top + row) * width + left);
     }
     const digit = { ...whole, data: whole.data.map((v, i) => v & ink.data[i]) };
-    found.push(new Note(light, whole, digit));
+    found.push(new Note(light, whole, eroded(whole, 2 * RIM + 1), digit));
   });
   return found;
 }

@@ -11,6 +11,7 @@ import { cropped, padded } from "./windows.js";
 
 const MAX_PARTS = 120; // the longest ones
 const EDGE = 0.5; // fraction of a part's contrast that is an edge in the image
+export const WHOLE = 6; // exponent of `whole` in a score
 const BEYOND = 2; // pixels from the outline to the ground
 const SIDES = [
   [0, 1],
