@@ -24,7 +24,7 @@ import pytest
 
 from nplenet.augment import standard_augmentation
 from nplenet.checkpoint import CheckpointFolder, load
-from nplenet.compiled import compile
+from nplenet.compiled import TextbookStep, compile
 from nplenet.compiled.cpu.processes import WorkerDied
 from nplenet.compiled.cpu.tuning import machine, search
 from nplenet.compiled.cpu.workers import MAX_CREWS
@@ -199,6 +199,20 @@ def test_processes_give_the_bits_of_threads(
     assert used == workers or not (even or "lenet5" in name)  # threads pay from 64 images on
     assert (len(pids(one)), len(pids(other))) == (used - 1, 0)
     assert f"on {used} processes" in one.describe()
+
+
+@pytest.mark.parametrize("n", [17, 40, 64, N])
+def test_steps_that_are_shared_evenly_equal_the_textbook(n: int) -> None:
+    model = LeNet5(dropout=0.2, seed=0, dtype=np.float64)
+    textbook = TextbookStep(model, CrossEntropyLoss(), Adam(model.parameters()), N, "a test")
+    x = X[:n].astype(np.float64)
+    value = textbook.gradients(x, Y[:n])
+    for workers in (2, 3):
+        step = make_step(LeNet5(dropout=0.2, seed=0, dtype=np.float64), workers)
+        assert np.isclose(step.gradients(x, Y[:n]), value, rtol=1e-12)
+        for ours, theirs in zip(step.model.parameters(), model.parameters(), strict=True):
+            bound = 1e-11 * np.abs(theirs.grad).max()  # sums of float64 in another order
+            np.testing.assert_allclose(ours.grad, theirs.grad, rtol=0, atol=bound)
 
 
 def change_settings(step: Any, number: int) -> None:
@@ -405,7 +419,7 @@ def test_a_new_plan_ends_the_processes_of_the_last() -> None:
 
 
 def test_no_more_than_some_plans_have_processes_at_once() -> None:
-    steps = [make_step(plain()) for _ in range(MAX_CREWS + 1)]
+    steps = [make_step(plain()) for _ in range(MAX_CREWS + 1)]  # the same each
     losses = [float(step(X, Y)) for step in steps]
     assert losses == losses[:1] * len(steps)
     assert [len(pids(step)) for step in steps] == [1] * MAX_CREWS + [0]

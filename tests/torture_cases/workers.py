@@ -26,7 +26,7 @@ def make_step(workers: int) -> Any:
     """Return a step whose gradients depend on nothing but the parameters."""
     model = nplenet.models.LeNet5(dropout=0.0, seed=0)
     optimizer = nplenet.optim.Adam(model.parameters())
-    tunables = {"threads": workers, "even": 1, "lanes": 16}  # 32 images a worker pay
+    tunables = {"threads": workers, "even": 1, "lanes": 16}
     loss = nplenet.losses.CrossEntropyLoss()
     return nplenet.compile(model, loss, optimizer, N, tunables=tunables)
 
