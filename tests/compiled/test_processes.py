@@ -24,9 +24,10 @@ import pytest
 
 from nplenet.augment import standard_augmentation
 from nplenet.checkpoint import CheckpointFolder, load
-from nplenet.compiled import compile
+from nplenet.compiled import TextbookStep, compile
 from nplenet.compiled.cpu.processes import WorkerDied
-from nplenet.compiled.cpu.tuning import machine, search
+from nplenet.compiled.cpu.search import PROCESSES, default
+from nplenet.compiled.cpu.tuning_cache import machine
 from nplenet.compiled.cpu.workers import MAX_CREWS
 from nplenet.data import DataLoader
 from nplenet.layers import (
@@ -52,8 +53,7 @@ from nplenet.train import fit
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are used on Linux")
 
 N = 150
-EVENLY = {"worker_images_for_features": 32, "head_start": 0}  # as processes share a step
-LIKE_THREADS = {"worker_images_for_features": 64, "head_start": 4}
+LIKE_THREADS = {"worker_images": 32, "worker_images_for_features": 64, "head_start": 4}
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((N, 1, 32, 32), np.float32)
 Y = RNG.integers(0, 10, N)
@@ -82,7 +82,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
 
 def make_step(model: Layer | None = None, workers: int = 2, **tunables: int) -> Any:
     model = LeNet5(dropout=0.2, seed=0) if model is None else model
-    chosen = {"threads": workers, "lanes": 16, **EVENLY} | tunables
+    chosen = {"threads": workers, "lanes": 16, **PROCESSES} | tunables
     return compile(model, CrossEntropyLoss(), Adam(model.parameters()), N, tunables=chosen)
 
 
@@ -182,7 +182,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-@pytest.mark.parametrize("share", [LIKE_THREADS, EVENLY], ids=["like threads", "evenly"])
+@pytest.mark.parametrize("share", [LIKE_THREADS, PROCESSES], ids=["like threads", "evenly"])
 @pytest.mark.parametrize("name", MODELS)
 def test_processes_give_the_bits_of_threads(
     name: str, share: dict[str, int], workers: int, threads: Callable[[Any], Any]
@@ -199,10 +199,24 @@ def test_processes_give_the_bits_of_threads(
     assert state(one) == state(other)
     used = one.prepare(X.shape[1:]).cutting.capacity.workers
     assert used == workers or not (
-        share == EVENLY or "lenet5" in name
+        share == PROCESSES or "lenet5" in name
     )  # threads pay from 64 images on
     assert (len(pids(one)), len(pids(other))) == (used - 1, 0)
     assert f"on {used} processes" in one.describe()
+
+
+@pytest.mark.parametrize("n", [17, 40, 64, N])
+def test_steps_that_are_shared_evenly_equal_the_textbook(n: int) -> None:
+    model = LeNet5(dropout=0.2, seed=0, dtype=np.float64)
+    textbook = TextbookStep(model, CrossEntropyLoss(), Adam(model.parameters()), N, "a test")
+    x = X[:n].astype(np.float64)
+    value = textbook.gradients(x, Y[:n])
+    for workers in (2, 3):
+        step = make_step(LeNet5(dropout=0.2, seed=0, dtype=np.float64), workers)
+        assert np.isclose(step.gradients(x, Y[:n]), value, rtol=1e-12)
+        for ours, theirs in zip(step.model.parameters(), model.parameters(), strict=True):
+            bound = 1e-11 * np.abs(theirs.grad).max()  # sums of float64 in another order
+            np.testing.assert_allclose(ours.grad, theirs.grad, rtol=0, atol=bound)
 
 
 def change_settings(step: Any, number: int) -> None:
@@ -254,7 +268,7 @@ def run_of(kinds: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> d
         monkeypatch.setenv("NPLENET_WORKERS", kind)
         model = LeNet5(dropout=0.2, seed=0)
         loss, optimizer = CrossEntropyLoss(), AdamW(model.parameters())
-        tunables = {"threads": 2, **EVENLY}
+        tunables = {"threads": 2, **PROCESSES}
         step = compile(model, loss, optimizer, 100, tunables=tunables)
         loader = DataLoader(
             images,
@@ -409,7 +423,7 @@ def test_a_new_plan_ends_the_processes_of_the_last() -> None:
 
 
 def test_no_more_than_some_plans_have_processes_at_once() -> None:
-    steps = [make_step(plain()) for _ in range(MAX_CREWS + 1)]
+    steps = [make_step(plain()) for _ in range(MAX_CREWS + 1)]  # the same each
     losses = [float(step(X, Y)) for step in steps]
     assert losses == losses[:1] * len(steps)
     assert [len(pids(step)) for step in steps] == [1] * MAX_CREWS + [0]
@@ -446,11 +460,12 @@ PROGRAM = """
 import os, signal, sys, time
 import numpy as np
 import nplenet
+from nplenet.compiled.cpu.search import PROCESSES
 def make_step(batch=64):
     model = nplenet.models.LeNet5(dropout=0.0, seed=0)
     optimizer = nplenet.optim.Adam(model.parameters())
     loss = nplenet.losses.CrossEntropyLoss()
-    tunables = {"threads": 2, "worker_images_for_features": 32, "head_start": 0}
+    tunables = {"threads": 2, **PROCESSES}
     return nplenet.compile(model, loss, optimizer, batch, tunables=tunables)
 def helpers():
     path = f"/proc/self/task/{os.getpid()}/children"
@@ -690,8 +705,8 @@ def test_what_is_tuned_suits_the_kind_of_workers(monkeypatch: pytest.MonkeyPatch
     kinds = {}
     for kind in ("processes", "threads"):
         monkeypatch.setenv("NPLENET_WORKERS", kind)
-        kinds[kind] = search(lambda tunables: 1.0).even, machine()["workers"]
-    assert kinds == {"processes": (1, "processes"), "threads": (0, "threads")}
+        kinds[kind] = default().head_start, machine()["workers"]
+    assert kinds == {"processes": (0, "processes"), "threads": (4, "threads")}
 
 
 def test_another_kind_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 import nplenet
 from nplenet.compiled.cpu.processes import WorkerDied
+from nplenet.compiled.cpu.search import PROCESSES
 
 from .bench import Bench, Figure, Outcome
 
@@ -26,7 +27,7 @@ def make_step(workers: int) -> Any:
     """Return a step whose gradients depend on nothing but the parameters."""
     model = nplenet.models.LeNet5(dropout=0.0, seed=0)
     optimizer = nplenet.optim.Adam(model.parameters())
-    tunables = {"threads": workers, "even": 1, "lanes": 16}  # 32 images a worker pay
+    tunables = {"threads": workers, "lanes": 16, **PROCESSES}
     loss = nplenet.losses.CrossEntropyLoss()
     return nplenet.compile(model, loss, optimizer, N, tunables=tunables)
 

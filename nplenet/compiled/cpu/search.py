@@ -37,6 +37,7 @@ CANDIDATES = {
     "buffer_size": (1024, 512, 8192),
 }
 OF_ALL_WORKERS = ("threads", "worker_images", "worker_images_for_features", "head_start")
+PROCESSES = {"worker_images": 16, "worker_images_for_features": 16, "head_start": 0}
 MAX_TIME_RATIO = 0.985  # of the time with the value at hand; a smaller saving is noise
 CALM_ROUNDS = 15  # rounds without a shorter time after which the times are the least
 MIN_FALL = 0.002  # of a time: what falls by less has not fallen
@@ -55,9 +56,9 @@ class Trial:
 
 
 def default() -> Tunables:
-    """Return the tunables with which a search begins: processes share a step evenly."""
-    evenly = {} if why_threads() else {"worker_images_for_features": 32, "head_start": 0}
-    return Tunables(transpose=int(blas_has_avx512_kernels()), **evenly)
+    """Return the tunables with which a search begins: processes share even a small step evenly."""
+    share = {} if why_threads() else PROCESSES
+    return Tunables(transpose=int(blas_has_avx512_kernels()), **share)
 
 
 def search(images: int, make: Make) -> tuple[Tunables, list[list[Trial]]]:
