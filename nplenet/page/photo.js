@@ -17,7 +17,12 @@ export function listenForPhotos({ inputs, target, note, needsDigits }, shown) {
     if (!file) return;
     note.textContent = "Reading the picture …";
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-    note.textContent = (await showFile(file, needsDigits, shown)) || hint;
+    let wrong = "This picture could not be read.";
+    try {
+      wrong = await showFile(file, needsDigits, shown);
+    } finally {
+      note.textContent = wrong || hint;
+    }
   };
   for (const input of inputs) {
     input.addEventListener("change", () => {

@@ -20,8 +20,8 @@ const TOO_SMALL =
  * @throws NoDigitError
  */
 export function findDigits(picture) {
-  const { digits, scale } = foundIn(picture);
-  return digits.map((part) => digitOf(part, scale));
+  const { digits, scale } = found(picture);
+  return digits.map((part) => digit(part, scale));
 }
 
 export class NoDigitError extends Error {}
@@ -36,7 +36,7 @@ export function imageOf(mask) {
   return padded;
 }
 
-function digitOf(part, scale) {
+function digit(part, scale) {
   const sides = [part.top, part.left, part.bottom, part.right];
   const [top, left, bottom, right] = sides.map((side) => roundEven(side / scale));
   const [height, width] = [Math.max(bottom - top, 1), Math.max(right - left, 1)];
@@ -44,10 +44,10 @@ function digitOf(part, scale) {
   return { box: { top, left, height, width }, mask, scale, image: imageOf(mask) };
 }
 
-function foundIn(picture) {
-  const { best, found, scale } = find(picture);
+function found(picture) {
+  const { best, digits, scale } = find(picture);
   if (!best.length) throw new NoDigitError(NO_INK);
   const least = Math.min(MIN_DIGIT_SIDE, Math.max(picture.height, picture.width) / 2) - 0.5;
   if (best[0].longer / scale < least) throw new NoDigitError(TOO_SMALL);
-  return { digits: found, scale };
+  return { digits, scale };
 }

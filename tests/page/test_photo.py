@@ -40,6 +40,8 @@ def test_a_photo_is_prepared_as_python_does(page: Any, way: str, inverted: bool)
     digit = "4" if inverted else "7"
     grey = photo_of(digit)
     grey = 255 - grey if inverted else grey
+    if way != "open":
+        grey = grey[::2, ::2].copy()  # which is read in a quarter of the time
     data = png(grey)
     if way in ("drop", "paste"):
         page.evaluate(GIVE, [way, base64.b64encode(data).decode()])
@@ -59,7 +61,7 @@ def test_a_photo_is_prepared_as_python_does(page: Any, way: str, inverted: bool)
 def test_a_phone_opens_its_camera_and_undo_removes_a_photo(page: Any) -> None:
     before = ink(page)
     assert page.get_attribute("#camera", "capture") == "environment"
-    page.evaluate(GIVE, ["drop", base64.b64encode(png(photo_of("3"))).decode()])
+    page.evaluate(GIVE, ["drop", base64.b64encode(png(photo_of("3")[::2, ::2])).decode()])
     page.wait_for_selector("#boxes > div")
     page.click("#undo")
     settle(page)
@@ -106,6 +108,8 @@ SAMPLE = [
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_scene_has_the_boxes_and_images_of_python(desk: Any, tmp_path: Path, name: str) -> None:
     scene = made(name, 3)
+    if scene.image.size == (640, 480):
+        scene.image.thumbnail((320, 240))  # which is read in a third of the time
     path = tmp_path / "scene"
     path.write_bytes(scene.file())
     expected = find_digits(read_photo(path).pixels)

@@ -24,7 +24,7 @@ const WINDOWS_FOR_LINES = [0, 2];
  * Find the digits in a picture.
  *
  * @param picture {channels, height, width}: bytes of one channel or three
- * @returns {best, found, scale}: all candidates, the best first; the digits among them, in reading
+ * @returns {best, digits, scale}: all candidates, the best first; the digits among them, in reading
  *   order; pixels of the parts per pixel of the picture
  */
 export function find(picture) {
@@ -41,7 +41,7 @@ export function find(picture) {
   const notes = [...notesOf(lightInk, darkInk, false), ...notesOf(darkInk, lightInk, true)];
   const atEdge = scale <= 1 ? AT_EDGE : AT_EDGE_OF_SMALL;
   const best = ranked([...darkGroups, ...lightGroups], notes, side, atEdge);
-  return { best, found: digits(best), scale: scale / block };
+  return { best, digits: digits(best), scale: scale / block };
 }
 
 /** Return the groups that all windows show, and all that the widest window takes for ink. */
