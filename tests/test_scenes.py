@@ -198,9 +198,7 @@ def test_nothing_light_is_drawn_around_ink_when_an_image_is_enlarged() -> None:
     large, scale = at_working_size(image)
     assert (scale, large.shape) == (4, (120, 160, 1))
     assert (large.min(), large.max()) == (20, 240)
-    np.testing.assert_allclose(
-        large[60, [60, 71, 78, 84, 95], 0], [240, 164, 20, 164, 240], atol=2
-    )
+    np.testing.assert_allclose(large[60, [60, 71, 78, 84, 95], 0], [240, 164, 20, 164, 240], atol=2)
 
 
 def test_boxes_of_enlarged_pixels_are_in_the_pixels_of_the_picture() -> None:
