@@ -1,4 +1,4 @@
-"""Which groups of parts are digits: a score for each, of which a ``contest`` takes from some.
+"""Which groups of parts are digits: a score for each, lower for what loses a ``contest``.
 
 The score is a product. Each factor is 1 for any digit of MNIST written with any pen, and falls with
 what makes a group unlike that: an outline without an edge in the image, a shape as wide as it is
