@@ -709,6 +709,18 @@ def test_what_is_tuned_suits_the_kind_of_workers(monkeypatch: pytest.MonkeyPatch
     assert kinds == {"processes": (0, "processes"), "threads": (4, "threads")}
 
 
+def test_what_is_tuned_beside_other_threads_suits_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NPLENET_WORKERS")
+    ended = threading.Event()
+    other = threading.Thread(target=ended.wait)
+    other.start()
+    try:
+        assert (default().head_start, machine()["workers"]) == (4, "threads")
+    finally:
+        ended.set()
+        other.join()
+
+
 def test_another_kind_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPLENET_WORKERS", "fibres")
     with pytest.raises(ValueError, match="NPLENET_WORKERS is 'fibres', expected 'processes' or"):

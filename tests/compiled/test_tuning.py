@@ -50,7 +50,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(search.time, "perf_counter", lambda: found.wall)
     monkeypatch.setattr(search.time, "thread_time", lambda: found.processor)
     monkeypatch.setattr(search, "usable_cores", lambda: 2)
-    monkeypatch.setattr(search, "why_threads", lambda: "they are easier to pretend")
+    monkeypatch.setattr(search, "kind_now", lambda: "threads")
     monkeypatch.setattr(trial, "make_step", found.make)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_: str(tmp_path / "cache"))
     monkeypatch.setattr(tuning_cache, "_chosen", {})

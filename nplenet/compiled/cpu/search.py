@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from ...machine import usable_cores
 from .chunks import Cutting, Division
-from .kinds import why_threads
 from .tuning import Tunables, blas_has_avx512_kernels
+from .workers import kind_now
 
 CANDIDATES = {
     "threads": (1, 2, 4, 8),  # those that have a core each
@@ -57,7 +57,7 @@ class Trial:
 
 def default() -> Tunables:
     """Return the tunables with which a search begins: processes share even a small step evenly."""
-    share = {} if why_threads() else PROCESSES
+    share = PROCESSES if kind_now() == "processes" else {}
     return Tunables(transpose=int(blas_has_avx512_kernels()), **share)
 
 

@@ -24,9 +24,9 @@ from ...files import atomic_write, read_json, user_cache
 from ...machine import processor, usable_cores
 from ...schema import fields, mapping, text, whole
 from . import search
-from .kinds import why_threads
 from .search import CANDIDATES, Make, Trial, neighbours
 from .tuning import Tunables, checked
+from .workers import kind_now
 
 SIZES = (16, 32, 64, 128, 256)
 """Sizes of batches that are tuned; a larger step has only more chunks than one of 256."""
@@ -155,7 +155,7 @@ def machine() -> dict[str, str]:
         "cores": str(usable_cores()),
         "numpy": np.__version__,
         "blas": ", ".join(sorted(blas)),
-        "workers": "threads" if why_threads() else "processes",
+        "workers": kind_now(),
     }
 
 

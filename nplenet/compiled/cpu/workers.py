@@ -20,7 +20,7 @@ import weakref
 import numpy as np
 from tqdm import TMonitor
 
-from .kinds import wanted
+from .kinds import wanted, why_threads
 from .prepared import Prepared
 from .processes import Crew
 from .program import Images, Program
@@ -77,16 +77,29 @@ def why_not_now(x: Images) -> str:
     """Return why no process can be forked at this moment; an empty string if one can."""
     if not isinstance(x, np.ndarray) and getattr(x, "source", None) is None:
         return "the images are made by an object of one's own"
+    why = why_no_fork()
+    if why:
+        return why
+    if crews_alive() >= MAX_CREWS:
+        gc.collect()  # a step that is gone may be in a cycle
+        if crews_alive() >= MAX_CREWS:
+            return f"{MAX_CREWS} other plans have processes"
+    return ""
+
+
+def kind_now() -> str:
+    """Return what would share a step of this thread: "processes" or "threads"."""
+    return "threads" if why_threads() or why_no_fork() else "processes"
+
+
+def why_no_fork() -> str:
+    """Return why this thread must not fork; an empty string if it may."""
     if threading.current_thread() is not threading.main_thread():
         return "it is not the main thread that calls"  # whose end would end the processes
     others = set(threading.enumerate()) - {threading.current_thread()}
     busy = [thread.name for thread in others if not isinstance(thread, SLEEPING_THREADS)]
     if busy and wanted() != "processes":
         return f"other threads run in this program: {', '.join(sorted(busy)[:3])}"
-    if crews_alive() >= MAX_CREWS:
-        gc.collect()  # a step that is gone may be in a cycle
-        if crews_alive() >= MAX_CREWS:
-            return f"{MAX_CREWS} other plans have processes"
     return ""
 
 
