@@ -15,7 +15,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +461,7 @@ import os, signal, sys, time
 import numpy as np
 import nplenet
 from nplenet.compiled.cpu.search import PROCESSES
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 def make_step(batch=64):
     model = nplenet.models.LeNet5(dropout=0.0, seed=0)
     optimizer = nplenet.optim.Adam(model.parameters())
@@ -477,10 +478,22 @@ step(x, y)
 """
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_program_outlives_its_test() -> Iterator[None]:
+    yield
+    for process in STARTED:
+        process.kill()
+        process.communicate()
+    STARTED.clear()
+
+
 def start(program: str, **more: Any) -> subprocess.Popen[str]:
     """Start a program of its own, without other threads."""
     environment = {k: v for k, v in os.environ.items() if k != "NPLENET_WORKERS"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + textwrap.dedent(program)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -488,6 +501,8 @@ def start(program: str, **more: Any) -> subprocess.Popen[str]:
         env=environment | {"PYTHONPATH": str(ROOT)},
         **more,
     )
+    STARTED.append(process)
+    return process
 
 
 def output(program: str) -> str:
