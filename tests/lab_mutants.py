@@ -17,6 +17,7 @@ DENSE = [
     ("return self.remember(y, x)", "return y", "backward, dx", "end forward with `return self.remember(y, ...)`"),
     ("return dy @ self.weight.data", "return self.weight.data @ dy", "backward, dx", "the factors are exchanged"),
     ("return dy @ self.weight.data", "return dy @ self.weight.data, self.weight.grad, dy", "backward, dx", "returns a tuple; return dx alone"),
+    ("(x,) = self.recall(dy)", "x, y = self.recall(dy)", "backward, dx", "recall returns what `remember(y, ...)` has kept"),
     ("(x,) = self.recall(dy)", "x = self.recall(dy)[:] + 0", "backward, dx", "unpack a tuple first"),
     ("self.bias.grad += dy.sum(axis=0)", "self.bias.grad += dy.sum(axis=1)", "backward, dbias", "sums over the outputs, axis 1"),
     ("return self.remember(y, x)", "return self.remember(np.maximum(y, 0), x)", "forward", "a ReLU is applied"),

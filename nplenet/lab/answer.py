@@ -29,9 +29,10 @@ HINTS = (
     (("can only concatenate tuple",), TUPLE),
     (("'Parameter'",), "; the array of a Parameter is its `.data`"),
     (("matmul", "(has 0"), "; a factor is not an array; the array of a Parameter is its `.data`"),
+    (("values to unpack", "recall"), "; recall returns what `remember(y, ...)` has kept after y"),
     (("without a matching forward",), "; end forward with `return self.remember(y, ...)`"),
 )
-"""Words of an error's message that together point to a cause, and what to do then."""
+"""Words of an error's message, or of the line, that together point to a cause; and what to do."""
 
 
 class Answer:
@@ -167,7 +168,9 @@ class Answer:
             text = " ".join(str(error).split())[:MAX_MESSAGE]
         except Exception:  # of an error that the answer defines
             text = ""
-        hint = next((hint for words, hint in HINTS if all(word in text for word in words)), "")
+        number = int(line.rpartition(" ")[2] or 0)
+        place = " ".join([text, *self.source.splitlines()[:number][-1:]])
+        hint = next((hint for words, hint in HINTS if all(word in place for word in words)), "")
         return f"raises {type(error).__name__}{line}" + (f": {text}" if text else "") + hint
 
     def line_of(self, error: BaseException) -> str:
