@@ -93,6 +93,7 @@ def gradients(layer: Layer, x: np.ndarray) -> None:
     for row in check_layer(layer, x).checks:
         of = "the input, dx," if row.tensor == "x" else row.tensor
         error = row.fault or f"relative error {row.max_relative_error:.0e}"
+        error += "; is its sign wrong?" if abs(row.max_relative_error - 2) < 1e-3 else ""
         true(row.ok, f"backward is not the derivative of forward: the gradient of {of} has {error}")
 
 
@@ -107,11 +108,12 @@ def _place(a: np.ndarray, b: np.ndarray) -> str:
 
 def _pattern(a: np.ndarray, b: np.ndarray, allowed: float) -> str:
     """Return a sentence about what all the numbers have in common, or nothing."""
+    it = "All of it" if a.size > 1 else "It"
     if not a.any():
-        return " All of it is zero."
+        return f" {it} is zero."
     factor = float((a * b).sum() / (b * b).sum()) if b.any() else 0.0
     if factor and abs(factor - 1) > 1e-3 and np.allclose(a, factor * b, rtol=0, atol=allowed):
-        return f" All of it is {factor:.4g} times what it should be."
+        return f" {it} is {factor:.4g} times what it should be."
     if np.ptp(a - b) <= allowed and a.size > 1:
         return f" All of it is off by {float((a - b).flat[0]):.4g}."
     if a.ndim == 2 and a.shape[0] == a.shape[1] and np.allclose(a.T, b, rtol=0, atol=allowed):

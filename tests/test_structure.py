@@ -299,7 +299,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "checks": "answer compare source",
         "assignment": "",  # finds its checks by name
         "worker": "answer assignment checks compare",
-        "grader": "assignment worker",
+        "grader": "answer assignment worker",
         "handout": "assignment source",
         "network": "answer assignment compare grader worker",
         "train": "network",

@@ -20,7 +20,19 @@ PACKAGE = Path(__file__).parents[1]
 OPEN_TO_ALL = ("layers/base", "layers/hints", "parameter", "backend", "names", "checks", "lab")
 """The parts of nplenet that an answer may run: what ``Layer`` and ``Parameter`` are made of."""
 OTHER_LIBRARIES = "PIL autograd cv2 jax keras mxnet paddle scipy skimage tensorflow tinygrad torch"
+LOADING = "loading the file"
 MAX_MESSAGE = 200  # characters of an error's message
+TUPLE = "; unpack a tuple first, as in `(x,) = self.recall(dy)` or `kh, kw = kernel`"
+HINTS = (
+    (("operand", "'tuple'"), TUPLE),
+    (("not supported between", "'tuple'"), TUPLE),
+    (("can only concatenate tuple",), TUPLE),
+    (("'Parameter'",), "; the array of a Parameter is its `.data`"),
+    (("matmul", "(has 0"), "; a factor is not an array; the array of a Parameter is its `.data`"),
+    (("values to unpack", "recall"), "; recall returns what `remember(y, ...)` has kept after y"),
+    (("without a matching forward",), "; end forward with `return self.remember(y, ...)`"),
+)
+"""Words of an error's message, or of the line, that together point to a cause; and what to do."""
 
 
 class Answer:
@@ -40,7 +52,7 @@ class Answer:
 
     def load(self) -> None:
         """Run the file."""
-        with self.errors("loading the file"):
+        with self.errors(LOADING):
             # A name of its own, so that other modules can't be mistaken for it.
             code = compile(self.source, str(self.path), "exec", dont_inherit=True)
             sys.modules["answer"] = self.module
@@ -156,7 +168,10 @@ class Answer:
             text = " ".join(str(error).split())[:MAX_MESSAGE]
         except Exception:  # of an error that the answer defines
             text = ""
-        return f"raises {type(error).__name__}{line}" + (f": {text}" if text else "")
+        number = int(line.rpartition(" ")[2] or 0)
+        place = " ".join([text, *self.source.splitlines()[:number][-1:]])
+        hint = next((hint for words, hint in HINTS if all(word in place for word in words)), "")
+        return f"raises {type(error).__name__}{line}" + (f": {text}" if text else "") + hint
 
     def line_of(self, error: BaseException) -> str:
         """Return " in line N", the last one of the answer's file that an error passed."""

@@ -128,6 +128,8 @@ def how_many(found: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> 
     """Say how many values are wrong, and where, if they share an index that right ones have not."""
     scale = TOLERANCE * float(np.abs(right).max(initial=1e-30))
     wrong = ~(np.abs(found - right) <= scale)
+    if right.size == 1:
+        return "is wrong"
     text = f"{int(wrong.sum())} of {right.size} values are wrong"
     for axis, size in enumerate(right.shape):
         places = sorted({int(i) for i in np.nonzero(wrong)[axis]})

@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .answer import LOADING
 from .assignment import ASSIGNMENTS, Assignment
 from .worker import results, source_of
 
@@ -63,9 +64,12 @@ class Result:
     def __str__(self) -> str:
         """Return the points per part, and what is wrong."""
         lines = [f"{self.file}: {self.points} of {self.of} points"]
+        unread = self.parts[0].wrong if self.parts[0].wrong.startswith(LOADING) else ""
+        if unread:  # it is the same for all parts
+            lines.append(f"  {unread}")
         for part in self.parts:
             lines.append(f"  {part.points} of {part.of}  {part.name}")
-            if part.wrong:
+            if part.wrong and not unread:
                 lines.append(f"          {part.wrong}")
         return "\n".join(lines)
 

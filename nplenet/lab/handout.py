@@ -84,7 +84,12 @@ def instructions(assignment: Assignment) -> str:
         )
         + f"Each part may take {assignment.seconds:g} seconds.",
         "",
-        f"The chapter of the book: `docs/{assignment.chapter}.md`.",
+        f"The chapter of the book: `docs/{assignment.chapter}.md`."
+        + (
+            " What `remember`, `recall`, `.data` and `.grad` are: `docs/arrays.md`."
+            if "Layer" in assignment.skeleton
+            else ""
+        ),
         "",
     ]
     return "\n".join(lines)

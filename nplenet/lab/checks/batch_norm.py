@@ -97,9 +97,10 @@ def running(answer: Answer) -> None:
         (old_mean + f * mean, "the old value is not multiplied by 1 - momentum"),
         (f * mean, "the old value is lost"),
     ]
-    biased = test.x.var(AXES)
+    biased, n = test.x.var(AXES), len(test.x)
     variances: Mistakes = [
         ((1 - f) * old_var + f * biased, "new is the variance by M - 1, not by M"),
+        ((1 - f) * old_var + f * biased * n / (n - 1), "M is N*H*W, the values per channel, not N"),
         (old_var, "is not updated"),
         (var, "is the batch's variance alone: average it with momentum"),
         (f * old_var + (1 - f) * var, "momentum is the weight of the new value, not the old"),

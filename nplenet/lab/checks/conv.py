@@ -152,6 +152,7 @@ def forward(answer: Answer, cases: Sequence[Case]) -> None:
         unbiased = y - bias
 
         weight = layer.weight.data
+        exchanged = weight.reshape(-1, len(weight)).T.reshape(weight.shape)
         mistakes: Mistakes = [
             (unbiased, "the bias is missing"),
             (unbiased - bias, "the bias is subtracted"),
@@ -164,6 +165,10 @@ def forward(answer: Answer, cases: Sequence[Case]) -> None:
                 "the kernel is flipped: a layer correlates, it does not",
             ),
             (correlated(layer, x, weight[..., ::-1, :]) + bias, "the kernel's rows are flipped"),
+            (
+                correlated(layer, x, exchanged) + bias,
+                "the weight is mixed up: reshape it to (F, C*KH*KW), without a transposition",
+            ),
             (y.transpose(0, 1, 3, 2), "rows and columns of the result are exchanged"),
             (y.transpose(1, 0, 2, 3), "the batch axis must come first: (N, F, OH, OW)"),
             (y.reshape(y.shape[0], y.shape[1], -1), "y must be an image: reshape to OH, OW"),

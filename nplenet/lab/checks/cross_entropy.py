@@ -101,7 +101,12 @@ def loss_large(answer: Answer) -> None:
                 f"forward with a logit near {shift:g}: {why}: expected {right:.6g}, found {value}; "
                 "compute log softmax as z - max - log(sum of exp(z - max))"
             )
-        compare(f"forward with a logit near {shift:g}", value, right)
+        cut = (
+            "a small probability is cut off, or a number is added to it, before the log: compute "
+            "log softmax as z - max - log(sum of exp(z - max))"
+        )
+        mistakes = [(value, cut)] if value.size == 1 and value < right else []
+        compare(f"forward with a logit near {shift:g}", value, right, mistakes)
 
 
 def gradient(answer: Answer, smoothing: float) -> tuple[Floats, Targets, Floats, Any]:

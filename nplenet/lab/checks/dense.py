@@ -38,6 +38,10 @@ def forward(answer: Answer) -> None:
         b = 0 if bias is None else bias.data
         mistakes = [
             (partial(product, x, weight, b), "weight is not transposed: y = x @ weight^T"),
+            (
+                partial(product, weight, x, b),
+                "the factors are exchanged: an image is a row, so y = x @ weight^T",
+            ),
             (x @ weight.T, "the bias is missing"),
             (x @ weight.T - b, "the bias is subtracted"),
             (x @ weight.T + 2 * b, "the bias is added twice"),
@@ -54,6 +58,10 @@ def backward_dx(answer: Answer) -> None:
             (
                 partial(product, test.dy, test.library.weight.data.T),
                 "weight is transposed as in forward: dx = dy @ weight",
+            ),
+            (
+                partial(product, test.library.weight.data, test.dy),
+                "the factors are exchanged: an image is a row, so dx = dy @ weight",
             ),
             (test.dx + test.x, "x is added; dx is dy @ weight alone"),
         ]
@@ -85,6 +93,7 @@ def backward_bias(answer: Answer) -> None:
                 (test.dy[-1], "only the last image counts: sum over the images"),
                 (np.full(right.shape, test.dy.sum()), "sums over the outputs, too"),
                 (np.full(right.shape, n), "does not use dy"),
+                (test.dy.sum(axis=1), "sums over the outputs, axis 1, not over the images, axis 0"),
             ]
             check_gradient(test, "bias", mistakes)
         else:

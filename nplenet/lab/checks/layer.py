@@ -94,7 +94,8 @@ class untried:  # noqa: N801  reads as a statement
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, WrongAnswer):
-            raise WrongAnswer(f"{self.what}: can't be tried, because {error}") from None
+            why = "forward is blank" if ": is blank" in str(error) else error
+            raise WrongAnswer(f"{self.what}: can't be tried, because {why}") from None
 
 
 def trial(
@@ -150,6 +151,11 @@ def check_forward(test: Trial, mistakes: Mistakes, *, coupled: bool = False) -> 
 def check_dx(test: Trial, mistakes: Mistakes, factors: dict[str, float] | None = None) -> None:
     """Compare dx, what backward returns."""
     dx, _ = test.backward()
+    if isinstance(dx, (tuple, list)):
+        raise WrongAnswer(
+            f"backward{test.label}: returns a {type(dx).__name__}; return dx alone, and add the "
+            "gradients of parameters to their .grad"
+        )
     compare(f"backward{test.label}, dx", dx, test.dx, mistakes, factors)
 
 
