@@ -276,7 +276,13 @@ def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_from_there(
     number = getattr(signal, name)
     command = [sys.executable, "-u", "-m", "nplenet", "train", "--dataset", "digits"]
     command += ["--limit", "300", "--epochs", "20", "--output", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup has it ignored
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("epoch   2"):

@@ -28,7 +28,7 @@ from ..files import NotRegularError, open_regular
 from .idx import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
-EXPECTED = "a PNG, JPEG, WebP, GIF, TIFF, BMP or AVIF image"
+EXPECTED = "a PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC image"
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 # How files begin that are not read: offset, bytes, and what to call them.
 OTHER_KINDS = (
