@@ -18,7 +18,7 @@ import gpusim
 import numpy as np
 import pytest
 
-from nplenet import BackendError, get_backend
+from nplenet import BackendError, architecture, get_backend
 from nplenet.backend import Backend
 
 SIMULATED = "cupy-sim"
@@ -95,6 +95,15 @@ def usable(name: str, config: pytest.Config) -> Backend:
         return get_backend("numpy" if name == "numpy" else "cupy")
     except BackendError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _registered_layers_are_forgotten() -> Iterator[None]:
+    """Leave no layer registered that a test, or a chapter's cell, has registered."""
+    before = dict(architecture.TYPES)
+    yield
+    architecture.TYPES.clear()
+    architecture.TYPES.update(before)
 
 
 @pytest.fixture(scope="session")

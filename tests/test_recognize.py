@@ -523,7 +523,7 @@ def damage(kind: str, folder: Path) -> Path:
 )
 def test_a_bad_file_is_one_clear_error(tmp_path: Path, kind: str) -> None:
     path = damage(kind, tmp_path)
-    with pytest.raises(DataError, match=r"expected a PNG, .* or AVIF image") as caught:
+    with pytest.raises(DataError, match=r"expected a PNG, .* or HEIC image") as caught:
         read_image(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
