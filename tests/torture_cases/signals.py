@@ -205,7 +205,7 @@ def end_of(process: subprocess.Popen[str], begin: float) -> Outcome:
 def in_import(module: str, name: str) -> Case:
     def case(bench: Bench) -> str:
         number, begin = getattr(signal, name), time.monotonic()
-        process = started(int(number), module, "layers", program=("-c", PROGRAM))
+        process = started(int(number), module, "train", "--help", program=("-c", PROGRAM))
         return why_no_clear_end(end_of(process, begin), number)
 
     return case
