@@ -4,9 +4,9 @@
     python benchmarks/tuning.py --batch-size 256 --busy 4 --times 3
 
 First every combination of tunables is timed, to be run while nothing else does; then the busy loops
-begin, and each tuning starts anew; when they have ended, what was chosen and the best combination
-take turns, and their least times are compared. "1.01" means that a chosen step takes 1 % longer
-than the best.
+begin, and each tuning starts anew; when they have ended, what was chosen and the best combinations
+are timed again, in turn, and their least times are compared. "1.01" means that a chosen step takes
+1 % longer than the best.
 """
 
 from __future__ import annotations
@@ -39,15 +39,18 @@ def combinations(images: int) -> list[Tunables]:
     return list(found.values())
 
 
-def least_seconds(tunables: list[Tunables], images: int, rounds: int) -> list[float]:
-    """Return the time of the least of some rounds, in which all take turns, in groups of 16."""
-    least: list[float] = []
-    for first in range(0, len(tunables), 16):
-        steps = [make_step(images, each) for each in tunables[first : first + 16]]
-        times = [
-            [search.seconds_of(step, time.perf_counter) for step in steps] for _ in range(rounds)
-        ]
-        least += map(min, zip(*times, strict=True))
+def least_seconds(tunables: list[Tunables], images: int, passes: int) -> list[float]:
+    """Return the time of the least of 20 steps in each of some passes.
+
+    Steps stand alone, not in turns: processes that wait for their next step would look for it while
+    another one's are timed.
+    """
+    least = [float("inf")] * len(tunables)
+    for _ in range(passes):
+        for index, each in enumerate(tunables):
+            step = make_step(images, each)
+            times = [search.seconds_of(step, time.perf_counter) for _ in range(20)]
+            least[index] = min(least[index], *times)
     return least
 
 
@@ -70,12 +73,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--times", type=int, default=10, help="tunings (default %(default)s)")
     parser.add_argument("--busy", type=int, default=2, help="busy loops (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=12, help="of each combination")
+    parser.add_argument("--passes", type=int, default=1, help="through all combinations")
     options = parser.parse_args()
     images = options.batch_size
 
     candidates = combinations(images)
-    times = least_seconds(candidates, images, options.rounds)
+    times = least_seconds(candidates, images, options.passes)
     order = sorted(range(len(candidates)), key=times.__getitem__)
     best = [candidates[i] for i in order[:8]]
     print(f"{len(candidates)} combinations for {images} images; the best: {best[0]}")
@@ -87,12 +90,12 @@ def main() -> None:
             chosen.append(search.search(images, make_step)[0])
             print(f"tuned in {time.perf_counter() - begin:.1f} s: {chosen[-1]}", flush=True)
 
-    finalists = list(dict.fromkeys([*best, search.default(), *chosen]))
-    least = dict(zip(finalists, least_seconds(finalists, images, 100), strict=True))
+    default = dataclasses.replace(search.default(), threads=search.usable_cores())
+    finalists = list(dict.fromkeys([*best, default, *chosen]))
+    least = dict(zip(finalists, least_seconds(finalists, images, 15), strict=True))
     shortest = min(least.values())
-    print(
-        f"best {shortest * 1e3:.3f} ms, default {least[search.default()] / shortest:.3f} times it"
-    )
+    untuned = least[default] / shortest
+    print(f"best {shortest * 1e3:.3f} ms; a worker a core, else untuned: {untuned:.3f} times it")
     print("chosen:", " ".join(f"{least[each] / shortest:.3f}" for each in chosen))
 
 

@@ -33,10 +33,10 @@ class Machine:
 
     def make(self, images: int, tunables: Tunables) -> Callable[[], None]:
         self.made.append((images, tunables))
+        took = self.cost(tunables)
 
         def step() -> None:
             self.steps += 1
-            took = self.cost(tunables)
             self.processor += took
             self.wall += took + self.load(self.steps)
 
@@ -116,6 +116,26 @@ def test_what_a_thread_does_is_measured_on_its_share_and_by_its_own_time(machine
     assert (best.lanes, best.threads) == (64, 2)
     shares = [images for images, tunables in machine.made if tunables.lanes == 128]
     assert set(shares) == {128}
+
+
+def test_how_many_processes_pay_is_told_by_one_worker_also_on_a_machine_that_is_always_busy(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "kind_now", lambda: "processes")
+    machine.load = lambda number: 0.01 * (number % 3)
+    made = machine.make
+
+    def make(images: int, tunables: Tunables) -> Callable[[], None]:
+        machine.cost = lambda _, images=images: 0.0005 + 0.00002 * images
+        return made(images, tunables)
+
+    machine.made.clear()
+    trials = search.compare("threads", [Tunables(), Tunables(threads=2)], 64, make)
+    assert [images for images, _ in machine.made] == [64, 32]
+    assert {tunables.threads for _, tunables in machine.made} == {1}
+    assert trials[0].seconds == pytest.approx(0.0005 + 0.00002 * 64)
+    assert trials[1].seconds == pytest.approx(0.0005 + 0.00002 * 32 + search.SECONDS_TO_MEET)
+    assert search.neighbours(Tunables(threads=2), "worker_images", 64) == []
 
 
 def test_a_comparison_ends(machine: Machine) -> None:

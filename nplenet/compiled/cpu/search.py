@@ -8,8 +8,10 @@ Other programs only ever lengthen a step, and a burst of them meets all candidat
 least times of steps in turn compare candidates also on a busy machine. What is within noise keeps
 the value it has.
 
-How many workers pay is a question of the clock. What one worker does best is asked of one, with its
-share of the batch, and in time of the processor, which stands still while others have it.
+What a worker does best is asked of one, with its share of the batch, and in time of the processor,
+which stands still while others have it. So is how many processes pay: two take the time of one with
+half of the batch, and some to meet. Threads wait for each other at Python's lock: how many of them
+pay is a question of the clock, which a busy machine answers less well.
 """
 
 from __future__ import annotations
@@ -38,10 +40,11 @@ CANDIDATES = {
 }
 OF_ALL_WORKERS = ("threads", "worker_images", "worker_images_for_features", "head_start")
 PROCESSES = {"worker_images": 16, "worker_images_for_features": 16, "head_start": 0}
-MAX_TIME_RATIO = 0.985  # of the time with the value at hand; a smaller saving is noise
-CALM_ROUNDS = 15  # rounds without a shorter time after which the times are the least
+SECONDS_TO_MEET = 0.15e-3  # of several processes, in a step: barriers, and copies of the weights
+MAX_TIME_RATIO = 0.97  # of the time with the value at hand; a smaller saving is noise
+CALM_ROUNDS = 40  # rounds without a shorter time after which the times are the least
 MIN_FALL = 0.002  # of a time: what falls by less has not fallen
-MAX_SECONDS = 1.5  # of one comparison
+MAX_SECONDS = 3.0  # of one comparison
 
 Step = Callable[[], object]
 Make = Callable[[int, Tunables], Step]
@@ -95,6 +98,8 @@ def neighbours(tunables: Tunables, name: str, images: int) -> list[Tunables]:
         for value in CANDIDATES[name]
         if value != getattr(tunables, name) and (name != "threads" or value <= usable_cores())
     ]
+    if name in OF_ALL_WORKERS and name != "threads" and kind_now() == "processes":
+        return []  # they share every step evenly
     cut = division_of(tunables, images)
     if name in OF_ALL_WORKERS or name.endswith("lanes"):
         return [other for other in others if division_of(other, images) != cut]
@@ -109,13 +114,18 @@ def compare(
     max_seconds: float = MAX_SECONDS,
 ) -> list[Trial]:
     """Have steps with each value of a tunable take turns until their least times fall no more."""
-    if name in OF_ALL_WORKERS:
+    more = [0.0] * len(tunables)
+    if name in OF_ALL_WORKERS and kind_now() == "threads":
         clock = time.perf_counter
         steps = [make(images, each) for each in tunables]
     else:
         clock = time.thread_time
-        share = -(-images // division_of(tunables[0], images).workers)
-        steps = [make(share, dataclasses.replace(each, threads=1)) for each in tunables]
+        workers = [division_of(each, images).workers for each in tunables]
+        more = [SECONDS_TO_MEET if number > 1 else 0.0 for number in workers]
+        steps = [
+            make(-(-images // number), dataclasses.replace(each, threads=1))
+            for each, number in zip(tunables, workers, strict=True)
+        ]
     least = [float("inf")] * len(steps)
     calm, end = 0, time.perf_counter() + max_seconds
     while calm < CALM_ROUNDS and time.perf_counter() < end:
@@ -124,7 +134,8 @@ def compare(
             least[index] = min(least[index], seconds_of(step, clock))
         fell = any(now < (1 - MIN_FALL) * old for now, old in zip(least, before, strict=True))
         calm = 0 if fell else calm + 1
-    return [Trial(*each) for each in zip(tunables, least, strict=True)]
+    seconds = [a + b for a, b in zip(least, more, strict=True)]
+    return [Trial(*each) for each in zip(tunables, seconds, strict=True)]
 
 
 def seconds_of(step: Step, clock: Callable[[], float]) -> float:
