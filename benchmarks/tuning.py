@@ -90,7 +90,7 @@ def main() -> None:
             chosen.append(search.search(images, make_step)[0])
             print(f"tuned in {time.perf_counter() - begin:.1f} s: {chosen[-1]}", flush=True)
 
-    default = dataclasses.replace(search.default(), threads=search.usable_cores())
+    default = search.untuned()
     finalists = list(dict.fromkeys([*best, default, *chosen]))
     least = dict(zip(finalists, least_seconds(finalists, images, 15), strict=True))
     shortest = min(least.values())

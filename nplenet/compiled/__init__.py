@@ -83,7 +83,8 @@ def compile(
         Largest number of images per step; ``predict`` takes any number.
     tunables : mapping of str to int, optional
         Some of ``Tunables``, the others at their defaults. If None, they are measured once on
-        this machine for the size of the batch, in a few seconds, and cached. A GPU does without.
+        this machine for the size of the batch, in a few seconds, and cached; inference alone takes
+        what is cached, or the defaults. A GPU does without.
     input_shape : (C, H, W), optional
         The shape of one image, to plan now rather than in the first step. The textbook layers need
         none. On a GPU neither this nor ``tunables`` has an effect.

@@ -197,11 +197,17 @@ def test_a_later_process_looks_again_once_and_keeps_its_choice(
     assert tuning_cache.read()[256].looks == 3  # another neighbour each time
 
 
-def test_inference_does_not_look_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    nplenet.compile(LeNet5(seed=0))
+def test_inference_alone_neither_searches_nor_looks_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untuned = nplenet.compile(LeNet5(seed=0)).tunables
+    assert not machine.made
+    assert untuned == search.default().as_dict() | {"threads": 2}
+    new_process(monkeypatch)
+    assert compiled(256)["lanes"] == 64
     new_process(monkeypatch)
     machine.made.clear()
-    nplenet.compile(LeNet5(seed=0))
+    assert nplenet.compile(LeNet5(seed=0)).tunables["lanes"] == 64
     assert not machine.made
 
 

@@ -64,6 +64,12 @@ def default() -> Tunables:
     return Tunables(transpose=int(blas_has_avx512_kernels()), **share)
 
 
+def untuned() -> Tunables:
+    """Return the default tunables with a worker for each core, as far as these are tried."""
+    workers = max(number for number in CANDIDATES["threads"] if number <= usable_cores())
+    return dataclasses.replace(default(), threads=workers)
+
+
 def search(images: int, make: Make) -> tuple[Tunables, list[list[Trial]]]:
     """Compare the values of each tunable, one tunable after the other.
 
@@ -113,7 +119,11 @@ def compare(
     make: Make,
     max_seconds: float = MAX_SECONDS,
 ) -> list[Trial]:
-    """Have steps with each value of a tunable take turns until their least times fall no more."""
+    """Have steps with each value of a tunable take turns until their least times fall no more.
+
+    Threads are timed by the clock on the whole batch; all else on one worker's share of it, in time
+    of the processor, to which the time to meet is added where there are several.
+    """
     more = [0.0] * len(tunables)
     if name in OF_ALL_WORKERS and kind_now() == "threads":
         clock = time.perf_counter

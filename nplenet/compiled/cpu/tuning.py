@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from threadpoolctl import threadpool_info
-
 from ...checks import count
+from ...machine import blas
 
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # as OpenBLAS names its kernels
 
@@ -126,4 +125,4 @@ def checked(values: Mapping[str, Any]) -> Tunables:
 
 def blas_has_avx512_kernels() -> bool:
     """Say whether NumPy's BLAS is an OpenBLAS that runs its kernels for AVX-512."""
-    return any(pool.get("architecture") in AVX512 for pool in threadpool_info())
+    return any(kernels in blas() for kernels in AVX512)

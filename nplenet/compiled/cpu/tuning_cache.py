@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
 from ...files import atomic_write, read_json, user_cache
-from ...machine import processor, usable_cores
+from ...machine import blas, processor, usable_cores
 from ...schema import fields, mapping, text, whole
 from . import search
 from .search import CANDIDATES, Make, Trial, neighbours
@@ -54,13 +53,14 @@ def tuned(images: int, make: Make, *, training: bool = True) -> Tunables:
     make : callable
         Takes a number of images and tunables, returns a training step that is ready to run.
     training : bool
-        Whether it is for a training, which has the time to look again, once a process.
+        Whether it is for a training, which has the time to search, and to look again once a
+        process. Inference alone takes what was found, or the defaults.
     """
     size = size_for(images)
     if size not in _chosen:
         kept = read().get(size)
         if kept is None:
-            return find(size, make)[0]
+            return find(size, make)[0] if training else search.untuned()
         if training and not _chosen:
             look_again(size, kept, make)
         _chosen[size] = kept.tunables
@@ -145,16 +145,11 @@ def keep(size: int, kept: Kept) -> None:
 
 def machine() -> dict[str, str]:
     """Return what the best tunables depend on."""
-    blas = [
-        f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
-        for pool in threadpool_info()
-        if pool["user_api"] == "blas"
-    ]
     return {
         "cpu": processor(),
         "cores": str(usable_cores()),
         "numpy": np.__version__,
-        "blas": ", ".join(sorted(blas)),
+        "blas": blas(),
         "workers": kind_now(),
     }
 
