@@ -137,8 +137,8 @@ RECIPES = {
         augment="affine",
     ),
 }
-"""After a study of 40 recipes by validation accuracy, of 2 or 3 seeds each. "standard" and "best-affine"
-combine values that it tried apart. ``benchmarks/accuracy.py`` measures them."""
+"""After a study of 40 recipes by validation accuracy, of 2 or 3 seeds each. "standard" and
+"best-affine" combine values that it tried apart. ``benchmarks/accuracy.py`` measures them."""
 
 
 def default_epochs(name: str, images: int) -> int:

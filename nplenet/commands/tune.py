@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..compiled.cpu import trial
 from ..compiled.cpu.search import Trial
-from ..compiled.cpu.trial import make_step
 from ..compiled.cpu.tuning import Tunables
 from ..compiled.cpu.tuning_cache import SIZES, cache_file, find, size_for
 from ..terminal import printable, show, show_json
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     sizes = sorted({size_for(images) for images in options.batch_size or SIZES})
     record = {}
     for size in sizes:
-        best, comparisons = find(size, make_step)
+        best, comparisons = find(size, trial.make_step)
         if options.json:
             record[size] = {
                 "tunables": best.as_dict(),
@@ -59,9 +59,9 @@ def _show(size: int, best: Tunables, comparisons: list[list[Trial]]) -> None:
     """Print a line for each value of each tunable, with the least milliseconds of a step."""
     show(f"batches of {size} images:")
     for trials in comparisons:
-        first, second = (trial.tunables.as_dict() for trial in trials[:2])
+        first, second = (each.tunables.as_dict() for each in trials[:2])
         (name,) = [name for name in first if first[name] != second[name]]
-        for trial in trials:
-            value = trial.tunables.as_dict()[name]
+        for each in trials:
+            value = each.tunables.as_dict()[name]
             mark = "  chosen" if value == best.as_dict()[name] else ""
-            show(f"  {name:<26} {value:>10}  {trial.seconds * 1e3:8.3f} ms{mark}")
+            show(f"  {name:<26} {value:>10}  {each.seconds * 1e3:8.3f} ms{mark}")
