@@ -18,8 +18,6 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 MAX_SECONDS_AT_EXIT = 10.0
 """Seconds that the exit of the interpreter waits for a turn; a training step takes milliseconds."""
@@ -35,30 +33,18 @@ class Turns:
     def _renew(self) -> None:
         self._process = os.getpid()
         self._owner: int | None = None
-        self._depth = 0  # of trainings, each in the one before
+        self._held = 0  # turns of the owner, each in the one before
+        self._depth = 0  # and trainings
         self._turn, self._training = threading.Lock(), threading.RLock()
         # Who waits for the turn holds the line, or a thread that comes back at once would always
         # be faster than one that must wake up first.
         self._line = threading.Lock()
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> Held:
         """Wait until no other thread has the turn, and have it; within its own turn, continue."""
-        self._check_process()
-        own, before = threading.get_ident(), self._owner
-        try:
-            if before != own:
-                with self._line:
-                    self._turn.acquire()
-                    self._owner = own
-            yield
-        finally:
-            if before != own and self._owner == own:
-                self._owner = None
-                self._turn.release()
+        return Held(self, trains=False, takes=True)
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
+    def training(self) -> Held:
         """Be the thread that trains, without a turn yet.
 
         Raises
@@ -66,27 +52,9 @@ class Turns:
         RuntimeError
             When another thread trains.
         """
-        self._check_process()
-        training = self._training
-        if not training.acquire(blocking=False):
-            raise RuntimeError(
-                "another thread is training this model: train it from one thread at a time "
-                "(predict may be called from any thread)"
-            )
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            training.release()
+        return Held(self, trains=True, takes=False)
 
-    @property
-    def within_a_loop(self) -> bool:
-        """Whether the thread that trains has begun to before this turn, as ``fit`` does."""
-        return self._depth > 1
-
-    @contextmanager
-    def training_turn(self) -> Iterator[None]:
+    def training_turn(self) -> Held:
         """Be the thread that trains, and wait for the turn.
 
         Raises
@@ -94,20 +62,84 @@ class Turns:
         RuntimeError
             When another thread trains.
         """
-        with self.training(), self.turn():
-            yield
+        return Held(self, trains=True, takes=True)
+
+    @property
+    def within_a_loop(self) -> bool:
+        """Whether the thread that trains has begun to before this turn, as ``fit`` does."""
+        return self._depth > 1
+
+    def _begin_training(self) -> threading.RLock:
+        training = self._training
+        if not training.acquire(blocking=False):
+            raise RuntimeError(
+                "another thread is training this model: train it from one thread at a time "
+                "(predict may be called from any thread)"
+            )
+        self._depth += 1
+        return training
+
+    def _end_training(self, training: threading.RLock) -> None:
+        self._depth -= 1
+        training.release()
+
+    def _take(self) -> None:
+        own = threading.get_ident()
+        if self._owner != own:
+            with self._line:
+                self._turn.acquire()
+                self._owner, self._held = own, 0
+        self._held += 1
+
+    def _give(self) -> None:
+        if self._owner == threading.get_ident():  # unless this process was forked since
+            self._held -= 1
+            if not self._held:
+                self._owner = None
+                self._turn.release()
 
     def end(self) -> None:
         """Take the turn for this thread and never release it; wait for it at most 10 s."""
         self._check_process()
         locks = self._line, self._turn
         if all(lock.acquire(timeout=MAX_SECONDS_AT_EXIT) for lock in locks):
-            self._owner = threading.get_ident()
+            self._owner, self._held = threading.get_ident(), 1
 
     def _check_process(self) -> None:
         """Begin anew in a forked process: other threads, with their turns, are not in it."""
         if self._process != os.getpid():
             self._renew()
+
+
+class Held:
+    """A turn, or being the thread that trains, or both, in a ``with`` statement.
+
+    A step enters four of them. So this is a class: ``contextlib.contextmanager`` takes 5 us.
+    """
+
+    __slots__ = ("_takes", "_training", "_trains", "_turns")
+
+    def __init__(self, turns: Turns, trains: bool, takes: bool) -> None:
+        self._turns, self._trains, self._takes = turns, trains, takes
+        self._training: threading.RLock | None = None
+
+    def __enter__(self) -> None:
+        self._turns._check_process()
+        try:
+            if self._trains:
+                self._training = self._turns._begin_training()
+            if self._takes:
+                self._turns._take()
+        except BaseException:
+            if self._training is not None:
+                self._turns._end_training(self._training)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._takes:
+            self._turns._give()
+        if self._training is not None:
+            self._turns._end_training(self._training)
 
 
 _ALL: weakref.WeakSet[Turns] = weakref.WeakSet()

@@ -54,9 +54,9 @@ class AugmentedImages:
         # v ^ 255 = 255 - v, v ^ 0 = v
         self.flips = None if inverted is None else (inverted * np.uint8(255))[:, None, None, None]
 
-    def batch(self, part: slice) -> LazyImages:
-        """Return some of the images, to be made on access."""
-        return LazyImages(self, part)
+    def batch(self, part: slice, made: npt.NDArray[np.uint8] | None = None) -> LazyImages:
+        """Return some of the images, to be made on access unless they have been ``made``."""
+        return LazyImages(self, part, made)
 
     def make(self, part: slice) -> npt.NDArray[np.uint8]:
         """Return some of the images, uint8 (n, C, H, W); workers may do so at the same time."""
@@ -82,6 +82,8 @@ class LazyImages:
     source : AugmentedImages
     part : slice
         Which of its images these are.
+    made : uint8 array (N, C, H, W), optional
+        The images, where they have been made in advance.
 
     Attributes
     ----------
@@ -92,15 +94,23 @@ class LazyImages:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, source: AugmentedImages, part: slice) -> None:
+    def __init__(
+        self, source: AugmentedImages, part: slice, made: npt.NDArray[np.uint8] | None = None
+    ) -> None:
         self.source, self.start, self.normal = source, part.start, source.normal
         self.shape = (part.stop - part.start, *source.images.shape[1:])
-        self.ndim = len(self.shape)
+        self.ndim, self._made = len(self.shape), made
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    def following(self) -> int:
+        """Return how many images the source has behind these."""
+        return len(self.source.order) - self.start - len(self)
+
     def __getitem__(self, rows: slice) -> npt.NDArray[np.uint8]:
+        if self._made is not None:
+            return self._made[rows]
         first, last, step = rows.indices(len(self))
         found = self.source.make(slice(self.start + first, self.start + max(first, last)))
         return found[::step]

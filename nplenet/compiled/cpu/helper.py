@@ -27,7 +27,7 @@ from .program import Images, Program
 
 REPORT_BYTES = 1 << 16  # room for an error, warnings and the times of passes
 DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # of a batch
-PART = -1  # in place of a dtype's number: images that are made of the source
+PART, MADE, MAKE = -1, -2, -3  # in place of a dtype's number; see ``Post.order``
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # of Linux's prctl
 
 Report = tuple[BaseException | None, list[Any], list[Any]]
@@ -70,7 +70,7 @@ class Post:
         self.done = Gate(memory)
         self._steps = [Gate(memory) for _ in range(helpers)]  # where helpers wait for the next step
         self._go = [Gate(memory) for _ in range(helpers)]  # and for the next stage
-        self._order = memory.zeros((3,), np.int64)  # images, dtype, first image in the source
+        self._order = memory.zeros((4,), np.int64)  # images, dtype, first in the source, helpers
         self._sizes = memory.zeros((helpers,), np.int64)  # of reports; 0 where there is none
         self._reports = memory.empty((helpers, REPORT_BYTES), np.uint8)
         self._image_shape, largest = image_shape, prod(image_shape) * DTYPES[-1].itemsize
@@ -83,12 +83,18 @@ class Post:
 
     def order_array(self, images: int, dtype: np.dtype, helpers: int) -> None:
         """Have the first N helpers do a step on images that lie in the batch."""
-        self._order[:] = images, DTYPES.index(dtype), 0
-        open_first(self._steps, helpers)
+        self._give(images, DTYPES.index(dtype), 0, helpers)
 
-    def order_part(self, images: int, start: int, helpers: int) -> None:
-        """Have the first N helpers do a step on images that are made of the source."""
-        self._order[:] = images, PART, start
+    def order_part(self, images: int, start: int, helpers: int, made: bool) -> None:
+        """Have them do a step on images of the source; those made before lie in the batch."""
+        self._give(images, MADE if made else PART, start, helpers)
+
+    def order_images(self, images: int, start: int, helpers: int) -> None:
+        """Have them make images of the source, each its share, and lay them in the batch."""
+        self._give(images, MAKE, start, helpers)
+
+    def _give(self, images: int, kind: int, start: int, helpers: int) -> None:
+        self._order[:] = images, kind, start, helpers
         open_first(self._steps, helpers)
 
     def go(self, helpers: int) -> None:
@@ -100,13 +106,19 @@ class Post:
         self.done.open()
         self._go[worker - 1].wait()
 
-    def order(self, worker: int, source: Any) -> tuple[int, Images]:
-        """Wait for an order; return the number of images, and the images."""
+    def order(self, worker: int, source: Any) -> Images | None:
+        """Wait for an order; return the images of a step, or None if they were only to be made."""
         self._steps[worker - 1].wait()
-        images, dtype, start = self._order.tolist()
-        if dtype == PART:
-            return images, source.batch(slice(start, start + images))
-        return images, self.batch(images, DTYPES[dtype])
+        images, kind, start, helpers = self._order.tolist()
+        if kind >= 0:
+            return self.batch(images, DTYPES[kind])
+        part, batch = slice(start, start + images), self.batch(images, DTYPES[0])
+        x: Images = source.batch(part, batch if kind == MADE else None)
+        if kind != MAKE:
+            return x
+        share = slice((worker - 1) * images // helpers, worker * images // helpers)
+        batch[share] = x[share]
+        return None
 
     def report(self, worker: int, report: Report) -> None:
         """Send a report; worker 0 reads it when it waits next."""
@@ -153,11 +165,12 @@ def be_a_helper(worker: int, post: Post, work: Work, source: Any, parent: int) -
         while True:
             error: BaseException | None = None
             try:
-                images, x = post.order(worker, source)
-                program = work.of(images)
-                program.load(x, worker)
-                post.wait(worker, [])
-                program.compute(worker, post)
+                x = post.order(worker, source)
+                if x is not None:
+                    program = work.of(len(x))
+                    program.load(x, worker)
+                    post.wait(worker, [])
+                    program.compute(worker, post)
             except BaseException as caught:
                 error = caught
             if error is not None or found or work.marks:

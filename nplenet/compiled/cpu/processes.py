@@ -6,9 +6,12 @@ work together lie in memory that they share (see ``memory``). All else is a copy
 parameters, running statistics and random generators are read and written by worker 0, the process
 that trains, and at a barrier it alone makes the calls that are made once.
 
-    worker 0   order | load | begin | chunks 0, 1 | once | chunks 0, 1 | ...  | end, update
-    worker 1   sleeps| load |.......| chunks 2, 3 |......| chunks 2, 3 | ...  | sleeps
-                     ^ go           ^ go                 ^ go             done^
+    worker 0   order | begin, load | chunks 0, 1 | once | chunks 0, 1 | ...  | end, update
+    worker 1   sleeps| load |......| chunks 2, 3 |......| chunks 2, 3 | ...  | images | sleeps
+                     ^ go          ^ go                 ^ go             done^
+
+While worker 0 ends a step, updates the parameters and sees to the next, the others make the images
+of the next one where these are made on access: 74 us for 32 images of 32x32.
 
 What its helpers do not know ends a crew: the images of another epoch, or a helper that has died
 between two steps. A new one is forked, which takes some milliseconds. Until then memory that the
@@ -32,7 +35,7 @@ import numpy as np
 from .chunks import Calls
 from .helper import Post, Work, be_a_helper
 from .memory import Memory
-from .program import Images, Program
+from .program import Images, Program, execute
 
 SECONDS_TO_START = 5.0  # after which a forked process is given up: it takes milliseconds
 SECONDS_BETWEEN_CHECKS = 0.1  # whether a helper that is waited for still lives
@@ -63,6 +66,7 @@ class Crew:
         self._marks = work.marks
         self._post = Post(Memory(shared=True), helpers, work.batch_size, work.image_shape)
         self._at_work = helpers
+        self._made: tuple[int, int] | None = None  # first and number of images made in advance
         self._pids: list[int] = []
         self._parent = os.getpid()
         self._end = weakref.finalize(self, end_processes, self._pids, self._parent)
@@ -106,33 +110,52 @@ class Crew:
         BaseException
             What a worker has raised. The helpers have ended then.
         """
-        self._at_work = program.workers - 1
         try:
-            self._give_order(program, x)
-            program.load(x, 0)
-            self.wait(0, program.begin)
+            if self._made:
+                self._wait_for_helpers()
+            self._at_work = program.workers - 1
+            own = self._give_order(program, x)
+            execute(program.begin)
+            program.load(own, 0)
+            self.wait(0, [])
             program.compute(0, self)
             self._wait_for_helpers()
+            self._order_images_after(x)
         except BaseException:
             self.end()
             raise
 
-    def _give_order(self, program: Program, x: Any) -> None:
-        """Say which images; of an array, copy those of the helpers to where they see them."""
+    def _give_order(self, program: Program, x: Any) -> Images:
+        """Say which images; return them as worker 0 is to load them.
+
+        Of an array, those of the helpers are copied to where they see them.
+        """
         if isinstance(x, np.ndarray):
             batch = self._post.batch(len(x), x.dtype)
             for worker in range(1, program.workers):
                 part = program.images_of(worker)
                 batch[part] = x[part]
             self._post.order_array(len(x), x.dtype, self._at_work)
-        else:
-            self._post.order_part(len(x), x.start, self._at_work)
+            return x
+        made = self._made == (x.start, len(x))
+        self._post.order_part(len(x), x.start, self._at_work, made)
+        if not made:
+            return x
+        part = slice(x.start, x.start + len(x))
+        return x.source.batch(part, self._post.batch(len(x), x.dtype))
+
+    def _order_images_after(self, x: Any) -> None:
+        """Have the helpers make the images that the next step is likely to ask for."""
+        following = 0 if isinstance(x, np.ndarray) else min(len(x), x.following())
+        self._made = None
+        if following:
+            self._made = x.start + len(x), following
+            self._post.order_images(following, self._made[0], self._at_work)
 
     def wait(self, worker: int, once: Calls) -> None:
         """Wait for the helpers, as worker 0; make the calls ``once``, and let all continue."""
         self._wait_for_helpers()
-        for call in once:
-            call()
+        execute(once)
         self._post.go(self._at_work)
 
     def _wait_for_helpers(self, seconds: float = inf) -> None:

@@ -119,11 +119,11 @@ class CrossEntropyLanes(LossOperation):
                 f"CrossEntropyLoss: expected one target for each of {images} images, got targets "
                 f"of shape {targets.shape}{one_hot_hint(targets, (images, len(self.classes)))}"
             )
-        classes = len(self.classes)
-        if targets.min() < 0 or targets.max() >= classes:
+        own, classes = self.targets[:images], len(self.classes)
+        own[...] = targets
+        if own.view(np.uint64).max() >= classes:  # so a negative label is a large one
             sample = int(((targets < 0) | (targets >= classes)).argmax())
             raise ValueError(
                 f"CrossEntropyLoss: label {targets[sample]} of sample {sample} lies outside "
                 f"0..{classes - 1}"
             )
-        self.targets[:images] = targets
