@@ -83,51 +83,45 @@ const FORWARD = {
 };
 
 /**
+ * sums[at + k] += weight * data[from + k * stride], for k from 0 to before count
+ *
+ * Convolutions, batch normalization, average pooling and dense layers make all their sums here. When
+ * the page opens, the browser interprets its code, some twenty times slower than after compiling it,
+ * and what it compiles first is a short function that is called often. This one is compiled during
+ * the first layer, and all others use it; loops in functions of their own would each be slow at first.
+ */
+function addRow(sums, at, count, weight, data, from, stride) {
+  for (const end = at + count; at < end; at++, from += stride) sums[at] += weight * data[from];
+}
+
+/** largest[at + k] = max(largest[at + k], data[from + k * stride]), for k from 0 to before count */
+function raiseRow(largest, at, count, _, data, from, stride) {
+  for (const end = at + count; at < end; at++, from += stride)
+    largest[at] = Math.max(largest[at], data[from]);
+}
+
+/**
  * y[f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x[c, row, column]
  *
  * A filter sees the channels of its own group, C of them. Each weight is multiplied with all the
- * values that it meets as the kernel slides, row by row, before the next weight: the inner loop is
- * long, which a browser compiles early (the first pass takes half the time).
+ * values that it meets as the kernel slides, row by row, before the next weight.
  */
 function convolve(step, x) {
   const [, H, W] = x.shape;
   const C = channelsOf(step);
-  const [KH, KW] = step.kernel_size;
   const [OH, OW] = outputSize(step, x.shape);
+  const taps = tapsOf(step, x.shape);
   const y = new Float32Array(step.out_channels * OH * OW);
   const sums = new Float64Array(OH * OW);
-  const across = Array.from({ length: KW }, (_, kw) => positionsInside(step, 1, kw, W, OW));
   for (let f = 0, i = 0; f < step.out_channels; f++) {
     sums.fill(step.bias ? step.bias[f] : 0);
     for (let c = 0; c < C; c++) {
-      const map = (firstChannel(step, f) + c) * H;
-      for (let kh = 0; kh < KH; kh++) {
-        const down = positionsInside(step, 0, kh, H, OH); // the padding is zero
-        for (let kw = 0; kw < KW; kw++, i++) {
-          const { first, end, start } = across[kw];
-          for (let oh = down.first; oh < down.end; oh++) {
-            const row = (map + down.start + oh * step.stride[0]) * W + start;
-            addRow(sums, oh * OW, first, end, step.weight[i], x.data, row, step.stride[1]);
-          }
-        }
-      }
+      const map = (firstChannel(step, f) + c) * H * W;
+      for (const tap of taps) slide(addRow, sums, tap, step.weight[i++], x.data, map);
     }
     y.set(sums, f * OH * OW);
   }
   return { shape: [step.out_channels, OH, OW], data: y };
-}
-
-/** sums[at + o] += weight * data[from + o * stride], for o from first to before end */
-function addRow(sums, at, first, end, weight, data, from, stride) {
-  for (let o = first; o < end; o++) sums[at + o] += weight * data[from + o * stride];
-}
-
-/** Return the outputs, first to before end, for which a tap lies inside: at start + o * stride. */
-function positionsInside(step, axis, tap, length, outputs) {
-  const stride = step.stride[axis];
-  const start = tap * dilation(step, axis) - step.padding[axis];
-  const first = Math.max(0, Math.ceil(-start / stride));
-  return { start, first, end: Math.min(outputs, Math.ceil((length - start) / stride)) };
 }
 
 /** Return how many channels a filter sees. */
@@ -141,16 +135,21 @@ export function firstChannel(step, f) {
   return Math.floor(f / filters) * channelsOf(step);
 }
 
-/** y = (x - mean) / sqrt(var + eps) * weight + bias, with the statistics that training left */
+/**
+ * y = (x - mean) / sqrt(var + eps) * weight + bias, with the statistics that training left
+ *
+ * These are the same for all values of a channel, so that y = scale * x + shift.
+ */
 function normalize(step, x) {
   const length = x.data.length / x.shape[0]; // of a channel
-  const y = new Float32Array(x.data.length);
-  for (let c = 0, i = 0; c < x.shape[0]; c++) {
-    const [mean, deviation] = [step.running_mean[c], Math.sqrt(step.running_var[c] + step.eps)];
-    for (const end = i + length; i < end; i++)
-      y[i] = ((x.data[i] - mean) / deviation) * step.weight[c] + step.bias[c];
+  const y = new Float64Array(x.data.length);
+  for (let c = 0, i = 0; c < x.shape[0]; c++, i += length) {
+    const scale = step.weight[c] / Math.sqrt(step.running_var[c] + step.eps);
+    const shift = step.bias[c] - step.running_mean[c] * scale;
+    y.fill(shift, i, i + length);
+    addRow(y, i, length, scale, x.data, i, 1);
   }
-  return { shape: x.shape, data: y };
+  return { shape: x.shape, data: new Float32Array(y) };
 }
 
 /** y = (x - mean) / sqrt(var + eps) * weight + bias, with the statistics of its row */
@@ -201,54 +200,42 @@ function averageMaps(step, x) {
 
 /** y = sum of x over the window / divisor */
 function averagePool(step, x) {
-  const average = (sum, oh, ow) => sum / divisor(step, x.shape, oh, ow);
-  return pool(step, x, 0, (sum, v) => sum + v, average);
+  const { shape, data } = pool(step, x, addRow, 0);
+  const [, OH, OW] = shape;
+  const divisors = Float64Array.from({ length: OH * OW }, (_, i) =>
+    divisor(step, x.shape, Math.floor(i / OW), i % OW),
+  );
+  const average = (sum, i) => sum / divisors[i % divisors.length]; // the same in all channels
+  return { shape, data: new Float32Array(data.map(average)) };
 }
 
 /** y = max of x over the window; NaN wins, as in Python */
 function maxPool(step, x) {
-  return pool(step, x, -Infinity, Math.max, (largest) => largest);
+  const { shape, data } = pool(step, x, raiseRow, -Infinity);
+  return { shape, data: new Float32Array(data) };
 }
 
-/** Combine the values of each window that lie inside, from a start on; then finish the result. */
-function pool(step, x, start, combine, finish) {
+/** Combine the values of each window that lie inside, from a start on. */
+function pool(step, x, combine, start) {
   const [C, H, W] = x.shape;
-  const [OH, OW] = outputSize(step, x.shape);
-  const y = new Float32Array(C * OH * OW);
-  for (let c = 0, i = 0; c < C; c++) {
-    for (let oh = 0; oh < OH; oh++) {
-      for (let ow = 0; ow < OW; ow++, i++) {
-        const { top, left } = corner(step, oh, ow);
-        let result = start;
-        for (let kh = 0; kh < step.kernel_size[0]; kh++) {
-          const row = top + kh * dilation(step, 0);
-          if (row < 0 || row >= H) continue;
-          for (let kw = 0; kw < step.kernel_size[1]; kw++) {
-            const column = left + kw * dilation(step, 1);
-            if (column >= 0 && column < W)
-              result = combine(result, x.data[(c * H + row) * W + column]);
-          }
-        }
-        y[i] = finish(result, oh, ow);
-      }
-    }
+  const shape = [C, ...outputSize(step, x.shape)];
+  const size = shape[1] * shape[2];
+  const taps = tapsOf(step, x.shape);
+  const y = new Float64Array(C * size).fill(start);
+  for (let c = 0; c < C; c++) {
+    const results = y.subarray(c * size, (c + 1) * size);
+    for (const tap of taps) slide(combine, results, tap, 1, x.data, c * H * W);
   }
-  return { shape: [C, OH, OW], data: y };
+  return { shape, data: y };
 }
 
-/** y[o] = bias[o] + sum over i of x[i] * weight[o, i] */
+/** y[o] = bias[o] + sum over i of x[i] * weight[o, i]; each x[i] is multiplied with a column */
 function multiply(step, x) {
   const n = step.in_features;
-  const y = new Float32Array(step.out_features);
-  for (let o = 0; o < y.length; o++)
-    y[o] = (step.bias ? step.bias[o] : 0) + product(x.data, step.weight, o * n, n);
-  return { shape: [y.length], data: y };
-}
-
-function product(x, weight, from, n) {
-  let sum = 0;
-  for (let i = 0; i < n; i++) sum += x[i] * weight[from + i];
-  return sum;
+  const y = new Float64Array(step.out_features);
+  if (step.bias) y.set(step.bias);
+  for (let i = 0; i < n; i++) addRow(y, 0, y.length, x.data[i], step.weight, i, n);
+  return { shape: [y.length], data: new Float32Array(y) };
 }
 
 /**
@@ -315,6 +302,53 @@ function outputLength(step, axis, length) {
 
 function dilation(step, axis) {
   return step.dilation ? step.dilation[axis] : 1;
+}
+
+/**
+ * Return for each tap of the window, row by row, which values it meets as the window slides over a map.
+ *
+ * They are `rows` rows of `columns` values; the first is at `from` in the map and belongs to the
+ * output `at`. The next value of a row is `across` further, the next row `down`; in the output, the
+ * next row is `width` further. What lies on the padding is left out.
+ */
+function tapsOf(step, shape) {
+  const [, H, W] = shape;
+  const [OH, OW] = outputSize(step, shape);
+  const taps = [];
+  for (let kh = 0; kh < step.kernel_size[0]; kh++) {
+    const y = outputsInside(step, 0, kh, H, OH);
+    for (let kw = 0; kw < step.kernel_size[1]; kw++) {
+      const x = outputsInside(step, 1, kw, W, OW);
+      taps.push({
+        rows: y.count,
+        columns: x.count,
+        from: y.start * W + x.start,
+        across: step.stride[1],
+        down: step.stride[0] * W,
+        at: y.first * OW + x.first,
+        width: OW,
+      });
+    }
+  }
+  return taps;
+}
+
+/** Return the first output for which a tap lies inside, for how many it does, and where at first. */
+function outputsInside(step, axis, tap, length, outputs) {
+  const stride = step.stride[axis];
+  const start = tap * dilation(step, axis) - step.padding[axis];
+  const first = Math.max(0, Math.ceil(-start / stride));
+  const end = Math.min(outputs, Math.ceil((length - start) / stride));
+  return { first, count: end - first, start: start + first * stride };
+}
+
+/** Combine all values that a tap meets in a map, which begins at `map` in data, with results. */
+function slide(combine, results, tap, weight, data, map) {
+  const { rows, columns, width, across, down } = tap;
+  for (let row = 0; row < rows; row++) {
+    const at = tap.at + row * width;
+    combine(results, at, columns, weight, data, map + tap.from + row * down, across);
+  }
 }
 
 /** Return the row and column of the window's first tap; negative where it lies on the padding. */

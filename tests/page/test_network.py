@@ -82,7 +82,9 @@ def as_chain(model: Layer) -> Sequential:
     return model if isinstance(model, Sequential) else Sequential(model)
 
 
-def test_a_forward_pass_of_lenet5_takes_less_than_20_ms(desk: Any) -> None:
+def test_a_forward_pass_of_lenet5_takes_less_than_20_ms(
+    browser: Any, desk: Any, lenet_file: Path
+) -> None:
     code = """() => {
         const x = new Float32Array(1024).fill(0.5);
         return Array.from({length: 30}, () => {
@@ -90,9 +92,16 @@ def test_a_forward_pass_of_lenet5_takes_less_than_20_ms(desk: Any) -> None:
         }).sort((a, b) => a - b);
     }"""
     times = desk.evaluate(code)
-    first = desk.evaluate("() => nplenet.firstPass")  # before the browser compiled the code
-    print(f"\nforward pass in the browser: first {first:.1f} ms, median {times[15]:.2f} ms")
-    assert times[0] < 20  # the fastest: other processes only add
+    firsts = []  # before the browser compiled the code: each load of the page begins anew
+    for _ in range(5):
+        with opened(browser, lenet_file) as page:
+            firsts.append(page.evaluate("() => nplenet.firstPass"))
+    firsts.sort()
+    print(
+        f"\nforward pass in the browser: first {firsts[0]:.1f} to {firsts[-1]:.1f} ms, "
+        f"median {firsts[2]:.1f} ms; later median {times[15]:.2f} ms"
+    )
+    assert max(times[0], firsts[0]) < 20  # the fastest: other processes only add
 
 
 def test_names_that_look_like_numbers_keep_the_order_of_the_layers(
