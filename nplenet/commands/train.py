@@ -1,9 +1,9 @@
-"""Train the enhanced LeNet-5 on MNIST, another data set, or images of one's own.
+"""Train the enhanced LeNet-5 on MNIST, another data set, or images of your own.
 
 examples:
-  nplenet train                             # says the accuracy, keeps nothing
+  nplenet train                             # prints the accuracy, keeps nothing
   nplenet train --output run                # keeps model and report in run/
-  nplenet train --recipe best --output run  # better, in five times as long
+  nplenet train --recipe best --output run  # more accurate, takes five times as long
   nplenet train --resume auto --output run  # resumes after Ctrl-C
   nplenet train --dataset folder:letters --output run
   nplenet train --backend cupy --output run # on an NVIDIA GPU
@@ -111,6 +111,8 @@ def train_in(
     classes = number_of_classes(data, settings)
     settings = replace(settings, dataset=data.name, epochs=epochs, classes=classes)
     loader, validation = batches(data, settings, backend)
+    if validation is None:
+        check_without_validation(options, settings)
     if checkpoints:
         checkpoints.arguments = asdict(settings)
 
@@ -233,6 +235,17 @@ def batches(
     return loader.to(backend), (data.train_images[held_out], data.train_labels[held_out])
 
 
+def check_without_validation(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse options that need validation images, where none are held out."""
+    given = {"--patience": options.patience, "--keep best": options.keep == "best"}
+    for name, value in given.items():
+        if value:
+            raise ValueError(
+                f"{name} needs validation images, and --validation {settings.validation:g} holds "
+                "out none"
+            )
+
+
 def chosen_step(
     settings: Settings,
     model: LeNet5,
@@ -308,10 +321,10 @@ def write_history(checkpoints: CheckpointFolder, record: dict[str, Any]) -> bool
 def write_report(
     folder: Path, dataset: str, saved: bool, options: argparse.Namespace, console: Console
 ) -> bool:
-    """Write the run's report, or print why there is none; say whether it could be written."""
+    """Write the run's report, or print why not; return whether the run's files could be written."""
     from .. import report
 
-    reason: object = "the files that it is made of could not be written"
+    reason: object = "the files that it reads could not be written"
     try:
         if saved:
             download = not options.no_download

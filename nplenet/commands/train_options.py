@@ -110,7 +110,7 @@ def add_training_options(group: argparse._ArgumentGroup) -> None:
     )
     setting(
         "classes",
-        "classes that the network tells apart (default: the classes of the data set)",
+        "number of classes (default: the classes of the data set)",
         type=positive,
         metavar="N",
     )
