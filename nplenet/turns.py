@@ -35,7 +35,7 @@ class Turns:
     def _renew(self) -> None:
         self._process = os.getpid()
         self._owner: int | None = None
-        self._depth = 0  # of trainings, each in the one before
+        self._depth = 0  # of trainings, each nested in another
         self._turn, self._training = threading.Lock(), threading.RLock()
         # Who waits for the turn holds the line, or a thread that comes back at once would always
         # be faster than one that must wake up first.

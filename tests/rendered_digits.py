@@ -14,7 +14,7 @@ from pen_strokes import STROKES
 from PIL import Image, ImageDraw, ImageFont
 
 Draw = Callable[[int], Image.Image]
-"""Gives a digit of so many rows, cropped: 255 is ink."""
+"""Takes a number of rows; returns a digit as high as that, cropped: 255 is ink."""
 
 # Serif and sans serif, upright and slanted, thin and thick, condensed, rounded, hand-lettered:
 # package and file, or Pillow's own. Chosen before any was tried.

@@ -222,8 +222,8 @@ def test_recognize_the_plots_and_the_page_apply_it() -> None:
     assert np.abs(plain - expected).max() > 1e-3
     np.testing.assert_array_equal(plots.network.outputs(model, image[None, None])[0], logits)
     assert '"mean":0.3,"std":0.2' in page.render(model)
-    model.preprocessing = UnknownPreprocessing("a transform of one's own")
-    with pytest.raises(ValueError, match=r"the page gives .* 0 to 1, .* takes .*of one's own"):
+    model.preprocessing = UnknownPreprocessing("a transform of your own")
+    with pytest.raises(ValueError, match=r"the page gives .* 0 to 1, .* takes .*of your own"):
         page.render(model)
 
 

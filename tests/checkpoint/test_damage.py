@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it(tmp_path: Path) ->
     with pytest.warns(CheckpointWarning, match=r"damaged.*reading its backup"):
         older = load(whole.path)
     assert len(older.record["progress"]["epochs"]) == 1
-    # A run that goes on from there must not replace the good backup by the damaged file.
+    # A run that resumes from there must not replace the good backup by the damaged file.
     with pytest.raises(Stop):
         Trainer().fit(9, resume=older, checkpoints=CheckpointFolder(tmp_path, every_steps=1))
     assert load(whole.path).record["optimizer"]["step"] == 8

@@ -105,7 +105,7 @@ def test_a_run_that_resumes_in_another_folder_is_whole_there(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("keep", ["best", "all"])
-@pytest.mark.parametrize("epochs", [2, 3])  # the run ends with the full disk, or it goes on
+@pytest.mark.parametrize("epochs", [2, 3])  # the run ends with the full disk, or continues
 def test_an_epoch_that_a_full_disk_refused_is_written_later_and_the_checkpoint_waits_for_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -131,7 +131,7 @@ def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
 
 
 def damage(kind: str, folder: Path) -> Path:
-    """Return the path of a file that is no image, or no longer."""
+    """Return the path of a file that is not an image, or a damaged one."""
     path = folder / f"{kind}.png"
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8))
     if kind == "missing":

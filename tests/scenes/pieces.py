@@ -75,7 +75,7 @@ class Hand:
         return mine[int(self.rng.integers(len(mine)))]
 
     def glyph(self, label: int | None = None, pen: float | None = None) -> Image.Image:
-        """Return a digit, cropped, 255 is ink; drawn with a pen so wide, or from a data set."""
+        """Return a digit, cropped, 255 is ink: drawn with this pen, or from a data set."""
         label = self.label if label is None else label
         sources = [name for name in legible() if legible()[name][label]]
         if pen is not None or not sources:  # without MNIST some digits are drawn only
