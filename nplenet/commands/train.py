@@ -3,7 +3,7 @@
 examples:
   nplenet train                             # prints the accuracy, keeps nothing
   nplenet train --output run                # keeps model and report in run/
-  nplenet train --recipe best --output run  # more accurate, takes five times as long
+  nplenet train --recipe best --output run  # better, takes five times as long
   nplenet train --resume auto --output run  # resumes after Ctrl-C
   nplenet train --dataset folder:letters --output run
   nplenet train --backend cupy --output run # on an NVIDIA GPU
@@ -61,6 +61,7 @@ from .train_options import (
     checkpoint_to_resume,
     line_to_resume,
     settings_of,
+    with_validation,
 )
 
 __all__ = ["add_options", "run"]
@@ -102,7 +103,7 @@ def train_in(
 ) -> int:
     console, backend = Console(group.rank, options.quiet), get_backend(options.backend)
     resume = group.broadcast(checkpoint_to_resume(options) if group.rank == 0 else None)
-    settings = settings_of(options, resume)
+    settings = with_validation(options, settings_of(options, resume))
     group.take_device(backend)
 
     # Load.
@@ -111,8 +112,6 @@ def train_in(
     classes = number_of_classes(data, settings)
     settings = replace(settings, dataset=data.name, epochs=epochs, classes=classes)
     loader, validation = batches(data, settings, backend)
-    if validation is None:
-        check_without_validation(options, settings)
     if checkpoints:
         checkpoints.arguments = asdict(settings)
 
@@ -233,17 +232,6 @@ def batches(
     if len(held_out) == 0:  # by --validation 0, or with a very small --limit
         return loader.to(backend), None
     return loader.to(backend), (data.train_images[held_out], data.train_labels[held_out])
-
-
-def check_without_validation(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse options that need validation images, where none are held out."""
-    given = {"--patience": options.patience, "--keep best": options.keep == "best"}
-    for name, value in given.items():
-        if value:
-            raise ValueError(
-                f"{name} needs validation images, and --validation {settings.validation:g} holds "
-                "out none"
-            )
 
 
 def chosen_step(

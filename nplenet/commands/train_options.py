@@ -301,6 +301,15 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
     return Settings(**(saved | given))
 
 
+def with_validation(options: argparse.Namespace, settings: Settings) -> Settings:
+    """Return the settings; refuse options that need validation images, if none are held out."""
+    needing = {"--patience": options.patience, "--keep best": options.keep == "best"}
+    for name, given in needing.items():
+        if given and settings.validation == 0:
+            raise ValueError(f"{name} needs validation images, and --validation 0 holds out none")
+    return settings
+
+
 def current_names(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with an augmentation's old name replaced by its current name."""
     name = settings.get("augment")
