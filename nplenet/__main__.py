@@ -128,7 +128,7 @@ def _sentence(error: Exception) -> str:
     """
     text = str(error).strip()
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"  # without [Errno 2]
+        return f"{printable(error.filename)}: {error.strerror}"  # without [Errno 2]
     if isinstance(error, MemoryError):
         return text or "not enough memory"
     if isinstance(error, EXPECTED_ERRORS):

@@ -74,6 +74,13 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_given(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_name_of_a_missing_file_is_printable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = answer(["info", str(tmp_path / "red\x1b[31m\nname")], capsys)
+    assert line == f"nplenet info: {tmp_path}/red\\x1b[31m\\nname: No such file or directory"
+
+
 def test_a_file_of_another_kind_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
