@@ -89,7 +89,7 @@ def atomic_write(
         _sync_folder(path.parent)
     except BaseException as error:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename == os.fspath(temporary):
+        if isinstance(error, OSError) and str(error.filename) == os.fspath(temporary):
             error.filename, error.filename2 = os.fspath(path), None  # the name that the user knows
         raise
 
