@@ -5,8 +5,8 @@
     python benchmarks/gpu.py --check [--simulated]         compares results; measures no time
 
 Needs an NVIDIA GPU, nplenet (installed or on PYTHONPATH) and CuPy. Each system runs in a process of
-its own with a time limit; one that fails is reported with the last line of its error, and the rest
-goes on. The sections:
+its own with a time limit; one that fails is reported with the last line of its error, and the other
+systems are still measured. The sections:
 
     steps     microseconds per training step of LeNet-5 (batch norm, dropout 0.1, AdamW; float32
               without TF32; a fixed batch on the device). First each system is checked: losses,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from gpu_case import Case, Values, floats_and_labels, network
 from torch import nn
+from torch_lenet import lenet5
 
 STEPS_BEFORE_CAPTURE = 3  # allocate the gradients and the optimizer's state, choose the kernels
 
@@ -22,7 +21,7 @@ class TorchSteps:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True  # time each convolution's algorithms, keep the best
         self.gpu, self.graph = case.device == "cuda", None
-        self.model = lenet5(case).to(case.device)
+        self.model = network_of(case).to(case.device)
         self.x, self.y = (
             torch.from_numpy(a).to(case.device) for a in floats_and_labels(case.batch)
         )
@@ -82,29 +81,9 @@ class TorchSteps:
         self.graph = graph
 
 
-def lenet5(case: Case) -> nn.Module:
+def network_of(case: Case) -> nn.Module:
     """Return the network of ``nplenet.models.LeNet5`` with its weights."""
-    features = nn.Sequential(
-        nn.Conv2d(1, 6, 5, bias=False),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-    )
-    classifier = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(400, 120),
-        nn.ReLU(),
-        nn.Dropout(case.dropout),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Dropout(case.dropout),
-        nn.Linear(84, 10),
-    )
-    model = nn.Sequential(OrderedDict(features=features, classifier=classifier))
+    model = lenet5(case.dropout)
     state = network(case).state_dict()
     model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in state.items()})
     return model

@@ -77,7 +77,7 @@ def last_line(error: BaseException) -> str:
 
 
 def why_not(case: Any) -> str:
-    """Return why there is no compiled step on this GPU, or ""."""
+    """Return why this GPU does not run the compiled step, or ""."""
     step = maker("compiled")(case).step
     return "" if step.compiled else f"not compiled: {step.describe()}"
 

@@ -130,7 +130,7 @@ def seconds(cuda: Backend, run: Callable[[], object]) -> float:
 def time_rungs(cuda: Backend, name: str, given: tuple[Any, ...], size: int) -> None:
     """Print the time of the kernel and of the twin with CuPy's array functions."""
     properties = cuda.xp.cuda.runtime.getDeviceProperties(cuda.xp.cuda.Device().id)
-    # Twice per clock cycle (in kHz); CUDA 13 no longer gives the clock.
+    # Twice per clock cycle (in kHz); CUDA 13 does not give the clock.
     peak = 2e3 * properties.get("memoryClockRate", 0) * properties.get("memoryBusWidth", 0) / 8
     given = tuple(cuda.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
     rungs = [("kernel", cuda.primitive), ("arrays", lambda f, *a: f(cuda.xp, *a))]

@@ -148,28 +148,11 @@ def torch_inference(batch: int) -> tuple[Step, str]:
 def torch_network(batch: int) -> tuple[Any, Any, str]:
     """Return the same network in PyTorch, its input, and what it runs on."""
     import torch
-    from torch import nn
+    from torch_lenet import lenet5
 
     torch.manual_seed(0)
     torch.set_num_threads(int(os.environ["STEP_TORCH_THREADS"]))
-    model = nn.Sequential(
-        nn.Conv2d(1, 6, 5, bias=False),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120),
-        nn.ReLU(),
-        nn.Dropout(0.25),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Dropout(0.25),
-        nn.Linear(84, 10),
-    )
+    model = lenet5(dropout=0.25)
     detail = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
     return model, torch.randn(batch, 1, 32, 32), detail
 

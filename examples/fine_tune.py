@@ -1,4 +1,4 @@
-"""Teach the bundled LeNet-5, which knows digits, classes of your own.
+"""Teach the bundled LeNet-5, trained on digits, classes of your own.
 
 python examples/fine_tune.py FOLDER [--output model.safetensors]
 

@@ -47,8 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = ""
     try:
         words = sys.argv[1:] if arguments is None else list(arguments)
-        options = _parser([word for word in words[:1] if word in COMMANDS]).parse_args(words)
+        parser = _parser([word for word in words[:1] if word in COMMANDS])
+        options, unknown = parser.parse_known_args(words)
         command = options.command
+        if unknown:
+            parser.prog += f" {command}"
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return _run(options)
     except KeyboardInterrupt:
         _say(command, "interrupted")
@@ -56,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are printable: an argument may be the name of a stranger's file."""
+    """A parser whose errors are one printable line: an argument may be a stranger's file name."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
+        self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
 
 
 def _parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -123,6 +127,8 @@ def _sentence(error: Exception) -> str:
     Python's own MemoryError and some others say nothing.
     """
     text = str(error).strip()
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{printable(error.filename)}: {error.strerror}"  # without [Errno 2]
     if isinstance(error, MemoryError):
         return text or "not enough memory"
     if isinstance(error, EXPECTED_ERRORS):

@@ -53,7 +53,7 @@ class UnsupportedLayerError(TypeError):
 
 
 def register(kind: K) -> K:
-    """Let models with a layer of one's own be saved and loaded; a decorator of its class.
+    """Let models with a layer of your own be saved and loaded; a decorator of its class.
 
     ``arguments()`` of the layer must return all that its constructor needs to make it again, by
     name: numbers, strings, True, False, None, other layers, and lists of these. A layer among the

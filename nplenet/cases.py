@@ -387,10 +387,10 @@ def select(names: Sequence[str] = ()) -> list[Case]:
     rows = {row.name: row.cases for row in ROWS}
     for name in names or rows:
         if name not in rows and name not in CASES:
-            raise ValueError(
-                f"unknown name {name!r}, expected one of {', '.join(rows)} "
-                "or a case of one, such as conv2d/stride"
-            )
+            row = rows.get(name.partition("/")[0])
+            known = [case.name for case in row] if row else [*rows]
+            hint = "" if row else " or a case of one, such as conv2d/stride"
+            raise ValueError(f"unknown name {name!r}, expected one of {', '.join(known)}{hint}")
         cases = rows[name] if name in rows else (CASES[name],)
         chosen.update({case.name: case for case in cases})
     return list(chosen.values())

@@ -22,7 +22,7 @@ class NotRegularError(OSError):
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file to read its bytes: each reader of files that others wrote uses this.
 
-    Opening a pipe waits for its writer, for ever if there is none, and a device may have no end.
+    Opening a pipe waits for its writer, without one for ever, and a device may be endless.
 
     Raises
     ------
@@ -87,8 +87,10 @@ def atomic_write(
             _keep(path, Path(previous))
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except BaseException:  # Ctrl-C too
+    except BaseException as error:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and str(error.filename) == os.fspath(temporary):
+            error.filename, error.filename2 = os.fspath(path), None  # the name that the user knows
         raise
 
 

@@ -387,7 +387,7 @@ def _float64_array(x: Array, backend: Backend, name: str) -> Array:
     if dtype is None or dtype.kind != "f":
         raise TypeError(f"{name} must be an array of floats, got {dtype or type(x).__name__}")
     if x.size == 0:
-        raise ValueError(f"{name} is empty, of shape {x.shape}; there is nothing to check")
+        raise ValueError(f"{name} is empty, of shape {x.shape}: nothing to check")
     return backend.asarray(x, dtype=np.float64).copy()
 
 

@@ -34,10 +34,10 @@ def _replace(old: object, new: signal._HANDLER) -> None:
 
 
 def interrupt_again(unraisable: Any) -> None:
-    """Repeat a Ctrl-C that came where Python ignores exceptions and prints them: in a ``__del__``.
+    """Repeat a Ctrl-C that came where Python ignores exceptions and prints them.
 
-    Or in what it calls when an object is gone, such as the lock of a module that is imported. A
-    hook of ``sys.unraisablehook``.
+    That is in a ``__del__`` and in callbacks of objects that are gone, such as the lock of a module
+    that is imported. A hook of ``sys.unraisablehook``.
     """
     if unraisable.exc_type is KeyboardInterrupt:
         _thread.start_new_thread(_interrupt_soon, ())  # not here, where it would be ignored again

@@ -148,8 +148,8 @@ class CrossEntropyLoss:
     With weights w of the classes, w_k * t_k stands for t_k, so dlogits is (sum of w * t) *
     softmax(z) - w * t, and the mean divides by the sum of the labels' weights instead of N.
 
-    The loss is a number, which knows no model: write ``model.backward(loss.backward())``, where
-    ``loss`` is this object, not its value.
+    The loss is a plain number without a graph behind it: write ``model.backward(loss.backward())``,
+    where ``loss`` is this object, not its value.
 
     Without reduction the losses (N,) stay apart, and ``backward`` takes the gradient of whatever is
     made of them.

@@ -11,7 +11,6 @@ Legend: H, W height and width; rows count down, columns to the right.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .augment import floats, grayscale, invert
-from .data import Pictures, pad_images
+from .data import pad_images
 from .data.picture_file import pillow, read_image, read_photo
 from .layers import Layer
 from .names import present
@@ -28,7 +27,7 @@ from .segment.form import as_mnist
 from .trust import calibrated
 
 __all__ = [
-    *("Digit", "Recognition", "find_digits", "fitted", "picture", "prepare", "read_plain"),
+    *("Digit", "Recognition", "find_digits", "fitted", "picture", "prepare"),
     *("main_digit", "recognize", "with_boxes"),
 ]
 present(__name__)
@@ -177,29 +176,6 @@ def fitted(image: npt.NDArray[np.uint8], input_shape: tuple[int, ...]) -> npt.ND
     return pad_images(image[None, 2:30, 2:30], (input_shape[2], input_shape[3]))[0, 0]
 
 
-def read_plain(path: str | os.PathLike[str], input_shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Read an image as ``nplenet.data.from_folder`` does, for a model trained on such images.
-
-    Parameters
-    ----------
-    path : path
-    input_shape : tuple of int
-        (1, C, H, W), C of 1 or 3.
-
-    Returns
-    -------
-    uint8 (C, H, W)
-
-    Raises
-    ------
-    DataError
-        As ``read_image``.
-    ValueError
-        When the model takes other things than an image.
-    """
-    return Pictures("whole").read(path, input_shape)
-
-
 # --- the prediction -------------------------------------------------------------------------------
 
 
@@ -226,7 +202,7 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
         Maps float32 (N, C, H, W) to logits (N, classes). The mode of each layer is restored
         afterwards. ``model.preprocessing`` and ``model.trust`` are applied.
     image : uint8 (H, W) or (C, H, W)
-        Such as ``prepare`` or ``read_plain`` return.
+        Such as ``prepare`` or ``nplenet.data.Pictures.read`` return.
     """
     batch = image.reshape(1, -1, *image.shape[-2:])
     both = np.concatenate([batch, invert(batch)])

@@ -1,9 +1,9 @@
 """How far an answer of a model can be trusted: calibrated probabilities, and when to say "unsure".
 
-A network answers every picture, also that of a letter, and its softmax is mostly too sure or not
+A network answers every picture, a letter's too, and its softmax is mostly too sure or not
 sure enough. Both are measured on images it was not trained on (``measured``) and stand in its file:
 
-- a temperature T, by which logits are divided, so that of the answers given 90 % about 90 % are
+- a temperature T, by which logits are divided, so that about 90 % of the answers given 90 % are
   right (Guo et al., "On calibration of modern neural networks", 2017);
 - the probability below which an answer is unsure (Hendrycks & Gimpel, 2017). The bundled model was
   also shown letters and scribbles in training and has learned to give them no class in particular,

@@ -33,7 +33,7 @@ class Turns:
     def _renew(self) -> None:
         self._process = os.getpid()
         self._owner: int | None = None
-        self._held = 0  # turns of the owner, each in the one before
+        self._held = 0  # turns of the owner, each nested in another
         self._depth = 0  # and trainings
         self._turn, self._training = threading.Lock(), threading.RLock()
         # Who waits for the turn holds the line, or a thread that comes back at once would always

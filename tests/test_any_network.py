@@ -193,7 +193,7 @@ def test_a_shape_that_is_none_names_its_option(
     ("name", "words"),
     [
         ("no image", r"takes inputs of shape (7,), not images (C, H, W); put Flatten() before"),
-        ("LeNet5 of colours", "takes images of 3 channels, those of digits have 1"),
+        ("LeNet5 of colours", "takes images of 3 channels, digits has images of 1"),
     ],
 )
 def test_images_that_the_network_does_not_take_are_refused(
@@ -451,7 +451,7 @@ def test_a_negative_seed_names_its_option(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([*command, "--seed", "-1"])
-    assert "argument --seed: must be at least 0, got -1" in capsys.readouterr().err
+    assert "argument --seed: must be an integer of at least 0, got '-1'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["train"], ["evaluate", "default"], ["report", "x"]])

@@ -131,7 +131,7 @@ def test_rotation_equals_pillow_on_2000_images(size: int) -> None:
     assert_same_pixels(rotate(images, angles), pillow_rotate(images, angles))
 
 
-# 72x72 is close below the size at which coordinates no longer fit float32, 73x74 just above it.
+# 72x72 is just below the size from which coordinates exceed float32, 73x74 just above it.
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("height", "width"),

@@ -242,7 +242,7 @@ def test_a_full_disk_lets_the_run_end_with_its_result_and_status_1(
     assert done.returncode == 1
     assert done.stdout.startswith("test accuracy ")
     *warned, last = done.stderr.splitlines()
-    assert last == "no report: the files that it is made of could not be written"
+    assert last == "no report: the files that it reads could not be written"
     assert all(line.startswith("nplenet train: ") for line in warned)
     assert f"the checkpoint {tmp_path / LATEST} could not be written ([Errno 27]" in warned[0]
     assert any("history.json could not be written" in line for line in warned) == (limit == 0)

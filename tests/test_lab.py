@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab_mutants import MUTANTS
-from lab_solutions import KERNEL, SOLUTIONS
+from lab_answers import RIGHT, WRONG
+from lab_answers.cuda import KERNEL
 from make_lab import skeleton
 
 from nplenet.__main__ import main
@@ -46,16 +46,16 @@ def needs_compiler(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "title"), [(name, title) for name, table in SOLUTIONS.items() for title in table]
+    ("name", "title"), [(name, title) for name, table in RIGHT.items() for title in table]
 )
 def test_a_right_but_unusual_answer_gets_full_points(name: str, title: str) -> None:
     needs_compiler(name)
-    text = SOLUTIONS[name][title]
+    text = RIGHT[name][title]
     source = KERNEL + text if name == "cuda" else key(ASSIGNMENTS[name].file) + text
     assert not any(says(name, source).values()), says(name, source)
 
 
-@pytest.mark.parametrize(("name", "old", "new", "part", "words"), MUTANTS)
+@pytest.mark.parametrize(("name", "old", "new", "part", "words"), WRONG)
 def test_a_likely_mistake_loses_points_with_a_sentence_that_names_it(
     name: str, old: str, new: str, part: str, words: str
 ) -> None:
@@ -67,10 +67,10 @@ def test_a_likely_mistake_loses_points_with_a_sentence_that_names_it(
 
 
 def test_there_are_enough_mistakes_and_unusual_answers_and_each_part_can_be_lost() -> None:
-    assert len(MUTANTS) >= 60
-    assert SOLUTIONS.keys() == ASSIGNMENTS.keys()
-    assert min(map(len, SOLUTIONS.values())) >= 5
-    lost = {(name, part) for name, _, _, part, _ in MUTANTS}
+    assert len(WRONG) >= 60
+    assert RIGHT.keys() == ASSIGNMENTS.keys()
+    assert min(map(len, RIGHT.values())) >= 5
+    lost = {(name, part) for name, _, _, part, _ in WRONG}
     assert lost == {(a.name, part.name) for a in ASSIGNMENTS.values() for part in a.parts}
 
 

@@ -1,4 +1,4 @@
-"""`nplenet gradcheck my.py:MyConv`: layers of one's own, and what they raise as rows that fail."""
+"""`nplenet gradcheck my.py:MyConv`: layers of your own, and what they raise as rows that fail."""
 
 from __future__ import annotations
 

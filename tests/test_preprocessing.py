@@ -158,13 +158,15 @@ def test_a_function_that_says_whether_it_is_random_is_applied_or_left_out() -> N
     assert history.epochs[-1].validation_loss == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_transform_of_which_it_cannot_be_told_is_refused_before_the_first_step() -> None:
+def test_a_transform_without_the_attribute_random_is_refused_before_the_first_step() -> None:
     def norm(images: Any, rng: Any) -> Any:
         return ((images / 255 - 0.3) / 0.2).astype(np.float32)
 
     model = small()
     before = model.state_dict()["1.weight"]
-    with pytest.raises(ValueError, match=r"fit: .*norm.* is random: pass validation_transform="):
+    with pytest.raises(
+        ValueError, match=r"fit: .*norm.* has no attribute random: pass validation_t"
+    ):
         run(model, norm, validation=(IMAGES, LABELS))
     np.testing.assert_array_equal(model.state_dict()["1.weight"], before)
     history = run(model, norm, validation=(IMAGES, LABELS), validation_transform=norm)
@@ -222,8 +224,8 @@ def test_recognize_the_plots_and_the_page_apply_it() -> None:
     assert np.abs(plain - expected).max() > 1e-3
     np.testing.assert_array_equal(plots.network.outputs(model, image[None, None])[0], logits)
     assert '"mean":0.3,"std":0.2' in page.render(model)
-    model.preprocessing = UnknownPreprocessing("a transform of one's own")
-    with pytest.raises(ValueError, match=r"the page gives .* 0 to 1, .* takes .*of one's own"):
+    model.preprocessing = UnknownPreprocessing("a transform of your own")
+    with pytest.raises(ValueError, match=r"the page gives .* 0 to 1, .* takes .*of your own"):
         page.render(model)
 
 

@@ -365,7 +365,10 @@ def test_tunables_of_the_command_line_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--tunables", text])
-    assert "error: argument --tunables: must be a JSON" in capsys.readouterr().err.splitlines()[-1]
+    assert (
+        "nplenet train: argument --tunables: must be a JSON"
+        in capsys.readouterr().err.splitlines()[-1]
+    )
 
 
 # ------------------------------------------------------------------ names that look like numbers
@@ -451,7 +454,7 @@ def test_a_result_that_cannot_be_kept_is_status_1(
     lost = f"{tmp_path / 'history.json'} could not be written ([Errno 28] No space left on device)"
     assert found.err.splitlines() == [
         f"nplenet train: {lost}",
-        "no report: the files that it is made of could not be written",
+        "no report: the files that it reads could not be written",
     ]
 
 

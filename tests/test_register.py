@@ -1,4 +1,4 @@
-"""A registered class of one's own is saved, loaded, shown and exported like the library's."""
+"""A registered class of your own is saved, loaded, shown and exported like the library's."""
 
 from __future__ import annotations
 

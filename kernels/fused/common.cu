@@ -43,7 +43,7 @@ __device__ __forceinline__ int images_of(int block, int blocks, int images)
     return own * I - (has_last ? groups * I - images : 0);
 }
 
-// Return i. The compiler does not know that it does: it would compute addresses once for all images and keep
+// Return i, hidden from the compiler, which otherwise would compute addresses once for all images and keep
 // them in registers that a convolution needs.
 __device__ __forceinline__ int computed_here(int i)
 {

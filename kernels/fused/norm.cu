@@ -50,7 +50,7 @@ __device__ __forceinline__ T normalised(const NormValues& v, T x)
 
 // ---------------------------------------------------------------- cells
 
-// The pixels of a cell, and dy of their window: 0 where there is none.
+// The pixels of a cell, and dy of their window: 0 for pixels without a window.
 template <class Shape>
 struct Cell {
     T x[Shape::PH][Shape::PW], dy;

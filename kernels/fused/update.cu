@@ -2,13 +2,13 @@
 //
 //   Kept   g[e] = value
 //   Sgd    g[e] = value, then the update of sgd in kernels/optimizer.cu for number e
-//   Adam   g[e] = value, then that of adam
+//   Adam   g[e] = value, then the update of adam there
 //
 //   g, p, m, v  gradient, parameter and its moments; numbers: of the update in this step, in the order of
 //   nplenet.optim, float64
 //
 // A job (see sums.cu, dense_gradient.cu) calls it as out(e, value) as soon as the number is complete. Jobs run
-// beside a pass that does not read these parameters, so nobody sees a weight before or after its time.
+// beside a pass that does not read these parameters, so every read of a weight gets the value of its own step.
 //
 // Threads: one per number. Global memory: p, m and v are read and written once, neighbouring threads have
 // neighbouring numbers.

@@ -51,6 +51,7 @@ def grayscale(images: Array) -> Array:
 
 
 def check_images(owner: str, images: Array) -> None:
+    """Raise a TypeError or ValueError unless images are uint8 (N, C, H, W) with C 1 or 3."""
     backend_of(images)  # raises TypeError for what is not an array
     if images.dtype != np.uint8:
         raise TypeError(

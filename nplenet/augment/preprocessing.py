@@ -1,4 +1,4 @@
-"""What of a transform is not random: a model that was trained with it needs it ever after.
+"""The parts of a transform that are not random: evaluation applies them as training did.
 
 training      RandomRotation, RandomInvert, ToFloat, Normalize
 evaluation                                  ToFloat, Normalize
@@ -15,8 +15,8 @@ from ..backend import Array
 from .transforms import Compose, Normalize, ToFloat, Transform, flattened
 
 CURE = (
-    "pass validation_transform=, or say so once: transform.random = True for one that draws random "
-    "numbers, which evaluation leaves out, or transform.random = False for one that does not"
+    "pass validation_transform=, or set transform.random = True if it draws random numbers, which "
+    "evaluation leaves out, or transform.random = False if it does not"
 )
 
 
@@ -36,7 +36,7 @@ class UnknownPreprocessing:
 
 
 def without_randomness(transform: Transform | None) -> Transform | None:
-    """Return what of a transform is not random; None if that is nothing.
+    """Return the parts of a transform that are not random; None if all are.
 
     Raises
     ------
@@ -48,18 +48,18 @@ def without_randomness(transform: Transform | None) -> Transform | None:
     parts = flattened(transform)
     for part in parts:
         if not isinstance(getattr(part, "random", None), bool):
-            raise ValueError(f"it can't be told whether the transform {part!r} is random: {CURE}")
+            raise ValueError(f"the transform {part!r} has no attribute random: {CURE}")
     kept = [part for part in parts if not part.random]
     return Compose(kept) if kept else None
 
 
 def preprocessing(transform: Transform | None) -> Transform | None:
-    """Return what of a transform is not random; where it can't be told, what says so later."""
+    """Return the parts of a transform that are not random; if unknown, one that raises later."""
     try:
         return without_randomness(transform)
     except ValueError:
         return UnknownPreprocessing(
-            "the model was trained with a transform of which it can't be told what of it is random"
+            "the model was trained with a transform that does not say which of its parts are random"
         )
 
 

@@ -2,7 +2,7 @@
 
 A layer calls ``backend.xp`` (NumPy's functions, or CuPy's under the same names). The few inner
 loops worth a hand-written kernel are functions of arrays, called through ``backend.primitive``.
-These functions are the oracle and run on either library; a backend may replace them by kernels.
+These functions are the reference and run on either library; a backend may replace them by kernels.
 """
 
 from ..deprecated import moved

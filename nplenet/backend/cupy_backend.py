@@ -26,7 +26,7 @@ class CupyBackend(Launcher):
     Raises
     ------
     BackendError
-        When CuPy is not installed, there is no driver, or there is no device.
+        When CuPy, the driver or a device is missing.
     """
 
     name = "cupy"

@@ -154,7 +154,7 @@ def save_model(
     input_shape : sequence of int, optional
         The shape of an input without the batch axis, such as (1, 28, 28); at most 3 axes. The
         commands need it for a model that takes neither images of 32x32 nor of 28x28. By default
-        that of ``model.pictures``, if the model takes images of that size.
+        the shape in ``model.pictures``, if the model takes such images.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def save_model(
         When a layer is not one of the library's, or ``model.pictures`` is not ``Pictures``.
     ValueError
         When ``load_model`` would refuse the model, such as a layer that makes far more numbers of
-        an image than a file may ask for, or when the name is that of another format.
+        an image than a file may request, or when the name has another format's suffix.
     OSError
         When the file can't be written; an existing file is unchanged then.
     """
@@ -262,6 +262,7 @@ def backup(path: Path) -> Path:
 
 
 def stamp() -> dict[str, Any]:
+    """Return the fields with which every record begins: the format and who wrote it."""
     return {"format": FORMAT, "nplenet": environment()["nplenet"]}
 
 
@@ -271,6 +272,7 @@ def write_file(
     record: Mapping[str, Any],
     previous: Path | None = None,
 ) -> None:
+    """Write tensors and a record of JSON, with their SHA-256, atomically; see ``atomic_write``."""
     tensors = native(tensors)
     text = json.dumps(record, separators=(",", ":"), default=plain)
     contents = safetensors.numpy.save(tensors, metadata={KEY: _digest(text, tensors) + text})
@@ -279,6 +281,7 @@ def write_file(
 
 
 def read_file(path: Path) -> Checkpoint:
+    """Read a file of ``write_file``; a CheckpointError says what of it cannot be read, and why."""
     if path.is_dir():
         raise IsADirectoryError(
             f"{path} is a folder; name a checkpoint in it, such as {path / LATEST}"
@@ -321,11 +324,25 @@ def _refuse_pytorch(path: Path) -> None:
     """Refuse a zip archive or a pickle, whatever its name, with the way to read it."""
     with open_regular(path) as file:
         start = file.read(4)
+    if start == b"PK\3\4" and path.suffix.lower() == ".npz":
+        raise CheckpointError(
+            f"{path} is an .npz file of NumPy, not a model of nplenet: "
+            "model.load_state_dict(dict(np.load(path))) loads it, if its names are the model's"
+        )
     if start == b"PK\3\4" or start[:1] == b"\x80":
         raise CheckpointError(
             f"{path} is a file of PyTorch, not a model of nplenet; type first: "
             f"{_line_to_import(path)}"
         )
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Say whether a file is a model or a checkpoint of nplenet, by its header alone."""
+    try:
+        with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
+            return KEY in (file.metadata() or {})
+    except safetensors.SafetensorError:
+        return False
 
 
 def _line_to_import(path: Path) -> str:

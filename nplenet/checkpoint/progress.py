@@ -10,6 +10,7 @@ import numpy as np
 
 
 def check_numbers(owner: str, values: list[Any]) -> None:
+    """Raise a TypeError if one of the values of a record is not a number."""
     wrong = [value for value in values if not isinstance(value, (int, float))]
     if wrong:
         raise TypeError(f"its {owner} has {wrong[0]!r} where a number should be")

@@ -144,7 +144,7 @@ class Run:
         if differences:
             warnings.warn(
                 f"{checkpoint.path} is from another environment ({'; '.join(differences)}): the "
-                "result will be that of an uninterrupted run up to rounding, not bit for bit",
+                "result will equal an uninterrupted run's up to rounding, not bit for bit",
                 CheckpointWarning,
                 stacklevel=2,
             )

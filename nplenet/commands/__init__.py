@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ DATA_DIR_HELP = (
 )
 DATASET_HELP = (
     f"data set: {', '.join(DATASETS)}; auto is MNIST if available, otherwise the bundled digits; "
-    f"or images of one's own: {FORMS}"
+    f"or images of your own: {FORMS}"
 )
 ALLOW_HELP = "load weights of which some are NaN or infinite, which are refused otherwise"
 NO_DOWNLOAD_HELP = "do not download a data set"
@@ -86,9 +87,7 @@ def shape(text: str) -> tuple[int, ...]:
 
 def seed(text: str) -> int:
     """Return the value of an option that is a random seed."""
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {value}")
-    return value
+    return at_least(0, text)
 
 
 def dataset(text: str) -> str:
@@ -103,7 +102,7 @@ def dataset(text: str) -> str:
 def recorded_dataset(record: Mapping[str, Any], where: Path) -> str:
     """Return the data set of a training run, from its record; "auto" for a model alone.
 
-    Images of one's own are not read because a file names them: the file may be a stranger's.
+    Images of your own are not read because a file names them: the file may be a stranger's.
     """
     name = (record.get("arguments") or {}).get("dataset", "auto")
     try:
@@ -133,6 +132,12 @@ def known_pictures(
 
 def positive(text: str) -> int:
     """Return the value of an option that is an integer of at least 1."""
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+    return at_least(1, text)
+
+
+def at_least(lowest: int, text: str) -> int:
+    """Return the integer in a text."""
+    with suppress(ValueError):
+        if (value := int(text)) >= lowest:
+            return value
+    raise argparse.ArgumentTypeError(f"must be an integer of at least {lowest}, got {text!r}")

@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check_public(names: Sequence[str], where: Path) -> None:
-    """Refuse a model of classes of one's own: its images are not one of the public data sets."""
+    """Refuse a model of classes of your own: its images are not one of the public data sets."""
     if list(names) != [str(k) for k in range(10)]:
         known = printable(", ".join(names), 60)
         raise ValueError(
@@ -119,7 +119,7 @@ def check_fits(data: Dataset, shape: tuple[int, ...], classes: int) -> None:
     channels = data.test_images.shape[1]
     if channels != shape[1]:
         raise ValueError(
-            f"the model takes images of {shape[1]} channels, those of {data.name} have {channels}"
+            f"the model takes images of {shape[1]} channels, {data.name} has images of {channels}"
         )
     last = int(data.test_labels.max())
     if last >= classes:

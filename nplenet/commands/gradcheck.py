@@ -3,7 +3,7 @@
 examples:
   nplenet gradcheck
   nplenet gradcheck conv2d maxpool2d --seed 1
-  nplenet gradcheck my.py:MyConv            # a layer of one's own
+  nplenet gradcheck my.py:MyConv            # a layer of your own
   nplenet gradcheck "my.py:Scale(2.0)" --input-shape 4,3
   nplenet gradcheck my.py                   # all layers of the file
 """
@@ -17,7 +17,7 @@ from ..backend import BackendError, get_backend
 from ..cases import Case, select
 from ..gradcheck import HEADER, Report, TensorCheck, check_case
 from ..terminal import printable, show
-from . import BACKEND_HELP, seed
+from . import BACKEND_HELP, positive, seed
 from .own_layers import is_own, own_cases, what_is_raised
 
 
@@ -27,13 +27,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="NAME",
         help="layer, loss or model such as conv2d, a case such as conv2d/stride, or layers of "
-        "one's own: FILE.py, FILE.py:CLASS, FILE.py:CLASS(ARGUMENTS) (default: all of nplenet)",
+        "your own: FILE.py, FILE.py:CLASS, FILE.py:CLASS(ARGUMENTS) (default: all of nplenet)",
     )
     parser.add_argument(
         "--input-shape",
         type=input_shape,
         metavar="N,C,...",
-        help="shape of the input of one's own layers, batch axis first (default: what they take)",
+        help="shape of the input of your own layers, batch axis first (default: what they take)",
     )
     parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
     parser.add_argument(
@@ -68,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
 def chosen(names: Sequence[str], shape: tuple[int, ...] | None) -> list[Case]:
     """Return the cases that are named, of the library and of files."""
     if shape is not None and not any(map(is_own, names)):
-        raise ValueError("--input-shape is for layers of one's own: name a file, such as my.py")
-    library = [name for name in names if not is_own(name)]
+        raise ValueError("--input-shape is for layers of your own: name a file, such as my.py")
+    library = [name.lower() for name in names if not is_own(name)]
     cases = select(library) if library or not names else []
     return cases + [case for name in names if is_own(name) for case in own_cases(name, shape)]
 
@@ -91,7 +91,7 @@ def checked(case: Case, options: argparse.Namespace) -> Report:
 
 def input_shape(text: str) -> tuple[int, ...]:
     """Return the value of --input-shape."""
-    sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
-    if min(sizes) < 1:
-        raise argparse.ArgumentTypeError(f"must be sizes of at least 1, got {text!r}")
-    return sizes
+    try:
+        return tuple(positive(part) for part in text.replace("x", ",").split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"must be sizes of at least 1, got {text!r}") from None

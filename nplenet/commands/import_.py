@@ -18,6 +18,7 @@ import numpy as np
 from .. import checks
 from ..augment import Compose, Normalize, ToFloat, in_words
 from ..checkpoint import save_model
+from ..checkpoint.file import is_checkpoint
 from ..data import DataError, Pictures
 from ..interop import pytorch
 from ..interop.torch_states import SeveralStates, Weights
@@ -90,6 +91,8 @@ def numbers(text: str) -> tuple[float, ...]:
 def run(options: argparse.Namespace) -> int:
     if (options.mean is None) != (options.std is None):
         raise ValueError("--mean and --std belong together: give both or neither")
+    if is_checkpoint(options.weights):
+        raise ValueError(f"{options.weights} is already a file of nplenet: it needs no import")
     key, names = read(options)
     model, shape, said = fitted(names, options)
     if not options.allow_non_finite:
@@ -162,7 +165,7 @@ def attempt(names: State, like: str) -> tuple[Layer, tuple[int, ...], list[str]]
         said.append(f"matched the names in their order: {first} is {second}, and so on")
     if not state.keys() & own.keys():
         some = ", ".join(f"{name[:60]} {array.shape}" for name, array in [*state.items()][:4])
-        return f"its weights are not those of {like}: {some} and others, {len(state)} in all"
+        return f"its weights do not fit {like}: {some} and others, {len(state)} in all"
     without = {name.rpartition(".")[2] for name in own.keys() - state.keys()} - {COUNT}
     if without and without <= {"running_mean", "running_var"}:
         return (

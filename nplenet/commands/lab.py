@@ -30,21 +30,22 @@ DEFAULT_IMAGES = 6000
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
-    actions.add_parser("list", help="list the assignments")
-    for action, words in (
-        ("start", "write the skeleton, the notebook and the instructions of an assignment"),
-        ("grade", "grade what is in folders: points per part, and what is wrong"),
-        ("train", "train a LeNet-5 with the layers that are in folders"),
+    for action, words, add in (
+        ("list", "list the assignments", lambda options: None),
+        ("start", "write the skeleton, notebook and instructions of assignments", add_start),
+        ("grade", "grade the answers in folders: points per part, and what is wrong", add_grade),
+        ("train", "train a LeNet-5 with the layers in folders", add_train),
     ):
-        options = actions.add_parser(action, help=words, description=words.capitalize())
-        ADD[action](options)
+        add(actions.add_parser(action, help=words, description=words[0].upper() + words[1:]))
 
 
 def add_start(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "names", nargs="+", metavar="NAME", help=f"{', '.join(ASSIGNMENTS)}, or all"
     )
-    options.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder")
+    options.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
+    )
     options.add_argument(
         "--key", action="store_true", help="write the solution, for a teacher; source tree only"
     )
@@ -58,13 +59,15 @@ def add_grade(options: argparse.ArgumentParser) -> None:
         "--assignment",
         action="append",
         choices=tuple(ASSIGNMENTS),
-        help="grade this one, also if its file is missing (default: those that are there)",
+        metavar="NAME",
+        help="grade this assignment, even if its file is missing; may be repeated (default: all "
+        "whose files exist)",
     )
-    options.add_argument("--json", action="store_true", help="print JSON, for a class")
+    options.add_argument("--json", action="store_true", help="print a JSON list of folders")
     options.add_argument(
         "--key",
         action="store_true",
-        help="print the solution of what lost points; source tree only",
+        help="print the solutions of parts that lost points; source tree only",
     )
 
 
@@ -73,7 +76,12 @@ def add_train(options: argparse.ArgumentParser) -> None:
         "folders", nargs="+", type=Path, metavar="FOLDER", help="folder of answers"
     )
     options.add_argument("--all", action="store_true", help="use answers that lose points, too")
-    options.add_argument("--epochs", type=positive, help="default: 1 for MNIST, 10 for the digits")
+    options.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="passes over the training images (default 1 for MNIST, 10 for the digits)",
+    )
     options.add_argument(
         "--limit",
         type=positive,
@@ -90,9 +98,6 @@ def add_train(options: argparse.ArgumentParser) -> None:
     options.add_argument("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
     options.add_argument("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
     options.add_argument("--seed", type=seed, default=0, help="random seed (default %(default)s)")
-
-
-ADD = {"start": add_start, "grade": add_grade, "train": add_train}
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Layers in a file of one's own, as cases for the gradient check: FILE.py, FILE.py:Class, and more.
+"""Layers in a file of your own, as cases for the gradient check: FILE.py, FILE.py:Class, and more.
 
 ``my.py`` names every layer that the file defines, ``my.py:MyConv`` one, ``my.py:MyConv(2, 3, 3)``
 one with arguments, in Python. Without arguments a layer gets the cases of the library's layer that

@@ -158,7 +158,7 @@ def save_boxes(file: Path, path: str, read: Sequence[Reading], names: Sequence[s
 
 
 def as_json(path: str, read: Sequence[Reading], names: Sequence[str]) -> dict[str, Any]:
-    """Return what is printed of an image: its first digit, and all of them under "digits"."""
+    """Return the JSON object of an image: its first digit, and all digits under "digits"."""
 
     def one(reading: Reading) -> dict[str, Any]:
         rows = {name: row.astype(float).tolist() for name, row in reading.found._asdict().items()}

@@ -2,7 +2,7 @@
 
 examples:
   nplenet report run
-  nplenet report run --dataset folder:letters # of a run on one's own images
+  nplenet report run --dataset folder:letters # of a run on your own images
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         type=dataset,
         metavar="NAME",
-        help=f"{DATASET_HELP} (default: the data set of the run, unless it is one's own)",
+        help=f"{DATASET_HELP} (default: the data set of the run, unless it is your own)",
     )
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
     add("--allow-non-finite", action="store_true", help=ALLOW_HELP)

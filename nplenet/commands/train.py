@@ -1,9 +1,9 @@
-"""Train the enhanced LeNet-5 on MNIST, another data set, or images of one's own.
+"""Train the enhanced LeNet-5 on MNIST, another data set, or images of your own.
 
 examples:
-  nplenet train                             # says the accuracy, keeps nothing
+  nplenet train                             # prints the accuracy, keeps nothing
   nplenet train --output run                # keeps model and report in run/
-  nplenet train --recipe best --output run  # better, in five times as long
+  nplenet train --recipe best --output run  # better, takes five times as long
   nplenet train --resume auto --output run  # resumes after Ctrl-C
   nplenet train --dataset folder:letters --output run
   nplenet train --backend cupy --output run # on an NVIDIA GPU
@@ -61,6 +61,7 @@ from .train_options import (
     checkpoint_to_resume,
     line_to_resume,
     settings_of,
+    with_validation,
 )
 
 __all__ = ["add_options", "run"]
@@ -102,7 +103,7 @@ def train_in(
 ) -> int:
     console, backend = Console(group.rank, options.quiet), get_backend(options.backend)
     resume = group.broadcast(checkpoint_to_resume(options) if group.rank == 0 else None)
-    settings = settings_of(options, resume)
+    settings = with_validation(options, settings_of(options, resume))
     group.take_device(backend)
 
     # Load.
@@ -308,10 +309,10 @@ def write_history(checkpoints: CheckpointFolder, record: dict[str, Any]) -> bool
 def write_report(
     folder: Path, dataset: str, saved: bool, options: argparse.Namespace, console: Console
 ) -> bool:
-    """Write the run's report, or print why there is none; say whether it could be written."""
+    """Write the run's report, or print why not; return whether the run's files could be written."""
     from .. import report
 
-    reason: object = "the files that it is made of could not be written"
+    reason: object = "the files that it reads could not be written"
     try:
         if saved:
             download = not options.no_download

@@ -110,7 +110,7 @@ def add_training_options(group: argparse._ArgumentGroup) -> None:
     )
     setting(
         "classes",
-        "classes that the network tells apart (default: the classes of the data set)",
+        "number of classes (default: the classes of the data set)",
         type=positive,
         metavar="N",
     )
@@ -299,6 +299,15 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
                 f"omit {omit}"
             )
     return Settings(**(saved | given))
+
+
+def with_validation(options: argparse.Namespace, settings: Settings) -> Settings:
+    """Return the settings; refuse options that need validation images, if none are held out."""
+    needing = {"--patience": options.patience, "--keep best": options.keep == "best"}
+    for name, given in needing.items():
+        if given and settings.validation == 0:
+            raise ValueError(f"{name} needs validation images, and --validation 0 holds out none")
+    return settings
 
 
 def current_names(settings: dict[str, Any]) -> dict[str, Any]:

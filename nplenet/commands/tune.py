@@ -1,8 +1,8 @@
 """Measure which settings of the compiled step are the fastest on this CPU, and keep them.
 
-Training does so by itself, once for a size of batch, and looks again in later
-runs. Candidates take turns, so other programs may run meanwhile; on a quiet
-machine it takes a few seconds a size.
+Training tunes by itself, once per batch size, and compares again in later
+runs. Candidates take turns, so other programs may run meanwhile; on an idle
+machine tuning takes a few seconds per batch size.
 
 examples:
   nplenet tune
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         nargs="+",
         metavar="N",
-        help=f"sizes of batches; each is tuned as the next smaller one of {SIZES} (default: these)",
+        help=f"batch sizes, rounded down to one of {', '.join(map(str, SIZES))} (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 

@@ -72,7 +72,7 @@ def compile(
     Parameters
     ----------
     model : Layer
-        A (nest of) ``Sequential``. On a CPU a layer without a compiled form, such as one's own,
+        A (nest of) ``Sequential``. On a CPU a layer without a compiled form, such as your own,
         runs as a textbook layer between the others, on one thread; on a GPU such a model runs on
         the textbook layers, behind the same interface. ``step.describe()`` says what runs, and why.
     loss : CrossEntropyLoss, optional

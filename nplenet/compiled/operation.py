@@ -1,6 +1,6 @@
 """A layer in a plan, and the values that it reads and writes.
 
-A plan knows no arrays and no calls: it says what is to be done in which order, and what must be in
+A plan has neither arrays nor calls: it says what is to be done in which order, and what must be in
 memory meanwhile. Each executor derives its own operations from these and says how.
 """
 

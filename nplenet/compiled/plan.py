@@ -26,7 +26,7 @@ from .placement import Lifetimes, Placement
 
 
 class Executor(Protocol):
-    """What a plan asks of the executor that will run it."""
+    """What a plan needs of the executor that will run it."""
 
     def operation(self, layers: Sequence[Layer], x: Any, training: bool) -> tuple[Any, int]:
         """Return the operation of the first layer, or of the first few, and how many they are.
@@ -122,7 +122,7 @@ class Plan:
 def make_plan(
     layers: Sequence[Layer], x: Value, executor: Executor, loss: CrossEntropyLoss | None = None
 ) -> Plan:
-    """Return the plan of a training step, or of inference where there is no loss.
+    """Return the plan of a training step, or of inference if ``loss`` is None.
 
     Parameters
     ----------

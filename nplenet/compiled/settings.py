@@ -15,6 +15,7 @@ import numpy as np
 from ..layers import Layer, Parameter
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
+from ..optim import Optimizer
 
 NOT_ARITHMETIC = (
     "backend",
@@ -44,7 +45,18 @@ class Settings:
         self._readers: list[tuple[Layer, Callable[[Layer], Any]]] = [
             (layer, attrgetter(*names_of(layer))) for layer in self.layers
         ]
-        self._parameters = model.parameters()
+        self._arrays = [(p, p.data, p.grad) for p in model.parameters()]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the parameters."""
+        dtype: np.dtype[Any] = self._arrays[0][1].dtype
+        return dtype
+
+    def others_of(self, optimizer: Optimizer) -> list[Parameter]:
+        """Return the parameters that an optimizer updates and that are not of this model."""
+        own = {id(parameter) for parameter, _, _ in self._arrays}
+        return [p for flat in optimizer.flats for p in flat.parameters if id(p) not in own]
 
     def __call__(self) -> tuple[Any, ...]:
         """Return the settings as they are.
@@ -71,10 +83,19 @@ class Settings:
                 f"the compiled step: a layer has changed ({error}); compile it again"
             ) from None
 
+    def check_arrays(self) -> None:
+        """Raise a ValueError if a parameter has other arrays than those compiled for."""
+        for parameter, data, grad in self._arrays:
+            if parameter.data is not data or parameter.grad is not grad:
+                raise ValueError(
+                    f"the compiled step: {parameter} has other arrays than those it was compiled "
+                    "for: the model was moved or converted, or a new optimizer took it over; "
+                    "compile it again"
+                )
+
     def check_parameters(self) -> None:
         """Raise a ValueError if the model has other parameters than those compiled for."""
-        now, then = self.model.parameters(), self._parameters
-        if [*map(id, now)] != [*map(id, then)]:
+        if [*map(id, self.model.parameters())] != [id(p) for p, _, _ in self._arrays]:
             raise ValueError(
                 "the compiled step: a parameter of the model was replaced since; compile it again"
             )

@@ -275,6 +275,13 @@ def why_loss_not_compiled(loss: CrossEntropyLoss) -> str:
     return ""
 
 
+def check_count(images: int, largest: int, smallest: int = 1) -> None:
+    """Raise a ValueError if a batch has too few or too many images."""
+    if not smallest <= images <= largest:
+        hint = "; compile it with a larger batch_size" if images > largest else ""
+        raise ValueError(f"the compiled step takes 1 to {largest} images, got {images}{hint}")
+
+
 def image_shape(x: Any) -> tuple[int, ...]:
     """Return the shape of one image of a batch on the host.
 

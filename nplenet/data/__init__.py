@@ -1,4 +1,4 @@
-"""Data sets: MNIST and its kin, the bundled digits, images of one's own; the batches of an epoch.
+"""Data sets: MNIST and its kin, the bundled digits, images of your own; the batches of an epoch.
 
 All arrays are NumPy arrays on the host, except for the batches of a ``DeviceLoader``.
 """

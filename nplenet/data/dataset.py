@@ -103,13 +103,13 @@ def load_dataset(
     channels: int | None = None,
     classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """Load a public data set, the bundled digits, or images of one's own.
+    """Load a public data set, the bundled digits, or images of your own.
 
     Parameters
     ----------
     name : str
         One of ``DATASETS``; "auto" is MNIST if it is available, otherwise the bundled digits. For
-        images of one's own ``csv:FILE``, ``npz:FILE`` or ``folder:DIR``, which ``from_csv``,
+        images of your own ``csv:FILE``, ``npz:FILE`` or ``folder:DIR``, which ``from_csv``,
         ``from_npz`` and ``from_folder`` read. Their test images are those of ``csv:DIR`` with
         ``train.csv`` and ``test.csv``, of an ``.npz`` file with a test split, and of ``folder:DIR``
         with the folders ``train`` and ``test``; otherwise a tenth is held out, class by class.
@@ -127,7 +127,7 @@ def load_dataset(
     ------
     MissingDataError
         When the data set can be neither found nor downloaded, unless ``name`` is "auto" and
-        ``root`` is not given: the digits never replace what was asked for.
+        ``root`` is not given: the digits never replace a folder that was named.
     DataError
         When it is found but damaged: the digits never replace damaged files.
     """

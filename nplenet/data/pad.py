@@ -9,7 +9,7 @@ from ..checks import Pair, pair
 
 
 def pad_images(images: npt.NDArray[np.uint8], size: int | Pair = 32) -> npt.NDArray[np.uint8]:
-    """Centre images on a black square or rectangle, and add a channel axis if there is none.
+    """Centre images on a black square or rectangle, and add a channel axis if it is missing.
 
     Pad once, when a data set is loaded and before it is augmented, so that an inverted image is
     inverted up to its border.

@@ -62,8 +62,8 @@ def from_folder(
     Raises
     ------
     DataError
-        When there is no such folder, no class, a class without images, or a file with the name of
-        an image that can't be read as one; the message names it.
+        For a missing folder, a folder without classes, a class without images, or a file with the
+        name of an image that can't be read as one; the message names it.
     ImportError
         When Pillow is not installed.
 

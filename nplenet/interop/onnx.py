@@ -125,7 +125,7 @@ def export(
     ValueError
         When ``input_shape`` does not fit, when the parameters are of two dtypes, and for a pooling
         that ONNX can't express: a window with no pixel of the image in it. Also for a preprocessing
-        of one's own.
+        of your own.
     OSError
         When the file can't be written.
     """
@@ -368,7 +368,7 @@ def _softmax(layer: Softmax, shape: Shape, dtype: np.dtype) -> list[Operator]:
     return [Operator("Softmax", {}, {"axis": layer.dim})]
 
 
-# A layer of one's own says its operators by a method:
+# A layer of your own says its operators by a method:
 #     def onnx(self, input_shape, dtype):  # x * sigmoid(x)
 #         return [Operator("Sigmoid"), Operator("Mul", takes_x=True)]
 EXPORTERS: dict[type[Layer], Exporter] = {

@@ -36,7 +36,7 @@ def normalising(
     Raises
     ------
     ValueError
-        When it is a transform of one's own, for which there are no operators.
+        When it is a transform of your own, for which there are no operators.
     """
     parts = described(model.preprocessing)
     if parts is None:

@@ -58,8 +58,8 @@ def weights(content: Any, key: str | None, foreign: Iterable[str] = ()) -> Weigh
     Raises
     ------
     ValueError
-        When there is none, when there are several, and when its tensors can't be read; a
-        ``Convert`` where a line of PyTorch makes a file of it that can be read.
+        For no state_dict, for several, and for tensors that can't be read; a ``Convert`` where a
+        line of PyTorch makes a readable file of it.
     """
     inside, prefix = (content, "") if key is None else (_under(content, key), key)
     states = dict(_states(inside, prefix))

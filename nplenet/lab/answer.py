@@ -181,7 +181,7 @@ class Answer:
 
 
 def imported(source: str) -> set[str]:
-    """Return the packages that a source imports by itself; what they import is their matter."""
+    """Return the packages that a source imports directly."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -35,7 +35,7 @@ NO_PROCESSES = sys.platform in ("emscripten", "wasi")  # in the browser it runs 
 
 @dataclass(frozen=True)
 class PartResult:
-    """A part of an assignment: its points, of how many, and what is wrong ("" if nothing is)."""
+    """A part of an assignment: points reached, points possible, what is wrong (or "")."""
 
     name: str
     points: int
@@ -118,7 +118,7 @@ def grade(folder: str | os.PathLike[str], names: Sequence[str] = ()) -> list[Res
 
 
 def not_limited() -> str:
-    """Say what of an answer is not limited on this system; "" where both limits hold."""
+    """Return which limits this system does not enforce; "" if it enforces time and memory."""
     if NO_PROCESSES:
         return "in the browser nothing is limited: a loop without end ends with the page"
     if sys.platform != "linux":

@@ -1,6 +1,6 @@
 """The base of all layers: parameters, buffers, a forward and an explicit backward.
 
-A layer of one's own subclasses ``Layer``, checks its input with ``check``, keeps what backward
+A layer of your own subclasses ``Layer``, checks its input with ``check``, keeps what backward
 needs with ``remember``, and takes it back with ``recall``:
 
     class Double(Layer):

@@ -30,7 +30,7 @@ def returned(layer: Layer, array: Any, method: str) -> Any:
 
 
 def other_kind(x: object, backend: str) -> str:
-    """Return how to make an array of ``backend`` of what is none."""
+    """Return how to convert ``x`` to an array of ``backend``."""
     if isinstance(x, (list, tuple, int, float)) and backend == "numpy":
         return "make it an array: numpy.asarray(x, 'float32')"
     if isinstance(x, (list, tuple, int, float)):
@@ -86,7 +86,7 @@ def warn_of_float64(layer: Layer) -> None:
 
 
 def warn_of_plain_arrays(model: Layer) -> None:
-    """Warn of arrays in layers of one's own that are neither trained nor saved."""
+    """Warn of arrays in layers of your own that are neither trained nor saved."""
     for path, layer in model.modules():
         if type(layer).__module__.startswith(LIBRARY):
             continue

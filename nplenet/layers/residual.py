@@ -10,7 +10,7 @@ from .sequential import located, outline
 
 
 class Residual(Layer):
-    r"""y = body(x) + shortcut(x), with x itself where there is no shortcut (He et al., 2016).
+    r"""y = body(x) + shortcut(x), with x itself if ``shortcut`` is None (He et al., 2016).
 
                  .--> body -----.
             x ---|              +---> y

@@ -65,7 +65,7 @@ class Sequential(Layer):
     def children(self) -> dict[str, Layer]:
         if is_chain(self):
             return self.layers
-        return self.layers | super().children()  # which a forward of one's own may use
+        return self.layers | super().children()  # which a forward of your own may use
 
     def forward(self, x: Array) -> Array:
         self.check(x)

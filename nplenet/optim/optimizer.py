@@ -131,7 +131,7 @@ class Optimizer:
             self.update(self.numbers())
 
     def _warn_without_gradients(self) -> None:
-        """Warn of a loop of one's own that forgot the model's backward."""
+        """Warn of a loop of your own that forgot the model's backward."""
         if self.backend.reading_interval > 0.0:
             return  # a GPU would have to be waited for
         if not any(p.grad.any() for flat in self.flats for p in flat.parameters):
@@ -214,9 +214,9 @@ class Optimizer:
             lost = flat.detached()
             if lost is not None:
                 raise ValueError(
-                    f"{type(self).__name__}: {lost} is no longer the array this optimizer updates: "
-                    "the model was moved or converted, or given to another optimizer; make the "
-                    "optimizer after model.to(...) and model.astype(...)"
+                    f"{type(self).__name__}: {lost} has other arrays than those this optimizer "
+                    "updates: the model was moved or converted, or given to another optimizer; "
+                    "make the optimizer after model.to(...) and model.astype(...)"
                 )
 
     # ------------------------------------------------------------------ saving, loading
@@ -305,7 +305,7 @@ class Optimizer:
         }
 
     def __reduce__(self) -> str:
-        raise TypeError(  # copied views would no longer share memory with the copied flat array
+        raise TypeError(  # copied views would not share memory with the copied flat array
             f"{type(self).__name__} can't be deep-copied or pickled; make a new one for the copied "
             "model and give it this one's state: new.load_state_dict(old.state_dict())"
         )

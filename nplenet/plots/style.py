@@ -31,7 +31,7 @@ END_OF_FONT = 0x590  # DejaVu Sans has the letters of Latin, Greek, Cyrillic and
 
 
 def class_name(names: Sequence[str], k: int) -> str:
-    """Return the name of class k as a plot shows it: the number where there is none.
+    """Return the name of class k as a plot shows it, or k where it has no name.
 
     Also where Matplotlib's font lacks its letters. A name is never taken for a formula.
     """

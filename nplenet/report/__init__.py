@@ -55,7 +55,7 @@ def write_report(
     data_dir, download
         Folder of the images, and whether to download missing ones: see ``load_dataset``.
     dataset : str, optional
-        Name of the data set; None takes the run's. Images of one's own must be named here: the
+        Name of the data set; None takes the run's. Images of your own must be named here: the
         files of a run may be a stranger's, and nothing is read because they name it.
     allow_non_finite : bool
         Whether weights may be NaN or infinite.

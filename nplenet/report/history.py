@@ -28,7 +28,7 @@ def _confusion(value: Any, name: str) -> None:
 TEST = fields(
     {"loss": real(finite=False), "accuracy": real(0, 1), "confusion": _confusion}, others=plain
 )
-NEEDED = ("dataset", "limit", "augment")  # arguments without which there is no report
+NEEDED = ("dataset", "limit", "augment")  # arguments that every report prints
 
 HISTORY = fields(
     {
@@ -51,7 +51,7 @@ def read_history(path: Path) -> tuple[dict[str, Any], History]:
     Raises
     ------
     FileNotFoundError
-        When there is none.
+        When the file does not exist.
     ValueError
         When it is damaged, or no epoch was completed; the message names file and field.
     """

@@ -92,7 +92,7 @@ def _scrolling(label: str, inner: Html) -> Html:
 
 
 def figure(name: str, drawn: Figure, alt: str, box: Bbox | None = None) -> Html:
-    """Return a Figure, or what is in a box of it (in inches), as SVG in the colours of the page.
+    """Return a Figure, or its part in ``box`` (in inches), as SVG in the colours of the page.
 
     ``name`` makes its ids unique.
     """

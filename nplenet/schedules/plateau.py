@@ -23,7 +23,7 @@ class PlateauLR(Schedule):
     """Multiply the rate by ``factor`` after more than ``patience`` epochs without a better loss.
 
     PyTorch's ``ReduceLROnPlateau`` with mode="min" and a relative threshold: an epoch is better
-    whose loss is below best * (1 - threshold). ``fit`` tells it the validation loss of each epoch,
+    whose loss is below best * (1 - threshold). ``fit`` passes the validation loss of each epoch,
     or the training loss without validation images; elsewhere call ``end_epoch(loss)``.
 
     Parameters

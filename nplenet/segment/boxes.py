@@ -31,7 +31,7 @@ MIN_DIGIT = 0.3  # of the box's longer side
 def without_boxes(mask: Mask, parts_of: Callable[[Mask], list[Part]]) -> list[Part]:
     """Return the parts of a mask (H, W), without boxes if there is a digit in one of them.
 
-    The 0 and the 8 of a display are boxes, too; inside there is nothing, or a line that lies.
+    The 0 and the 8 of a display are boxes, too, with nothing inside, or a horizontal line.
     """
     parts = parts_of(mask)
     boxes = [(part, lines) for part in parts if (lines := _sides(part))]

@@ -83,7 +83,7 @@ def _together(a: Part, b: Part) -> bool:
 
 
 def _dotted(a: Part, b: Part) -> bool:
-    """Return whether b is the dot above a stroke: the two are an i or a j, and a alone is no 1."""
+    """Return whether b is the dot above a stroke: the two are an i or a j, and a is not a 1."""
     gap, middle = a.top - b.bottom, (b.left + b.right) / 2
     beside = max(a.left - middle, middle - a.right)
     near = 0 < gap <= MAX_DOT_GAP * a.height and beside <= b.width

@@ -54,7 +54,7 @@ class Papers(NamedTuple):
     levels
         uint8 (windows, H, W), the paper under the ink.
     scale
-        How many times the image was enlarged, at least 1: its edges are so much softer.
+        Factor by which the image was enlarged, at least 1: its edges are softer by it.
     noisy
         Whether it has noise, as no drawing has.
     """
@@ -130,8 +130,8 @@ def ink_of(papers: Papers, step: int) -> Ink:
     A pixel is ink if it has about half the contrast of the strongest pixel near it: so the edge of
     a stroke is found where it is, faint or dark, and a fainter line ends before a stroke it meets.
     What the noise alone takes from the paper is measured over the whole image: the median is its
-    bias, because a closing is a maximum, and the 16th percentile is a standard deviation below. In
-    a drawing, and where ink covers half the image, there is none to speak of.
+    bias, because a closing is a maximum, and the 16th percentile is a standard deviation below. It
+    is about 0 in a drawing, and where ink covers half the image.
     """
     paper = papers.levels[step].astype(np.float32)
     bright = np.maximum(paper, MIN_BRIGHT)

@@ -58,7 +58,7 @@ class Note(NamedTuple):
 
         A piece of paper loses. For a digit it counts how much of the ink on the paper it holds, but
         not where its outline has no edge because the paper ends there. If no digit holds most of
-        the ink, this is no note: it may be paper between shadows, or a sheet full of digits.
+        the ink, this is not a note: it may be paper between shadows, or a sheet full of digits.
         """
         factors = [1.0] * len(parts)
         explained = False

@@ -1,4 +1,4 @@
-"""Connected parts of a mask, and what tells a stroke of ink from all else.
+"""Connected parts of a mask, and what distinguishes a stroke of ink.
 
 A run is a piece of a row. Runs of neighbouring rows that overlap, or touch at a corner, belong to
 one part:
@@ -35,7 +35,7 @@ class Part:
     Attributes
     ----------
     labels, where
-        Its numbers in ``where`` (H, W), an array of all parts, -1 where there is no ink.
+        Its numbers in ``where`` (H, W), an array of all parts, -1 outside the ink.
     top, left, bottom, right
         Its box in pixels, bottom and right exclusive.
     area, outline
@@ -44,7 +44,7 @@ class Part:
         Mean fraction of the paper's brightness that is missing.
     whole
         Fraction of the outline where the image has an edge, too. A part that a window cuts out of
-        something wider, or a soft shadow, has an outline where there is no edge.
+        something wider, or a soft shadow, has an outline without an edge.
     ground
         Fraction of the outline beyond which there is ground, not the opposite kind of ink: the
         space between two strokes is bright "ink" whose surroundings are strokes.

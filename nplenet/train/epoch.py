@@ -95,7 +95,7 @@ def one_by_one(
     if step.compiled and backend.name == "numpy" and isinstance(loader, DataLoader):
         loader = loader.in_bytes(run.model.parameters()[0].data.dtype)
     for k, (images, labels) in enumerate(loader, start=1):
-        if k <= done:  # before the break: the loader makes it again, to draw what it drew
+        if k <= done:  # done before the run stopped: made again, for its random numbers
             continue
         lazy = isinstance(images, LazyImages)  # each thread of the step makes its part
         x, y = images if lazy else backend.asarray(images), backend.asarray(labels)

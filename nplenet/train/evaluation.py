@@ -71,7 +71,7 @@ def evaluate(
     labels : int (N,)
         0..K-1.
     transform : transform(images, None) -> images, optional
-        By default ``model.preprocessing``: what of its training's transform is not random.
+        By default ``model.preprocessing``: the parts of its training transform that are not random.
     classes : int, optional
         Smallest number of rows of the confusion matrix (default K).
     batch_size : int
@@ -232,7 +232,7 @@ def shapes_of(
 ) -> list[tuple[Layer, tuple[int, ...], tuple[int, ...]]]:
     """Return each layer of a chain with the shapes of its input and output for one image.
 
-    Empty where they are not known: the images do not fit, or a layer of one's own says no shape.
+    Empty where they are not known: the images do not fit, or a layer of your own says no shape.
     """
     shape, found = (1, *image_shape), []
     for _, layer in leaves(model):

@@ -58,7 +58,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     **deprecated: Any,
 ) -> History:
-    """Train ``model`` for ``epochs`` passes over ``loader``, those of a resumed run included.
+    """Train ``model`` for ``epochs`` passes over ``loader``, a resumed run's passes included.
 
     A model in training mode is trained as it is: layers in ``eval`` stay so, such as a batch norm
     whose statistics are kept while the rest is tuned. A model in ``eval`` is switched as a whole.
@@ -80,16 +80,17 @@ def fit(
     validation : (images, labels), optional
         Evaluated after each epoch.
     validation_transform : transform(images, None) -> images, optional
-        Of the validation images; by default what of the loader's transform is not random. It
-        becomes ``model.preprocessing``, which ``evaluate`` applies and a checkpoint holds.
+        Of the validation images; by default the parts of the loader's transform that are not
+        random. It becomes ``model.preprocessing``, which ``evaluate`` applies and a checkpoint
+        holds.
     patience : int, optional
         Stop after N epochs without a better validation accuracy (or an equal one with a lower
         loss).
     checkpoints : CheckpointFolder, optional
         Where the run is saved. Without ``resume`` an earlier run's checkpoints there are renamed.
     resume : Checkpoint, optional
-        A saved run to continue. With the same arguments and tunables the weights become the same,
-        bit for bit, as those of an uninterrupted run. With another NumPy, BLAS, backend or number
+        A saved run to continue. With the same arguments and tunables the weights equal the weights
+        of an uninterrupted run bit for bit. With another NumPy, BLAS, backend or number
         of ranks they become the same up to rounding, and a warning says so. A checkpoint holds
         state only: build model, optimizer and loader exactly as for a fresh run.
     group : Group
@@ -120,7 +121,7 @@ def fit(
         When ``step`` is for another model, loss or optimizer, the loss is not reduced to a number,
         the ranks differ in data, arguments, weights or versions, or the parts of the run do not fit
         each other: an optimizer of another model, a label beyond the model's classes, a batch of
-        one image before a batch norm, a transform of which it can't be told what is random.
+        one image before a batch norm, a transform without the attribute ``random``.
     """
     check_numbers(epochs, patience, clip_norm, validation, checkpoints)
     check_parts(model, loss, optimizer, loader, validation)

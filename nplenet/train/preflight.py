@@ -123,7 +123,7 @@ def preprocessing_of(
     Raises
     ------
     ValueError
-        When there are validation images, and it can't be told, or they do not fit the model.
+        For validation images that do not fit the model, or a transform without ``random``.
     """
     if validation is None:
         return preprocessing(loader.transform) if given is None else given

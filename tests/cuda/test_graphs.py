@@ -311,7 +311,7 @@ def test_few_different_graphs_make_an_epoch(steps: int, most: int, graphs: list[
     assert steps_of_a_graph(937, 50, 128) == 32  # up to a step that is saved
 
 
-# --- stopping and going on --------------------------------------------------------------------
+# --- stopping and resuming --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("every", [3, 4])
@@ -392,7 +392,7 @@ def test_a_moved_model_is_refused(cuda: Backend) -> None:
     run = Run(cuda)
     step = nplenet.compile(run.model, run.loss, run.optimizer, 32)
     run.model.astype("float32")
-    with pytest.raises(ValueError, match="is no longer the array it was compiled for"):
+    with pytest.raises(ValueError, match="has other arrays than those it was compiled for"):
         run.fit(step=step)
 
 

@@ -1,4 +1,4 @@
-"""Images of one's own: CSV, NPZ, folders of pictures; each bad file is one clear sentence."""
+"""Images of your own: CSV, NPZ, folders of pictures; each bad file is one clear sentence."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_other_names_in_the_same_order_are_matched(
             "lacks the statistics of th",
         ),
         (lambda s: s | {"features.0.weight": np.zeros((6, 1, 3, 3), "f4")}, r"0.weight is float32"),
-        (lambda s: {"conv.weight": np.zeros((2, 3), "f4")}, r"not those of lenet5: conv.weight (2"),
+        (lambda s: {"conv.weight": np.zeros((2, 3), "f4")}, r"do not fit lenet5: conv.weight (2"),
         (
             lambda s: s | {"features.0.weight": np.full((6, 1, 5, 5), np.nan, "f4")},
             "150 of 61,774 weights are not finite, such as nan in features.0.weight",

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def train(ranks: int, folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run the program on so many ranks; see there for the settings."""
+    """Run the program on N ranks; see there for the settings."""
     arguments = [f"{name}={value}" for name, value in settings.items()]
     launcher = [str(MPIEXEC), "-n", str(ranks)] if ranks > 1 else []
     return subprocess.run(
@@ -186,7 +186,7 @@ def test_ranks_on_gpus_launch_the_kernels_that_one_process_launches(
         assert launched[2, rank] - {"batch_norm_inference"} == training
 
 
-# ------------------------------------------------------------------ going on
+# ------------------------------------------------------------------ resuming
 
 
 def test_a_checkpoint_resumes_on_any_number_of_ranks(

@@ -38,7 +38,7 @@ SETTINGS = {
     "images": "320",
     "batch": "32",
     "epochs": "3",
-    "until": "0",  # stop after so many epochs
+    "until": "0",  # stop after N epochs
     "dtype": "float64",
     "backend": "numpy",
     "eager": "",

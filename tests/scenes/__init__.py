@@ -1,6 +1,7 @@
 """A generator of scenes with digits: see ``pieces``; ``python tools/try_scenes.py`` tries them."""
 
-from .conditions import HELD_OUT, SCENES, SEVERAL
+from . import alone, beside, colours, files, light, paper, several, unseen  # noqa: F401  fill SCENES
+from .condition import HELD_OUT, SCENES, SEVERAL
 from .pieces import Hand, Picture
 
 __all__ = ["HELD_OUT", "SCENES", "SEVERAL", "Hand", "Picture", "made"]

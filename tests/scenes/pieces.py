@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pen_strokes import STROKES as PEN_STROKES
+import pen_strokes
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from nplenet.data import MissingDataError, load_digits, load_mnist
@@ -37,7 +37,7 @@ PAPERS = ((0.93, 0.92, 0.9), (0.96, 0.96, 0.96), (0.94, 0.9, 0.78), (0.85, 0.88,
 TABLES = ((0.25, 0.16, 0.1), (0.1, 0.1, 0.11), (0.35, 0.25, 0.15), (0.3, 0.32, 0.33))
 
 # A 1 without a flag and an open 4, beside the others' strokes.
-STROKES = [*PEN_STROKES]
+STROKES = [*pen_strokes.STROKES]
 STROKES[1] = [[(0.5, 0), (0.48, 0.5), (0.47, 1)]]
 STROKES[4] = [[(0.15, 0), (0.08, 0.6), (0.95, 0.58)], [(0.72, 0.1), (0.68, 1)]]
 
@@ -75,7 +75,7 @@ class Hand:
         return mine[int(self.rng.integers(len(mine)))]
 
     def glyph(self, label: int | None = None, pen: float | None = None) -> Image.Image:
-        """Return a digit, cropped, 255 is ink; drawn with a pen so wide, or from a data set."""
+        """Return a digit, cropped, 255 is ink: drawn with this pen, or from a data set."""
         label = self.label if label is None else label
         sources = [name for name in legible() if legible()[name][label]]
         if pen is not None or not sources:  # without MNIST some digits are drawn only
@@ -138,25 +138,12 @@ def enlarged(image: npt.NDArray[np.uint8]) -> Image.Image:
 
 def drawn(label: int, pen: float, rng: np.random.Generator) -> Image.Image:
     """Return a digit drawn with a pen whose width is a share of the digit's height."""
-    tall = 2 * GLYPH
-    sheet = Image.new("L", (2 * tall, 2 * tall))
     hand = np.array(
         [[rng.uniform(0.55, 0.75), rng.uniform(-0.15, 0.05)], [rng.uniform(-0.05, 0.05), 1]]
     )
-    for stroke in STROKES[label]:
-        points = np.array(stroke) - 0.5 + rng.normal(0, 0.015, (len(stroke), 2))
-        for _ in range(2):  # Chaikin's cutting of corners
-            cut = np.empty((2 * len(points) - 2, 2))
-            cut[0::2] = 0.75 * points[:-1] + 0.25 * points[1:]
-            cut[1::2] = 0.25 * points[:-1] + 0.75 * points[1:]
-            points = np.vstack([points[:1], cut, points[-1:]])
-        radius = max(1.0, pen * tall / 2)
-        path = [(float(x), float(y)) for x, y in points @ hand.T * tall + tall]
-        ink = ImageDraw.Draw(sheet)
-        ink.line(path, 255, max(1, round(2 * radius)), joint="curve")
-        for x, y in path:
-            ink.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    return cropped(sheet)
+    tall = 2 * GLYPH
+    radius = max(1.0, pen * tall / 2)
+    return cropped(pen_strokes.drawn(STROKES[label], hand, 0.015, tall, radius, rng))
 
 
 def cropped(ink: Image.Image) -> Image.Image:
@@ -190,6 +177,18 @@ class Sheet:
         big = Image.new("L", (2 * self.width, 2 * self.height))
         draw(ImageDraw.Draw(big))
         return np.asarray(big.reduce(2), float) / 255
+
+    def fill(self, box: Sequence[float], colour: Colour) -> Sheet:
+        """Fill a box of left, top, right, bottom."""
+        doubled = [2 * side for side in box]
+        return self.cover(self.mask(lambda d: d.rectangle(doubled, fill=255)), colour)
+
+    def frame(self, box: Sequence[float], thick: float, colour: Colour, share: float = 1) -> Sheet:
+        """Draw the outline of a box of left, top, right, bottom."""
+        doubled = [2 * side for side in box]
+        wide = max(1, round(2 * thick))
+        outline = self.mask(lambda d: d.rectangle(doubled, outline=255, width=wide))
+        return self.cover(share * outline, colour)
 
     def line(self, ends: Sequence[float], thick: float, colour: Colour, share: float = 1) -> Sheet:
         """Draw a straight line from x, y to x, y."""

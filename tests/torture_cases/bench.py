@@ -283,8 +283,6 @@ def fault(outcome: Outcome, statuses: tuple[int, ...] = (0, 1, 2)) -> str:
     if not (outcome.out + outcome.err).replace("\n", "").isprintable():
         return f"raw characters on the terminal: {(outcome.out + outcome.err)[:200]!r}"
     if outcome.status == 2:
-        if lines[0].startswith("usage: "):  # of argparse, whose error is the last line
-            lines = lines[-1:]
         if len(lines) != 1 or not lines[0].startswith("nplenet"):
             return f"not one line that says why: {outcome.err[:200]!r}"
         if not lines[0].partition(": ")[2].strip():

@@ -1,4 +1,4 @@
-"""Data sets of one's own from strangers: tables, archives of arrays, folders of images."""
+"""Data sets of your own from strangers: tables, archives of arrays, folders of images."""
 
 from __future__ import annotations
 
@@ -440,7 +440,7 @@ def at_random(bench: Bench) -> Iterator[tuple[str, str]]:
 
 FIGURES = [
     Figure(
-        "data sets of one's own",
+        "data sets of your own",
         {f"csv: {name}": data_case("csv", name, make) for name, make in TABLES.items()}
         | {f"npz: {name}": data_case("npz", name, make) for name, make in ARCHIVES.items()}
         | {f"folder: {name}": data_case("folder", name, make) for name, make in PICTURES.items()}

@@ -1,4 +1,4 @@
-"""What a plan asks of the executor on NumPy: operations in lanes, and what they use."""
+"""What a plan needs of the executor on NumPy: operations in lanes, and what they use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .memory import aligned
 
 
 class LanesExecutor:
-    """What a plan asks of the executor on NumPy; see ``plan.Executor``.
+    """What a plan needs of the executor on NumPy; see ``plan.Executor``.
 
     Lifetimes are found by a dry run: every call is bound once to recording arrays.
     """

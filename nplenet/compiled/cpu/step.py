@@ -21,6 +21,7 @@ from ..step import (
     NoOptimizer,
     Step,
     TextbookStep,
+    check_count,
     image_shape,
     in_turn,
     trains,
@@ -56,12 +57,8 @@ class CompiledStep(Step):
         self._tunables = tunables
         self._settings = Settings(model, loss)
         self._layers = self._settings.layers
-        self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
-        self.dtype = self._parameters[0][1].dtype
-        own = {id(p) for p in model.parameters()}
-        self._other_parameters = any(
-            id(p) not in own for flat in optimizer.flats for p in flat.parameters
-        )
+        self.dtype = self._settings.dtype
+        self._other_parameters = self._settings.others_of(optimizer)
         self._training: Prepared | None = None
         self._planned_for: tuple[Any, ...] = ()
         self._inference: Prepared | None = None
@@ -85,7 +82,7 @@ class CompiledStep(Step):
         """
         if isinstance(self.optimizer, NoOptimizer):
             return self._prepare_inference(tuple(image_shape))
-        self._check_bound()
+        self._settings.check_arrays()
         now = (os.getpid(), self.group.size > 1, *self._settings())
         shape = tuple(image_shape)
         if self._training is None or (self._training.image_shape, self._planned_for) != (
@@ -103,7 +100,7 @@ class CompiledStep(Step):
 
     def _prepare_inference(self, image_shape: tuple[int, ...]) -> Prepared:
         """Return the plan of inference, with room for one chunk of features per worker."""
-        self._check_bound()
+        self._settings.check_arrays()
         now = (os.getpid(), *self._settings())
         if self._inference is None or (self._inference.image_shape, self._inference_for) != (
             image_shape,
@@ -125,15 +122,6 @@ class CompiledStep(Step):
             why = why or "several ranks share the batch"
         return Prepared(self._layers, shape, self.dtype, batch_size, self._tunables, why, loss)
 
-    def _check_bound(self) -> None:
-        for parameter, data, grad in self._parameters:
-            if parameter.data is not data or parameter.grad is not grad:
-                raise ValueError(
-                    f"the compiled step: {parameter} is no longer the array it was compiled for: "
-                    "the model was moved or converted, or a new optimizer took it over; compile "
-                    "it again"
-                )
-
     def describe(self) -> str:
         head = f"compiled {type(self.model).__name__}, {self._tunables}"
         prepared = self._training
@@ -152,7 +140,7 @@ class CompiledStep(Step):
             return self._textbook_gradients(x, y, why)
         prepared, images = self.prepare(image_shape(x)), len(x)
         self.group.begin(images)
-        self._check_count(images)
+        check_count(images, self.batch_size, smallest=1 if self.group.size == 1 else 0)
         program = prepared.of(images)
         if images:
             prepared.loss.take_targets(y, images)
@@ -173,14 +161,6 @@ class CompiledStep(Step):
         value = textbook.gradients(self.floats(x), y)
         self.correct = textbook.correct
         return value
-
-    def _check_count(self, images: int) -> None:
-        minimum = 1 if self.group.size == 1 else 0
-        if not minimum <= images <= self.batch_size:
-            raise ValueError(
-                f"the compiled step takes 1 to {self.batch_size} images, got {images}; "
-                "compile it with a larger batch_size"
-            )
 
     @in_turn
     def predict(self, x: Array) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which models run in graphs: those of which it is known that no step needs the host."""
+"""Which models run in graphs: those whose steps are known not to need the host."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Sigmoid,
     Tanh,
 )
-"""A layer of one's own may draw random numbers or read from the device, which a graph can't."""
+"""A layer of your own may draw random numbers or read from the device, which a graph can't."""
 
 OPTIMIZERS = (SGD, Adam, AdamW)
 

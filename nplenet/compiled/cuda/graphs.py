@@ -56,8 +56,8 @@ class Graphs:
     def apart(self) -> Iterator[None]:
         """Launch on the stream and with the memory of the graphs, in the order of the program.
 
-        To be used for a first run: it compiles kernels and finds out how much memory is needed,
-        which is not possible while launches are recorded.
+        For a first run, which compiles kernels and finds out how much memory is needed: neither is
+        possible while launches are recorded.
         """
         current = self._cuda.get_current_stream()
         self._stream.wait_event(current.record())

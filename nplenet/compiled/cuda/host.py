@@ -20,7 +20,7 @@ from ...schedules import CosineLR, ExponentialLR, OneCycleLR, StepLR
 from ...seeds import generator_state
 
 SCHEDULES = (type(None), StepLR, CosineLR, ExponentialLR, OneCycleLR)
-"""Schedules whose rates depend on their attributes only. A schedule of one's own may depend on
+"""Schedules whose rates depend on their attributes only. A schedule of your own may depend on
 anything, also on what changes between epochs."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ...backend import Array
 from ...layers import Dropout
 from ...losses import CrossEntropyLoss
+from ..step import check_count
 from .feed import Feed, rows
 from .fused import FusedStep
 
@@ -79,8 +80,4 @@ class SingleSteps:
             raise ValueError(
                 f"the compiled step: expected {n} integer labels, got {y.dtype} {y.shape}"
             )
-        if not 0 < n <= len(self.feed.order):
-            raise ValueError(
-                f"the compiled step takes 1 to {len(self.feed.order)} images, got {n}; compile it "
-                "with a larger batch_size"
-            )
+        check_count(n, len(self.feed.order))

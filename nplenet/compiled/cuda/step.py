@@ -21,7 +21,7 @@ from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
 from ..settings import Settings
-from ..step import Step, TextbookStep, in_turn, trains, why_loss_not_compiled
+from ..step import Step, TextbookStep, check_count, in_turn, trains, why_loss_not_compiled
 from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
@@ -51,10 +51,7 @@ class GraphStep(Step):
         self.textbook = TextbookStep(model, loss, optimizer, batch_size, "it is captured")
         self._settings = Settings(model, loss)
         self._layers = self._settings.layers
-        self._parameters = [(p, p.data, p.grad) for p in model.parameters()]
-        own = {id(p) for p, _, _ in self._parameters}
-        updated = [p for flat in optimizer.flats for p in flat.parameters]
-        self._other_parameters = [p for p in updated if id(p) not in own]
+        self._other_parameters = self._settings.others_of(optimizer)
         self._inference = CapturedInference(self.textbook)
         self._plans: dict[tuple[Any, ...], FusedStep | str] = {}
         self._single: SingleSteps | None = None
@@ -67,7 +64,7 @@ class GraphStep(Step):
     @in_turn
     def fused(self, image_shape: Sequence[int]) -> FusedStep | str:
         """Return the fused kernels for images of a shape, or a sentence that says why not."""
-        self._check_bound()
+        self._settings.check_arrays()
         shape = tuple(image_shape)
         key = (shape, *self._settings())
         if self.group.size > 1:
@@ -83,9 +80,8 @@ class GraphStep(Step):
         if key not in self._plans:
             self._settings.check_parameters()
             self.model.output_shape((self.batch_size, *shape))  # refuses images that do not fit
-            dtype = self._parameters[0][1].dtype
+            layers, dtype = self._layers, self._settings.dtype
             size, device = self.batch_size, device_of(self.backend)
-            layers = self._layers
             why = why_not_fused(layers, shape, dtype, self.loss, size, device)
             if why:
                 self._plans[key] = why
@@ -121,7 +117,7 @@ class GraphStep(Step):
         if isinstance(fused, str):
             return self._inference.predict(x, self._settings())
         classes = self.model.output_shape((1, *x.shape[1:]))[1]
-        logits = self.backend.xp.empty((len(x), classes), self._parameters[0][1].dtype)
+        logits = self.backend.xp.empty((len(x), classes), self._settings.dtype)
         fused.predict(self.backend.xp.ascontiguousarray(x), logits)
         return logits
 
@@ -155,12 +151,8 @@ class GraphStep(Step):
         done : int
             Steps of the epoch that were done before, less than all.
         """
-        self._check_bound()
-        if max(deal.sizes) > self.batch_size:
-            raise ValueError(
-                f"the compiled step takes 1 to {self.batch_size} images, got {max(deal.sizes)}; "
-                "compile it with a larger batch_size"
-            )
+        self._settings.check_arrays()
+        check_count(max(deal.sizes), self.batch_size)
         self.optimizer.follow_flags()
         dropouts = active_dropouts(self._layers)
         host = HostSide(dropouts, self.optimizer, schedule)
@@ -186,7 +178,7 @@ class GraphStep(Step):
         classes = self.model.output_shape((1, *image_shape))[1]
         fault = self.loss.fault_on(self.backend, classes)  # a new one if the loss was elsewhere
         arrays = (id(deal.images), id(fault))  # the feed keeps both, so no others have these ids
-        normal = deal.normal(self._parameters[0][1].dtype)
+        normal = deal.normal(self._settings.dtype)
         normal_bytes = None if normal is None else normal.tobytes()
         planned_for = (*arrays, *sizes, augmented, deal.fill, normal_bytes, *self._settings())
         if self._runner is None or self._planned_for != planned_for:
@@ -211,15 +203,6 @@ class GraphStep(Step):
             self._runner = Runner(launches, self.optimizer, feed, flops)
             self._planned_for = planned_for
         return self._runner
-
-    def _check_bound(self) -> None:
-        for parameter, data, grad in self._parameters:
-            if parameter.data is not data or parameter.grad is not grad:
-                raise ValueError(
-                    f"the compiled step: {parameter} is no longer the array it was compiled for: "
-                    "the model was moved or converted, or a new optimizer took it over; compile "
-                    "it again"
-                )
 
     @trains
     def kernels(self) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ def compiled(answer: Answer) -> Any:
         words = lines[0].replace("kernel.cu:", "line ", 1)
         raise WrongAnswer(f"the kernel does not compile: {words}") from None
     if KERNEL not in module.kernels:
-        raise WrongAnswer(f"there is no kernel {KERNEL}{SIGNATURE}; keep the skeleton's name")
+        raise WrongAnswer(f"has no kernel {KERNEL}{SIGNATURE}; keep the skeleton's name")
     kernel = module.kernels[KERNEL]
     if kernel.signature != ["*cf4", "*f4", "i4", "i4", "i4"]:
         raise WrongAnswer(f"the parameters of {KERNEL} must be {SIGNATURE}")
@@ -76,7 +76,7 @@ def check(
         raise WrongAnswer(
             f"{what}: {int(unwritten.sum())} of {y.size} values of y are never written, the first "
             f"at {[int(i) for i in np.argwhere(unwritten)[0]]}; with fewer threads than values, "
-            "each thread must go on in steps of gridDim.x * blockDim.x"
+            "each thread must continue in steps of gridDim.x * blockDim.x"
         )
     if np.isnan(y).any():
         at = [int(i) for i in np.argwhere(np.isnan(y))[0]]

@@ -84,7 +84,7 @@ class Trial:
 
 
 class untried:  # noqa: N801  reads as a statement
-    """Say of what is tried meanwhile that a later part can't be tried without it."""
+    """Turns a wrong answer within it into a sentence: ``what`` can't be tried, because ..."""
 
     def __init__(self, what: str) -> None:
         self.what = what

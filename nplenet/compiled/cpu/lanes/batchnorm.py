@@ -198,7 +198,7 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
 
 
 class FrozenBatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
-    """Normalise with the running statistics, in ``eval``: constants, so there is no barrier."""
+    """Normalise with the running statistics, in ``eval``: constants, so without a barrier."""
 
     def __init__(self, layer: BatchNorm1d | BatchNorm2d, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)

@@ -1,4 +1,4 @@
-"""A textbook layer between lanes: for a layer that has no operation in lanes, such as one's own.
+"""A textbook layer between lanes: for a layer that has no operation in lanes, such as your own.
 
 A layer may couple the images of a batch, and it has one memory for its backward. So it gets the
 whole batch at once, at a barrier, as (N, C, H, W):

@@ -46,7 +46,7 @@ LAYERS = (*PLAIN, *NORMS, Conv2d, Dropout)
 
 
 class FusedExecutor:
-    """What a plan asks of the executor on a GPU; see ``plan.Executor``.
+    """What a plan needs of the executor on a GPU; see ``plan.Executor``.
 
     ``max_sums_bytes`` and ``threads`` are for convolutions; see ``FusedConv``.
     """
@@ -111,7 +111,7 @@ def make_program(
     device: Device,
     update: Update | None = None,
 ) -> Program:
-    """Return the kernels of a training step, or of inference where there is no loss.
+    """Return the kernels of a training step, or of inference if the loss is None.
 
     With an update the step ends with it, otherwise with the gradients.
 

@@ -209,7 +209,7 @@ class PassCode:
         )
 
     def _loop(self) -> list[str]:
-        # One image is a constant, with which the compiler knows how often each loop runs.
+        # A count of one as a constant: the compiler unrolls the loops over it.
         one = "constexpr int count = 1;"
         lines = [one if self.images == 1 else "const int count = min(I, s.count - n0);"]
         lines += self._pointers.values()

@@ -18,8 +18,8 @@ from ...operation import DType, L, Operation, Value
 from ...passes import Part
 
 THREADS_PER_PROCESSOR = 512
-"""Of the main blocks of a launch, at most. Each block leaves a row of sums; and so few threads may
-have 128 registers each."""
+"""At most, in the main blocks of a launch: each block leaves a row of sums, and of 512 threads each
+may have 128 registers."""
 
 
 class Saved(Value):
@@ -66,7 +66,7 @@ class Writer(Protocol):
     def elementwise(self, line: str, *, in_place: bool) -> None:
         """Add a line to ``each`` of which thread t reads and writes numbers t, t + THREADS, ...
 
-        Between two such lines there is no barrier if one of them works in place; otherwise the
+        Two such lines need no barrier between them if one works in place; otherwise the
         output of the second may lie where the input of the first was.
         """
 
