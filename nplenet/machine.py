@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -13,6 +14,8 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from .version import __version__
+
+HAS_THREADS = sys.platform not in ("emscripten", "wasi")  # the browser's Python can start none
 
 
 def environment() -> dict[str, str]:

@@ -87,6 +87,19 @@ def test_the_progress_bar_is_short_and_says_how_long_it_takes(
         assert re.search(r"\| \d\d:\d\d left, loss 0\.0350, 98\.90%$", drawn[-1])
 
 
+def test_in_the_browser_the_progress_bar_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There tqdm would warn that it can't watch the bar."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(epoch_module, "HAS_THREADS", False)
+    monkeypatch.setattr(epoch_module.tqdm, "monitor", None)
+    monkeypatch.setattr(epoch_module.tqdm, "monitor_interval", 10)  # and back, after the test
+    started: list[object] = []
+    monkeypatch.setattr("threading.Thread.start", started.append)
+    with epoch_module.progress_bar(1, 100, True) as bar:
+        bar.update(50)
+    assert started == []
+
+
 # ------------------------------------------------------------------ what is said, and when
 
 

@@ -77,6 +77,23 @@ def test_without_an_answer_the_check_says_what_to_define(chapter: Path, exercise
     assert re.fullmatch(r"define \w+ first, in the cell above", outcome(chapter, exercise, ""))
 
 
+def test_in_a_browser_a_check_says_it_without_an_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JupyterLite ends "Run All Cells" at any error, also in a cell tagged raises-exception."""
+    namespace: dict[str, Any] = {}
+    chapters.run("import exercises", namespace, "import")
+    monkeypatch.setattr(namespace["exercises"], "IN_BROWSER", True)
+    check = "@exercises.check\ndef exercise(x):\n    exercises.true(x > 2, 'x is small')\n"
+    for answer in ("", "x = 1\n", "x = 3\n"):
+        chapters.run(answer + check, namespace, "check")
+    assert capsys.readouterr().out.splitlines() == [
+        "Not yet: define x first, in the cell above",
+        "Not yet: x is small",
+        "Right.",
+    ]
+
+
 @pytest.mark.parametrize("answer", answers.WRONG, ids=str)
 def test_a_wrong_answer_fails_with_a_reason(answer: answers.Answer) -> None:
     words = outcome_of(answer)

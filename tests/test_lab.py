@@ -304,6 +304,16 @@ def test_in_the_browser_an_answer_runs_in_the_same_process(
     assert "in the browser nothing is limited" in capsys.readouterr().out
 
 
+def test_in_the_browser_a_notebook_installs_nplenet_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for browser, first in ((False, "# "), (True, "%pip install -q nplenet")):
+        monkeypatch.setattr("nplenet.lab.handout.IN_BROWSER", browser)
+        start(["dense"], tmp_path / str(browser))
+        text = (tmp_path / str(browser) / "dense.ipynb").read_text(encoding="utf-8")
+        assert json.loads(text)["cells"][0]["source"][0].startswith(first)
+
+
 def test_an_answer_with_lines_of_windows_and_a_mark_at_its_beginning_is_read(
     tmp_path: Path,
 ) -> None:

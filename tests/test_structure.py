@@ -55,7 +55,7 @@ PARTS: dict[str, str] = {
     "loss_hints": "backend",
     "losses": "backend checks loss_hints names",
     "parameter": "backend names",
-    "data": "augment backend checks files group names seeds terminal",
+    "data": "augment backend checks files group machine names seeds terminal",
     "layers": "backend checks group names parameter window",
     "mpi": "backend group machine names",
     "optim": "backend checks deprecated names parameter turns",

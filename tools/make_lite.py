@@ -16,23 +16,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import make_notebooks
 
 ROOT = Path(__file__).parents[1]
-PURE = ("filelock", "idx2numpy")  # needed by nplenet and not a part of Pyodide
+PURE = ("comm", "filelock", "idx2numpy")  # the kernel or nplenet needs them; not part of Pyodide
+PART_OF_PYODIDE = (
+    *("ipython", "jedi", "micropip"),  # the kernel needs these
+    *("numpy", "platformdirs", "safetensors", "six", "threadpoolctl", "tqdm"),  # nplenet
+    *("matplotlib", "pillow"),  # the cells
+)
 LEFT_OUT = {
     "compiled": "its cells measure times and use several cores",
     "cuda": "its cells compile CUDA C with g++",
     "graphs": "its cells run CuPy on a simulated device, which is compiled with g++",
 }
 INSTALL = "%pip install -q nplenet matplotlib pillow"
+KERNEL = {"display_name": "Python (Pyodide)", "language": "python", "name": "python"}
 
 
 def write_contents(folder: Path) -> None:
@@ -46,6 +54,7 @@ def write_contents(folder: Path) -> None:
         notebook: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         first = {"cell_type": "code", "id": "install", "metadata": {}, "outputs": []}
         notebook["cells"].insert(0, {**first, "execution_count": None, "source": INSTALL})
+        notebook["metadata"]["kernelspec"] = KERNEL  # another name makes JupyterLab ask for one
         file.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
     readme = folder / "README.md"
     lines = readme.read_text(encoding="utf-8").splitlines()
@@ -68,8 +77,56 @@ def make_wheels(folder: Path) -> list[Path]:
     return wheels
 
 
+def asked_of_pypi(site: Path) -> set[str]:
+    """Return what the site's wheels need that is neither among them nor a part of Pyodide."""
+    kernel = site / "extensions" / "@jupyterlite" / "pyodide-kernel-extension" / "static"
+    known, needed = set(PART_OF_PYODIDE), set()
+    for wheel in [*site.glob("pypi/*.whl"), *kernel.glob("pypi/*.whl")]:
+        known.add(wheel.name.split("-")[0].replace("_", "-"))
+        with zipfile.ZipFile(wheel) as archive:
+            (file,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+            text = archive.read(file).decode()
+        needed.update(re.findall(r"^Requires-Dist: ([\w-]+)\b(?!.*\bextra ==)", text, re.M))
+    return needed - known
+
+
+def missing_files(pyodide: Path) -> list[str]:
+    """Return what a distribution of Pyodide lacks of ``PART_OF_PYODIDE`` and of what that needs."""
+    packages = json.loads((pyodide / "pyodide-lock.json").read_text(encoding="utf-8"))["packages"]
+    found: dict[str, bool] = {}
+    names = list(PART_OF_PYODIDE)
+    while names:
+        name = names.pop().lower().replace("_", "-")
+        if name not in found:
+            package = packages.get(name, {"file_name": "", "depends": []})
+            found[name] = (pyodide / package["file_name"]).is_file()
+            names += package["depends"]
+    return sorted(name for name in found if not found[name])
+
+
+def check(site: Path) -> None:
+    """End with a message if the site asks for more of the network than it must."""
+    if asked := asked_of_pypi(site):
+        names = ", ".join(sorted(asked))
+        raise SystemExit(f"the browser would ask PyPI for {names}: in PURE or PART_OF_PYODIDE?")
+    pyodide = site / "static" / "pyodide"
+    if pyodide.is_dir() and (missing := missing_files(pyodide)):
+        names = ", ".join(missing)
+        raise SystemExit(f"this distribution of Pyodide is not the one with packages: no {names}")
+
+
+def located(pyodide: str) -> str:
+    """Return a URL as it is, and a file with its whole path, which JupyterLite needs."""
+    if "://" in pyodide:
+        return pyodide
+    if not Path(pyodide).is_file():
+        raise SystemExit(f"{pyodide} is no file; expected pyodide-VERSION.tar.bz2")
+    return str(Path(pyodide).resolve())
+
+
 def build(folder: Path, pyodide: str | None = None) -> None:
     """Build the site into ``folder``, which is emptied before."""
+    pyodide = located(pyodide) if pyodide else None
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as place:
         contents, wheels, lite = (Path(place) / name for name in ("contents", "wheels", "lite"))
@@ -83,6 +140,7 @@ def build(folder: Path, pyodide: str | None = None) -> None:
         if pyodide is not None:
             command += ["--pyodide", pyodide]
         subprocess.run(command, check=True, cwd=lite)
+    check(folder)
 
 
 def main() -> None:

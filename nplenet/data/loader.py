@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .. import checks
 from ..augment import FusedPipeline, before_float, fuse
 from ..backend import Backend, get_backend
+from ..machine import HAS_THREADS
 from .batches import Batches, MakeBatch
 from .lazy import AugmentedImages
 from .prefetch import Batch, prefetched
@@ -49,11 +50,11 @@ class DataLoader(Batches):
     drop_last
         Leave out the last batch of an epoch if it is incomplete.
     prefetch
-        Batches to prepare ahead, in a background thread; 0 prepares each on access. The batches
-        are the same bit for bit, and an error in `transform` is raised in the loop, at its batch.
-        Leaving a loop early stops the thread, but by then the generators have been used for up to
-        `prefetch` + 1 batches that the loop did not see. Until the epoch ends the generators belong
-        to the thread: draw nothing else from them.
+        Batches to prepare ahead, in a background thread; 0 prepares each on access, as does the
+        browser, which has no threads. The batches are the same bit for bit, and an error in
+        `transform` is raised in the loop, at its batch. Leaving a loop early stops the thread, but
+        by then the generators have been used for up to `prefetch` + 1 batches that the loop did not
+        see. Until the epoch ends the generators belong to the thread: draw nothing else from them.
 
     Yields
     ------
@@ -114,7 +115,7 @@ class DataLoader(Batches):
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Start an epoch."""
         batches = super().__iter__()
-        ahead = self.prefetch > 0 and self.lazy is None
+        ahead = self.prefetch > 0 and self.lazy is None and HAS_THREADS
         return prefetched(batches, self.prefetch) if ahead else batches
 
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ..files import atomic_write
 from .assignment import Assignment, find
 from .source import key
 
+IN_BROWSER = sys.platform == "emscripten"
 GRADE = """\
 from nplenet.lab import grade
 
@@ -96,9 +98,14 @@ def instructions(assignment: Assignment) -> str:
 
 
 def notebook(assignment: Assignment, code: str) -> dict[str, Any]:
-    """Return a notebook (nbformat 4.5) that writes the file and grades it."""
+    """Return a notebook (nbformat 4.5) that writes the file and grades it.
+
+    In the browser each notebook starts with nothing installed, so its first cell installs nplenet.
+    """
     save = f"Run the next cell after each change: it saves your answer as `{assignment.file}`."
+    install = [cell("install", "%pip install -q nplenet", code=True)] if IN_BROWSER else []
     cells = [
+        *install,
         cell("instructions", instructions(assignment)),
         cell("save", save),
         cell("answer", f"%%writefile {assignment.file}\n{code}", code=True),

@@ -21,6 +21,7 @@ from ..data.lazy import LazyImages
 from ..group import ALONE, Group
 from ..layers import Layer
 from ..layers.sequential import leaves
+from ..machine import HAS_THREADS
 from ..optim import clip_gradients
 from .evaluation import naming_batch_size
 from .stop import Stop
@@ -72,6 +73,8 @@ def train_epoch(
 
 def progress_bar(epoch: int, images: int, shown: bool) -> tqdm[Any]:
     """Return the bar of an epoch: how far, the time left, loss and accuracy, on one short line."""
+    if not HAS_THREADS:
+        tqdm.monitor_interval = 0  # it would warn that it has no thread to watch the bar with
     return tqdm(
         total=images,
         desc=f"epoch {epoch}",

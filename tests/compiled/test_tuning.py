@@ -95,6 +95,17 @@ def test_the_fastest_value_of_each_tunable_is_found(machine: Machine) -> None:
             assert sum(now[name] != first[name] for name in now) == 1
 
 
+def test_in_the_browser_which_has_no_time_of_the_processor_the_clock_is_asked(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "usable_cores", lambda: 1)
+    monkeypatch.setattr(search, "kind_now", lambda: "processes")
+    expected = search.search(256, machine.make)[0]
+    assert expected.lanes == 64
+    monkeypatch.delattr(search.time, "thread_time")
+    assert search.search(256, machine.make)[0] == expected
+
+
 def test_a_saving_within_noise_keeps_the_default(machine: Machine) -> None:
     machine.cost = lambda tunables: 0.00299 if tunables.lanes == 64 else 0.003
     assert search.search(256, machine.make)[0] == search.default()

@@ -197,6 +197,17 @@ def test_an_epoch_that_ends_stops_the_thread():
     assert not prefetch_threads()
 
 
+def test_in_the_browser_which_has_no_threads_each_batch_is_prepared_on_access(monkeypatch):
+    expected = list(DataLoader(IMAGES, LABELS, 4, transform=noisy, transform_rng=1, prefetch=2))
+    monkeypatch.setattr("nplenet.data.loader.HAS_THREADS", False)
+    monkeypatch.setattr("threading.Thread.start", None)
+    found = list(DataLoader(IMAGES, LABELS, 4, transform=noisy, transform_rng=1, prefetch=2))
+    assert len(found) == len(expected) == 3
+    for batches in zip(found, expected, strict=True):
+        for a, b in zip(*batches, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_an_iterator_that_is_dropped_stops_the_thread():
     batches = iter(DataLoader(IMAGES, LABELS, 1, prefetch=2))
     next(batches)
