@@ -94,3 +94,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-skip-member", leave_out_constants)
     app.connect("autodoc-process-docstring", keep_formulas, priority=100)  # before napoleon
     app.config.mathjax_path = "mathjax/tex-svg.js"  # needs no font files, which file:// may forbid
+    # It only copies files at the end, but does not say so; then `-j` would read page after page.
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True

@@ -20,6 +20,7 @@ from make_lab import skeleton
 from nplenet.__main__ import main
 from nplenet.lab import ASSIGNMENTS, Result, grade
 from nplenet.lab.compare import WrongAnswer, compare
+from nplenet.lab.grader import LOAD_SECONDS
 from nplenet.lab.handout import start
 from nplenet.lab.source import KEYS, key
 from nplenet.lab.worker import results
@@ -169,7 +170,7 @@ def test_start_overwrites_nothing(blank: Path) -> None:
 
 HOSTILE = {
     "a syntax error": ("def (:\n", "is not Python: invalid syntax in line 1"),
-    "a loop without end": ("while True: pass\n", "needs more than 8 seconds, the limit"),
+    "a loop without end": ("while True: pass\n", "needs more than 2 seconds, the limit"),
     "sys.exit": ("import sys; sys.exit(3)\n", "ends the program with sys.exit in line 1"),
     "os._exit": ("import os; os._exit(0)\n", "ends the process with exit status 0"),
     "a signal": ("import os; os.kill(os.getpid(), 9)\n", "ends the process by SIGKILL"),
@@ -209,12 +210,23 @@ def graded(folder: Path, source: str, file: str = "dense.py") -> Result:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("title", HOSTILE)
-def test_a_file_that_cannot_be_loaded_is_a_sentence(title: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_loaded_is_a_sentence(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if title == "a loop without end":  # in 2 seconds no more than in 8
+        monkeypatch.setattr("nplenet.lab.grader.LOAD_SECONDS", 2.0)
     source, words = HOSTILE[title]
     result = graded(tmp_path, source)
     assert result.points == 0
     assert all(words in part.wrong for part in result.parts), str(result)
     assert "Traceback" not in str(result)
+
+
+def test_the_reference_says_how_long_a_file_and_a_part_may_take() -> None:
+    page = Path(__file__).parents[1] / "docs" / "api" / "lab.md"
+    limits = LOAD_SECONDS, ASSIGNMENTS["dense"].seconds, ASSIGNMENTS["cuda"].seconds
+    words = "Running the file may take {:g} seconds, a part {:g} (a CUDA kernel {:g}, because"
+    assert words.format(*limits) in page.read_text(encoding="utf-8")
 
 
 FORWARD = "        # Your code: compute y from x"
@@ -243,7 +255,12 @@ IN_A_PART = {
 
 @pytest.mark.skipif(os.name != "posix", reason="signals, limits of memory")
 @pytest.mark.parametrize("code", IN_A_PART)
-def test_whatever_a_part_does_is_a_sentence(code: str, tmp_path: Path) -> None:
+def test_whatever_a_part_does_is_a_sentence(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "nplenet.lab.grader.AFTER_SECONDS", 0.3
+    )  # for the parts after an endless one
     source = key("dense.py").replace(FORWARD, f"        {code}\n{FORWARD}")
     result = graded(tmp_path, source)
     assert result.points < 10

@@ -66,9 +66,9 @@ def noise_of(image: Floats) -> float:
 def _extreme(image: Array, size: int, best: np.ufunc, axis: int) -> Array:
     count = image.shape[axis]
     reach = min(size // 2, count - 1)
-    margin = [(0, 0), (0, 0)]
-    margin[axis] = (reach, reach)
-    padded = np.pad(image, margin, mode="edge")
+    first, last = _rows(image, axis, 0, 1), _rows(image, axis, count - 1, count)
+    # As np.pad with mode="edge", which takes 0.1 ms more: a photograph has hundreds of windows.
+    padded = np.concatenate([*[first] * reach, image, *[last] * reach], axis)
     wide = 1
     while 2 * wide <= 2 * reach + 1:  # padded[i] is the best of ``wide`` rows from row i on
         padded = best(_rows(padded, axis, 0, -wide), _rows(padded, axis, wide, None))

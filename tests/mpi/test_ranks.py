@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +35,9 @@ pytestmark = pytest.mark.skipif(
     find_spec("mpi4py") is None or MPIEXEC is None,
     reason="mpi4py or mpiexec is missing: pip install 'nplenet[mpi]'",
 )
+
+
+TunedAlone = Callable[[str, str], dict[str, np.ndarray]]
 
 
 def train(ranks: int, folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -72,23 +77,28 @@ def largest_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray])
     )
 
 
+@pytest.fixture(scope="module")
+def tuned_alone(tmp_path_factory: pytest.TempPathFactory) -> TunedAlone:
+    """A function that fine-tunes on one process, once for all numbers of ranks."""
+
+    @functools.cache
+    def run(tuned: str, eager: str) -> dict[str, np.ndarray]:
+        folder = tmp_path_factory.mktemp("tuned")
+        return result(1, folder, tuned=tuned, eager=eager, epochs=2)
+
+    return run
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize(
     ("tuned", "eager"), [("groups", ""), ("groups", "yes"), ("weighted", "yes"), ("weighted", "")]
 )
 def test_fine_tuning_on_ranks_is_that_of_one(
-    tuned: str, eager: str, ranks: int, tmp_path: Path
+    tuned: str, eager: str, ranks: int, tuned_alone: TunedAlone, tmp_path: Path
 ) -> None:
     """Groups, frozen layers, clipping, class weights, and a label that does not count."""
-    settings = {"tuned": tuned, "eager": eager, "epochs": 2}
-    expected = result(1, make(tmp_path / "one"), **settings)
-    found = result(ranks, make(tmp_path / "several"), **settings)
-    assert largest_error(found, expected) < 1e-6  # float64, 20 steps of Adam
-
-
-def make(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+    found = result(ranks, tmp_path, tuned=tuned, eager=eager, epochs=2)
+    assert largest_error(found, tuned_alone(tuned, eager)) < 1e-6  # float64, 20 steps of Adam
 
 
 def processes_with(word: str) -> list[str]:

@@ -84,7 +84,9 @@ struct Fiber {
   int site;
   uint3 tid;
 };
-static const size_t COLOURS = 16 << 10, STACK = (128 << 10) + COLOURS,
+// Both ends of the stacks lie at odd distances: at those of pages all would fall into a few sets of
+// the cache.
+static const size_t STACK = (128 << 10) + 320,
                     SLACK = 1 << 20;  // slack below the stacks, so that an overflow is reported
 static const uint64_t CANARY = 0x67707573696d2121ull;  // at the far end of each stack
 static uint3 thread_idx, block_idx;
@@ -103,17 +105,18 @@ static void (*current)(void**);
 static void** current_args;
 static int mode;  // thread order: 0 forward, 1 reverse, 2 random
 static unsigned seed = 1;
-static uint64_t mailbox[32 * 32][2];  // shuffle values, one slot a thread
+// What a thread gives to a shuffle, and what the shuffle hands out when all have given: a lane that
+// has read may give its next value while others have still to read.
+static uint64_t given[32 * 32][2], handed[32 * 32][2];
 
-// A site is a source line; barriers with several phases add multiples of PHASE, the second half of
-// a shuffle is ~line.
+// A site is a source line; barriers with several phases add multiples of PHASE.
 static const int PHASE = 1000000;
 static void describe(const char* what, int site) {
   if (failed) return;
   failed = true;
   snprintf(fault_text, sizeof fault_text, "%s at line %d, block (%u,%u,%u) thread (%u,%u,%u)", what,
-           (site < 0 ? ~site : site) % PHASE, block_idx.x, block_idx.y, block_idx.z, thread_idx.x,
-           thread_idx.y, thread_idx.z);
+           site % PHASE, block_idx.x, block_idx.y, block_idx.z, thread_idx.x, thread_idx.y,
+           thread_idx.z);
 }
 
 // ---------------------------------------------------------------- fibers
@@ -200,7 +203,10 @@ static bool release_warp(unsigned begin, unsigned end) {
             fibers[j].state == WAIT_WARP && fibers[j].mask == m && fibers[j].site == fibers[i].site;
     if (!all) continue;
     for (unsigned j = begin; j < end; j++)
-      if (m >> (j - begin) & 1) fibers[j].state = RUN, any = true;
+      if (m >> (j - begin) & 1) {
+        fibers[j].state = RUN, any = true;
+        memcpy(handed[j], given[j], sizeof given[j]);
+      }
   }
   return any;
 }
@@ -215,8 +221,7 @@ static void run_block(unsigned n) {
     f.state = RUN;
     f.site = 0;
     f.tid = {i % block_dim.x, i / block_dim.x % block_dim.y, i / block_dim.x / block_dim.y};
-    // Tops at equal distances would all fall into one set of the cache: 5 ms a launch instead of 1.
-    void** sp = (void**)(f.stack + STACK - 64 - i * 320 % COLOURS);
+    void** sp = (void**)(f.stack + STACK - 64);
     *--sp = nullptr;
     *--sp = (void*)fiber_main;
     for (int k = 0; k < 6; k++) *--sp = nullptr;  // the registers that swap_stacks pops
@@ -340,21 +345,19 @@ template <class T>
 static T shuffle(uint32_t mask, T value, int source, int site) {  // source: absolute lane
   static_assert(sizeof(T) <= 16, "shuffle type");
   if (!(mask >> lane & 1)) fail("shuffle by a lane that is not in its own mask", site);
-  memcpy(mailbox[tlin], &value, sizeof value);
+  memcpy(given[tlin], &value, sizeof value);
   wait(WAIT_WARP, mask, site);
   if (!(mask >> (source & 31) & 1)) fail("shuffle reads from a lane outside the mask", site);
   T r;
-  memcpy(&r, mailbox[(tlin & ~31u) + (source & 31)], sizeof r);
-  wait(WAIT_WARP, mask, ~site);
+  memcpy(&r, handed[(tlin & ~31u) + (source & 31)], sizeof r);
   return r;
 }
 static inline uint32_t ballot(uint32_t mask, int predicate, int site) {
   uint32_t r = 0;
-  mailbox[tlin][0] = !!predicate;
+  given[tlin][0] = !!predicate;
   wait(WAIT_WARP, mask, site);
   for (int i = 0; i < 32; i++)
-    if (mask >> i & 1) r |= uint32_t(mailbox[(tlin & ~31u) + i][0]) << i;
-  wait(WAIT_WARP, mask, ~site);
+    if (mask >> i & 1) r |= uint32_t(handed[(tlin & ~31u) + i][0]) << i;
   return r;
 }
 enum Vote { COUNT, AND, OR };
