@@ -69,7 +69,7 @@ class IdxSet:
 
     def folders(self, root: str | os.PathLike[str] | None) -> list[Path]:
         """Return the folders in which the files are looked for; the first is downloaded to."""
-        named = os.environ.get("NPLENET_DATA") if root is None else root
+        named = _named(root)
         base = expanded(named) if named else user_cache()
         if base is None:
             raise MissingDataError(
@@ -147,7 +147,8 @@ class IdxSet:
             where += f", nor in {self.below} below it"
         if not download:
             raise MissingDataError(f"{where}; {remedy}")
-        things = [] if own else _visible(folders[0])
+        # nplenet keeps other things in its own cache folder, which nobody named.
+        things = _visible(folders[0]) if _named(root) and not own else []
         if things:
             shown = ", ".join(printable(name, 60) for name in things[:_SHOWN_NAMES])
             raise MissingDataError(
@@ -186,6 +187,11 @@ def read_labelled(
             f"is it the labels file of a data set with {number} classes?"
         )
     return images, (stored - first_class).astype(np.uint8)
+
+
+def _named(root: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    """Return the folder that the caller or ``NPLENET_DATA`` names, if one of them does."""
+    return os.environ.get("NPLENET_DATA") if root is None else root
 
 
 def _visible(folder: Path) -> list[str]:

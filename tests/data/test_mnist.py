@@ -219,6 +219,16 @@ def test_without_root_and_environment_variable_it_goes_to_the_cache(tmp_path, mi
     assert visible(tmp_path) == ["cache"]
 
 
+def test_what_training_keeps_in_the_cache_does_not_keep_the_data_out(tmp_path, mirrors):
+    """Tunables of a training on other images; only a folder that is named must be new or empty."""
+    kept = tmp_path / "cache" / "tunables-0123456789abcdef.json"
+    kept.parent.mkdir()
+    kept.write_text("{}")
+    images, _ = load_mnist(mirrors=[mirrors.url("good")])
+    assert len(images) == 20
+    assert kept.read_text() == "{}"
+
+
 def test_an_environment_variable_names_other_mirrors(tmp_path, monkeypatch, mirrors):
     monkeypatch.setenv("NPLENET_MIRRORS", f"{mirrors.url('missing')} {mirrors.url('good')}")
     load_mnist(tmp_path)
