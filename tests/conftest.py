@@ -106,6 +106,12 @@ def _registered_layers_are_forgotten() -> Iterator[None]:
     architecture.TYPES.update(before)
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the runs of a test that looks at other things the two seconds that a report takes."""
+    monkeypatch.setattr("nplenet.report.write_report", lambda folder, *_, **__: folder)
+
+
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend that --backend names: a test that takes it runs once on each."""

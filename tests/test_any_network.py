@@ -297,6 +297,7 @@ def test_a_folder_with_some_of_the_classes_is_evaluated_with_their_labels(
     assert tested <= {23, 24, 25}
 
 
+@pytest.mark.usefixtures("no_report")
 def test_predict_reads_a_picture_as_the_training_did_and_names_its_class(
     letters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -363,6 +364,7 @@ def test_images_that_moved_are_named_when_the_run_resumes(letters: Path, tmp_pat
     assert main([*again, "--dataset", "digits"]) == 2  # other images
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_checkpoint_without_the_later_settings_resumes(tmp_path: Path) -> None:
     run = ["--dataset", "digits", "--limit", "60", "--validation", "0.1", "--batch-size", "20"]
     plan = ["train", *run, "--epochs", "2", "--quiet"]
@@ -387,6 +389,7 @@ def test_a_checkpoint_without_the_later_settings_resumes(tmp_path: Path) -> None
 DIGITS = ["train", "--dataset", "digits", "--limit", "40", "--epochs", "1", "--batch-size", "20"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_weight_decay_reaches_the_optimizer(tmp_path: Path) -> None:
     for optimizer, default in (("adamw", 0.01), ("sgd", 0.0)):
         for options, expected in (([], default), (["--weight-decay", "0.3"], 0.3)):
@@ -396,6 +399,7 @@ def test_weight_decay_reaches_the_optimizer(tmp_path: Path) -> None:
             assert load(folder / LATEST).record["optimizer"]["weight_decay"] == expected
 
 
+@pytest.mark.usefixtures("no_report")
 def test_label_smoothing_of_1_asks_for_all_classes_alike(tmp_path: Path) -> None:
     """The cross entropy with equal targets is at least log K, whatever the network says."""
     assert main([*DIGITS, "--label-smoothing", "1", "--output", str(tmp_path), "--quiet"]) == 0
@@ -403,6 +407,7 @@ def test_label_smoothing_of_1_asks_for_all_classes_alike(tmp_path: Path) -> None
     assert math.log(10) <= record["epochs"][0]["loss"] < math.log(10) + 1
 
 
+@pytest.mark.usefixtures("no_report")
 def test_clipped_gradients_move_the_weights_by_no_more_than_the_rate_times_their_norm(
     tmp_path: Path,
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_resumed_run_refuses_other_settings(
     assert re.search(differs, error), error
 
 
+@pytest.mark.usefixtures("no_report")
 def test_an_interrupted_recipe_resumes_to_the_same_weights(finished: Path, tmp_path: Path) -> None:
     recipe = ("--recipe", "best-affine", "--epochs", "2", "--weight-decay", "0.3")
     run = ["train", *recipe, "--output", str(tmp_path), *SMALL]
@@ -136,6 +137,7 @@ def test_an_interrupted_recipe_resumes_to_the_same_weights(finished: Path, tmp_p
         np.testing.assert_array_equal(found[name], weights, strict=True)
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("option", ["--weight-decay=0.5", "--label-smoothing=0.3"])
 def test_regularisation_changes_what_is_learned(
     option: str, tmp_path: Path, finished: Path
