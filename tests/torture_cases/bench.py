@@ -56,12 +56,16 @@ More = Callable[["Bench"], Iterator[tuple[str, str]]]
 
 
 class Figure(NamedTuple):
-    """Attacks of one kind: all named cases, then random ones for a share of the minutes."""
+    """Attacks of one kind: all named cases, then random ones for a share of the minutes.
+
+    One that ``waits`` most of the time needs no core, and runs beside others.
+    """
 
     name: str
     cases: Mapping[str, Case]
     more: More | None = None
     share: float = 0.0
+    waits: bool = False
 
 
 class Bench:

@@ -101,4 +101,4 @@ def at_random(bench: Bench) -> Iterator[tuple[str, str]]:
 
 CASES = {f"{name}, alone": case(name, False) for name in FAILURES}
 CASES |= {f"{name}, then a good one": case(name, True) for name in FAILURES}
-FIGURES = [Figure("hostile mirrors", CASES, at_random, 0.1)]
+FIGURES = [Figure("hostile mirrors", CASES, at_random, 0.1, waits=True)]
