@@ -148,7 +148,7 @@ def parameters(answer: Answer) -> None:
             (right / m, f"is divided by M = {m}: a sum, not a mean"),
             (right * library.weight.data, "is multiplied by weight"),
             (right / std, "is divided by sqrt(var + eps) once too often"),
-            (test.gradients["bias"], "is the gradient of the bias"),
+            (test.gradients["bias"], "is the gradient of the bias: dweight = sum(dy * xhat)"),
         ]
         check_gradient(test, "weight", weights)
         right = test.gradients["bias"]

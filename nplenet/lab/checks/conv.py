@@ -164,7 +164,7 @@ def forward(answer: Answer, cases: Sequence[Case]) -> None:
             ),
             (
                 correlated(layer, x, weight[:, :, ::-1, ::-1]) + bias,
-                "the kernel is flipped: a layer correlates, it does not",
+                "the kernel is flipped: multiply it with the window as it is",
             ),
             (correlated(layer, x, weight[..., ::-1, :]) + bias, "the kernel's rows are flipped"),
             (

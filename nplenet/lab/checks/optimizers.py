@@ -185,9 +185,7 @@ ADAM = {
         first=2
     ),
     "the step k does not grow": adam_rule(counts=False),
-    "the corrected means are kept: divide in the step only, and keep m and v": adam_rule(
-        stores=True
-    ),
+    "the corrected means are stored in m and v: correct copies of them": adam_rule(stores=True),
     "beta1 and beta2 are exchanged": adam_rule(betas=(0.999, 0.9)),
     "has the wrong sign: it goes uphill": adam_rule(rate=-LR),
     "eps is too large, or stands under the root": adam_rule(inside=True),
@@ -230,7 +228,9 @@ def adamw(answer: Answer) -> None:
         ),
         "weight_decay is not multiplied by lr": lambda p, g: decayed(p, g, 0.5),
         "weight_decay has the wrong sign: weights must shrink": adam_rule(decay=-0.5),
-        "the weights shrink after Adam's step, not before it": adam_rule(decay=0.5, late=True),
+        "the weights shrink after Adam's step; shrink them before it": adam_rule(
+            decay=0.5, late=True
+        ),
     }
     check(answer, "AdamW", 1, mistakes, lr=LR, weight_decay=0.5)
     check(answer, "AdamW", 5, mistakes, lr=LR, weight_decay=0.5)
