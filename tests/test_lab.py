@@ -20,7 +20,7 @@ from make_lab import skeleton
 from nplenet.__main__ import main
 from nplenet.lab import ASSIGNMENTS, Result, grade
 from nplenet.lab.compare import WrongAnswer, compare
-from nplenet.lab.grader import LOAD_SECONDS
+from nplenet.lab.grader import LOAD_SECONDS, PartResult
 from nplenet.lab.handout import start
 from nplenet.lab.source import KEYS, key
 from nplenet.lab.worker import results
@@ -468,6 +468,16 @@ def test_usual_mistakes_are_named(found: np.ndarray, words: str) -> None:
 def test_rounding_of_float32_is_no_mistake() -> None:
     right = np.random.default_rng(0).standard_normal((4, 5))
     compare("y", right.astype(np.float32), right)
+
+
+def test_wrong_values_without_a_cause_point_to_the_part_above() -> None:
+    parts = (
+        PartResult("a", 0, 1, "a: 2 of 3 values are wrong; at [0] expected 1, found 2"),
+        PartResult("b", 0, 1, "b: 2 of 3 values are wrong; at [0] expected 1, found 2"),
+        PartResult("c", 0, 1, "c: the bias is missing"),
+    )
+    lines = str(Result("dense", "dense.py", parts)).splitlines()
+    assert ["correct the part above first" in line for line in lines[2::2]] == [False, True, False]
 
 
 def test_part_names_are_unique() -> None:

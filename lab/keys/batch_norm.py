@@ -16,7 +16,7 @@ def column(values):
 
 class BatchNorm2d(Layer):
     ranks = (4,)
-    buffers = ("running_mean", "running_var")
+    buffers = ("running_mean", "running_var")  # arrays that are saved, but not trained
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
         super().__init__()
@@ -33,7 +33,7 @@ class BatchNorm2d(Layer):
         both running statistics become (1 - momentum) * running + momentum * new, where new is the
         mean, or the variance divided by M - 1. Otherwise the running statistics are used.
         """
-        # Your code: in evaluation change no running statistics
+        # Your code: in evaluation change no running statistics; xhat is made of those used
         if self.training:
             mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
             m = x.size // x.shape[1]

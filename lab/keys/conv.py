@@ -64,7 +64,8 @@ class Conv2d(Layer):
 
     def forward(self, x):
         """Return y, (N, F, OH, OW). (The backward is an assignment of its own.)"""
-        # Your code: weight as a matrix (F, C*KH*KW), times the columns, plus bias; then the shape
+        # Your code: weight as a matrix (F, C*KH*KW), times the columns, plus the bias, unless
+        #   self.bias is None; then the shape
         n, _, h, w = x.shape
         f = len(self.weight.data)
         oh, ow = output_size(h, w, self.kernel, self.stride, self.padding)

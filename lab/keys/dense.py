@@ -21,8 +21,8 @@ class Dense(Layer):
 
     def forward(self, x):
         """Return y = x @ weight^T + bias, and keep x for backward."""
-        # Your code: compute y from x, self.weight.data and self.bias.data (None without a bias);
-        #   end with: return self.remember(y, x)
+        # Your code: compute y from x, self.weight.data and self.bias.data; a layer without a bias
+        #   has self.bias = None; end with: return self.remember(y, x)
         y = x @ self.weight.data.T
         if self.bias is not None:
             y = y + self.bias.data

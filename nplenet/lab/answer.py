@@ -30,6 +30,12 @@ HINTS = (
     (("'Parameter'",), "; the array of a Parameter is its `.data`"),
     (("matmul", "(has 0"), "; a factor is not an array; the array of a Parameter is its `.data`"),
     (("values to unpack", "recall"), "; recall returns what `remember(y, ...)` has kept after y"),
+    (("'NoneType'", "bias"), "; self.bias is None in a layer without a bias: ask before using it"),
+    (
+        ("could not be broadcast together",),
+        "; compare the shapes from the last axis on: is an array transposed, or is an axis of "
+        "length 1 missing (keepdims=True, or [:, None])?",
+    ),
     (("without a matching forward",), "; end forward with `return self.remember(y, ...)`"),
 )
 """Words of an error's message, or of the line, that together point to a cause; and what to do."""

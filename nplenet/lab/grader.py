@@ -30,6 +30,7 @@ MAX_BYTES = 1 << 20  # of an answer's file
 AT_ONCE = 2  # processes
 LOAD_SECONDS = 8.0  # to run the file, which may import slow packages
 AFTER_SECONDS = 1.5  # per part, once a part has run into its limit
+VAGUE = ("values are wrong", ": is wrong", "NaN or infinite")  # sentences without a cause
 NO_PROCESSES = sys.platform in ("emscripten", "wasi")  # in the browser it runs where it is
 
 
@@ -67,10 +68,14 @@ class Result:
         unread = self.parts[0].wrong if self.parts[0].wrong.startswith(LOADING) else ""
         if unread:  # it is the same for all parts
             lines.append(f"  {unread}")
+        above = False
         for part in self.parts:
             lines.append(f"  {part.points} of {part.of}  {part.name}")
             if part.wrong and not unread:
-                lines.append(f"          {part.wrong}")
+                follows = above and any(words in part.wrong for words in VAGUE)
+                hint = "; correct the part above first, which may be the cause" if follows else ""
+                lines.append(f"          {part.wrong}{hint}")
+            above = above or bool(part.wrong)
         return "\n".join(lines)
 
     def as_record(self) -> dict[str, Any]:

@@ -20,6 +20,8 @@ WRONG = [
     ("np.where(x > 0, dy, self.negative_slope * dy)", "np.where(x > 0, dy, self.negative_slope)", "LeakyReLU, backward", "below 0 dy is missing"),
     ("y = np.where(x >= 0, 1.0, small) / (1.0 + small)", "y = 1 / (1 + np.exp(x))", "Sigmoid, forward", "the exponent has the wrong sign"),
     ("y = np.where(x >= 0, 1.0, small) / (1.0 + small)", "y = np.exp(x) / (1 + np.exp(x))", "Sigmoid, large inputs", "exp overflows"),
+    ("y = np.where(x >= 0, 1.0, small) / (1.0 + small)", "y = 1 / (1 + np.exp(-x))", "Sigmoid, large inputs", "exp overflows"),
+    ("y = np.where(x >= 0, 1.0, small) / (1.0 + small)", "y = np.where(x > 0, 1 / (1 + np.exp(-x)), np.exp(x) / (1 + np.exp(x)))", "Sigmoid, large inputs", "np.where computes both"),
     ("return dy * y * (1.0 - y)", "return y * (1.0 - y)", "Sigmoid, backward", "dy is missing"),
     ("return dy * y * (1.0 - y)", "return dy * y * (1.0 + y)", "Sigmoid, backward", "a sign is wrong"),
     ("return dy * y * (1.0 - y)", "return dy * y", "Sigmoid, backward", "the factor 1 - y is missing"),

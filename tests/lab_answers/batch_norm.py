@@ -25,6 +25,8 @@ WRONG = [
     ("self.bias.grad += dy.sum(axis=axes)", "self.bias.grad = dy.sum(axis=axes)", "backward, dweight and dbias", "add it with +="),
     ("        if training:\n            mean_g", "        if False:\n            mean_g", "backward, dx", "taken as constants"),
     ("g - column(mean_g) - xhat * column(mean_gx)", "g - xhat * column(mean_gx)", "backward, dx", "the term mean(g) is missing"),
+    ("mean_g, mean_gx = g.mean(axis=axes), (g * xhat).mean(axis=axes)", "mean_g, mean_gx = g.mean(), (g * xhat).mean()", "backward, dx", "the means mix the channels"),
+    ("g - column(mean_g)", "g - mean_g", "backward, dx", "is an axis of length 1 missing"),
     ("g - column(mean_g) - xhat * column(mean_gx)", "g - column(mean_g)", "backward, dx", "the term xhat * mean(g * xhat) is missing"),
     ("g - column(mean_g) - xhat * column(mean_gx)", "g - column(mean_g) + xhat * column(mean_gx)", "backward, dx", "wrong sign"),
     ("mean_g, mean_gx = g.mean(axis=axes), (g * xhat).mean(axis=axes)", "mean_g, mean_gx = g.sum(axis=axes), (g * xhat).sum(axis=axes)", "backward, dx", "the factor 1/M is missing in both terms"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 WRONG = [
     ("(size + 2 * p - k) // s + 1", "(size + 2 * p - k) // s", "output size", "the + 1 is missing"),
+    ("(size + 2 * p - k) // s + 1", "(size + 2 * p - k + 1) // s", "output size", "the + 1 belongs after the division"),
     ("(size + 2 * p - k) // s + 1", "(size + p - k) // s + 1", "output size", "padding counts on one side"),
     ("(size + 2 * p - k) // s + 1", "(size + 2 * p - k) + 1", "output size", "stride is not used"),
     ("(size + 2 * p - k) // s + 1", "(size + 2 * p - k) / s + 1", "output size", "divide with //"),

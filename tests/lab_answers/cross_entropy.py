@@ -12,6 +12,8 @@ WRONG = [
     ("-(t * log_p).sum() / n", "-(t * log_p).sum()", "loss", "the factor 1/N"),
     ("-(t * log_p).sum() / n", "-(t * log_p).mean()", "loss", "is divided by N*K"),
     ("-(t * log_p).sum() / n", "(t * log_p).sum() / n", "loss", "wrong sign"),
+    ("-(t * log_p).sum() / n", "(t * log_p).sum() / n", "loss, large logits", "wrong sign"),
+    ("-(t * log_p).sum() / n", "-(t * log_p).sum()", "label smoothing", "4 times too large; 4 is N"),
     ("-(t * log_p).sum() / n", "-(t * np.log2(np.exp(log_p))).sum() / n", "loss", "to base 2"),
     ("-(t * log_p).sum() / n", "-(t * np.exp(log_p)).sum() / n", "loss", "log is missing"),
     ("-(t * log_p).sum() / n", "-(t * logits).sum() / n", "loss", "the softmax is missing"),

@@ -10,6 +10,7 @@ WRONG = [
     ("x @ self.weight.data.T", "self.weight.data @ x", "forward", "the factors are exchanged"),
     ("x @ self.weight.data.T", "x @ self.weight", "forward", "the array of a Parameter is its `.data`"),
     ("y + self.bias.data", "y + self.bias", "forward", "the array of a Parameter is its `.data`"),
+    ("if self.bias is not None:\n            y =", "if True:\n            y =", "forward", "self.bias is None in a layer without a bias"),
     ("return self.remember(y, x)", "return y", "backward, dx", "end forward with `return self.remember(y, ...)`"),
     ("return dy @ self.weight.data", "return self.weight.data @ dy", "backward, dx", "the factors are exchanged"),
     ("return dy @ self.weight.data", "return dy @ self.weight.data, self.weight.grad, dy", "backward, dx", "returns a tuple; return dx alone"),

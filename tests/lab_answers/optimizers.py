@@ -24,6 +24,8 @@ WRONG = [
     ("np.sqrt(corrected_v) + self.eps", "corrected_v + self.eps", "Adam, first step", "the square root of v is missing"),
     ("np.sqrt(corrected_v) + self.eps", "np.sqrt(corrected_v + self.eps)", "Adam, eps", "eps stands under the root"),
     ("np.sqrt(corrected_v) + self.eps", "np.sqrt(corrected_v)", "Adam, eps", "eps is missing"),
+    ("            p.data -= self.lr * corrected_m", "            m[...], v[...] = corrected_m, corrected_v\n            p.data -= self.lr * corrected_m", "Adam, five steps", "stored in m and v: correct copies"),
+    ("            p.data *= 1 - self.lr * self.weight_decay\n        super().step()\n", "            pass\n        super().step()\n        for p in self.params:\n            p.data *= 1 - self.lr * self.weight_decay\n", "AdamW", "shrink them before it"),
     ("beta1, beta2 = self.betas", "beta2, beta1 = self.betas", "Adam, five steps", "beta1 and beta2 are exchanged"),
     ("        for p, m, v in zip(self.params, self.m, self.v, strict=True):\n", "        self.k -= 1\n        for p, m, v in zip(self.params, self.m, self.v, strict=True):\n            self.k += 1\n", "Adam, first step", "not once per parameter"),
     ("            p.data *= 1 - self.lr * self.weight_decay\n", "            pass\n", "AdamW", "weight_decay is not used"),

@@ -148,7 +148,7 @@ def parameters(answer: Answer) -> None:
             (right / m, f"is divided by M = {m}: a sum, not a mean"),
             (right * library.weight.data, "is multiplied by weight"),
             (right / std, "is divided by sqrt(var + eps) once too often"),
-            (test.gradients["bias"], "is the gradient of the bias"),
+            (test.gradients["bias"], "is the gradient of the bias: dweight = sum(dy * xhat)"),
         ]
         check_gradient(test, "weight", weights)
         right = test.gradients["bias"]
@@ -179,6 +179,10 @@ def dx(answer: Answer) -> None:
         ((g - mean - xhat * sums) * inverse, "the factor 1/M is missing in the last term"),
         ((g - total - xhat * along) * inverse, "the factor 1/M is missing in mean(g)"),
         ((g - mean - along) * inverse, "the factor xhat is missing in the last term"),
+        (
+            (g - g.mean() - xhat * (g * xhat).mean()) * inverse,
+            "the means mix the channels: take them per channel, over N, H and W",
+        ),
         (plain * inverse, "weight is missing: g = dy * weight"),
         (g - mean - xhat * along, "the factor 1 / sqrt(var + eps) is missing"),
         ((g - mean - xhat * along) / inverse, "is multiplied by sqrt(var + eps), not divided"),
@@ -203,6 +207,7 @@ def eval_dx(answer: Answer) -> None:
 def constant_channel(answer: Answer) -> None:
     def change(library: Any, x: Floats) -> Floats:
         x[:, 0] = 3.0
+        library.weight.data[...], library.bias.data[...] = 1, 0
         return x
 
     case = CASES["batchnorm2d/train"]

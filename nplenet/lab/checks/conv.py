@@ -59,11 +59,13 @@ def sizes(answer: Answer) -> None:
         ((1, 1), (3, 3), (0, 0)),
     ):
         window = Window(kernel, stride, padding)
+        smaller = (kernel[0] - 1, kernel[1] - 1)
         found = answer.call("output_size", function, 11, 8, kernel, stride, padding)
         if isinstance(found, (tuple, list)):
             found = np.array(found)
         mistakes: Mistakes = [
             (wrong_sizes(kernel, stride, padding, plus=0), "the + 1 is missing"),
+            (wrong_sizes(smaller, stride, padding, plus=0), "the + 1 belongs after the division"),
             (wrong_sizes(kernel, stride, padding, sides=1), "padding counts on one side only"),
             (wrong_sizes(kernel, stride, padding, sides=0), "padding is not used"),
             (wrong_sizes(kernel, (1, 1), padding), "stride is not used"),
@@ -162,7 +164,7 @@ def forward(answer: Answer, cases: Sequence[Case]) -> None:
             ),
             (
                 correlated(layer, x, weight[:, :, ::-1, ::-1]) + bias,
-                "the kernel is flipped: a layer correlates, it does not",
+                "the kernel is flipped: multiply it with the window as it is",
             ),
             (correlated(layer, x, weight[..., ::-1, :]) + bias, "the kernel's rows are flipped"),
             (

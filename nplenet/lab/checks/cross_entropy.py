@@ -105,7 +105,14 @@ def loss_large(answer: Answer) -> None:
             "a small probability is cut off, or a number is added to it, before the log: compute "
             "log softmax as z - max - log(sum of exp(z - max))"
         )
-        mistakes = [(value, cut)] if value.size == 1 and value < right else []
+        n, k = logits.shape
+        mistakes: list[tuple[Any, str]] = [
+            (-right, "has the wrong sign: the loss is -log of a probability"),
+            (right * n, f"is a sum over the batch: the factor 1/N, N = {n}, is missing"),
+            (right / k, "is divided by N*K: the mean is over the N images"),
+        ]
+        if value.size == 1 and value < right:
+            mistakes.append((value, cut))
         compare(f"forward with a logit near {shift:g}", value, right, mistakes)
 
 
@@ -159,7 +166,8 @@ def smoothed(answer: Answer) -> None:
     ]
     _, found = forward_with(answer, s, logits, targets)
     right = CrossEntropyLoss(label_smoothing=s).forward(logits, targets)
-    compare("forward with label_smoothing=0.1", found, right, mistakes)
+    factors = {"N, the number of images": n, "K, the number of classes": k}
+    compare("forward with label_smoothing=0.1", found, right, mistakes, factors)
     _, _, right, found = gradient(answer, s)
     p = softmax(logits)
     backwards: Mistakes = [

@@ -145,6 +145,8 @@ def adam_rule(
     counts: bool = True,
     decay: float = 0.0,
     coupled: bool = False,
+    late: bool = False,
+    stores: bool = False,
 ) -> Rule:
     """Return the rule of Adam; each argument is a mistake that is made."""
 
@@ -154,7 +156,7 @@ def adam_rule(
             k = step + first if counts else 1
             if decay and coupled:
                 g = g + decay * p
-            elif decay:
+            elif not late:
                 p = p * (1 - rate * decay)
             m = betas[0] * m + (1 - betas[0]) * g
             v = betas[1] * v + (1 - betas[1]) * square(g)
@@ -162,6 +164,10 @@ def adam_rule(
             b = v / (1 - betas[1] ** k) if correct_v else v
             scale = np.sqrt(b + eps) if inside else (np.sqrt(b) if root else b) + eps
             p = p - rate * a / scale
+            if late:
+                p = p * (1 - rate * decay)
+            if stores:
+                m, v = a, b
         return p
 
     return rule
@@ -179,6 +185,7 @@ ADAM = {
         first=2
     ),
     "the step k does not grow": adam_rule(counts=False),
+    "the corrected means are stored in m and v: correct copies of them": adam_rule(stores=True),
     "beta1 and beta2 are exchanged": adam_rule(betas=(0.999, 0.9)),
     "has the wrong sign: it goes uphill": adam_rule(rate=-LR),
     "eps is too large, or stands under the root": adam_rule(inside=True),
@@ -221,6 +228,9 @@ def adamw(answer: Answer) -> None:
         ),
         "weight_decay is not multiplied by lr": lambda p, g: decayed(p, g, 0.5),
         "weight_decay has the wrong sign: weights must shrink": adam_rule(decay=-0.5),
+        "the weights shrink after Adam's step; shrink them before it": adam_rule(
+            decay=0.5, late=True
+        ),
     }
     check(answer, "AdamW", 1, mistakes, lr=LR, weight_decay=0.5)
     check(answer, "AdamW", 5, mistakes, lr=LR, weight_decay=0.5)
