@@ -95,7 +95,7 @@ def test_a_file_of_another_kind_is_named(
     pytest.importorskip("PIL")
     line = answer(["predict", "default", str(text)], capsys)
     assert line.startswith(f"nplenet predict: {text}: expected a PNG, JPEG")
-    assert line.endswith("image, which this is not")
+    assert line.endswith("image, undamaged, which this is not")
 
 
 def test_a_layer_may_be_named_as_its_class(capsys: pytest.CaptureFixture[str]) -> None:

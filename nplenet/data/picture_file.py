@@ -140,7 +140,9 @@ def _opened(path: str | os.PathLike[str], read: Callable[[Any], Any]) -> npt.NDA
     except DataError:
         raise
     except pil.UnidentifiedImageError as error:
-        raise DataError(f"{os.fspath(path)}: expected {EXPECTED}, which this is not") from error
+        raise DataError(
+            f"{os.fspath(path)}: expected {EXPECTED}, undamaged, which this is not"
+        ) from error
     except NotRegularError as error:
         raise DataError(f"{error}; expected {EXPECTED}") from error
     except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
