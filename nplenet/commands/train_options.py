@@ -68,7 +68,7 @@ def add_recipe_option(group: argparse._ArgumentGroup) -> None:
 
 def recipes_in_words() -> str:
     """Return the table of recipes: settings, accuracy and time."""
-    lines = ["                test images, plain / inverted   training, 2 cores (estimate)"]
+    lines = ["                test images, plain / inverted   training, 2 cores"]
     for name, recipe in RECIPES.items():
         values = " ".join(f"{option(key)} {value}" for key, value in recipe.settings.items())
         lines.append(f"{name:15} {recipe.accuracy:31} {recipe.time}")
