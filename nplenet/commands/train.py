@@ -3,7 +3,7 @@
 examples:
   nplenet train                             # prints the accuracy, keeps nothing
   nplenet train --output run                # keeps model and report in run/
-  nplenet train --recipe best --output run  # better, takes five times as long
+  nplenet train --recipe best --output run  # better, takes four times as long
   nplenet train --resume auto --output run  # resumes after Ctrl-C
   nplenet train --dataset folder:letters --output run
   nplenet train --backend cupy --output run # on an NVIDIA GPU
