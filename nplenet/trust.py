@@ -225,7 +225,7 @@ def measured(
     Raises
     ------
     ValueError
-        When there are no images, or other numbers of images and labels.
+        Without images, or when the numbers of images and labels differ.
     """
     labels = checks.labels(labels, "measured: labels")
     if len(images) != len(labels):

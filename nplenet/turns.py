@@ -85,11 +85,16 @@ class Turns:
 
     def _take(self) -> None:
         own = threading.get_ident()
-        if self._owner != own:
+        if self._owner == own:
+            self._held += 1
+            return
+        try:
             with self._line:
                 self._turn.acquire()
-                self._owner, self._held = own, 0
-        self._held += 1
+                self._held, self._owner = 1, own
+        except BaseException:  # Ctrl-C, perhaps with the turn in hand
+            self._give()
+            raise
 
     def _give(self) -> None:
         if self._owner == threading.get_ident():  # unless this process was forked since
@@ -114,7 +119,8 @@ class Turns:
 class Held:
     """A turn, or being the thread that trains, or both, in a ``with`` statement.
 
-    A step enters four of them. So this is a class: ``contextlib.contextmanager`` takes 5 us.
+    A step enters four of them. So this is a class: two of ``contextlib.contextmanager``, one in the
+    other, took four times as long (19 us).
     """
 
     __slots__ = ("_takes", "_training", "_trains", "_turns")

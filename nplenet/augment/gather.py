@@ -20,7 +20,7 @@ from ..backend import Array, Backend, backend_of
 
 CHUNK_PIXELS = 1 << 16
 """Pixels (border included) mapped at a time: some 40 images of 32x32, whose 2 MB of scratch memory
-stay in L2 cache. A quarter of that is some 10 % slower, twice that is no faster (Zen 4)."""
+stay in L2 cache. A quarter of that is some 10 % slower, twice that takes the same time (Zen 4)."""
 
 
 def apply_affine(images: Array, coefficients: Array, fill: int) -> Array:

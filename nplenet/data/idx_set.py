@@ -198,5 +198,5 @@ def _visible(folder: Path) -> list[str]:
     """Return the names in a folder, without hidden ones, such as the lock of a download."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError:  # there is no such folder, or it cannot be listed: writing into it says why
+    except OSError:  # a missing or unreadable folder: writing into it says why
         return []

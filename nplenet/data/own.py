@@ -1,6 +1,6 @@
 """Data of the user's own, named in one word: ``csv:FILE``, ``npz:FILE``, ``folder:DIR``.
 
-Where there are no test images, a tenth is held out, class by class, the same at each call. Images
+Without test images a tenth is held out, class by class, the same at each call. Images
 are returned in an order drawn once, as files are often in the order of their classes.
 """
 

@@ -36,7 +36,7 @@ def normalising(
     Raises
     ------
     ValueError
-        When it is a transform of your own, for which there are no operators.
+        For a transform of your own, which ONNX has no operators for.
     """
     parts = described(model.preprocessing)
     if parts is None:

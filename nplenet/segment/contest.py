@@ -18,7 +18,7 @@ LOST = 0.1  # factor for the score of what loses
 RECTANGLE = 0.88  # filled fraction; an ellipse fills pi / 4 = 0.79
 PIECE = 0.5  # least score of a whole, of its piece's
 CUT = 0.85  # contrast of a piece that a narrow window cut out, of the whole's
-SMALL_HOLE = 0.3  # longest side over that of the strokes around it
+SMALL_HOLE = 0.3  # longest side of a hole / longest side of the strokes around it
 CARD = 0.2  # width of the widest place of a card over its longer side
 
 

@@ -35,7 +35,7 @@ MUCH_NOISE = 1.5  # levels of 255, above which its pixels are averaged
 EDGE_REACH = 8  # pixels from the edge of a stroke to where it is darkest, at most
 HALF_OF_NOISY = 0.45  # the edge of a stroke is at half its contrast; noise makes holes there
 HALF_OF_SMALL = 0.35  # a stroke thinner than a pixel of a small image has less contrast
-BLURRED = 10  # times that an image is enlarged, above which there is no edge to lose
+BLURRED = 10  # enlargement of an image above which blurring loses no edge
 MAX_BIAS = 60  # levels of 255 that noise and uneven light may take from the paper
 MIN_BRIGHT = 8  # levels of 255: darker paper is taken to be so bright
 

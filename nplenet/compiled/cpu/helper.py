@@ -27,7 +27,9 @@ from .program import Images, Program
 
 REPORT_BYTES = 1 << 16  # room for an error, warnings and the times of passes
 DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # of a batch
-PART, MADE, MAKE = -1, -2, -3  # in place of a dtype's number; see ``Post.order``
+# In place of a dtype's number: images that each makes of the source, such images that were made in
+# advance and lie in the batch, and the order to make them.
+PART, MADE, MAKE = -1, -2, -3
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # of Linux's prctl
 
 Report = tuple[BaseException | None, list[Any], list[Any]]

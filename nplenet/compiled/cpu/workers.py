@@ -26,7 +26,7 @@ from .processes import Crew
 from .program import Images, Program
 from .threads import Helper, Threads
 
-MAX_CREWS = 8  # in a program: so many plans may have processes, which sleep between their steps
+MAX_CREWS = 8  # plans per program that have processes; these sleep between steps
 MAX_REFUSALS = 3  # of the system, one after the other; then it is not asked again
 SLEEPING_THREADS = (Helper, TMonitor)  # hold no lock while another thread trains
 _crews: weakref.WeakSet[Crew] = weakref.WeakSet()
@@ -76,7 +76,7 @@ def crew_for(prepared: Prepared, x: Images) -> Crew | None:
 def why_not_now(x: Images) -> str:
     """Return why no process can be forked at this moment; an empty string if one can."""
     if not isinstance(x, np.ndarray) and getattr(x, "source", None) is None:
-        return "the images are made by an object of one's own"
+        return "the images are made by an object of your own"
     why = why_no_fork()
     if why:
         return why
