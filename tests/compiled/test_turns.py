@@ -253,3 +253,23 @@ def test_the_interpreter_ends_while_daemon_threads_compute_and_wait(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "(64, 10)\n", "")
+
+
+class Interrupted:
+    """A lock in whose release Ctrl-C comes."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+
+def test_control_c_while_a_turn_is_taken_gives_it_back() -> None:
+    turns = Turns()
+    line, turns._line = turns._line, Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt), turns.training_turn():
+        pytest.fail("the block ran")
+    turns._line = line
+    assert not turns._turn.locked()
+    with turns.training_turn():
+        assert not turns.within_a_loop
