@@ -30,9 +30,13 @@ class Group:
         The number of this process, 0 ... size - 1, and the number of processes.
     start : int
         Index of the first image of this rank's part in the current batch.
+    sums_on_device : bool
+        Whether ``sum`` of an array on a GPU is enqueued there, as a kernel is, so that a CUDA graph
+        can record it. Otherwise the host waits for the array, and adds it up.
     """
 
     rank, size, start = 0, 1, 0
+    sums_on_device = True
 
     def part(self, count: int) -> slice:
         """Return this rank's part of ``count`` items; the parts differ by one at most."""

@@ -6,6 +6,7 @@ Legend: N images, K classes; ``logits`` (N, K) floats, ``targets`` (N,) integer 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -318,10 +319,16 @@ class CrossEntropyLoss:
         )
         return self.correct
 
-    def check(self, in_epoch: bool = False) -> None:
+    def check(self, in_epoch: bool = False, agree: Callable[[list[int]], list[int]] = list) -> None:
         """Raise an error for the first label out of range since the last check; waits for a GPU.
 
-        ``in_epoch`` says that the forwards were numbered from the beginning of the epoch.
+        Parameters
+        ----------
+        in_epoch : bool
+            Whether the forwards were numbered from the beginning of the epoch.
+        agree : function
+            From forward, sample, label of the fault here (zeros if there is none) to those of the
+            first one on any rank.
 
         Raises
         ------
@@ -330,7 +337,7 @@ class CrossEntropyLoss:
         """
         if self._backend is None:
             return
-        forward, sample, label = self._backend.to_numpy(self._fault).tolist()
+        forward, sample, label = agree(self._backend.to_numpy(self._fault).tolist())
         last, self._forwards = self._forwards, 0
         if forward == 0:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,13 @@ class CupyBackend(Launcher):
     def primitive(self, function: Callable[..., Result], *arguments: Any) -> Result:
         kernel = kernel_for(function)
         return function(self.xp, *arguments) if kernel is None else kernel(self, *arguments)
+
+    def nccl(self) -> Any:
+        """Return CuPy's module of NCCL, which adds up between GPUs; None if NCCL is missing."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is missing
+            from cupy.cuda import nccl  # no attribute of cupy.cuda until it is imported
+        return nccl if nccl.available else None
 
     def identity(self) -> str:
         facts = self.describe()

@@ -231,8 +231,10 @@ class TextbookStep(Step):
         loss = self.loss
         weighted = loss.weight is not None or loss.ignore_index is not None
         if self.group.size > 1 and len(y) == 0:
-            self.correct = 0
-            return logits[:, 0] if loss.reduction == "none" else 0.0, logits, None
+            xp = self.model.backend.xp
+            self.correct = xp.zeros((), np.int64)
+            none = logits[:, 0] if loss.reduction == "none" else xp.zeros((), logits.dtype)
+            return none, logits, None
         if self.group.size > 1 and weighted and loss.reduction == "mean":
             loss.reduction = "sum"
             try:

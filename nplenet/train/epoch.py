@@ -146,7 +146,7 @@ def many_at_once(
     try:
         while epoch.done < steps and not stop.signal:
             limit = math.inf if checkpoints is None else checkpoints.steps_to_save(epoch.done)
-            epoch.advance(limit)
+            epoch.advance(step.group.broadcast(limit))  # rank 0 saves; all launch the same graphs
             if epoch.all_queued:
                 for prepare in islice(preparations, 1 if epoch.done < steps else None):
                     prepare()
@@ -222,7 +222,7 @@ class RunningMetrics:
             self.step.loss.check()
         else:
             self._added = self._epoch.done
-            self.step.loss.check(in_epoch=True)
+            self.step.loss.check(in_epoch=True, agree=self._epoch.first_fault)
         so_far, new = self.so_far, slice(self.so_far.step, self._added)
         losses, correct = (
             self.step.group.sum(self.backend.to_numpy(a[new]))
@@ -280,6 +280,7 @@ def first_layer_not_finite(model: Layer, x: Array, group: Group = ALONE) -> str:
     Every rank of ``group`` passes its part of the batch; the answer covers all ranks.
     """
     isfinite = backend_of(x).xp.isfinite
+    group.begin(len(x))
     if group.largest(not isfinite(x).all())[0]:
         return "the input of the model is not finite"
     for path, layer in leaves(model):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent / "csrc"
+NCCL = "libnccl.so.2"
 
 
 def cache_dir() -> Path:
@@ -78,22 +79,31 @@ def aside(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _undefined(library: Path) -> list[str]:
+def _undefined(library: Path, prefix: str) -> list[str]:
     lines = run(["nm", "-D", "--undefined-only", str(library)]).splitlines()
-    return sorted(
-        {n for n in (line.split()[-1].split("@")[0] for line in lines) if n.startswith("cublas")}
+    names = {line.split()[-1].split("@")[0] for line in lines}
+    return sorted(name for name in names if name.startswith(prefix))
+
+
+def _stubs(library: Path, prefix: str, source: str) -> str:
+    """Return a function that reports itself for each name that is wanted and not in ``source``."""
+    return "".join(
+        f'API {n}() {{ return not_simulated("{n}"); }}\n'
+        for n in _undefined(library, prefix)
+        if f" {n}(" not in source
     )
 
 
 def native_libraries(cupy_backends: Path) -> tuple[Path, str]:
-    """Build the simulated driver, runtime and cuBLAS once; return folder and name of cuBLAS."""
+    """Build driver, runtime, cuBLAS and NCCL, simulated, once; return folder and name of cuBLAS."""
     extension = next((cupy_backends / "cuda" / "libs").glob("cublas*.so"))
-    blas_source = (CSRC / "blas.cpp").read_text()
+    nccl_extension = next((cupy_backends / "cuda" / "libs").glob("nccl*.so"))
+    names = ("driver.cpp", "runtime.cpp", "blas.cpp", "nccl.cpp")
     soname = (
         "libcublas.so.13" if b"libcublas.so.13" in extension.read_bytes() else "libcublas.so.12"
     )
     key = digest(
-        *sources(CSRC / "driver.cpp", CSRC / "runtime.cpp", CSRC / "blas.cpp", Path(__file__)),
+        *sources(*(CSRC / name for name in names), Path(__file__)),
         compiler_version(),
         cupy_version(),
         sys.version,
@@ -108,12 +118,11 @@ def native_libraries(cupy_backends: Path) -> tuple[Path, str]:
     ) as work:  # built aside, then renamed: safe with parallel tests
         out = Path(work) / "native"
         out.mkdir()
-        stubs = [
-            f'API {n}() {{ return not_simulated("{n}"); }}'
-            for n in _undefined(extension)
-            if f"API {n}(" not in blas_source
-        ]
-        (out / "stubs.inc").write_text("\n".join(stubs) + "\n")
+        for name, library, prefix, source in (
+            ("stubs.inc", extension, "cublas", "blas.cpp"),
+            ("nccl_stubs.inc", nccl_extension, "nccl", "nccl.cpp"),
+        ):
+            (out / name).write_text(_stubs(library, prefix, (CSRC / source).read_text()))
         (out / "blas.map").write_text(soname + " { global: cublas*; local: *; };\n")
         flags = ["-std=c++17", "-g", "-shared", "-fPIC", "-fvisibility=hidden"]
         link = [f"-L{out}", "-lgpusim_driver", "-Wl,-rpath,$ORIGIN"]
@@ -153,6 +162,20 @@ def native_libraries(cupy_backends: Path) -> tuple[Path, str]:
                 "-o",
                 str(out / soname),
                 str(CSRC / "blas.cpp"),
+                *link,
+            ]
+        )
+        run(
+            [
+                *compiler(),
+                *flags,
+                "-O2",
+                f"-I{out}",
+                f"-Wl,-soname,{NCCL}",
+                "-o",
+                str(out / NCCL),
+                str(CSRC / "nccl.cpp"),
+                "-lrt",
                 *link,
             ]
         )

@@ -44,6 +44,7 @@ class Counters:
     memsets: int = 0
     h2d_bytes: int = 0
     d2h_bytes: int = 0
+    collectives: int = 0
 
     def __sub__(self, other: Counters) -> Counters:
         return Counters(
@@ -153,6 +154,7 @@ def install(
     trace: bool | None = None,
     fill: bool | None = None,
     nvrtc: bool | None = None,
+    devices: int = 1,
 ) -> None:
     """Run CuPy on the simulated device from now on; call it before the first ``import cupy``.
 
@@ -160,7 +162,8 @@ def install(
     (even with a real device), GPUSIM_ORDER, GPUSIM_SANITIZE, GPUSIM_NOEXEC (launches are checked
     and counted, kernels do not run), GPUSIM_LAZY (work waits for the next synchronisation),
     GPUSIM_TRACE (print launches), GPUSIM_FILL=0 (do not fill new memory with NaN), GPUSIM_NVRTC=0
-    (do not ask NVRTC).
+    (do not ask NVRTC). ``devices`` is how many this process sees; it can use one of them, as a
+    rank does, and the simulated NCCL adds up what the processes of all ranks have.
 
     Raises
     ------
@@ -222,7 +225,8 @@ def install(
             option(fill, "GPUSIM_FILL", True),
         )
         driver.gpusim_set_options(*_settings)
-        for name in (blas.replace("cublas", "cublasLt"), blas):
+        driver.gpusim_set_devices(devices)
+        for name in (blas.replace("cublas", "cublasLt"), blas, _build.NCCL):
             real_cdll(str(libraries / name), ctypes.RTLD_GLOBAL)
         _swap_runtime(libraries, driver)
         import cupy  # noqa: F401
@@ -251,17 +255,22 @@ def _swap_runtime(libraries: Path, driver: ctypes.CDLL) -> None:
         driver.cuDeviceGetAttribute(ctypes.byref(v), a, d)
         return v.value
 
-    def synchronize() -> None:
-        if error := driver.cuCtxSynchronize():
+    def number(ask: Any) -> int:
+        v = ctypes.c_int()
+        ask(ctypes.byref(v))
+        return v.value
+
+    def checked(error: int) -> None:
+        if error:
             raise runtime.CUDARuntimeError(error)
 
     # the Python-visible twins of the swapped functions, as far as CuPy's Python code calls them
-    runtime.getDeviceCount = lambda: 1
-    runtime.getDevice = lambda: 0
-    runtime.setDevice = lambda d: None
+    runtime.getDeviceCount = lambda: number(driver.cuDeviceGetCount)
+    runtime.getDevice = lambda: number(driver.cuCtxGetDevice)
+    runtime.setDevice = lambda d: checked(driver.gpusim_use_device(d))
     runtime.driverGetVersion = lambda: 12090
     runtime.deviceGetAttribute = attribute
-    runtime.deviceSynchronize = synchronize
+    runtime.deviceSynchronize = lambda: checked(driver.cuCtxSynchronize())
     runtime.getDeviceProperties = module.device_properties
 
 

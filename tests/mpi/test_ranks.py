@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,9 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import graphs_on_ranks
 import numpy as np
 import pytest
 
@@ -194,6 +198,85 @@ def test_ranks_on_gpus_launch_the_kernels_that_one_process_launches(
     assert {"batch_norm_center", "batch_norm_backward", "dropout", "im2col"} <= training
     for rank in (0, 1):
         assert launched[2, rank] - {"batch_norm_inference"} == training
+
+
+# ------------------------------------------------------------------ in graphs, with sums by NCCL
+
+Graphs = tuple[list[dict[str, Any]], dict[str, dict[str, np.ndarray]]]
+
+
+@pytest.fixture(scope="module")
+def in_graphs(
+    cuda: Backend, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Graphs:
+    """What two ranks were told, and what they trained, in one run of ``graphs_on_ranks``."""
+    backend, folder = "cupy-sim", tmp_path_factory.mktemp("graphs")
+    if request.config.getoption("--backend") == "cupy":
+        backend = "cupy"
+        if cuda.xp.cuda.runtime.getDeviceCount() < 2:
+            pytest.skip("two ranks need two GPUs for sums by NCCL")
+    done = subprocess.run(
+        [str(MPIEXEC), "-n", "2", sys.executable, graphs_on_ranks.__file__, str(folder), backend],
+        capture_output=True,
+        text=True,
+        timeout=240,  # some 10 s, but the first time each kernel is compiled
+        env=ENVIRONMENT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [json.loads((folder / f"rank{r}.json").read_text(encoding="utf-8")) for r in (0, 1)]
+    return told, {file.stem: dict(np.load(file)) for file in folder.glob("*.npz")}
+
+
+@pytest.mark.parametrize("name", ["uneven", "nobody"])
+def test_ranks_in_graphs_train_the_same_network_as_one_process(
+    in_graphs: Graphs, name: str
+) -> None:
+    """Loss, correct predictions, weights and moments, with batch norm and dropout.
+
+    The last batch has an image more on one rank than on the other, or one rank has none of it.
+    """
+    expected = graphs_on_ranks.Run("numpy", **graphs_on_ranks.RUNS[name]).fit()
+    assert largest_error(in_graphs[1][name], expected) < 1e-10
+
+
+def test_ranks_in_graphs_train_the_same_network_in_float32(in_graphs: Graphs) -> None:
+    found = in_graphs[1]["float32"]
+    expected = graphs_on_ranks.Run("numpy", **graphs_on_ranks.RUNS["float32"]).fit()
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        if array.dtype.kind == "f":
+            error = float(np.linalg.norm(found[name] - array))
+            assert error <= 1e-4 * float(np.linalg.norm(array)), name
+
+
+def test_sums_by_nccl_are_those_by_the_host(in_graphs: Graphs) -> None:
+    (told, _), trained = in_graphs
+    assert largest_error(trained["uneven"], trained["sums by the host"]) < 1e-12
+    assert "one by one: sums go through the host (no NCCL" in told["sums by the host"]
+    assert "in graphs, with sums by NCCL" in told["sums by NCCL"]
+
+
+def test_ranks_in_graphs_resume_within_an_epoch_to_the_same_bits(in_graphs: Graphs) -> None:
+    told, trained = in_graphs
+    assert told[0]["resumed"] == told[1]["resumed"]
+    assert told[0]["resumed"] in ("2 steps", "4 steps")  # of 5, saved every 2
+    resumed = {name: array.tobytes() for name, array in trained["resumed"].items()}
+    assert resumed == {name: array.tobytes() for name, array in trained["uneven"].items()}
+
+
+def test_all_ranks_in_graphs_name_the_same_error(in_graphs: Graphs) -> None:
+    first, second = in_graphs[0]
+    assert first["label"] == second["label"]
+    assert "label 11 of sample 14 in step 2 of the epoch" in first["label"]  # of the whole batch
+    assert first["not finite"] == second["not finite"]
+    assert re.match(r"the loss is \S+ in epoch 1, step [2-4] \(detected", first["not finite"])
+
+
+def test_an_epoch_of_ranks_is_one_graph_and_asks_nothing_of_the_host(in_graphs: Graphs) -> None:
+    for told in in_graphs[0]:
+        if "counts" not in told:
+            pytest.skip("a real device does not count")
+        assert told["counts"] == {"graph_launches": 1}  # no copy, no allocation, no wait
 
 
 # ------------------------------------------------------------------ resuming

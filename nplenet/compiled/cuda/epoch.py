@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...backend import Array
+from ...group import ALONE, Group
 from ...optim import Optimizer
 from .feed import Feed, rows
 from .graphs import Graphs
@@ -61,10 +62,20 @@ class Runner:
     feed : Feed
     flops : float
         Floating-point operations of a step.
+    group : Group
+        The ranks that share each batch. All call ``run`` with the same arguments: so all record and
+        launch the same graphs, with the same sums in the same order.
     """
 
-    def __init__(self, launches: Launches, optimizer: Optimizer, feed: Feed, flops: float) -> None:
-        self.launches, self.optimizer, self.feed = launches, optimizer, feed
+    def __init__(
+        self,
+        launches: Launches,
+        optimizer: Optimizer,
+        feed: Feed,
+        flops: float,
+        group: Group = ALONE,
+    ) -> None:
+        self.launches, self.optimizer, self.feed, self.group = launches, optimizer, feed, group
         self.most = int(min(max(WORK / max(flops, 1.0), 1), MAX_STEPS))
         self.graphs = Graphs(feed.backend)
         self._ready: set[int] = set()
@@ -75,10 +86,14 @@ class Runner:
         return images in self._ready
 
     def run(self, images: int, steps: int) -> None:
-        """Enqueue ``steps`` steps of batches of ``images``; of a new size, one step."""
+        """Enqueue ``steps`` steps of batches of ``images``; of a new size, one step.
+
+        A size on all ranks has graphs of its own: they hold where this rank's part begins.
+        """
+        part = self.group.part(images)
 
         def enqueue(times: int) -> None:
-            self.launches.step(self.feed, images, self.optimizer, times)
+            self.launches.step(self.feed, part.stop - part.start, self.optimizer, times)
 
         gpu: Any = self.feed.backend
         if gpu.traced:  # each launch prints its time
@@ -124,15 +139,17 @@ class DeviceEpoch:
     def __init__(self, runner: Runner, deal: Deal, host: HostSide, rehearsal: Rehearsal) -> None:
         self.runner, self.deal, self._host = runner, deal, host
         self.sizes, feed = deal.sizes, runner.feed
+        self._begins = np.cumsum([0, *deal.sizes])
         runner.epochs += 1
         self._number, self._turns = runner.epochs, runner.optimizer.turns
         self.done = self._begun = done = len(deal.sizes) - len(rehearsal.keys)
         self.losses, self.correct = feed.losses, feed.correct
         self._events: deque[Any] = deque()
         table = np.zeros((len(deal.sizes), feed.words), np.uint64)
-        first = np.cumsum([0, *deal.sizes])
-        forwards = range(done + 1, len(first))
-        table[done:] = rows(first[done:-1], forwards, rehearsal.keys, rehearsal.numbers)
+        starts = {size: runner.group.part(size).start for size in set(deal.sizes)}
+        first = self._begins[done:-1] + [starts[size] for size in deal.sizes[done:]]
+        forwards = range(done + 1, len(deal.sizes) + 1)
+        table[done:] = rows(first, forwards, rehearsal.keys, rehearsal.numbers)
         feed.load(
             order=deal.order, labels=deal.labels, table=table, draws=deal.draws, first_step=done
         )
@@ -185,6 +202,21 @@ class DeviceEpoch:
             self._host.settle(self.done - self._begun)
 
     def images_of(self, k: int) -> Array:
-        """Return the images (N, C, H, W) of step k, counted from 0, as floats."""
-        first = sum(self.sizes[:k])
-        return self.deal.floats(slice(first, first + self.sizes[k]))
+        """Return this rank's images (N, C, H, W) of step k, counted from 0, as floats."""
+        return self.deal.floats(self._part(k))
+
+    def first_fault(self, fault: list[int]) -> list[int]:
+        """Return step, sample and label of the first label out of range on any rank, or zeros.
+
+        ``fault`` is that of this rank, whose samples are those of its part; see ``losses``.
+        """
+        step, sample, label = fault
+        if step:
+            sample += self.runner.group.part(self.sizes[step - 1]).start
+        found = self.runner.group.gather([step, sample, label])
+        return min((each for each in found if each[0]), default=fault)
+
+    def _part(self, k: int) -> slice:
+        """Return which images of the epoch are this rank's of step k."""
+        part, begin = self.runner.group.part(self.sizes[k]), int(self._begins[k])
+        return slice(begin + part.start, begin + part.stop)

@@ -68,7 +68,7 @@ class GraphStep(Step):
         shape = tuple(image_shape)
         key = (shape, *self._settings())
         if self.group.size > 1:
-            return "the ranks sum their gradients between the launches"
+            return "the ranks add up between the kernels"
         if self._other_parameters:
             return (
                 f"the optimizer updates {self._other_parameters[0]} too, which is not of this "
@@ -136,8 +136,8 @@ class GraphStep(Step):
 
     @property
     def runs_epochs(self) -> bool:  # type: ignore[override]  # the same, computed
-        """Whether ``begin_epoch`` may be used: the sums of several ranks go through the host."""
-        return self.group.size == 1 and not why_loss_not_compiled(self.loss)
+        """Whether ``begin_epoch`` may be used: no step needs the host, nor do sums over ranks."""
+        return self.group.sums_on_device and not why_loss_not_compiled(self.loss)
 
     @trains
     def begin_epoch(self, deal: Deal, schedule: Schedule | None, done: int) -> DeviceEpoch:
@@ -152,7 +152,8 @@ class GraphStep(Step):
             Steps of the epoch that were done before, less than all.
         """
         self._settings.check_arrays()
-        check_count(max(deal.sizes), self.batch_size)
+        check_count(-(-max(deal.sizes) // self.group.size), self.batch_size)  # the largest part
+        self.textbook.group = self.group
         self.optimizer.follow_flags()
         dropouts = active_dropouts(self._layers)
         host = HostSide(dropouts, self.optimizer, schedule)
@@ -180,7 +181,8 @@ class GraphStep(Step):
         arrays = (id(deal.images), id(fault))  # the feed keeps both, so no others have these ids
         normal = deal.normal(self._settings.dtype)
         normal_bytes = None if normal is None else normal.tobytes()
-        planned_for = (*arrays, *sizes, augmented, deal.fill, normal_bytes, *self._settings())
+        fixed = (augmented, deal.fill, normal_bytes, self.group)
+        planned_for = (*arrays, *sizes, *fixed, *self._settings())
         if self._runner is None or self._planned_for != planned_for:
             self._runner = None  # its memory is free before the next is taken
             feed = Feed(
@@ -200,7 +202,7 @@ class GraphStep(Step):
                 CapturedStep(self.textbook, dropouts) if isinstance(fused, str) else fused
             )
             flops = 6.0 * self.model.multiply_adds((self.batch_size, *image_shape))
-            self._runner = Runner(launches, self.optimizer, feed, flops)
+            self._runner = Runner(launches, self.optimizer, feed, flops, self.group)
             self._planned_for = planned_for
         return self._runner
 
@@ -216,7 +218,10 @@ class GraphStep(Step):
         lines = [f"compiled {type(self.model).__name__} for a GPU"]
         plans = {shape: plan for (shape, *_), plan in self._plans.items()}  # the last of each
         if self.group.size > 1:
-            return f"{lines[0]}; on several ranks the textbook layers run, kernel by kernel"
+            how = "in graphs, with sums by NCCL between them"
+            if not self.group.sums_on_device:
+                how = "launched one by one: sums go through the host (no NCCL, or a shared GPU)"
+            return f"{lines[0]}; on several ranks the textbook layers' kernels, {how}"
         if not plans:
             lines.append("the plan is made when the shape of the images is known")
         for shape, plan in plans.items():

@@ -13,7 +13,7 @@ enum {
   F32 = 0,
   F64 = 1
 };
-extern "C" int gpusim_enqueue(void*, bool (*)(void*), void*, void (*)(void*));
+extern "C" int gpusim_enqueue(void*, int, bool (*)(void*), void*, void (*)(void*));
 extern "C" int gpusim_inside(const void*, size_t);
 struct Handle {
   void* stream = nullptr;
@@ -25,7 +25,7 @@ static int enqueue(
     Handle* h,
     Work work) {  // the work owns copies of alpha and beta, so it may run later or again (graph)
   return gpusim_enqueue(
-             h->stream, [](void* w) { return (*(Work*)w)(); }, new Work(std::move(work)),
+             h->stream, 0, [](void* w) { return (*(Work*)w)(); }, new Work(std::move(work)),
              [](void* w) { delete (Work*)w; })
              ? EXECUTION_FAILED
              : SUCCESS;

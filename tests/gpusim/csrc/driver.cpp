@@ -22,6 +22,7 @@ enum {
   OK = 0,
   INVALID_VALUE = 1,
   OUT_OF_MEMORY = 2,
+  INVALID_DEVICE = 101,
   INVALID_IMAGE = 200,
   NOT_FOUND = 500,
   NOT_READY = 600,
@@ -68,6 +69,7 @@ enum Counter {
   MEMSETS,
   H2D_BYTES,
   D2H_BYTES,
+  COLLECTIVES,
   COUNTERS
 };
 struct Node {
@@ -102,6 +104,9 @@ static unsigned order_seed = 1, launch_number;
 static std::string last_fault = "no fault";
 static char context[64];
 static void* current_context;
+// Each device of this process has a number, and all have one memory: a process uses only one.
+static int devices = 1;
+static thread_local int device;
 
 static Stream* stream_of(void* s) {
   return (Ptr)s <= 2 ? &legacy : (Stream*)s;
@@ -162,12 +167,12 @@ static Result query() {  // a host that asks again and again gets there: the dev
 }
 
 #define API extern "C" __attribute__((visibility("default"))) Result
-// ---------------------------------------------------------------- control, called by Python and
-// blas.cpp
-API gpusim_enqueue(void* s, bool (*run)(void*), void* data, void (*drop)(void*)) {
+// ---------------------------------------------------------------- control, called by Python,
+// blas.cpp and nccl.cpp
+API gpusim_enqueue(void* s, int collective, bool (*run)(void*), void* data, void (*drop)(void*)) {
   LOCK;
   std::shared_ptr<void> keep(data, drop);
-  return put(stream_of(s), GEMMS,
+  return put(stream_of(s), collective ? COLLECTIVES : GEMMS,
              [=]() -> Result { return no_exec || run(keep.get()) ? OK : ILLEGAL_ADDRESS; });
 }
 API gpusim_inside(const void* p, size_t n) {
@@ -191,6 +196,10 @@ API gpusim_set_order(int mode, unsigned seed) {
   launch_number = 0;
   return OK;
 }
+API gpusim_set_devices(int n) {
+  devices = n;
+  return OK;
+}
 API gpusim_set_options(int lazy_, int no_exec_, int trace_, int fill_) {
   LOCK;
   lazy = lazy_;
@@ -209,12 +218,12 @@ API cuDriverGetVersion(int* v) {
   return OK;
 }
 API cuDeviceGetCount(int* n) {
-  *n = 1;
+  *n = devices;
   return OK;
 }
-API cuDeviceGet(int* d, int) {
-  *d = 0;
-  return OK;
+API cuDeviceGet(int* d, int number) {
+  *d = number;
+  return number < devices ? OK : INVALID_DEVICE;
 }
 API cuDeviceGetName(char* b, int n, int) {
   snprintf(b, n, "gpusim");
@@ -293,7 +302,12 @@ API cuCtxPopCurrent_v2(void** c) {
   return OK;
 }
 API cuCtxGetDevice(int* d) {
-  *d = 0;
+  *d = device;
+  return OK;
+}
+API gpusim_use_device(int d) {
+  if (d < 0 || d >= devices) return INVALID_DEVICE;
+  device = d;
   return OK;
 }
 API cuCtxGetFlags(unsigned* f) {
@@ -456,7 +470,7 @@ API cuPointerGetAttribute(void* out, int a, Ptr p) {
     return OK;
   }  // memory type
   if (a == 9) {
-    *(int*)out = 0;
+    *(int*)out = device;
     return OK;
   }  // device number
   return NOT_SUPPORTED;

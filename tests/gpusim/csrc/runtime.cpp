@@ -18,7 +18,8 @@ Result cuMemcpyHtoD_v2(Ptr, const void*, size_t),
 Result cuMemcpyDtoH_v2(void*, Ptr, size_t), cuMemcpyDtoHAsync_v2(void*, Ptr, size_t, void*);
 Result cuMemsetD8Async(Ptr, unsigned char, size_t, void*), cuPointerGetAttribute(void*, int, Ptr);
 Result cuDeviceGetAttribute(int*, int, int), cuDeviceTotalMem_v2(size_t*, int),
-    cuDriverGetVersion(int*), cuCtxSynchronize();
+    cuDriverGetVersion(int*), cuCtxSynchronize(), cuDeviceGetCount(int*), cuCtxGetDevice(int*),
+    gpusim_use_device(int);
 Result cuStreamCreate(void**, unsigned), cuStreamDestroy_v2(void*), cuStreamSynchronize(void*),
     cuStreamGetFlags(void*, unsigned*);
 Result cuStreamBeginCapture_v2(void*, int), cuStreamEndCapture(void*, void**),
@@ -58,13 +59,17 @@ static PyObject* ensure_context() {
   Py_RETURN_NONE;
 }
 static int get_device(int) {
-  return 0;
+  int d = 0;
+  cuCtxGetDevice(&d);
+  return d;
 }
 static int get_device_count(int) {
-  return 1;
+  int n = 0;
+  cuDeviceGetCount(&n);
+  return n;
 }
 static PyObject* set_device(int d, int) {
-  return none(d ? 101 : 0);
+  return none(gpusim_use_device(d));
 }
 static int device_attribute(int a, int, int) {
   int v = 0;
@@ -224,7 +229,11 @@ static Int graph_instantiate(Int g, int) {
   return handle(r, e);
 }
 static PyObject* graph_launch(Int e, Int s, int) {
-  return none(cuGraphLaunch(P(e), P(s)));
+  Result r;
+  Py_BEGIN_ALLOW_THREADS  // a sum in it waits for the other ranks
+  r = cuGraphLaunch(P(e), P(s));
+  Py_END_ALLOW_THREADS
+  return none(r);
 }
 static PyObject* graph_upload(Int, Int, int) {
   Py_RETURN_NONE;
