@@ -137,6 +137,55 @@ def test_kernels_linked_into_cupy_are_refused(cupy: Any) -> None:
         cupy.random.default_rng(0)
 
 
+# -------------------------------------------------------------------- sums of ranks
+
+RANKS = """
+import os
+import gpusim
+gpusim.install(force=True, devices=3)
+import cupy
+from cupy.cuda import nccl
+
+name = nccl.get_unique_id()
+rank = 1 if os.fork() == 0 else 2 if os.fork() == 0 else 0
+cupy.cuda.Device(rank).use()
+ranks = nccl.NcclCommunicator(3, name, rank)
+
+def add_up(a, kind):
+    stream = cupy.cuda.get_current_stream().ptr
+    ranks.allReduce(a.data.ptr, a.data.ptr, a.size, kind, nccl.NCCL_SUM, stream)
+
+long = cupy.arange(300_000) * (rank + 1.0)
+add_up(long, nccl.NCCL_FLOAT64)
+ordered = cupy.asarray([1e8, -1e8, 1.0][rank], "f4")  # another order gives 0
+add_up(ordered, nccl.NCCL_FLOAT32)
+doubled = cupy.ones(2)
+with cupy.cuda.Stream(non_blocking=True) as stream:
+    stream.begin_capture()
+    add_up(doubled, nccl.NCCL_FLOAT64)
+    graph = stream.end_capture()
+    with gpusim.counting() as count:
+        for _ in range(2):
+            graph.launch()
+right = bool((long == 6.0 * cupy.arange(300_000)).all())
+found = [right, float(ordered), doubled.tolist(), count.value.nonzero()]
+try:
+    add_up(cupy.ones(3 + rank), nccl.NCCL_FLOAT64)
+except nccl.NcclError:
+    found.append("refused")
+os.write(1, f"{rank} {cupy.cuda.Device().id} {found}\\n".encode())
+if rank == 0:
+    os.wait(), os.wait()
+"""
+
+
+def test_nccl_adds_up_in_the_order_of_the_ranks_and_refuses_other_sums(run_python: Run) -> None:
+    done = run_python(RANKS)
+    found = "[True, 1.0, [9.0, 9.0], {'graph_launches': 2}, 'refused']"
+    assert sorted(done.stdout.splitlines()) == [f"{r} {r} {found}" for r in range(3)], done.stderr
+    assert "gpusim: sum 5 of rank 0 has 3 numbers of type 8, sum 5 of rank 1 has 4" in done.stderr
+
+
 # -------------------------------------------------------------------- capture
 
 ADD_ONE = 'extern "C" __global__ void add_one(double* x) { x[threadIdx.x] += 1; }'
