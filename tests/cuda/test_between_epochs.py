@@ -307,5 +307,7 @@ def test_compile_plans_and_checks_at_once(cuda: Backend) -> None:
     assert "images (1, 32, 32): " in step.describe()
     with pytest.raises(ValueError, match="tunables: unknown"):
         nplenet.compile(*arguments, tunables={"nonsense": 1})
-    step.group = SimpleNamespace(size=2)  # type: ignore[assignment]
-    assert step.describe().endswith("on several ranks the textbook layers run, kernel by kernel")
+    for on_device, words in (True, "in graphs, with sums by NCCL"), (False, "launched one by one"):
+        step.group = SimpleNamespace(size=2, sums_on_device=on_device)  # type: ignore[assignment]
+        assert f"on several ranks the textbook layers' kernels, {words}" in step.describe()
+        assert step.runs_epochs == on_device
