@@ -8,7 +8,7 @@ what ``prepare`` would give if it did not find the digit among the ink.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -288,3 +288,18 @@ def _one_of(mnist: Labelled, rng: Random, but: tuple[int, ...] = ()) -> np.ndarr
         index = rng.integers(len(images))
     image = Image.fromarray(images[index, 0]).resize((64, 64), Image.Resampling.BICUBIC)
     return np.asarray(image.filter(ImageFilter.GaussianBlur(0.5)), np.float64)
+
+
+def prepared(sheets: Iterable[np.ndarray], blank_for_none: bool = False) -> np.ndarray:
+    """Return what ``prepare`` makes of sheets.
+
+    Those in which it finds no digit are left out, or a blank image stands for each.
+    """
+    found = []
+    for sheet in sheets:
+        try:
+            found.append(prepare(sheet))
+        except ValueError:
+            if blank_for_none:
+                found.append(np.zeros((32, 32), np.uint8))
+    return np.array(found, np.uint8).reshape(-1, 1, 32, 32)

@@ -11,8 +11,7 @@ needs MNIST, and Matplotlib for its typefaces; it takes some ten minutes on two 
   a label drawn anew each time: what the network can learn of them is to give each class a tenth
   (outlier exposure, Hendrycks et al., 2019).
 - The trust (``nplenet.trust``) is measured on the images held out, as they are and on paper.
-- LeNet-5 with dropout 0.1, AdamW, one cycle to 8e-3, weight decay 0.05, label smoothing 0.05,
-  batches of 128, rotation by up to 15 degrees and inversion of half the images.
+- All else is the recipe ``best`` (``nplenet.recipe``).
 """
 
 from __future__ import annotations
@@ -23,22 +22,20 @@ from pathlib import Path
 import drawn
 import numpy as np
 
-from nplenet.augment import invert, standard_augmentation
+from nplenet.augment import invert
 from nplenet.checkpoint import DEFAULT_MODEL, save_model
 from nplenet.compiled import compile
 from nplenet.data import DataLoader, Pictures, load_mnist, pad_images, train_validation_split
 from nplenet.layers import Layer
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
-from nplenet.optim import AdamW
-from nplenet.recognize import prepare
-from nplenet.schedules import OneCycleLR
+from nplenet.recipe import OPTIMIZERS, RECIPES, SCHEDULES, Settings, augmentation
 from nplenet.seeds import generator
 from nplenet.train import evaluate, fit
 from nplenet.trust import Trust, measured
 
 SEED = 0
-EPOCHS, BATCH = 80, 128
+SETTINGS = Settings(**RECIPES["best"].settings)
 HELD_OUT = 5_000
 POOL = 24_000  # drawn images of either kind, of which each epoch takes others
 DRAWN = 10_000  # of either kind in an epoch
@@ -49,7 +46,7 @@ Labelled = tuple[np.ndarray, np.ndarray]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, metavar="DIR")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--epochs", type=int, default=SETTINGS.epochs)
     parser.add_argument("--output", type=Path, default=DEFAULT_MODEL)
     options = parser.parse_args()
     images, labels = load_mnist(options.data_dir, "train")
@@ -67,22 +64,24 @@ def main() -> None:
 def train(
     mnist: Labelled, digits: Labelled, others: np.ndarray, validation: Labelled, epochs: int
 ) -> Layer:
-    model = LeNet5(dropout=0.1, seed=SEED)
-    loss = CrossEntropyLoss(label_smoothing=0.05)
-    optimizer = AdamW(model.parameters(), 8e-3, weight_decay=0.05)
-    step = compile(model, loss, optimizer, BATCH)
-    steps = epochs * ((len(mnist[0]) + 2 * DRAWN) // BATCH)
-    schedule = OneCycleLR(optimizer, max_lr=8e-3, total_steps=steps)
+    lr, batch_size = SETTINGS.lr, SETTINGS.batch_size
+    model = LeNet5(dropout=SETTINGS.dropout, seed=SEED)
+    loss = CrossEntropyLoss(label_smoothing=SETTINGS.label_smoothing)
+    make_optimizer, make_schedule = OPTIMIZERS[SETTINGS.optimizer], SCHEDULES[SETTINGS.schedule]
+    optimizer = make_optimizer(model.parameters(), lr, weight_decay=SETTINGS.weight_decay)
+    step = compile(model, loss, optimizer, batch_size)
+    steps = epochs * ((len(mnist[0]) + 2 * DRAWN) // batch_size)
+    schedule = make_schedule(optimizer, lr, steps)
     shuffle, augment = generator(SEED, "shuffle"), generator(SEED, "augment")
     for epoch in range(1, epochs + 1):
         images, labels = epoch_of(mnist, digits, others, shuffle)
         loader = DataLoader(
             images,
             labels,
-            BATCH,
+            batch_size,
             shuffle=True,
             rng=shuffle,
-            transform=standard_augmentation(),
+            transform=augmentation(SETTINGS.augment),
             transform_rng=augment,
             drop_last=True,
         )
@@ -108,7 +107,7 @@ def trust_of(model: Layer, validation: Labelled) -> Trust:
     images, labels = validation
     rng = np.random.default_rng([SEED, 0])
     sheets = [drawn.on_paper(image[0], rng) for image in images]
-    both = np.concatenate([images, np.stack([prepare(sheet) for sheet in sheets])[:, None]])
+    both = np.concatenate([images, drawn.prepared(sheets, blank_for_none=True)])
     return measured(model, both, np.concatenate([labels, labels]))
 
 

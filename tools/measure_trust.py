@@ -54,7 +54,7 @@ def main() -> None:
     report_digits(model, "MNIST's test images", images, labels)
     report_digits(model, "the same, inverted", invert(images), labels)
     paper = [drawn.on_paper(image[0], rng) for image in images[:3000]]
-    on_paper = prepared(paper, blank_for_none=True)
+    on_paper = drawn.prepared(paper, blank_for_none=True)
     report_digits(model, "3,000 of them on paper", on_paper, labels[:3000])
     for kind, digit in (("European 1", 1), ("printed 1", 1), ("crossed 7", 7)):
         shown = drawn.drawn(kind, 100, SEED)
@@ -71,29 +71,14 @@ def main() -> None:
         ("printed small letters", string.ascii_lowercase),
         ("printed letters, not digits too", set(string.ascii_letters) - set(ALSO_DIGITS)),
     ):
-        report_others(model, name, prepared(printed(sorted(letters))))
-    report_others(model, "blank and noisy paper", prepared(blanks(rng)), 100)
+        report_others(model, name, drawn.prepared(printed(sorted(letters))))
+    report_others(model, "blank and noisy paper", drawn.prepared(blanks(rng)), 100)
 
 
 def logits_of(model: Layer, images: np.ndarray) -> np.ndarray:
     starts = range(0, len(images), 500)
     parts = [model(images[k : k + 500] / np.float32(255)) for k in starts]
     return np.concatenate(parts) if parts else np.zeros((0, 10), np.float32)
-
-
-def prepared(sheets: Iterable[np.ndarray], blank_for_none: bool = False) -> np.ndarray:
-    """Return what ``prepare`` makes of sheets.
-
-    Those in which it finds no digit are left out, or a blank image stands for each.
-    """
-    found = []
-    for sheet in sheets:
-        try:
-            found.append(prepare(sheet))
-        except ValueError:
-            if blank_for_none:
-                found.append(np.zeros((32, 32), np.uint8))
-    return np.array(found, np.uint8).reshape(-1, 1, 32, 32)
 
 
 def refused(model: Layer, probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:

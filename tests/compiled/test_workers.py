@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from nplenet.compiled import compile
+from nplenet.compiled.cpu import threads as threads_module
 from nplenet.compiled.cpu.threads import Barrier, Threads
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Sequential
 from nplenet.losses import CrossEntropyLoss
@@ -28,6 +29,12 @@ def lenet_step(threads: int, lanes: int = 16) -> Any:
     model = LeNet5(seed=0)
     tunables = {"threads": threads, "lanes": lanes}
     return compile(model, CrossEntropyLoss(), Adam(model.parameters()), N, tunables=tunables)
+
+
+@pytest.fixture(params=[True, False], ids=["lock", "without a lock"])
+def lock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads wait as on a Python with its lock, and as on one without."""
+    monkeypatch.setattr(threads_module, "has_lock", lambda: request.param)
 
 
 def helpers() -> list[threading.Thread]:
@@ -47,7 +54,7 @@ def test_with_few_images_one_thread_does_the_features_at_the_barrier_and_the_fir
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
-    workers: int,
+    workers: int, lock: None
 ) -> None:
     seen: list[str] = []
 
@@ -62,7 +69,7 @@ def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
-def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int) -> None:
+def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int, lock: None) -> None:
     threads, ended = Threads(), []
 
     def work(worker: int, barrier: Barrier) -> None:
@@ -111,7 +118,7 @@ def test_an_error_at_a_barrier_of_a_step_is_told_as_without_threads() -> None:
     assert np.isfinite(step(X, Y))
 
 
-def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work() -> None:
+def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work(lock: None) -> None:
     threads, at_work = Threads(), threading.Event()
 
     def work(worker: int, barrier: Barrier) -> None:
@@ -184,7 +191,7 @@ def test_a_forked_process_gets_helpers_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("n", [N, 100])
-def test_a_step_on_threads_gives_the_same_bits_each_time(n: int) -> None:
+def test_a_step_on_threads_gives_the_same_bits_each_time(n: int, lock: None) -> None:
     steps = map(lenet_step, [3, 3])
     losses = [[step(X[:n], Y[:n]).tobytes() for _ in range(20)] for step in steps]
     assert losses[0] == losses[1]

@@ -22,12 +22,20 @@ def wanted() -> str:
     return kind
 
 
+def has_lock() -> bool:
+    """Say whether only one thread at a time runs Python code, as in any Python but 3.13t, 3.14t ...
+
+    There, too, it may: an extension module that is not made for it brings the lock back.
+    """
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
 def why_threads() -> str:
     """Return why this program has threads and never processes; an empty string if it may."""
     if wanted() == "threads":
         return f"{VARIABLE}=threads"
     if sys.platform != "linux":
         return f"processes share a step on Linux only, not on {sys.platform}"
-    if not getattr(sys, "_is_gil_enabled", lambda: True)() and wanted() != "processes":
+    if not has_lock() and wanted() != "processes":
         return "this Python has no lock"
     return ""

@@ -2,7 +2,8 @@
 
 NumPy releases Python's lock while it computes, so the threads run side by side. Between two calls
 each needs the lock, and a thread that finds it taken sleeps, which costs some 70 us. So processes
-share a step where they can (see ``processes``), and threads elsewhere. Short calls that are made
+share a step where they can (see ``processes``), and threads elsewhere, also on a Python without the
+lock, where they do not need to copy the weights to where all see them. Short calls that are made
 once for all chunks are made by one thread, while the others wait:
 
     worker 0   --chunk 0--chunk 1--|.......waits........|--chunk 0-- ...
@@ -24,6 +25,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
+from .kinds import has_lock
+from .patience import Patience
 from .program import Images, Program
 
 
@@ -38,7 +41,7 @@ class Barrier:
         self.workers = workers
         self.error: BaseException | None = None
         self._arrivals = itertools.count(1)  # whose next() no other thread can interrupt
-        self._gates = closed_gates(workers)
+        self._gates = [ThreadGate() for _ in range(workers)]
 
     def wait(self, worker: int, once: Iterable[Callable[[], object]]) -> None:
         """Wait for all others; the last to arrive makes the calls ``once``, then all continue.
@@ -49,7 +52,7 @@ class Barrier:
             When another worker has failed.
         """
         if next(self._arrivals) % self.workers:
-            self._gates[worker].acquire()
+            self._gates[worker].wait()
         else:
             for call in once:
                 call()
@@ -67,7 +70,7 @@ class Barrier:
         for other, gate in enumerate(self._gates):
             if other != worker:
                 with suppress(RuntimeError):  # it is open already: two workers failed
-                    gate.release()
+                    gate.open()
 
 
 class Threads:
@@ -138,35 +141,45 @@ class Helper(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="nplenet-step", daemon=True)
-        self._go, self._done = closed_gates(2)
+        self._go, self._done = ThreadGate(), ThreadGate()
         self._task: Callable[[], object] | None = None
         self.start()
 
     def begin(self, task: Callable[[], object] | None) -> None:
         """Have the thread do a task that raises nothing; None ends it."""
         self._task = task
-        self._go.release()
+        self._go.open()
 
     def finish(self, barrier: Barrier) -> None:
         """Wait until the task is done, also when Ctrl-C is pressed meanwhile."""
         while True:
             try:
-                self._done.acquire()
+                self._done.wait()
             except BaseException as error:
                 barrier.fail(0, error)
             else:
                 return
 
     def run(self) -> None:
-        while self._go.acquire() and self._task is not None:
+        while self._go.wait() and self._task is not None:
             self._task()
             self._task = None  # what it refers to may be let go
-            self._done.release()
+            self._done.open()
 
 
-def closed_gates(number: int) -> list[threading.Lock]:
-    """Return locks on which the next to come will wait."""
-    gates = [threading.Lock() for _ in range(number)]
-    for gate in gates:
-        gate.acquire()
-    return gates
+class ThreadGate:
+    """A gate at which one thread waits for another; closed at first, and behind who passes.
+
+    With Python's lock it sleeps at once: to look would take the lock from the other thread.
+    """
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        lock.acquire()
+        self._look = partial(lock.acquire, False)
+        self._sleep, self.open = lock.acquire, lock.release
+        self._patience = Patience()
+
+    def wait(self) -> bool:
+        """Wait until the gate is open, and pass."""
+        return self._sleep() if has_lock() else self._patience.wait(self._look, self._sleep)

@@ -60,7 +60,9 @@ class Normalise(FusedOperation[AnyNorm]):
 
     def constants(self, w: Writer) -> str:
         """Define the constants of the layer in this pass; return the name of their struct."""
-        w.use("activation", "norm")
+        w.use("activation", "cells", "norm")
+        if w.training:
+            w.use("join_rows", "norm_statistics", "norm_gradient")
         c, (ph, pw), (h, width) = self.channels, self.pool, self.plane
         numbers = {"C": c, "H": h, "W": width, "L": self.pixels, "PH": ph, "PW": pw}
         numbers |= {"OH": h // ph, "OW": width // pw}

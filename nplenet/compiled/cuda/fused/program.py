@@ -19,18 +19,9 @@ from .update import Update
 THREADS = 256  # of a block, where two of them are to share a multiprocessor
 
 FILES = (
-    *(
-        "common",
-        "update",
-        "head",
-        "conv",
-        "conv_gradient",
-        "sums",
-        "average_pool",
-        "max_pool",
-        "dense",
-    ),
-    *("dense_gradient", "activation", "dropout", "norm", "loss", "finish"),
+    *("common", "update", "head", "conv", "conv_gradient", "sums", "average_pool", "max_pool"),
+    *("dense", "dense_gradient", "activation", "dropout", "cells", "join_rows", "norm_statistics"),
+    *("norm", "norm_gradient", "loss", "finish"),
 )
 """Files of ``kernels/fused``, each behind those it uses."""
 
