@@ -14,7 +14,7 @@ import pytest
 from nplenet.augment import FusedPipeline, Normalize, fuse, standard_augmentation
 from nplenet.augment.pipeline import Compose
 from nplenet.compiled import compile
-from nplenet.compiled.cpu.search import PROCESSES
+from nplenet.compiled.cpu.search import SIDE_BY_SIDE
 from nplenet.data.lazy import AugmentedImages
 from nplenet.layers import Conv2d, Dense, Flatten, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
@@ -35,7 +35,7 @@ def _processes(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_step(workers: int) -> Any:
     rng = np.random.default_rng(0)
     model = Sequential(Conv2d(3, 4, 3, rng=rng), ReLU(), Flatten(), Dense(400, 5, rng=rng))
-    tunables = {"threads": workers, "lanes": 16, "feature_lanes": 16, **PROCESSES}
+    tunables = {"threads": workers, "lanes": 16, "feature_lanes": 16, **SIDE_BY_SIDE}
     return compile(model, CrossEntropyLoss(), SGD(model.parameters()), 48, tunables=tunables)
 
 

@@ -26,7 +26,7 @@ from nplenet.augment import standard_augmentation
 from nplenet.checkpoint import CheckpointFolder, load
 from nplenet.compiled import TextbookStep, compile
 from nplenet.compiled.cpu.processes import WorkerDied
-from nplenet.compiled.cpu.search import PROCESSES, default
+from nplenet.compiled.cpu.search import SIDE_BY_SIDE, default
 from nplenet.compiled.cpu.tuning_cache import machine
 from nplenet.compiled.cpu.workers import MAX_CREWS
 from nplenet.data import DataLoader
@@ -82,7 +82,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
 
 def make_step(model: Layer | None = None, workers: int = 2, **tunables: int) -> Any:
     model = LeNet5(dropout=0.2, seed=0) if model is None else model
-    chosen = {"threads": workers, "lanes": 16, **PROCESSES} | tunables
+    chosen = {"threads": workers, "lanes": 16, **SIDE_BY_SIDE} | tunables
     return compile(model, CrossEntropyLoss(), Adam(model.parameters()), N, tunables=chosen)
 
 
@@ -182,7 +182,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-@pytest.mark.parametrize("share", [LIKE_THREADS, PROCESSES], ids=["like threads", "evenly"])
+@pytest.mark.parametrize("share", [LIKE_THREADS, SIDE_BY_SIDE], ids=["like threads", "evenly"])
 @pytest.mark.parametrize("name", MODELS)
 def test_processes_give_the_bits_of_threads(
     name: str, share: dict[str, int], workers: int, threads: Callable[[Any], Any]
@@ -199,7 +199,7 @@ def test_processes_give_the_bits_of_threads(
     assert state(one) == state(other)
     used = one.prepare(X.shape[1:]).cutting.capacity.workers
     assert used == workers or not (
-        share == PROCESSES or "lenet5" in name
+        share == SIDE_BY_SIDE or "lenet5" in name
     )  # threads pay from 64 images on
     assert (len(pids(one)), len(pids(other))) == (used - 1, 0)
     assert f"on {used} processes" in one.describe()
@@ -268,7 +268,7 @@ def run_of(kinds: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> d
         monkeypatch.setenv("NPLENET_WORKERS", kind)
         model = LeNet5(dropout=0.2, seed=0)
         loss, optimizer = CrossEntropyLoss(), AdamW(model.parameters())
-        tunables = {"threads": 2, **PROCESSES}
+        tunables = {"threads": 2, **SIDE_BY_SIDE}
         step = compile(model, loss, optimizer, 100, tunables=tunables)
         loader = DataLoader(
             images,
@@ -460,13 +460,13 @@ PROGRAM = """
 import os, signal, sys, time
 import numpy as np
 import nplenet
-from nplenet.compiled.cpu.search import PROCESSES
+from nplenet.compiled.cpu.search import SIDE_BY_SIDE
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 def make_step(batch=64):
     model = nplenet.models.LeNet5(dropout=0.0, seed=0)
     optimizer = nplenet.optim.Adam(model.parameters())
     loss = nplenet.losses.CrossEntropyLoss()
-    tunables = {"threads": 2, **PROCESSES}
+    tunables = {"threads": 2, **SIDE_BY_SIDE}
     return nplenet.compile(model, loss, optimizer, batch, tunables=tunables)
 def helpers():
     path = f"/proc/self/task/{os.getpid()}/children"

@@ -15,7 +15,7 @@ import pytest
 
 import nplenet
 from nplenet.__main__ import main
-from nplenet.compiled.cpu import search, trial, tuning_cache
+from nplenet.compiled.cpu import search, trial, tuning_cache, workers
 from nplenet.compiled.cpu.tuning import MinImages, Tunables
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -129,10 +129,12 @@ def test_what_a_thread_does_is_measured_on_its_share_and_by_its_own_time(machine
     assert set(shares) == {128}
 
 
-def test_how_many_processes_pay_is_told_by_one_worker_also_on_a_machine_that_is_always_busy(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["processes", "threads without a lock"])
+def test_how_many_pay_is_told_by_one_where_they_compute_side_by_side_also_on_a_busy_machine(
+    kind: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "kind_now", lambda: "processes")
+    monkeypatch.setattr(search, "kind_now", lambda: kind)
+    assert search.default().worker_images == 16
     machine.load = lambda number: 0.01 * (number % 3)
     made = machine.make
 
@@ -324,3 +326,13 @@ def test_the_command_prints_each_value_and_keeps_the_choice(
     record = json.loads(capsys.readouterr().out)["sizes"]["256"]
     assert record["tunables"]["lanes"] == 64
     assert sorted(t["seconds"] for c in record["comparisons"] for t in c)[0] == pytest.approx(2e-3)
+
+
+def test_workers_without_pythons_lock_are_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So they have tunables of their own in the cache, too."""
+    monkeypatch.setenv("NPLENET_WORKERS", "threads")
+    kinds = []
+    for lock in (True, False):
+        monkeypatch.setattr(workers, "has_lock", lambda lock=lock: lock)
+        kinds.append((workers.kind_now(), tuning_cache.machine()["workers"]))
+    assert kinds == [("threads",) * 2, ("threads without a lock",) * 2]

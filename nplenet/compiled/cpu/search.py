@@ -9,9 +9,10 @@ least times of steps in turn compare candidates also on a busy machine. What is 
 the value it has: another one must save 3 % in the rounds of even number, and in those of odd.
 
 What a worker does best is asked of one, with its share of the batch, and in time of the processor,
-which stands still while others have it. So is how many processes pay: two take the time of one with
-half of the batch, and some to meet. Threads wait for each other at Python's lock: how many of them
-pay is a question of the clock, which a busy machine answers less well.
+which stands still while others have it. So is how many workers pay that compute side by side: two
+take the time of one with half of the batch, and some to meet. Threads wait for each other at
+Python's lock: how many of them pay is a question of the clock, which a busy machine answers less
+well.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ CANDIDATES = {
     "buffer_size": (1024, 512, 8192),
 }
 OF_ALL_WORKERS = ("threads", "worker_images", "worker_images_for_features", "head_start")
-PROCESSES = {"worker_images": 16, "worker_images_for_features": 16, "head_start": 0}
-SECONDS_TO_MEET = 0.15e-3  # of several processes, in a step: barriers, and copies of the weights
+SIDE_BY_SIDE = {"worker_images": 16, "worker_images_for_features": 16, "head_start": 0}
+SECONDS_TO_MEET = 0.15e-3  # of several such workers, in a step: barriers, and copies of weights
 MAX_TIME_RATIO = 0.97  # of the time with the value at hand; a smaller saving is noise
 CALM_ROUNDS = 40  # rounds without a shorter time after which the times are the least
 MIN_FALL = 0.002  # of a time: what falls by less has not fallen
@@ -66,10 +67,10 @@ class Trial:
 def default() -> Tunables:
     """Return the tunables with which a search begins: those that suit the workers and the BLAS.
 
-    Processes share even a small step evenly. OpenBLAS's kernels for AVX-512 want their operands
-    transposed, and are as fast on thin products as on tiles.
+    Workers side by side share even a small step evenly. OpenBLAS's kernels for AVX-512 want their
+    operands transposed, and are as fast on thin products as on tiles.
     """
-    share = PROCESSES if kind_now() == "processes" else {}
+    share = {} if kind_now() == "threads" else SIDE_BY_SIDE
     if blas_has_avx512_kernels():
         return Tunables(transpose=1, tile_channels=0, **share)
     return Tunables(transpose=0, **share)
@@ -115,7 +116,7 @@ def neighbours(tunables: Tunables, name: str, images: int) -> list[Tunables]:
         for value in CANDIDATES[name]
         if value != getattr(tunables, name) and (name != "threads" or value <= usable_cores())
     ]
-    if name in OF_ALL_WORKERS and name != "threads" and kind_now() == "processes":
+    if name in OF_ALL_WORKERS and name != "threads" and kind_now() != "threads":
         return []  # they share every step evenly
     cut = division_of(tunables, images)
     if name in OF_ALL_WORKERS or name.endswith("lanes"):
@@ -132,8 +133,9 @@ def compare(
 ) -> list[Trial]:
     """Have steps with each value of a tunable take turns until their least times fall no more.
 
-    Threads are timed by the clock on the whole batch; all else on one worker's share of it, in time
-    of the processor, to which the time to meet is added where there are several.
+    Threads that share a lock are timed by the clock on the whole batch; all else on one worker's
+    share of it, in time of the processor, to which the time to meet is added where there are
+    several.
     """
     more = [0.0] * len(tunables)
     if name in OF_ALL_WORKERS and kind_now() == "threads":

@@ -20,7 +20,7 @@ import weakref
 import numpy as np
 from tqdm import TMonitor
 
-from .kinds import wanted, why_threads
+from .kinds import has_lock, wanted, why_threads
 from .prepared import Prepared
 from .processes import Crew
 from .program import Images, Program
@@ -88,8 +88,13 @@ def why_not_now(x: Images) -> str:
 
 
 def kind_now() -> str:
-    """Return what would share a step of this thread: "processes" or "threads"."""
-    return "threads" if why_threads() or why_no_fork() else "processes"
+    """Return what would share a step of this thread.
+
+    "processes" and "threads without a lock" compute side by side at every moment, "threads" not.
+    """
+    if not (why_threads() or why_no_fork()):
+        return "processes"
+    return "threads" if has_lock() else "threads without a lock"
 
 
 def why_no_fork() -> str:
