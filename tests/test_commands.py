@@ -36,11 +36,7 @@ ROOT = Path(__file__).parents[1]
 SMALL = ["--dataset", "digits", "--limit", "100", "--batch-size", "16", "--checkpoint-every", "0"]
 ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare each run the second and a half that its report takes."""
-    monkeypatch.setattr("nplenet.report.write_report", lambda folder, *_, **__: folder)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .. import report
 from ..checkpoint import load
-from ..report import write_report
 from ..terminal import printable, show
 from . import ALLOW_HELP, DATA_DIR_HELP, DATASET_HELP, NO_DOWNLOAD_HELP, dataset
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if options.folder.is_file():
         load(options.folder)  # of another program's weights it says the next line
         raise ValueError(f"{options.folder} is a file: a report is of the folder of a run")
-    path = write_report(
+    path = report.write_report(
         options.folder,
         options.data_dir,
         download=not options.no_download,

@@ -16,6 +16,7 @@ def prefetched(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
     ready: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
     slots = threading.Semaphore(depth)  # how many more batches may be prepared
     stopped = threading.Event()
+    finalizing = sys.is_finalizing  # at the end of the interpreter this module's names may be gone
 
     def prepare() -> None:
         try:
@@ -41,5 +42,5 @@ def prefetched(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
         slots.release()
         # Wait, since the thread may be drawing from generators that the next epoch will use.
         # When the interpreter exits, daemon threads are frozen, and waiting would never end.
-        if not sys.is_finalizing():
+        if not finalizing():
             thread.join()

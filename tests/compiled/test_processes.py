@@ -25,6 +25,7 @@ import pytest
 from nplenet.augment import standard_augmentation
 from nplenet.checkpoint import CheckpointFolder, load
 from nplenet.compiled import TextbookStep, compile
+from nplenet.compiled.cpu.kinds import has_lock
 from nplenet.compiled.cpu.processes import WorkerDied
 from nplenet.compiled.cpu.search import SIDE_BY_SIDE, default
 from nplenet.compiled.cpu.tuning_cache import machine
@@ -51,6 +52,9 @@ from nplenet.optim import Adam, AdamW
 from nplenet.train import fit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are used on Linux")
+WITH_A_LOCK = pytest.mark.skipif(
+    not has_lock(), reason="without Python's lock threads share a step"
+)
 
 N = 150
 LIKE_THREADS = {"worker_images": 32, "worker_images_for_features": 64, "head_start": 4}
@@ -492,6 +496,8 @@ def _no_program_outlives_its_test() -> Iterator[None]:
 
 def start(program: str, **more: Any) -> subprocess.Popen[str]:
     """Start a program of its own, without other threads."""
+    if not has_lock():
+        pytest.skip("on a Python without the lock, threads share a step")
     environment = {k: v for k, v in os.environ.items() if k != "NPLENET_WORKERS"}
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + textwrap.dedent(program)],
@@ -716,6 +722,7 @@ def test_a_step_is_not_copied_with_its_processes() -> None:
             copied(step)
 
 
+@WITH_A_LOCK
 def test_what_is_tuned_suits_the_kind_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {}
     for kind in ("processes", "threads"):
@@ -724,6 +731,7 @@ def test_what_is_tuned_suits_the_kind_of_workers(monkeypatch: pytest.MonkeyPatch
     assert kinds == {"processes": (0, "processes"), "threads": (4, "threads")}
 
 
+@WITH_A_LOCK
 def test_what_is_tuned_beside_other_threads_suits_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NPLENET_WORKERS")
     ended = threading.Event()
