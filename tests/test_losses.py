@@ -272,3 +272,8 @@ def test_a_second_backward_for_one_forward_is_refused() -> None:
 def test_senseless_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CrossEntropyLoss(**arguments)
+    loss = CrossEntropyLoss("sum", 0.25)
+    for name, value in arguments.items():
+        with pytest.raises(ValueError, match=message):
+            setattr(loss, name, value)
+    assert (loss.reduction, loss.label_smoothing) == ("sum", 0.25)

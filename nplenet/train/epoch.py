@@ -110,7 +110,9 @@ def one_by_one(
             metrics.fetch()
             metrics.show(bar)
         if run.clip_norm is not None:
-            clip_gradients(run.model.parameters(), run.clip_norm)
+            # Only these: of others the layers add up gradients that no step clears.
+            trained = [p for flat in run.optimizer.flats for p in flat.parameters]
+            clip_gradients(trained, run.clip_norm)
         run.optimizer.step()
         if run.schedule is not None:
             run.schedule.step()

@@ -98,7 +98,8 @@ def fit(
         with the same arguments. The results do not depend on their number, except for rounding.
         ``checkpoints``, ``progress`` and ``on_epoch`` act on rank 0 only.
     clip_norm : float, optional
-        The gradients of each step are scaled to this norm, at most: see ``clip_gradients``.
+        The gradients of the optimizer's parameters are scaled to this norm, at most, in each step:
+        see ``clip_gradients``.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
