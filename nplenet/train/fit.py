@@ -140,6 +140,8 @@ def fit(
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
+    if group.rank == 0 and not (checkpoints is None and resume is None):
+        run.warn_of_shared_generators()
     so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
         more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
