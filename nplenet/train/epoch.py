@@ -276,6 +276,7 @@ class RunningMetrics:
         return int(self.so_far.correct.sum()) / max(self.images, 1)
 
 
+@np.errstate(all="ignore")  # the layers would warn of what the error says
 def first_layer_not_finite(model: Layer, x: Array, group: Group = ALONE) -> str:
     """Run ``model`` layer by layer and say where the first value that is not finite appears.
 

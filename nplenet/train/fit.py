@@ -132,7 +132,8 @@ def fit(
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
-        step = _make_step(model, loss, optimizer, loader.batch_size, resume, group, **old)
+        largest = max(loader.sizes())  # the batch size may be far above the number of images
+        step = _make_step(model, loss, optimizer, largest, resume, group, **old)
     elif old:
         raise ValueError(f"fit: step excludes the deprecated {' and '.join(old)}")
     elif not isinstance(step, Step):
