@@ -103,7 +103,7 @@ def cross_entropies(
         losses[~known], dlogits[~known] = np.nan, np.nan
         if fault[0] == 0:
             fault[:1], fault[1] = forward, known.argmin()
-            fault[2] = targets[fault[1]]
+            fault[2] = min(int(targets[fault[1]]), 2**63 - 1)  # -1 as uint64 is above int64
     return losses, dlogits, correct.sum()
 
 
