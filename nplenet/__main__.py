@@ -26,6 +26,8 @@ from .terminal import (
 )
 from .version import __version__
 
+SIGPIPE = 13  # which ends other programs in this case; Windows has none
+
 # Errors of the user or the machine: one line says it. Any other error is a bug of this library.
 EXPECTED_ERRORS = (
     BackendError,
@@ -109,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
         except Exception as error:
             if options.debug:
                 show(traceback.format_exc().rstrip(), sys.stderr)
+            if isinstance(error, BrokenPipeError):
+                return 128 + SIGPIPE  # the reader, such as head, has what it wants
             say(_sentence(error))
             return 2
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def cross_entropies(
         losses[~known], dlogits[~known] = np.nan, np.nan
         if fault[0] == 0:
             fault[:1], fault[1] = forward, known.argmin()
-            fault[2] = targets[fault[1]]
+            fault[2] = min(int(targets[fault[1]]), 2**63 - 1)  # -1 as uint64 is above int64
     return losses, dlogits, correct.sum()
 
 
@@ -124,14 +125,37 @@ def cross_entropy(
     return loss, dlogits * logits.dtype.type(scale), correct
 
 
-def _class_weights(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _reduction(value: Any) -> str:
+    if value not in ("mean", "sum", "none"):
+        raise ValueError(
+            f"CrossEntropyLoss: reduction must be 'mean', 'sum' or 'none', got {value!r}"
+        )
+    return str(value)
+
+
+def _ignore_index(value: Any) -> int | None:
+    return None if value is None else count(value, "CrossEntropyLoss: ignore_index", -(2**63))
+
+
+def _class_weights(values: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
     """Return the weights of the classes, (K,)."""
+    if values is None:
+        return None
     weight = np.array(values, np.float64)
     if weight.ndim != 1 or weight.size == 0 or not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError(
             f"CrossEntropyLoss: weight must be a number >= 0 for each class, got {values!r}"
         )
     return weight
+
+
+ARGUMENTS: dict[str, Callable[[Any], Any]] = {
+    "reduction": _reduction,
+    "label_smoothing": partial(fraction, name="CrossEntropyLoss: label_smoothing"),
+    "weight": _class_weights,
+    "ignore_index": _ignore_index,
+}
+"""The check of each argument of the loss, which is also its attribute."""
 
 
 class CrossEntropyLoss:
@@ -181,6 +205,10 @@ class CrossEntropyLoss:
         which it was captured: its caller counts with ``count_forward`` and writes to the array.
     """
 
+    reduction: str
+    label_smoothing: float
+    weight: npt.NDArray[np.float64] | None
+    ignore_index: int | None
     correct: Array
     total: Array
     forward_there: Array | None = None
@@ -193,21 +221,18 @@ class CrossEntropyLoss:
         weight: npt.ArrayLike | None = None,
         ignore_index: int | None = None,
     ) -> None:
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(
-                f"CrossEntropyLoss: reduction must be 'mean', 'sum' or 'none', got {reduction!r}"
-            )
-        self.reduction = reduction
-        self.label_smoothing = fraction(label_smoothing, "CrossEntropyLoss: label_smoothing")
-        self.weight = None if weight is None else _class_weights(weight)
+        self.reduction, self.label_smoothing = reduction, label_smoothing
+        self.weight = weight  # type: ignore[assignment]  # ``__setattr__`` makes the array
         self.ignore_index = ignore_index
-        if ignore_index is not None:
-            self.ignore_index = count(ignore_index, "CrossEntropyLoss: ignore_index", -(2**63))
         self._dlogits: Array | None = None
         self._backend: Backend | None = None
         self._fault: Array = None
         self._forwards = self._classes = 0
         self._looked = False  # at the first logits
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; an argument of the constructor is checked whenever it is set."""
+        super().__setattr__(name, ARGUMENTS[name](value) if name in ARGUMENTS else value)
 
     def __call__(self, logits: A, targets: Any) -> A:
         return self.forward(logits, targets)

@@ -66,6 +66,17 @@ def test_nothing_of_the_new_start_shows_after_resuming(backend: Backend, tmp_pat
     assert_same_weights(undisturbed.model, other_seed.model)
 
 
+def test_a_generator_shared_by_model_and_loader_is_warned_of(tmp_path: Path) -> None:
+    """The loader of a resumed epoch would draw the numbers of its start, a dropout the same."""
+    trainer = Trainer()
+    path = next(iter(trainer.model.generators()))
+    dropout = dict(trainer.model.modules())[path.removesuffix("rng")]
+    dropout.rng = trainer.loader.rng
+    with pytest.warns(CheckpointWarning, match=f"{path} of the model and the loader are one"):
+        trainer.fit(epochs=1, checkpoints=CheckpointFolder(tmp_path))
+    trainer.fit(epochs=2)  # saves nothing
+
+
 def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     done = Trainer()

@@ -274,6 +274,26 @@ def test_fit_clips_the_gradients_of_each_step(backend: Backend, way: str) -> Non
         np.testing.assert_allclose(value, found[1][name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_fit_clips_by_the_parameters_that_the_optimizer_has(backend: Backend, way: str) -> None:
+    """An optimizer of the head alone: equal to a model whose other parameters are frozen.
+
+    Nobody clears the gradients of the others, which the layers add up from step to step.
+    """
+    found = []
+    for frozen in (False, True):
+        model = network().to(backend)
+        if frozen:
+            model[:11].requires_grad_(False)
+        loss, optimizer = CrossEntropyLoss(), SGD(model[11].parameters(), lr=1.0)
+        loader = DataLoader(IMAGES, LABELS, 8, transform=ToFloat()).to(backend)
+        step = step_of(way, model, loss, optimizer)
+        fit(model, loss, optimizer, loader, epochs=2, step=step, clip_norm=0.3, progress=False)
+        found.append(model.state_dict())
+    for name, value in found[0].items():
+        np.testing.assert_allclose(value, found[1][name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("clip_norm", [0.0, -1.0, np.nan])
 def test_a_norm_to_which_nothing_can_be_clipped_is_refused(clip_norm: float) -> None:
     model = network()

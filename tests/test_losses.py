@@ -174,6 +174,13 @@ def test_a_label_out_of_range_is_refused_and_named(label: int, backend: Backend)
         checked(loss, backend.asarray(LOGITS), backend.asarray(targets))
 
 
+def test_minus_one_as_an_unsigned_label_is_refused_in_the_same_words() -> None:
+    targets = TARGETS.astype(np.uint64)
+    targets[1] = np.iinfo(np.uint64).max
+    with pytest.raises(ValueError, match=r"of sample 1 lies outside 0\.\.3"):
+        checked(CrossEntropyLoss(), LOGITS, targets)
+
+
 def test_numpy_refuses_a_label_out_of_range_at_once() -> None:
     loss = CrossEntropyLoss()
     with pytest.raises(ValueError, match="label 4 of sample 0"):
@@ -272,3 +279,8 @@ def test_a_second_backward_for_one_forward_is_refused() -> None:
 def test_senseless_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CrossEntropyLoss(**arguments)
+    loss = CrossEntropyLoss("sum", 0.25)
+    for name, value in arguments.items():
+        with pytest.raises(ValueError, match=message):
+            setattr(loss, name, value)
+    assert (loss.reduction, loss.label_smoothing) == ("sum", 0.25)

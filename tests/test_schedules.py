@@ -11,7 +11,7 @@ import pytest
 
 from nplenet.layers import Parameter
 from nplenet.optim import SGD, Adam, Optimizer
-from nplenet.schedules import CosineLR, OneCycleLR, Schedule, StepLR
+from nplenet.schedules import CosineLR, OneCycleLR, Schedule, StepLR, WarmUpLR
 
 SCHEDULES: dict[str, Callable[[Optimizer], Schedule]] = {
     "step": lambda optimizer: StepLR(optimizer, 3, gamma=0.5),
@@ -207,3 +207,13 @@ def test_one_cycle_refuses_an_optimizer_without_momentum() -> None:
 def test_what_is_not_an_optimizer_is_refused() -> None:
     with pytest.raises(TypeError, match=r"StepLR: optimizer must be from nplenet.optim, got float"):
         StepLR(0.1, 3)  # type: ignore[arg-type]
+
+
+def test_a_warm_up_whose_state_does_not_fit_leaves_the_schedule_after_it_alone() -> None:
+    optimizer = SGD([Parameter(np.ones(2))], lr=0.1)
+    schedule = WarmUpLR(optimizer, 2, after=StepLR(optimizer, 5, 0.5))
+    expected = [schedule.rate(k) for k in range(20)]
+    state = schedule.state_dict() | {"after_gamma": 0.9, "step_count": -1}
+    with pytest.raises(ValueError, match="step_count must be at least 0"):
+        schedule.load_state_dict(state)
+    assert [schedule.rate(k) for k in range(20)] == expected

@@ -240,3 +240,15 @@ def test_output_that_cannot_be_written_is_one_line_and_status_2(command: list[st
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "No space left" in done.stderr
+
+
+@POSIX
+@pytest.mark.parametrize("command", [["info", "default"], ["layers"], ["gradcheck", "relu"]])
+def test_a_reader_that_has_enough_ends_a_command_without_a_word(command: list[str]) -> None:
+    """As ``nplenet layers | head -1``: the status is that of a program ended by SIGPIPE."""
+    read, write = os.pipe()
+    os.close(read)
+    run = [sys.executable, "-m", "nplenet", *command]
+    done = subprocess.run(run, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

@@ -149,6 +149,21 @@ class Run:
                 stacklevel=2,
             )
 
+    def warn_of_shared_generators(self) -> None:
+        """Warn if layers draw from a generator of the loader: a checkpoint can't tell their draws.
+
+        Within an epoch the loader begins again at the epoch's first number, the layers continue.
+        """
+        own = set(map(id, self.loader.generators().values()))
+        shared = [path for path, rng in self.model.generators().items() if id(rng) in own]
+        if shared:
+            warnings.warn(
+                f"{shared[0]} of the model and the loader are one random generator: a run resumed "
+                "within an epoch will draw other numbers; give each a generator of its own",
+                CheckpointWarning,
+                stacklevel=4,
+            )
+
     def _description(self, tensors: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
         try:
             description = describe(self.model)

@@ -118,7 +118,7 @@ def train_in(
     # Model, loss, optimizer.
     model, loss, optimizer = parts(data, settings, backend)
     schedule, resume = scheduled(settings, optimizer, len(loader), resume)
-    step = chosen_step(settings, model, loss, optimizer, group)
+    step = chosen_step(settings, model, loss, optimizer, max(loader.sizes()), group)
     console.introduce(data, loader, resume, epochs)
     console.announce(model, settings, options.backend, group, loader, checkpoints)
 
@@ -239,10 +239,11 @@ def chosen_step(
     model: LeNet5,
     loss: CrossEntropyLoss,
     optimizer: Optimizer,
+    batch_size: int,
     group: Group,
 ) -> Step | None:
     """Return the step that --eager or --tunables select; None leaves the choice to ``fit``."""
-    images = -(-settings.batch_size // group.size)
+    images = -(-batch_size // group.size)
     if settings.eager:
         return TextbookStep(model, loss, optimizer, images, "--eager")
     if settings.tunables is not None:

@@ -151,7 +151,7 @@ def plan_operations(
     waiting = [
         layer
         for layer in layers
-        if not isinstance(layer, Dropout) or (training and layer.training and layer.p > 0.0)
+        if not isinstance(layer, Dropout) or (training and layer.training and layer.p != 0.0)
     ]
     operations: list[AnyOperation] = []
     while waiting:

@@ -1,7 +1,8 @@
 """What of layers and loss a plan is made for: a change of any makes it anew.
 
-Every attribute of a layer counts, whoever added it, except for what is read in each step (arrays,
-the generator of dropout) and what is not arithmetic.
+Every attribute of a layer of the library counts, whoever added it, except for what is read in each
+step (arrays, the generator of dropout) and what is not arithmetic. A layer of your own runs as it
+is: a plan is made for its mode, its parameters and the shape of its output.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import Layer, Parameter
+from ..layers import BatchNorm1d, BatchNorm2d, Layer, Parameter
+from ..layers.hints import LIBRARY, describe
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
@@ -46,6 +48,7 @@ class Settings:
             (layer, attrgetter(*names_of(layer))) for layer in self.layers
         ]
         self._arrays = [(p, p.data, p.grad) for p in model.parameters()]
+        self._norms: list[Any] = [a for a in self.layers if type(a) in (BatchNorm1d, BatchNorm2d)]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -77,14 +80,19 @@ class Settings:
         loss = self.loss
         own = (loss.reduction, loss.label_smoothing, loss.weight is None, loss.ignore_index)
         try:
-            return (own, *(read(layer) for layer, read in self._readers))
+            found = (own, *(read(layer) for layer, read in self._readers))
         except AttributeError as error:  # such as a bias that became None
             raise ValueError(
                 f"the compiled step: a layer has changed ({error}); compile it again"
             ) from None
+        return found if has_hash(found) else tuple(map(comparable, found))
 
     def check_arrays(self) -> None:
-        """Raise a ValueError if a parameter has other arrays than those compiled for."""
+        """Raise a ValueError if an array is not of the kind that the calls and kernels take.
+
+        That is, if a parameter has other arrays than those compiled for, or a batch norm tracks its
+        statistics in another dtype or shape.
+        """
         for parameter, data, grad in self._arrays:
             if parameter.data is not data or parameter.grad is not grad:
                 raise ValueError(
@@ -92,6 +100,23 @@ class Settings:
                     "for: the model was moved or converted, or a new optimizer took it over; "
                     "compile it again"
                 )
+        for norm in self._norms:
+            for name, dtype, shape in self._tracked(norm):
+                array = getattr(norm, name)
+                if getattr(array, "dtype", None) != dtype or array.shape != shape:
+                    raise ValueError(
+                        f"the compiled step: {name} of {norm} must be an array of {dtype} {shape}, "
+                        f"got {describe(array)}; assign to its elements: norm.{name}[...] = ..."
+                    )
+
+    def _tracked(self, norm: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
+        """Return name, dtype and shape of the running statistics: a kernel reads nothing else."""
+        each = self.dtype, (norm.num_features,)
+        return [
+            ("running_mean", *each),
+            ("running_var", *each),
+            ("num_batches_tracked", np.int64, ()),
+        ]
 
     def check_parameters(self) -> None:
         """Raise a ValueError if the model has other parameters than those compiled for."""
@@ -106,10 +131,26 @@ def names_of(layer: Layer) -> Sequence[str]:
 
     A parameter itself is one, too: another object in its place is another setting.
     """
-    names = ["training"]
+    names, own = ["training"], not type(layer).__module__.startswith(LIBRARY)
     for name, value in vars(layer).items():
         if isinstance(value, Parameter):
             names += [name, f"{name}.requires_grad"]
-        elif not isinstance(value, np.random.Generator) and not hasattr(value, "dtype"):
+        elif not (own or isinstance(value, np.random.Generator) or hasattr(value, "dtype")):
             names.append(name)
     return [name for name in dict.fromkeys(names) if name not in NOT_ARITHMETIC] or ["training"]
+
+
+def has_hash(value: Any) -> bool:
+    """Say whether a value can be compared by ``==``: an array, or a list of arrays, can't."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def comparable(values: Any) -> Any:
+    """Return settings without those that cannot be compared, which no plan depends on."""
+    if not isinstance(values, tuple):  # of a layer with a single setting
+        return values if has_hash(values) else None
+    return tuple(value if has_hash(value) else None for value in values)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend import Array
 from ..group import ALONE
-from ..layers import Layer
+from ..layers import Layer, Parameter
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
 from ..turns import Turns
@@ -274,6 +274,17 @@ def why_loss_not_compiled(loss: CrossEntropyLoss) -> str:
         return "the loss weighs the classes, a compiled step does not"
     if loss.ignore_index is not None:
         return "the loss ignores a label, a compiled step does not"
+    return ""
+
+
+def why_model_not_compiled(model: Layer) -> str:
+    """Return why no model like this is compiled, on any device; an empty string if it may be."""
+    held = [p for _, layer in model.modules() for p in layer._held(Parameter).values()]
+    if len(held) > len(set(map(id, held))):
+        return "layers share a parameter, and a compiled step writes each gradient once"
+    dtypes = sorted({parameter.data.dtype.name for parameter in held})
+    if len(dtypes) != 1:
+        return f"the parameters' dtypes are {dtypes or 'none'}, not one"
     return ""
 
 

@@ -100,7 +100,7 @@ class Batches:
         To resume within an epoch, restore the state of its start, iterate again, and skip the
         finished batches.
         """
-        return {name: generator_state(rng) for name, rng in self._generators().items()}
+        return {name: generator_state(rng) for name, rng in self.generators().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned; call it between epochs.
@@ -110,12 +110,13 @@ class Batches:
         ValueError
             When the state is from a loader with other generators; nothing is changed then.
         """
-        own = self._generators()
+        own = self.generators()
         checks.state(state, {}, own, f"{type(self).__name__}.load_state_dict")
         for rng in (copy.deepcopy(own), own):  # the copy shows whether all states fit
             for name, generator in rng.items():
                 restore_generator(generator, state[name])
 
-    def _generators(self) -> dict[str, np.random.Generator]:
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Return the random generators that the loader draws from, by name."""
         both = {"rng": self.rng, "transform_rng": self.transform_rng}
         return {name: rng for name, rng in both.items() if rng is not None}

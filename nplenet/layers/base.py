@@ -204,13 +204,14 @@ class Layer:
             yield from child.modules(f"{prefix}{name}.")
 
     def parameters(self) -> list[Parameter]:
-        """Return all parameters, each named by its path."""
-        found = []
+        """Return all parameters, each named by its path; one that layers share, by the first."""
+        found: dict[int, Parameter] = {}
         for path, layer in self.modules():
             for name, parameter in layer._held(Parameter).items():
-                parameter.name = path + name
-                found.append(parameter)
-        return found
+                if id(parameter) not in found:
+                    parameter.name = path + name
+                    found[id(parameter)] = parameter
+        return list(found.values())
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Return the random generators that layers draw from, by path; layers may share one."""

@@ -133,7 +133,7 @@ class Dropout(Layer):
     @property
     def threshold(self) -> int:
         """Of 2^32: a value whose random word is below it is dropped."""
-        return round(self.p * 2**32)
+        return round(fraction(self.p, "Dropout: p") * 2**32)  # it may have been assigned
 
     @property
     def scale(self) -> float:

@@ -21,11 +21,19 @@ def describe(x: object) -> str:
     return f"{type(x).__module__.split('.')[0]} {dtype} of shape {tuple(shape)}"
 
 
-def returned(layer: Layer, array: Any, method: str) -> Any:
-    """Return what a layer's forward or backward made; None is a TypeError."""
+def returned(layer: Layer, array: Any, method: str, shape: tuple[int, ...] | None = None) -> Any:
+    """Return what a layer's forward or backward made; None is a TypeError.
+
+    Another shape than ``shape``, that of its ``output_shape`` or of its input, is a ValueError.
+    """
     if array is None:
         end = "return self.remember(y, ...)" if method == "forward" else "return dx"
         raise TypeError(f"{layer._label}: its {method} returned None; end it with `{end}`")
+    if shape is not None and getattr(array, "shape", None) != shape:
+        source = "its output_shape says" if method == "forward" else "its input had"
+        raise ValueError(
+            f"{layer._label}: its {method} returned {describe(array)}, {source} {shape}"
+        )
     return array
 
 

@@ -162,7 +162,13 @@ class WarmUpLR(Schedule):
                 name: check(state[f"after_{name}"], f"{where}: after_{name}")
                 for name, check in after.settings.items()
             }
+            before = {name: getattr(after, name) for name in found}
             vars(after).update(found)
-        super().load_state_dict(state)
+        try:
+            super().load_state_dict(state)
+        except (TypeError, ValueError):
+            if after is not None:
+                vars(after).update(before)
+            raise
         for name in [name for name in vars(self) if name.startswith("after_")]:
             del vars(self)[name]

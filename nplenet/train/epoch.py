@@ -110,7 +110,9 @@ def one_by_one(
             metrics.fetch()
             metrics.show(bar)
         if run.clip_norm is not None:
-            clip_gradients(run.model.parameters(), run.clip_norm)
+            # Only these: of others the layers add up gradients that no step clears.
+            trained = [p for flat in run.optimizer.flats for p in flat.parameters]
+            clip_gradients(trained, run.clip_norm)
         run.optimizer.step()
         if run.schedule is not None:
             run.schedule.step()
@@ -274,6 +276,7 @@ class RunningMetrics:
         return int(self.so_far.correct.sum()) / max(self.images, 1)
 
 
+@np.errstate(all="ignore")  # the layers would warn of what the error says
 def first_layer_not_finite(model: Layer, x: Array, group: Group = ALONE) -> str:
     """Run ``model`` layer by layer and say where the first value that is not finite appears.
 

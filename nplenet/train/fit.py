@@ -98,7 +98,8 @@ def fit(
         with the same arguments. The results do not depend on their number, except for rounding.
         ``checkpoints``, ``progress`` and ``on_epoch`` act on rank 0 only.
     clip_norm : float, optional
-        The gradients of each step are scaled to this norm, at most: see ``clip_gradients``.
+        The gradients of the optimizer's parameters are scaled to this norm, at most, in each step:
+        see ``clip_gradients``.
     progress : bool
         Show a progress bar where the error stream is a terminal.
     on_epoch : callable, optional
@@ -131,7 +132,8 @@ def fit(
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
-        step = _make_step(model, loss, optimizer, loader.batch_size, resume, group, **old)
+        largest = max(loader.sizes())  # the batch size may be far above the number of images
+        step = _make_step(model, loss, optimizer, largest, resume, group, **old)
     elif old:
         raise ValueError(f"fit: step excludes the deprecated {' and '.join(old)}")
     elif not isinstance(step, Step):
@@ -139,6 +141,8 @@ def fit(
     elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
         raise ValueError("fit: step is for another model, loss or optimizer")
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
+    if group.rank == 0 and not (checkpoints is None and resume is None):
+        run.warn_of_shared_generators()
     so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
         more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}

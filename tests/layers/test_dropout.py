@@ -154,6 +154,10 @@ def test_p_1_silences_all_forward_and_backward() -> None:
 def test_a_p_that_is_no_probability_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match=r"Dropout: p must be a number in \[0, 1\]"):
         Dropout(p)
+    layer = Dropout(0.5)
+    layer.p = p
+    with pytest.raises(ValueError, match=r"Dropout: p must be a number in \[0, 1\]"):
+        layer(np.ones((1, 4), np.float32))
 
 
 def test_it_leaves_the_global_random_state_alone() -> None:

@@ -26,7 +26,7 @@ from ...layers import (
 )
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
-from ..step import why_loss_not_compiled
+from ..step import why_loss_not_compiled, why_model_not_compiled
 from .lanes.activation import LeakyReLULanes, ReLULanes, SigmoidLanes, TanhLanes
 from .lanes.batchnorm import BatchNormLanes, FrozenBatchNormLanes
 from .lanes.conv import Conv2dLanes
@@ -139,7 +139,4 @@ def why_not_compiled(model: Layer, loss: CrossEntropyLoss) -> str:
     if not any(map(has_lanes, layers)):
         names = ", ".join(dict.fromkeys(type(layer).__name__ for layer in layers))
         return f"none of its layers has a compiled form: {names or 'it has none'}"
-    dtypes = sorted({p.data.dtype.name for p in model.parameters()})
-    if len(dtypes) != 1:
-        return f"the parameters' dtypes are {dtypes or 'none'}, not one"
-    return ""
+    return why_model_not_compiled(model)

@@ -112,4 +112,4 @@ class CapturedInference:
 
 def active_dropouts(layers: Sequence[Any]) -> list[Dropout]:
     """Return the dropout layers that draw a key in each step."""
-    return [a for a in layers if isinstance(a, Dropout) and a.training and a.p > 0.0]
+    return [a for a in layers if isinstance(a, Dropout) and a.training and a.p != 0.0]

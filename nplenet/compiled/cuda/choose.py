@@ -20,7 +20,7 @@ from ...layers import (
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import SGD, Adam, AdamW, Optimizer
-from ..step import NoOptimizer, why_loss_not_compiled
+from ..step import NoOptimizer, why_loss_not_compiled, why_model_not_compiled
 
 LAYERS: tuple[type[Layer], ...] = (
     Conv2d,
@@ -55,7 +55,4 @@ def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimize
     for path, layer in leaves(model):
         if type(layer) not in LAYERS:
             return f"layer {path} ({layer._label}) has no compiled form"
-    dtypes = sorted({p.data.dtype.name for p in model.parameters()})
-    if len(dtypes) != 1:
-        return f"the parameters' dtypes are {dtypes or 'none'}, not one"
-    return ""
+    return why_model_not_compiled(model)

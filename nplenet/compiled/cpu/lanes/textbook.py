@@ -65,7 +65,8 @@ class TextbookLanes(_Textbook):
         return [partial(self.run_forward, self.batch_x[: count_images(chunks)])]
 
     def run_forward(self, x: np.ndarray) -> None:
-        self.batch_y = as_numpy(returned(self.layer, self.layer.forward(x), "forward"))
+        y, shape = self.layer.forward(x), (len(x), *self.y.shape)
+        self.batch_y = as_numpy(returned(self.layer, y, "forward", shape))
 
     def forward(self, chunk: Chunk) -> Calls:
         return [partial(self.copy_y, chunk.images, images_first(chunk[self.y]))]
@@ -85,7 +86,7 @@ class TextbookLanes(_Textbook):
         try:
             self.batch_dx = self.layer.backward(dy)
             if self.dx is not None:
-                returned(self.layer, self.batch_dx, "backward")
+                returned(self.layer, self.batch_dx, "backward", (len(dy), *self.x.shape))
         finally:
             self.layer.input_gradient = before
 
@@ -110,7 +111,8 @@ class TextbookInferenceLanes(_Textbook):
 
     def run(self, x: np.ndarray, y: np.ndarray) -> None:
         with self._one_at_a_time, self.layer.evaluating():
-            y[...] = returned(self.layer, self.layer.forward(np.ascontiguousarray(x)), "forward")
+            found = self.layer.forward(np.ascontiguousarray(x))
+            y[...] = returned(self.layer, found, "forward", y.shape)
 
 
 def images_first(lanes: np.ndarray) -> np.ndarray:
