@@ -555,3 +555,20 @@ def test_a_kernel_that_nvrtc_refuses_is_reported(tmp_path: Path, cupy: Any) -> N
     file.write_text('extern "C" __global__ void bad(float* x) { x[0] = y; }')
     (report,) = gpusim.check_kernels(file, [90], verbose=False)
     assert 'identifier "y" is undefined' in report.error
+
+
+UNBUILDABLE = {  # what each stage of NVRTC refuses
+    "the compiler": ("is undefined", "x[0] = y;"),
+    "the linker": ("Unresolved extern function", "extern __device__ float g(); x[0] = g();"),
+    "the assembler": ("uses too much shared data", "__shared__ float s[12289]; x[0] = s[0];"),
+}
+
+
+@pytest.mark.parametrize("stage", UNBUILDABLE)
+def test_a_launch_of_a_kernel_that_nvrtc_refuses_fails(stage: str, cupy: Any) -> None:
+    why, body = UNBUILDABLE[stage]
+    kernel = cupy.RawKernel(
+        f'extern "C" __global__ void bad(volatile float* x) {{ {body} }}', "bad"
+    )
+    with pytest.raises(cupy.cuda.compiler.CompileException, match=why):
+        kernel((1,), (1,), (cupy.zeros(1, "f4"),))
