@@ -347,13 +347,9 @@ class CrossEntropyLoss:
     def check(self, in_epoch: bool = False, agree: Callable[[list[int]], list[int]] = list) -> None:
         """Raise an error for the first label out of range since the last check; waits for a GPU.
 
-        Parameters
-        ----------
-        in_epoch : bool
-            Whether the forwards were numbered from the beginning of the epoch.
-        agree : function
-            From forward, sample, label of the fault here (zeros if there is none) to those of the
-            first one on any rank.
+        ``in_epoch`` says that the forwards were numbered from the beginning of the epoch; ``agree``
+        turns forward, sample, label of the fault here (zeros: none) to those of the first one on
+        any rank.
 
         Raises
         ------

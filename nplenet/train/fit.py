@@ -134,12 +134,8 @@ def fit(
     if step is None:
         largest = max(loader.sizes())  # the batch size may be far above the number of images
         step = _make_step(model, loss, optimizer, largest, resume, group, **old)
-    elif old:
-        raise ValueError(f"fit: step excludes the deprecated {' and '.join(old)}")
-    elif not isinstance(step, Step):
-        raise TypeError(f"fit: step must be a Step, as of nplenet.compile, got {step!r}")
-    elif (step.model, step.loss, step.optimizer) != (model, loss, optimizer):
-        raise ValueError("fit: step is for another model, loss or optimizer")
+    else:
+        _check_step(step, (model, loss, optimizer), old)
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
     if group.rank == 0 and not (checkpoints is None and resume is None):
         run.warn_of_shared_generators()
@@ -165,6 +161,15 @@ def fit(
             stop.agree(group)
     seconds = time.perf_counter() - begin
     return History(so_far.epochs, stop.signal, seconds, dict(step.tunables))
+
+
+def _check_step(step: Any, parts: tuple[Any, ...], old: Mapping[str, Any]) -> None:
+    if old:
+        raise ValueError(f"fit: step excludes the deprecated {' and '.join(old)}")
+    if not isinstance(step, Step):
+        raise TypeError(f"fit: step must be a Step, as of nplenet.compile, got {step!r}")
+    if (step.model, step.loss, step.optimizer) != parts:
+        raise ValueError("fit: step is for another model, loss or optimizer")
 
 
 def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
