@@ -1,13 +1,15 @@
-"""Numbers far outside the usual: sizes, weights."""
+"""Numbers far outside the usual: sizes, weights, gradients."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from nplenet.backend import Backend
 from nplenet.data import DataLoader
-from nplenet.layers import Dense, Flatten, ReLU, Sequential
+from nplenet.layers import Dense, Flatten, Parameter, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
-from nplenet.optim import SGD
+from nplenet.optim import SGD, clip_gradients
 from nplenet.train import fit
 from nplenet.train.epoch import first_layer_not_finite
 
@@ -31,3 +33,12 @@ def test_the_layer_that_overflows_is_named_without_a_warning_of_numpy() -> None:
     model = Sequential(Flatten(), Dense(64, 8, rng=0), Dense(8, 3, rng=1))
     model[1].weight.data[...] = 3e38
     assert "of layer 1 (Dense(64, 8" in first_layer_not_finite(model, X)
+
+
+def test_gradients_whose_squares_no_float32_holds_are_clipped(backend: Backend) -> None:
+    """They would become 0, and the run would stand still."""
+    parameter = Parameter(np.zeros(2, np.float32))
+    parameter.data, parameter.grad = map(backend.asarray, (parameter.data, parameter.grad))
+    parameter.grad[...] = backend.asarray(np.array([3e20, -4e20], np.float32))
+    assert float(clip_gradients([parameter], 10.0)) == pytest.approx(5e20, rel=1e-6)
+    np.testing.assert_allclose(backend.to_numpy(parameter.grad), [6.0, -8.0], rtol=1e-6)

@@ -133,6 +133,7 @@ class CheckpointFolder:
         kept there.
         """
         if resume is None:
+            run.warn_of_shared_generators()
             self.begin_anew()
             return
         source = resume.path.parent

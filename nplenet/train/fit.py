@@ -132,13 +132,10 @@ def fit(
     old = _deprecated_arguments(deprecated)
     arguments = old.pop("arguments", None) or (checkpoints.arguments if checkpoints else {})
     if step is None:
-        largest = max(loader.sizes())  # the batch size may be far above the number of images
-        step = _make_step(model, loss, optimizer, largest, resume, group, **old)
+        step = _make_step(model, loss, optimizer, max(loader.sizes()), resume, group, **old)
     else:
         _check_step(step, (model, loss, optimizer), old)
     run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
-    if group.rank == 0 and not (checkpoints is None and resume is None):
-        run.warn_of_shared_generators()
     so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
         more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
@@ -180,6 +177,7 @@ def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
         )
     if group.rank == 0:
         run.warn_of_other_bits(resume)
+        run.warn_of_shared_generators()
     return progress
 
 
