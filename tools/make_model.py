@@ -11,7 +11,9 @@ needs MNIST, and Matplotlib for its typefaces; it takes some ten minutes on two 
   a label drawn anew each time: what the network can learn of them is to give each class a tenth
   (outlier exposure, Hendrycks et al., 2019).
 - The trust (``nplenet.trust``) is measured on the images held out, as they are and on paper.
-- All else is the recipe ``best`` (``nplenet.recipe``).
+- All else is the recipe ``best`` (``nplenet.recipe``), but for two settings: with these images
+  beside MNIST's, 80 epochs and weight decay 0.05 are better by validation (99.44 / 99.42 %, plain
+  / inverted) than its 60 and 0.1 (99.32 / 99.46 %), and refuse more of what is not a digit.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from nplenet.train import evaluate, fit
 from nplenet.trust import Trust, measured
 
 SEED = 0
-SETTINGS = Settings(**RECIPES["best"].settings)
+SETTINGS = Settings(**RECIPES["best"].settings | {"epochs": 80, "weight_decay": 0.05})
 HELD_OUT = 5_000
 POOL = 24_000  # drawn images of either kind, of which each epoch takes others
 DRAWN = 10_000  # of either kind in an epoch
