@@ -15,7 +15,7 @@ import numpy as np
 
 import nplenet
 from nplenet.compiled.cpu.processes import WorkerDied
-from nplenet.compiled.cpu.search import PROCESSES
+from nplenet.compiled.cpu.search import SIDE_BY_SIDE
 
 from .bench import Bench, Figure, Outcome
 
@@ -27,7 +27,7 @@ def make_step(workers: int) -> Any:
     """Return a step whose gradients depend on nothing but the parameters."""
     model = nplenet.models.LeNet5(dropout=0.0, seed=0)
     optimizer = nplenet.optim.Adam(model.parameters())
-    tunables = {"threads": workers, "lanes": 16, **PROCESSES}
+    tunables = {"threads": workers, "lanes": 16, **SIDE_BY_SIDE}
     loss = nplenet.losses.CrossEntropyLoss()
     return nplenet.compile(model, loss, optimizer, N, tunables=tunables)
 
