@@ -44,7 +44,7 @@ SAVED = ("training, first step", "training, third epoch", "validation", "saving"
 COMMANDS = {
     "evaluate": ("nplenet.commands.evaluate.evaluate", ["evaluate", "{}", "--dataset", "digits"]),
     "gradcheck": ("nplenet.commands.gradcheck.check_case", ["gradcheck", "relu"]),
-    "report": ("nplenet.commands.report.write_report", ["report", "{}"]),
+    "report": ("nplenet.report.write_report", ["report", "{}"]),
     "predict": ("nplenet.commands.predict.read_photo", ["predict", "default", "{}"]),
     "draw": (
         "nplenet.commands.draw.write_page",
