@@ -78,7 +78,7 @@ def digits(count: int, seed: int, mnist: Labelled) -> Labelled:
 
     few = rng.integers(len(mnist[0]), size=count // 5)
     coarse = np.stack([in_few_pixels(mnist[0][index, 0], rng) for index in few])[:, None]
-    images, labels = _prepared(draw, count - len(few))
+    images, labels = _until_enough(draw, count - len(few))
     return np.concatenate([coarse, images]), np.concatenate([mnist[1][few], labels])
 
 
@@ -104,7 +104,7 @@ def others(count: int, seed: int, mnist: Labelled) -> np.ndarray:
         return blot(rng), 0
 
     ill = [_whole(spoilt(mnist, rng)) for _ in range(count // 5)]
-    images = np.concatenate([np.stack(ill)[:, None], _prepared(draw, count - count // 5)[0]])
+    images = np.concatenate([np.stack(ill)[:, None], _until_enough(draw, count - count // 5)[0]])
     return images[rng.permutation(count)]
 
 
@@ -126,7 +126,7 @@ def drawn(kind: str, count: int, seed: int) -> np.ndarray:
     The random numbers are others than those of ``digits`` and ``others``, whatever the seed.
     """
     rng = np.random.default_rng([seed, 3 + list(TESTS).index(kind)])
-    return _prepared(lambda: (TESTS[kind](rng), 0), count)[0]
+    return _until_enough(lambda: (TESTS[kind](rng), 0), count)[0]
 
 
 def _any_letter(rng: Random) -> strokes.Glyph:
@@ -151,7 +151,7 @@ def _whole(sheet: np.ndarray) -> np.ndarray:
     return image
 
 
-def _prepared(draw: Callable[[], tuple[np.ndarray, int]], count: int) -> Labelled:
+def _until_enough(draw: Callable[[], tuple[np.ndarray, int]], count: int) -> Labelled:
     """Draw until ``count`` sheets had ink that ``prepare`` found."""
     images, labels = [], []
     while len(images) < count:

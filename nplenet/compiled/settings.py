@@ -48,7 +48,13 @@ class Settings:
             (layer, attrgetter(*names_of(layer))) for layer in self.layers
         ]
         self._arrays = [(p, p.data, p.grad) for p in model.parameters()]
-        self._norms: list[Any] = [a for a in self.layers if type(a) in (BatchNorm1d, BatchNorm2d)]
+        norms: list[Any] = self.layers
+        self._tracked = [
+            (norm, *kind)
+            for norm in norms
+            if type(norm) in (BatchNorm1d, BatchNorm2d)
+            for kind in tracked(norm.num_features, self.dtype)
+        ]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -100,23 +106,13 @@ class Settings:
                     "for: the model was moved or converted, or a new optimizer took it over; "
                     "compile it again"
                 )
-        for norm in self._norms:
-            for name, dtype, shape in self._tracked(norm):
-                array = getattr(norm, name)
-                if getattr(array, "dtype", None) != dtype or array.shape != shape:
-                    raise ValueError(
-                        f"the compiled step: {name} of {norm} must be an array of {dtype} {shape}, "
-                        f"got {describe(array)}; assign to its elements: norm.{name}[...] = ..."
-                    )
-
-    def _tracked(self, norm: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
-        """Return name, dtype and shape of the running statistics: a kernel reads nothing else."""
-        each = self.dtype, (norm.num_features,)
-        return [
-            ("running_mean", *each),
-            ("running_var", *each),
-            ("num_batches_tracked", np.int64, ()),
-        ]
+        for norm, name, dtype, shape in self._tracked:
+            array = getattr(norm, name)
+            if getattr(array, "dtype", None) != dtype or array.shape != shape:
+                raise ValueError(
+                    f"the compiled step: {name} of {norm} must be an array of {dtype} {shape}, "
+                    f"got {describe(array)}; assign to its elements: norm.{name}[...] = ..."
+                )
 
     def check_parameters(self) -> None:
         """Raise a ValueError if the model has other parameters than those compiled for."""
@@ -124,6 +120,18 @@ class Settings:
             raise ValueError(
                 "the compiled step: a parameter of the model was replaced since; compile it again"
             )
+
+
+def tracked(
+    features: int, dtype: np.dtype[Any]
+) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+    """Return name, dtype and shape of a batch norm's statistics: a kernel reads nothing else."""
+    shape = (features,)
+    return [
+        ("running_mean", dtype, shape),
+        ("running_var", dtype, shape),
+        ("num_batches_tracked", np.dtype(np.int64), ()),
+    ]
 
 
 def names_of(layer: Layer) -> Sequence[str]:
