@@ -35,9 +35,9 @@ __global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ 
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
         T change = g[i] + weight_decay * p[i];
         if (momentum != T(0)) {
-            const T average = momentum * m[i] + gain * change;
-            m[i] = average;
-            change = nesterov ? change + momentum * average : average;
+            const T buffer = momentum * m[i] + gain * change;
+            m[i] = buffer;
+            change = nesterov ? change + momentum * buffer : buffer;
         }
         p[i] -= lr * change;
     }

@@ -35,9 +35,9 @@ struct Sgd {
         g[e] = value;
         T change = value + weight_decay * p[e];
         if (momentum != T(0)) {
-            const T average = momentum * m[e] + gain * change;
-            m[e] = average;
-            change = nesterov ? change + momentum * average : average;
+            const T buffer = momentum * m[e] + gain * change;
+            m[e] = buffer;
+            change = nesterov ? change + momentum * buffer : buffer;
         }
         p[e] -= lr * change;
     }

@@ -1,6 +1,6 @@
 """Parameters packed side by side into one array, and the blocks in which an update passes over it.
 
-Legend: p parameter, g its gradient, m and v moments (running averages), s and t scratch.
+Legend: p parameter, g its gradient, m and v moments of it, such as Adam's, s and t scratch.
 """
 
 from __future__ import annotations

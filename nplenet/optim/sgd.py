@@ -1,6 +1,6 @@
 """Stochastic gradient descent with momentum.
 
-Legend: p parameter, g its gradient, m moment (running average), s and t scratch.
+Legend: p parameter, g its gradient, m momentum buffer, s and t scratch.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class SGD(Optimizer):
         m = momentum * m + (1 - dampening) * g        (m = g at the first step)
         p = p - lr * m                                (Nesterov: p - lr * (g + momentum * m))
 
-    Momentum as in Sutskever et al., 2013, "On the importance of initialization and momentum", but
-    with lr outside of the average, as in PyTorch.
+    m is a decaying sum of gradients, not an average: at a constant gradient g it tends to
+    g * (1 - dampening) / (1 - momentum). Sutskever et al., 2013, "On the importance of
+    initialization and momentum", have lr inside of that sum; here it is outside, as in PyTorch.
 
     Parameters
     ----------
