@@ -81,7 +81,7 @@ class MpiGroup(Group):
     # ------------------------------------------------------------------ a step
 
     def begin(self, images: int) -> None:
-        """Send the number of this rank's images; ``count`` waits for the numbers of the others.
+        """Send the number of this rank's images; ``start`` and ``total`` wait for the others'.
 
         Meanwhile the first layers are computed.
         """

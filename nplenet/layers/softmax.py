@@ -23,8 +23,8 @@ def softmax_backward(xp: Any, dy: Array, y: Array, axis: int) -> Array:
 class Softmax(Layer):
     """y[k] = exp(x[k]) / sum over j of exp(x[j]): positive numbers whose sum is 1.
 
-    Backward: a larger x[k] makes y[k] larger and all others smaller, dy[j]/dx[k] =
-    y[j] * ((j == k) - y[k]), so
+    Backward: a larger x[k] makes y[k] larger and all others smaller: the derivative of y[j] with
+    respect to x[k] is y[j] * ((j == k) - y[k]), so
 
         dx[k] = y[k] * (dy[k] - sum over j of dy[j] * y[j])
 
