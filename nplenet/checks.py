@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -17,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 Pair = tuple[int, int]
+
+Checks = Mapping[str, Callable[[Any, str], Any]]
+"""The check of each argument by its name: it takes a value and ``name``, as those below do."""
 
 
 def count(value: Any, name: str, minimum: int = 1, maximum: int | None = None) -> int:
@@ -56,6 +59,16 @@ def number(value: Any, name: str, interval: str = "(-inf, inf)") -> float:
     if not inside:
         raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
     return found
+
+
+def not_negative(value: Any, name: str) -> float:
+    """Return a finite number of at least 0 as a float."""
+    return number(value, name, "[0, inf)")
+
+
+def positive(value: Any, name: str) -> float:
+    """Return a finite number above 0 as a float."""
+    return number(value, name, "(0, inf)")
 
 
 def fraction(value: Any, name: str) -> float:

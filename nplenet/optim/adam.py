@@ -6,16 +6,16 @@ Legend: p parameter, g its gradient, m and v moments (running averages), s and t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..backend import Array
-from ..checks import number
+from ..checks import Checks, not_negative, number
 from .flat import Block
 from .group import ParameterGroup
-from .optimizer import Optimizer, not_negative
+from .optimizer import Optimizer
 
 
 def adam(
@@ -80,7 +80,7 @@ class Adam(Optimizer):
     """
 
     moment_names = ("exp_avg", "exp_avg_sq")
-    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
+    hyper_parameters: ClassVar[Checks] = {
         "lr": not_negative,
         "betas": two_betas,
         "eps": not_negative,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..checks import Checks
 from ..parameter import Parameter
-
-Checks = Mapping[str, Callable[[Any, str], Any]]
 
 
 class ParameterGroup:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +11,11 @@ import numpy.typing as npt
 
 from .. import checks
 from ..backend import Array, backend_of
+from ..checks import Checks
 from ..names import OF_AN_OPTIMIZER, no_attribute
 from ..turns import Turns
 from .flat import Block, FlatParameters, blocks_of, checked_parameters
 from .group import ParameterGroup, settings_of_groups
-
-not_negative = partial(checks.number, interval="[0, inf)")
 
 
 class Optimizer:
@@ -61,7 +59,7 @@ class Optimizer:
     """
 
     moment_names: ClassVar[tuple[str, ...]] = ()
-    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
+    hyper_parameters: ClassVar[Checks] = {}
     lr: float
     weight_decay: float
 

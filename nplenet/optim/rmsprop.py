@@ -6,15 +6,15 @@ buffer, s and t scratch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 from ..backend import Array
-from ..checks import flag, number
+from ..checks import Checks, flag, not_negative, number
 from .flat import Block
 from .group import ParameterGroup
-from .optimizer import Optimizer, not_negative
+from .optimizer import Optimizer
 
 
 def rmsprop(
@@ -79,7 +79,7 @@ class RMSprop(Optimizer):
     """
 
     moment_names = ("square_avg", "grad_avg", "momentum_buffer")
-    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
+    hyper_parameters: ClassVar[Checks] = {
         "lr": not_negative,
         "alpha": partial(number, interval="[0, 1)"),
         "eps": not_negative,

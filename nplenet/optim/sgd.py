@@ -5,14 +5,14 @@ Legend: p parameter, g its gradient, m momentum buffer, s and t scratch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..backend import Array
-from ..checks import number
+from ..checks import Checks, not_negative, number
 from .flat import Block
 from .group import ParameterGroup
-from .optimizer import Optimizer, not_negative
+from .optimizer import Optimizer
 
 
 def sgd(
@@ -62,7 +62,7 @@ class SGD(Optimizer):
     """
 
     moment_names = ("momentum_buffer",)
-    hyper_parameters: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
+    hyper_parameters: ClassVar[Checks] = {
         "lr": not_negative,
         "momentum": not_negative,
         "dampening": number,

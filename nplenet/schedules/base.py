@@ -6,22 +6,18 @@ Legend: k steps done, counted from 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import checks
-from ..checks import count, number
+from ..checks import Checks, count, number
 from ..names import OF_A_SCHEDULE, no_attribute
 from ..optim import Optimizer
 
-Settings = Mapping[str, Callable[[Any, str], Any]]
-not_negative = partial(number, interval="[0, inf)")
-positive = partial(number, interval="(0, inf)")
-
-ALWAYS: Settings = {
+ALWAYS: Checks = {
     "base_lr": partial(number, interval="[0, inf]"),
     "step_count": partial(count, minimum=0),
 }
@@ -48,7 +44,7 @@ class Schedule:
         The rate at k = 0 of each group.
     """
 
-    settings: ClassVar[Settings] = {}
+    settings: ClassVar[Checks] = {}
 
     if not TYPE_CHECKING:
 
@@ -86,7 +82,8 @@ class Schedule:
 
     def _apply(self) -> None:
         groups = zip(self.optimizer.param_groups, self.base_lrs, strict=True)
-        for group, self.base_lr in reversed(list(groups)):  # the first one's stays
+        for group, base_lr in reversed(list(groups)):  # so that the first group's attributes stay
+            self.base_lr = base_lr  # which ``rate`` reads
             self.last_lr = group.lr = self.rate(self.step_count)
 
     def state_dict(self) -> dict[str, Any]:

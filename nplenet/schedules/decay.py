@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .. import checks
-from ..checks import count, fraction
+from ..checks import Checks, count, fraction, not_negative
 from ..optim import Optimizer
-from .base import Schedule, Settings, cosine, linear, not_negative
+from .base import Schedule, cosine, linear
 
 
 class StepLR(Schedule):
@@ -28,7 +28,7 @@ class StepLR(Schedule):
         >= 0.
     """
 
-    settings: ClassVar[Settings] = {
+    settings: ClassVar[Checks] = {
         "step_size": count,
         "gamma": not_negative,
     }
@@ -58,7 +58,7 @@ class CosineLR(Schedule):
         >= 0.
     """
 
-    settings: ClassVar[Settings] = {
+    settings: ClassVar[Checks] = {
         "T_max": count,
         "eta_min": not_negative,
     }
@@ -84,7 +84,7 @@ class ExponentialLR(Schedule):
         >= 0, such as 0.999.
     """
 
-    settings: ClassVar[Settings] = {"gamma": not_negative}
+    settings: ClassVar[Checks] = {"gamma": not_negative}
     gamma: float
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
@@ -114,7 +114,7 @@ class WarmUpLR(Schedule):
         the loss or cycles the momentum can't be.
     """
 
-    settings: ClassVar[Settings] = {"steps": count, "start_factor": fraction}
+    settings: ClassVar[Checks] = {"steps": count, "start_factor": fraction}
     steps: int
     start_factor: float
 

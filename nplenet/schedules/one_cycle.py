@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
-from ..checks import count, fraction, number
+from ..checks import Checks, count, fraction, number, positive
 from ..optim import Optimizer
-from .base import Schedule, Settings, cosine, linear, positive
+from .base import Schedule, cosine, linear
 
 
 class OneCycleLR(Schedule):
@@ -46,7 +46,7 @@ class OneCycleLR(Schedule):
     three_phase : bool
     """
 
-    settings: ClassVar[Settings] = {
+    settings: ClassVar[Checks] = {
         "max_lr": positive,
         "total_steps": count,
         "pct_start": fraction,

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import count, fraction, number
+from ..checks import Checks, count, fraction, not_negative, number
 from ..optim import Optimizer
-from .base import Schedule, Settings, not_negative
+from .base import Schedule
 
 LARGEST = float(np.finfo(np.float64).max)  # JSON has no infinity
 MAX_REDUCTIONS = 10_000  # each is computed anew for each rate
@@ -37,7 +37,7 @@ class PlateauLR(Schedule):
         >= 0.
     """
 
-    settings: ClassVar[Settings] = {
+    settings: ClassVar[Checks] = {
         "factor": fraction,
         "patience": partial(count, minimum=0),
         "threshold": fraction,
