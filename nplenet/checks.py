@@ -101,7 +101,7 @@ def generator_or_new(value: Any, name: str) -> np.random.Generator:
     return np.random.default_rng() if value is None else generator(value, name)
 
 
-def plain(value: Any) -> Any:
+def for_json(value: Any) -> Any:
     """Return a number or array of NumPy as plain Python values, for ``json.dumps(default=...)``."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()

@@ -18,7 +18,7 @@ import safetensors.numpy
 from .. import checks
 from ..architecture import build, describe
 from ..augment import Transform, UnknownPreprocessing, described, from_description
-from ..checks import count, plain
+from ..checks import count, for_json
 from ..data import Pictures
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
@@ -274,7 +274,7 @@ def write_file(
 ) -> None:
     """Write tensors and a record of JSON, with their SHA-256, atomically; see ``atomic_write``."""
     tensors = native(tensors)
-    text = json.dumps(record, separators=(",", ":"), default=plain)
+    text = json.dumps(record, separators=(",", ":"), default=for_json)
     contents = safetensors.numpy.save(tensors, metadata={KEY: _digest(text, tensors) + text})
     with atomic_write(path, previous=previous) as file:
         file.write(contents)
