@@ -12,10 +12,11 @@
 //   inverse_std                                 (C,) float64
 //   sums (of x), squares (of x - mean)          (parts, C) float64
 //   sums (of dy and dy * xhat), total           (parts, 2, C) float64
-//   M                                           numbers per channel on all ranks; here there are m = N * L
+//   M                                           numbers per channel on all ranks (m in the twins)
+//   here = N * L                                numbers per channel on this rank
 //
-// Threads: a channel's m numbers are cut into `parts` even parts, one per block: block c*parts + p takes part
-// p of channel c. A kernel that sums leaves one sum per block; the next kernel first adds up the sums
+// Threads: a channel's numbers here are cut into `parts` even parts, one per block: block c*parts + p takes
+// part p of channel c. A kernel that sums leaves one sum per block; the next kernel first adds up the sums
 // of its channel, in the same order in every block, so that all agree on every bit. Between the two kernels
 // the sums of several ranks are added. So training is three launches (sums, center, training), backward two.
 // Sums are trees in shared memory, in float64: a fixed order, no atomics, and, as the squares are of
@@ -61,10 +62,10 @@ __device__ Sums sums_over_parts(const double* first, const double* second, int s
     return block_sums(a, b, parts);
 }
 
-// Return where part p of a channel's m numbers begins; the next part begins at its end.
-__device__ __forceinline__ unsigned int part_begin(int p, int m, int parts)
+// Return where part p of the `here` numbers of a channel begins; the next part begins at its end.
+__device__ __forceinline__ unsigned int part_begin(int p, int here, int parts)
 {
-    return (unsigned int)((long long)m * p / parts);
+    return (unsigned int)((long long)here * p / parts);
 }
 
 // Return the place in (N, C, L) of number i of channel c.
@@ -76,10 +77,10 @@ __device__ __forceinline__ long long place(unsigned int i, int c, int C, int L)
 // Training, first launch: the sum of x; the batch is counted.
 template <typename T>
 __global__ void batch_norm_sums(const T* __restrict__ x, double* __restrict__ sums,
-                                long long* __restrict__ num_batches_tracked, int C, int L, int m, int parts)
+                                long long* __restrict__ num_batches_tracked, int C, int L, int here, int parts)
 {
     const int c = blockIdx.x / parts, p = blockIdx.x % parts;
-    const unsigned int begin = part_begin(p, m, parts), end = part_begin(p + 1, m, parts);
+    const unsigned int begin = part_begin(p, here, parts), end = part_begin(p + 1, here, parts);
     double sum = 0.0;
     for (unsigned int i = begin + threadIdx.x; i < end; i += blockDim.x) sum += x[place(i, c, C, L)];
     sum = block_sums(sum, 0.0, end - begin).first;
@@ -92,12 +93,12 @@ __global__ void batch_norm_sums(const T* __restrict__ x, double* __restrict__ su
 template <typename T>
 __global__ void batch_norm_center(const T* __restrict__ x, const double* __restrict__ sums,
                                   T* __restrict__ centered, double* __restrict__ squares, double M, int C, int L,
-                                  int m, int parts)
+                                  int here, int parts)
 {
     const int c = blockIdx.x / parts, p = blockIdx.x % parts;
     const double mean = sums_over_parts(sums + c, sums + c, C, parts).first / M;
     const T center = T(mean);
-    const unsigned int begin = part_begin(p, m, parts), end = part_begin(p + 1, m, parts);
+    const unsigned int begin = part_begin(p, here, parts), end = part_begin(p + 1, here, parts);
     double square = 0.0;
     for (unsigned int i = begin + threadIdx.x; i < end; i += blockDim.x) {
         const long long at = place(i, c, C, L);
@@ -116,7 +117,7 @@ __global__ void batch_norm_training(const T* __restrict__ centered, const double
                                     const T* __restrict__ bias, T* __restrict__ running_mean,
                                     T* __restrict__ running_var, const long long* __restrict__ num_batches_tracked,
                                     T* __restrict__ y, double* __restrict__ inverse_std, double M, double momentum,
-                                    int average_all, double eps, int C, int L, int m, int parts)
+                                    int average_all, double eps, int C, int L, int here, int parts)
 {
     const int c = blockIdx.x / parts, p = blockIdx.x % parts;
     const Sums all = sums_over_parts(sums + c, squares + c, C, parts);
@@ -128,8 +129,8 @@ __global__ void batch_norm_training(const T* __restrict__ centered, const double
         running_var[c] = T(running_var[c] + fraction * (all.second / (M - 1) - running_var[c]));
     }
     const T scale = T(weight[c] * inverse), shift = bias[c];
-    const unsigned int end = part_begin(p + 1, m, parts);
-    for (unsigned int i = part_begin(p, m, parts) + threadIdx.x; i < end; i += blockDim.x) {
+    const unsigned int end = part_begin(p + 1, here, parts);
+    for (unsigned int i = part_begin(p, here, parts) + threadIdx.x; i < end; i += blockDim.x) {
         const long long at = place(i, c, C, L);
         y[at] = centered[at] * scale + shift;
     }
@@ -139,14 +140,15 @@ template <typename T>
 __global__ void batch_norm_inference(const T* __restrict__ x, const T* __restrict__ weight,
                                      const T* __restrict__ bias, const T* __restrict__ running_mean,
                                      const T* __restrict__ running_var, T* __restrict__ y, T* __restrict__ centered,
-                                     double* __restrict__ inverse_std, double eps, int C, int L, int m, int parts)
+                                     double* __restrict__ inverse_std, double eps, int C, int L, int here,
+                                     int parts)
 {
     const int c = blockIdx.x / parts, p = blockIdx.x % parts;
     const double inverse = 1.0 / sqrt((double)running_var[c] + eps);
     if (p == 0 && threadIdx.x == 0) inverse_std[c] = inverse;
     const T center = running_mean[c], scale = T(weight[c] * inverse), shift = bias[c];
-    const unsigned int end = part_begin(p + 1, m, parts);
-    for (unsigned int i = part_begin(p, m, parts) + threadIdx.x; i < end; i += blockDim.x) {
+    const unsigned int end = part_begin(p + 1, here, parts);
+    for (unsigned int i = part_begin(p, here, parts) + threadIdx.x; i < end; i += blockDim.x) {
         const long long at = place(i, c, C, L);
         const T value = x[at] - center;
         centered[at] = value;
@@ -158,10 +160,10 @@ __global__ void batch_norm_inference(const T* __restrict__ x, const T* __restric
 template <typename T>
 __global__ void batch_norm_gradient_sums(const T* __restrict__ dy, const T* __restrict__ centered,
                                          const double* __restrict__ inverse_std, double* __restrict__ sums, int C,
-                                         int L, int m, int parts)
+                                         int L, int here, int parts)
 {
     const int c = blockIdx.x / parts, p = blockIdx.x % parts;
-    const unsigned int begin = part_begin(p, m, parts), end = part_begin(p + 1, m, parts);
+    const unsigned int begin = part_begin(p, here, parts), end = part_begin(p + 1, here, parts);
     double sum = 0.0, product = 0.0;
     for (unsigned int i = begin + threadIdx.x; i < end; i += blockDim.x) {
         const long long at = place(i, c, C, L);
@@ -180,7 +182,7 @@ template <typename T>
 __global__ void batch_norm_backward(const T* __restrict__ dy, const T* __restrict__ centered,
                                     const double* __restrict__ inverse_std, const T* __restrict__ weight,
                                     const double* sums, const double* total, T* __restrict__ dweight,
-                                    T* __restrict__ dbias, T* __restrict__ dx, double M, int C, int L, int m,
+                                    T* __restrict__ dbias, T* __restrict__ dx, double M, int C, int L, int here,
                                     int parts)
 {
     const int c = blockIdx.x / parts, p = blockIdx.x % parts;
@@ -199,8 +201,8 @@ __global__ void batch_norm_backward(const T* __restrict__ dy, const T* __restric
         slope = T(factor * inverse_std[c] * all.second / M);
         shift = T(factor * all.first / M);
     }
-    const unsigned int end = part_begin(p + 1, m, parts);
-    for (unsigned int i = part_begin(p, m, parts) + threadIdx.x; i < end; i += blockDim.x) {
+    const unsigned int end = part_begin(p + 1, here, parts);
+    for (unsigned int i = part_begin(p, here, parts) + threadIdx.x; i < end; i += blockDim.x) {
         const long long at = place(i, c, C, L);
         dx[at] = dy[at] * scale - slope * centered[at] - shift;
     }

@@ -5,8 +5,9 @@ part of the batch, they go over all ranks. So the functions are cut at the sums:
 what one returns through ``group.sum`` to the next.
 
 Legend: x, centered, y, dy, dx (N, C, L); weight, bias, inverse_std and running statistics (C,);
-m numbers per channel, over all ranks. Sums are float64 with an axis of parts in front, over which
-the next function adds them up: one part here, on a GPU one per block of threads.
+m numbers per channel, over all ranks (M in the formulas of ``_BatchNorm``). Sums are float64 with
+an axis of parts in front, over which the next function adds them up: one part here, on a GPU one
+per block of threads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from .base import Layer
 
 
 def batch_norm_sums(xp: Any, x: Array, num_batches_tracked: Array) -> Array:
-    """Return sum(x), (parts, C); and count the batch, in place."""
+    """Return sum(x), (parts, C); and count the batch, in place.
+
+    It is counted here because ``batch_norm_training`` reads the count for every channel: on a GPU
+    no block of that launch may change it.
+    """
     num_batches_tracked += 1
     return _channel_sum(x)[None]
 
