@@ -10,10 +10,10 @@ import numpy as np
 from ....layers import Dropout, Flatten, Layer, LeakyReLU, ReLU, Sigmoid, Tanh
 from ...operation import Value
 from ...passes import Part
+from ..feed import KEYS
 from .operation import FusedOperation, Lasting, Writer, call
 
 ACTIVATIONS: tuple[type[Layer], ...] = (ReLU, LeakyReLU, Sigmoid, Tanh)
-FEED_KEYS = 2  # the word of a feed's row that holds the first key; see ``feed.KEYS``
 
 
 def activation_code(layer: Layer | None) -> str:
@@ -80,7 +80,7 @@ class FusedDropout(Elementwise):
 
     def forward(self, w: Writer) -> None:
         w.use("dropout")
-        key = f"{w.feed_row()}[{FEED_KEYS + self.number}]"
+        key = f"{w.feed_row()}[{KEYS + self.number}]"
         first = f"(long long)n0 * {prod(self.x.shape)}"
         numbers = (key, first, f"{self.layer.threshold}ull", self.size)
         w.first.append(call("dropout_mask", w.at(self.kept), *numbers))

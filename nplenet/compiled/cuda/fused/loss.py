@@ -5,6 +5,7 @@ from __future__ import annotations
 from ....losses import CrossEntropyLoss
 from ...operation import LossOperation, Value
 from ...passes import Part
+from ..feed import FIRST
 from .operation import Writer, call
 
 PART = 16  # bytes of a ``LossPart``
@@ -30,7 +31,7 @@ class FusedLoss(LossOperation):
         each = w.lasting("loss_each", "LossPart", w.images, PART)
         row = w.rows("loss_rows", "LossPart", 1, PART)
         w.before.append(f"if (threadIdx.x == 0) *{total} = {{0.0, 0, NO_FAULT}};")
-        labels = f"s.labels + (long long){w.feed_row()}[0] + n0"
+        labels = f"s.labels + (long long){w.feed_row()}[{FIRST}] + n0"
         targets = (f"T({1.0 - smoothing!r})", f"T({smoothing / k!r})", "T(s.scale)")
         arguments = (w.at(self.x), labels, *targets, "n0", w.at(self.dx), each, total, "count")
         w.each.append(call("cross_entropy", *arguments, template=("I", k)))

@@ -16,6 +16,7 @@ import numpy as np
 from ....layers import Layer
 from ...operation import DType, L, Operation, Value
 from ...passes import Part
+from ..feed import FIRST
 
 THREADS_PER_PROCESSOR = 512
 """At most, in the main blocks of a launch: each block leaves a row of sums, and of 512 threads each
@@ -205,7 +206,7 @@ class Head(FusedOperation[Source]):
         w.use("head")
         image = self.y.shape if len(self.y.shape) == 3 else (1, 1, prod(self.y.shape))
         shape = w.shape("Images", **dict(zip("CHW", image, strict=True)))
-        first = f"(long long){w.feed_row()}[0] + n0" if w.training else "(long long)n0"
+        first = f"(long long){w.feed_row()}[{FIRST}] + n0" if w.training else "(long long)n0"
         changes = "s.coefficients, s.inverted, s.gray, s.normal, s.fill"
         arguments = ("s.images", "s.order", changes, first, "count", w.at(self.y))
         w.each.append(call("head", *arguments, template=("I", shape)))
