@@ -21,14 +21,14 @@ from .graphs import Graphs
 from .host import HostSide, Rehearsal
 
 MAX_STEPS = 128
-"""Steps in a graph, at most: then a launch takes the host 0.1 us a step."""
-WORK = 1e12
-"""Floating-point operations in a graph, at most about; half a second on a small device."""
-AHEAD = 4
-"""Graphs queued, at most: Ctrl-C waits for these. They must last while the host prepares the next
-epoch: 12 ms to shuffle and draw for 60,000 images, 20 ms to rehearse 938 steps; and a graph of 117
-steps of LeNet-5 with 64 images takes 6 ms on an H100."""
-PAUSE = 0.0005  # seconds between two looks at whether a graph has ended
+"""In a graph: then a launch takes the host 0.1 us per step."""
+MAX_FLOP = 1e12
+"""Floating-point operations in a graph, about; half a second on a small device."""
+MAX_QUEUED = 4
+"""Graphs in the queue of the device: Ctrl-C waits for these. They must last while the host prepares
+the next epoch: 12 ms to shuffle and draw for 60,000 images, 20 ms to rehearse 938 steps; and a
+graph of 117 steps of LeNet-5 with 64 images takes 6 ms on an H100."""
+SECONDS_BETWEEN_LOOKS = 0.0005  # at whether a graph has ended
 
 
 class Launches(Protocol):
@@ -76,7 +76,7 @@ class Runner:
         group: Group = ALONE,
     ) -> None:
         self.launches, self.optimizer, self.feed, self.group = launches, optimizer, feed, group
-        self.most = int(min(max(WORK / max(flops, 1.0), 1), MAX_STEPS))
+        self.max_steps = int(min(max(MAX_FLOP / max(flops, 1.0), 1), MAX_STEPS))
         self.graphs = Graphs(feed.backend)
         self._ready: set[int] = set()
         self.epochs = 0  # begun: the feed is the last one's
@@ -106,13 +106,13 @@ class Runner:
         self._ready.add(images)
 
 
-def steps_of_a_graph(all_steps: int, left: int, most: int) -> int:
+def steps_of_a_graph(all_steps: int, left: int, max_steps: int) -> int:
     """Return how many of the steps ``left`` the next graph does.
 
     Equal graphs do the steps of an epoch, and powers of two what is left, so that few different
     ones are recorded: 937 steps, at most 128 in a graph, are 8 graphs of 117 and 1 of one.
     """
-    equal = all_steps // -(-all_steps // most)
+    equal = all_steps // -(-all_steps // max_steps)
     return int(equal if left >= equal else 2 ** (left.bit_length() - 1))
 
 
@@ -168,11 +168,11 @@ class DeviceEpoch:
                 self._advance(limit)
 
     def _wait(self) -> None:
-        while len(self._events) >= AHEAD:
+        while len(self._events) >= MAX_QUEUED:
             if self._events[0].done:
                 self._events.popleft()
             else:
-                time.sleep(PAUSE)
+                time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _advance(self, limit: float) -> None:
         if self._number != self.runner.epochs:
@@ -183,8 +183,8 @@ class DeviceEpoch:
             left += 1
         steps = 1
         if self.runner.ready(size):
-            most, all_steps = self.runner.most, self.sizes.count(size)
-            steps = steps_of_a_graph(all_steps, int(min(limit, left)), most)
+            all_steps = self.sizes.count(size)
+            steps = steps_of_a_graph(all_steps, int(min(limit, left)), self.runner.max_steps)
         self.runner.run(size, steps)
         self.done += steps
         event = self.runner.feed.backend.xp.cuda.Event(disable_timing=True)
@@ -194,7 +194,7 @@ class DeviceEpoch:
     @property
     def all_queued(self) -> bool:
         """Whether the host has nothing to enqueue before the device has done more."""
-        return len(self._events) >= AHEAD or self.done == len(self.sizes)
+        return len(self._events) >= MAX_QUEUED or self.done == len(self.sizes)
 
     def settle(self) -> None:
         """Bring optimizer, schedule and generators to where the steps enqueued leave them."""

@@ -89,7 +89,7 @@ class FusedStep:
             update = Update(optimizer)
             self.whole = make_program(*arguments, loss, batch_size, device, update)
         self.classes = self.training.plan.y.shape[0]
-        self._runners: dict[tuple[int, str], Runner] = {}
+        self._programs: dict[tuple[int, str], CompiledProgram] = {}
 
     def gradients(self, feed: Feed, images: int) -> None:
         """Enqueue forward, loss and backward of step ``feed.step``, which has ``images`` images.
@@ -111,21 +111,21 @@ class FusedStep:
 
         Its steps differ only in what they find in the feed, so the host prepares them once.
         """
-        runner = self._prepared(self.whole, feed, images)
+        compiled = self._prepared(self.whole, feed, images)
         for _ in range(times):
-            runner.launch_all()
+            compiled.launch_all()
             if self.whole.parts.update is None:
                 optimizer.update(feed.numbers)
 
-    def _prepared(self, program: Program, feed: Feed, images: int) -> Runner:
+    def _prepared(self, program: Program, feed: Feed, images: int) -> CompiledProgram:
         """Return the kernels of a program, with their arguments for a batch of the feed."""
         self._check(feed, images)
-        runner = self._runner(program, feed.images.dtype.name)
+        compiled = self._compiled(program, feed.images.dtype.name)
         mean = self.loss.reduction == "mean"
         numbers = {"scale": 1.0 / images if mean else 1.0, "count": images, "words": feed.words}
         pointers = {name: value_of(getattr(feed, name)) for name in FEED}
-        runner.prepare(pointers | numbers | {"fill": feed.fill}, images)
-        return runner
+        compiled.prepare(pointers | numbers | {"fill": feed.fill}, images)
+        return compiled
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the logits of ``x`` (N, ...), as in ``eval``, to ``out`` (N, K): one launch.
@@ -145,10 +145,10 @@ class FusedStep:
             )
         if len(x) == 0:
             return
-        runner = self._runner(self.inference, x.dtype.name)
+        compiled = self._compiled(self.inference, x.dtype.name)
         values = {"images": value_of(x), "out": value_of(out), "count": len(x), "fill": 0}
-        runner.prepare(values, len(x))
-        runner.launch_all()
+        compiled.prepare(values, len(x))
+        compiled.launch_all()
 
     def describe(self) -> list[str]:
         """Return a line per kernel, and one with its blocks, threads and shared memory."""
@@ -171,13 +171,13 @@ class FusedStep:
 
     def kernels(self) -> list[FusedKernel]:
         """Return the kernels of the last training step; none before the first one."""
-        runners = [each for each in self._runners.values() if each.program is self.training]
-        if not runners:
+        programs = [each for each in self._programs.values() if each.program is self.training]
+        if not programs:
             return []
-        runner = runners[-1]
+        compiled = programs[-1]
         return [
-            FusedKernel(k.name, launch, k.flop * runner.images, k.traffic * runner.images)
-            for k, launch in zip(self.training.kernels, runner.launches(), strict=True)
+            FusedKernel(k.name, launch, k.flop * compiled.images, k.traffic * compiled.images)
+            for k, launch in zip(self.training.kernels, compiled.launches(), strict=True)
         ]
 
     def _check(self, feed: Feed, images: int) -> None:
@@ -196,15 +196,15 @@ class FusedStep:
                     f"got {(images, *shape)}"
                 )
 
-    def _runner(self, program: Program, source: str) -> Runner:
+    def _compiled(self, program: Program, source: str) -> CompiledProgram:
         key = id(program), source
-        if key not in self._runners:
-            self._runners[key] = Runner(program, source, self.backend)
-        return self._runners[key]
+        if key not in self._programs:
+            self._programs[key] = CompiledProgram(program, source, self.backend)
+        return self._programs[key]
 
 
-class Runner:
-    """A program for images of one dtype, compiled, with its own arrays."""
+class CompiledProgram:
+    """A program compiled for images of one dtype, with its arrays and its argument."""
 
     def __init__(self, program: Program, source: str, backend: Any) -> None:
         xp = backend.xp
