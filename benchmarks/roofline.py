@@ -59,7 +59,7 @@ def bandwidth(size: int) -> float:
 def parts_of(prepared: Prepared, images: int) -> list[tuple[str, list[Any]]]:
     """Return the name and the calls of each ``Work``, chunk by chunk, in the order of the step."""
     sequence: list[tuple[str, list[Any]]] = []
-    program = prepared.of(images)
+    program = prepared.program(images)
     sequence.append(("prepare weights", program.begin))
     for each in prepared.plan.passes:
         chunks = prepared.chunks(images, bool(each.kind))
@@ -153,7 +153,7 @@ def main() -> None:
     before = np.setbufsize(step.tunables["buffer_size"])
     seconds = timed(parts_of(prepared, images), arguments.rounds)
     np.setbufsize(before)
-    program = prepared.of(images)
+    program = prepared.program(images)
     seconds["load the images"] = best_seconds(lambda: program.load(x, 0), 30)
     seconds["Adam"] = best_seconds(optimizer.step, 30)
     flops, moved = flops_of(prepared.plan), bytes_of(prepared)

@@ -181,7 +181,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "lanes": "chunks memory",
         "program": "chunks",
         "trace": "chunks",
-        "threads": "kinds patience program",
+        "threads": "chunks kinds patience program",
         "helper": "chunks gate memory program",
         "processes": "chunks helper memory program",
         "arena": "chunks lanes memory",

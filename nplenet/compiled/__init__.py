@@ -6,8 +6,8 @@
     plan       once: cpu/step.prepare -> cpu/prepared -> plan (operation, passes, placement), with
                the answers of cpu/executor; cpu/choose says which layers become which operation of
                cpu/lanes. Then cpu/arena allocates the memory, which processes share (cpu/memory)
-    bind       once per number of images: cpu/prepared.of. cpu/chunks cuts the batch, the operations
-               return NumPy calls, cpu/program holds them
+    bind       once per number of images: cpu/prepared.program. cpu/chunks cuts the batch, the
+               operations return NumPy calls, cpu/program holds them
     run        each step: cpu/step.gradients -> cpu/numerics, cpu/workers, which has processes or
                threads load the images and make the calls of each stage (cpu/program). Then the sums
                over ranks, and the optimizer

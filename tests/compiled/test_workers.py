@@ -14,7 +14,7 @@ import pytest
 
 from nplenet.compiled import compile
 from nplenet.compiled.cpu import threads as threads_module
-from nplenet.compiled.cpu.threads import Barrier, Threads
+from nplenet.compiled.cpu.threads import ThreadBarrier, Threads
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
@@ -45,7 +45,7 @@ def test_with_few_images_one_thread_does_the_features_at_the_barrier_and_the_fir
     None
 ):
     prepared = lenet_step(2, lanes=64).prepare((1, 32, 32))
-    few, many = prepared.of(64), prepared.of(200)
+    few, many = prepared.program(64), prepared.program(200)
     assert (few.workers, many.workers) == (2, 2)
     assert len(few.stages) == len(many.stages) - 1
     assert len(few.stages[1].once) > len(many.stages[1].once) + 50
@@ -58,7 +58,7 @@ def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
 ) -> None:
     seen: list[str] = []
 
-    def work(worker: int, barrier: Barrier) -> None:
+    def work(worker: int, barrier: ThreadBarrier) -> None:
         for stage in range(50):
             seen.append(f"{stage}")
             barrier.wait(worker, [lambda: seen.append("once")])
@@ -72,7 +72,7 @@ def test_what_is_done_once_is_done_by_the_last_after_all_and_before_any_goes_on(
 def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int, lock: None) -> None:
     threads, ended = Threads(), []
 
-    def work(worker: int, barrier: Barrier) -> None:
+    def work(worker: int, barrier: ThreadBarrier) -> None:
         try:
             barrier.wait(worker, [])
             if worker == failing:
@@ -92,7 +92,7 @@ def test_the_error_of_one_worker_ends_all_and_is_raised(failing: int, lock: None
 def test_workers_that_all_fail_end_and_one_of_their_errors_is_raised() -> None:
     threads = Threads()
 
-    def work(worker: int, barrier: Barrier) -> None:
+    def work(worker: int, barrier: ThreadBarrier) -> None:
         raise ZeroDivisionError
 
     for _ in range(200):
@@ -121,7 +121,7 @@ def test_an_error_at_a_barrier_of_a_step_is_told_as_without_threads() -> None:
 def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work(lock: None) -> None:
     threads, at_work = Threads(), threading.Event()
 
-    def work(worker: int, barrier: Barrier) -> None:
+    def work(worker: int, barrier: ThreadBarrier) -> None:
         if worker == 1:
             at_work.set()
             time.sleep(0.3)
@@ -140,7 +140,7 @@ def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work(lock
 def test_helpers_see_the_buffer_size_and_the_errors_that_the_caller_has_set() -> None:
     found = []
 
-    def work(worker: int, barrier: Barrier) -> None:
+    def work(worker: int, barrier: ThreadBarrier) -> None:
         found.append((np.getbufsize(), np.geterr()["divide"]))
 
     before = np.setbufsize(1024)

@@ -36,8 +36,8 @@ Report = tuple[BaseException | None, list[Any], list[Any]]
 """An error, warnings, and the marks of a trace."""
 
 
-class Work(Protocol):
-    """What the processes work on: a plan with its programs; see ``Prepared``.
+class SharedPlan(Protocol):
+    """The plan that the processes share, with its programs; see ``Prepared``.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Work(Protocol):
     @property
     def marks(self) -> list[Any]: ...
 
-    def of(self, images: int) -> Program:
+    def program(self, images: int) -> Program:
         """Return the program for a number of images, bound when it is first asked for."""
 
 
@@ -155,7 +155,7 @@ def pickled(report: Report) -> bytes:
     return pickle.dumps((text, found[:10], []))
 
 
-def be_a_helper(worker: int, post: Post, work: Work, source: Any, parent: int) -> NoReturn:
+def be_a_helper(worker: int, post: Post, plan: SharedPlan, source: Any, parent: int) -> NoReturn:
     """Do a helper's part of each step until the process is killed."""
     try:
         _end_with(parent)
@@ -169,16 +169,16 @@ def be_a_helper(worker: int, post: Post, work: Work, source: Any, parent: int) -
             try:
                 x = post.order(worker, source)
                 if x is not None:
-                    program = work.of(len(x))
+                    program = plan.program(len(x))
                     program.load(x, worker)
                     post.wait(worker, [])
                     program.compute(worker, post)
             except BaseException as caught:
                 error = caught
-            if error is not None or found or work.marks:
-                post.report(worker, (error, found, work.marks))
+            if error is not None or found or plan.marks:
+                post.report(worker, (error, found, plan.marks))
                 found.clear()
-                work.marks.clear()
+                plan.marks.clear()
             post.done.open()
     finally:
         os._exit(1)

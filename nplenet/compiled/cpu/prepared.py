@@ -111,7 +111,7 @@ class Prepared:
         """The marks of the trace."""
         return self._trace.marks
 
-    def of(self, images: int) -> Program:
+    def program(self, images: int) -> Program:
         """Return the program for a batch of ``images``; bound once for each number."""
         if images not in self._programs:
             self._programs[images] = self._bind(images)

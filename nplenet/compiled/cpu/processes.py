@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from .chunks import Calls
-from .helper import Post, Work, be_a_helper
+from .helper import Post, SharedPlan, be_a_helper
 from .memory import Memory
 from .program import Images, Program, execute
 
@@ -50,7 +50,7 @@ class Crew:
 
     Parameters
     ----------
-    work : Work
+    plan : SharedPlan
     helpers : int
     source : object, optional
         Of which images are made (see ``data.lazy``): the helpers know this one alone.
@@ -61,10 +61,10 @@ class Crew:
         When the system refuses a process, or one does not start.
     """
 
-    def __init__(self, work: Work, helpers: int, source: Any = None) -> None:
+    def __init__(self, plan: SharedPlan, helpers: int, source: Any = None) -> None:
         self._source, self._errors = source, np.geterr()  # as the helpers know them
-        self._marks = work.marks
-        self._post = Post(Memory(shared=True), helpers, work.batch_size, work.image_shape)
+        self._marks = plan.marks
+        self._post = Post(Memory(shared=True), helpers, plan.batch_size, plan.image_shape)
         self._at_work = helpers
         self._made: tuple[int, int] | None = None  # first and number of images made in advance
         self._pids: list[int] = []
@@ -73,19 +73,19 @@ class Crew:
         self._end.atexit = False  # the system ends them with this process
         try:
             for worker in range(1, helpers + 1):
-                self._fork(worker, work)
+                self._fork(worker, plan)
             self._wait_for_helpers(SECONDS_TO_START)
         except BaseException:
             self.end()
             raise
 
-    def _fork(self, worker: int, work: Work) -> None:
+    def _fork(self, worker: int, plan: SharedPlan) -> None:
         """Start a helper; a Ctrl-C comes before or after, not while hooks of the fork run."""
         with signals_deferred(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 warns of a fork with threads
             pid = os.fork()
             if pid == 0:
-                be_a_helper(worker, self._post, work, self._source, self._parent)
+                be_a_helper(worker, self._post, plan, self._source, self._parent)
             self._pids.append(pid)
 
     @property

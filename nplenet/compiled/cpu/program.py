@@ -27,7 +27,7 @@ class Images(Protocol):
 
 
 class Barrier(Protocol):
-    """Where the workers of a step wait for each other."""
+    """Where the workers of a step wait for each other: ``threads.ThreadBarrier``, or a ``Crew``."""
 
     def wait(self, worker: int, once: Calls) -> None:
         """Wait for all others; one of the workers makes the calls ``once``, then all continue."""

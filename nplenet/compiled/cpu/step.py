@@ -141,7 +141,7 @@ class CompiledStep(Step):
         prepared, images = self.prepare(image_shape(x)), len(x)
         self.group.begin(images)
         check_count(images, self.batch_size, smallest=1 if self.group.size == 1 else 0)
-        program = prepared.of(images)
+        program = prepared.program(images)
         if images:
             prepared.loss.take_targets(y, images)
         if self._other_parameters:  # the calls set the gradients of the model's own
@@ -170,7 +170,7 @@ class CompiledStep(Step):
         with self._numerics.applied():
             for i in range(0, len(x), size):
                 part = x[i : i + size]
-                program = prepared.of(len(part))
+                program = prepared.program(len(part))
                 self._workers.run(prepared, program, part)
                 program.unload(logits[i : i + size])
                 execute(program.end)

@@ -21,21 +21,22 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from .chunks import Calls
 from .kinds import has_lock
 from .patience import Patience
-from .program import Images, Program
+from .program import Images, Program, execute
 
 
 class Ended(Exception):
     """Another worker has failed, and this one has been told to end."""
 
 
-class Barrier:
-    """Where workers wait for each other. One object serves one step."""
+class ThreadBarrier:
+    """The ``Barrier`` of threads. One object serves one step."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -43,7 +44,7 @@ class Barrier:
         self._arrivals = itertools.count(1)  # whose next() no other thread can interrupt
         self._gates = [ThreadGate() for _ in range(workers)]
 
-    def wait(self, worker: int, once: Iterable[Callable[[], object]]) -> None:
+    def wait(self, worker: int, once: Calls) -> None:
         """Wait for all others; the last to arrive makes the calls ``once``, then all continue.
 
         Raises
@@ -54,8 +55,7 @@ class Barrier:
         if next(self._arrivals) % self.workers:
             self._gates[worker].wait()
         else:
-            for call in once:
-                call()
+            execute(once)
             self._open(worker)
         if self.error is not None:
             raise Ended
@@ -83,15 +83,14 @@ class Threads:
     def run(self, program: Program, x: Images) -> None:
         """Do a step up to the end of its last stage."""
 
-        def work(worker: int, barrier: Barrier) -> None:
+        def work(worker: int, barrier: ThreadBarrier) -> None:
             program.load(x, worker)
             program.compute(worker, barrier)
 
-        for call in program.begin:
-            call()
+        execute(program.begin)
         self.share(program.workers, work)
 
-    def share(self, workers: int, work: Callable[[int, Barrier], None]) -> None:
+    def share(self, workers: int, work: Callable[[int, ThreadBarrier], None]) -> None:
         """Run ``work(worker, barrier)`` on each of N workers; all have returned when this does.
 
         The helpers see the context of the calling thread: NumPy's buffer size and its handling of
@@ -102,7 +101,7 @@ class Threads:
         BaseException
             What the first worker to fail has raised.
         """
-        barrier = Barrier(workers)
+        barrier = ThreadBarrier(workers)
 
         def guarded(worker: int) -> None:
             try:
@@ -150,7 +149,7 @@ class Helper(threading.Thread):
         self._task = task
         self._go.open()
 
-    def finish(self, barrier: Barrier) -> None:
+    def finish(self, barrier: ThreadBarrier) -> None:
         """Wait until the task is done, also when Ctrl-C is pressed meanwhile."""
         while True:
             try:
