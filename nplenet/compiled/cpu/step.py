@@ -60,9 +60,9 @@ class CompiledStep(Step):
         self.dtype = self._settings.dtype
         self._other_parameters = self._settings.others_of(optimizer)
         self._training: Prepared | None = None
-        self._planned_for: tuple[Any, ...] = ()
+        self._training_key: tuple[Any, ...] = ()  # what the plan was made for
         self._inference: Prepared | None = None
-        self._inference_for: tuple[Any, ...] = ()
+        self._inference_key: tuple[Any, ...] = ()
         self._workers = Workers()
         self._numerics = Numerics(tunables.buffer_size)
 
@@ -80,37 +80,32 @@ class CompiledStep(Step):
         The plan at hand is kept, unless the shape or a setting has changed (see ``Settings``), or
         this process was forked since: its parent may use the same memory.
         """
-        if isinstance(self.optimizer, NoOptimizer):
-            return self._prepare_inference(tuple(image_shape))
-        self._settings.check_arrays()
-        now = (os.getpid(), self.group.size > 1, *self._settings())
         shape = tuple(image_shape)
-        if self._training is None or (self._training.image_shape, self._planned_for) != (
-            shape,
-            now,
-        ):
+        if isinstance(self.optimizer, NoOptimizer):
+            return self._prepare_inference(shape)
+        self._settings.check_arrays()
+        key = (shape, os.getpid(), self.group.size > 1, *self._settings())
+        if self._training is None or self._training_key != key:
             self._settings.check_parameters()
             self._training = None  # its memory is free before the next is taken
             loss = self.loss
             if self.group.size > 1:  # a mean over all ranks needs all sums first
                 loss = CrossEntropyLoss("sum", self.loss.label_smoothing)
             self._training = self._plan(shape, self.batch_size, loss)
-            self._planned_for = now
+            self._training_key = key
         return self._training
 
-    def _prepare_inference(self, image_shape: tuple[int, ...]) -> Prepared:
+    def _prepare_inference(self, shape: tuple[int, ...]) -> Prepared:
         """Return the plan of inference, with room for one chunk of features per worker."""
         self._settings.check_arrays()
-        now = (os.getpid(), *self._settings())
-        if self._inference is None or (self._inference.image_shape, self._inference_for) != (
-            image_shape,
-            now,
-        ):
+        key = (shape, os.getpid(), *self._settings())
+        if self._inference is None or self._inference_key != key:
             self._settings.check_parameters()
-            self._inference, self._inference_for = None, now  # as above
+            self._inference = None  # as above
             tunables = self._tunables
             size = tunables.threads * max(tunables.feature_lanes, tunables.lanes)
-            self._inference = self._plan(image_shape, size, None)
+            self._inference = self._plan(shape, size, None)
+            self._inference_key = key
         return self._inference
 
     def _plan(
