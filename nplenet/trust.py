@@ -17,7 +17,7 @@ plain softmax, and nothing is said of its trust.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -270,7 +270,4 @@ def calibration_error(probabilities: Floats, labels: npt.NDArray[Any], bins: int
 
 def from_record(record: Mapping[str, Any] | None) -> Trust | None:
     """Return the ``Trust`` of a checked record; fields of later versions are left out."""
-    return None if record is None else Trust(**{name: record[name] for name in FIELDS})
-
-
-FIELDS = tuple(Trust.__dataclass_fields__)
+    return None if record is None else Trust(**{f.name: record[f.name] for f in fields(Trust)})

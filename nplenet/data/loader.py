@@ -6,14 +6,14 @@ Legend: N images, C channels, H height, W width. Images at rest are uint8.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import checks
-from ..augment import FusedPipeline, before_float, fuse
+from ..augment import FusedPipeline, Transform, before_float, fuse
 from ..backend import Backend, get_backend
 from ..machine import HAS_THREADS
 from .batches import Batches, MakeBatch
@@ -22,8 +22,6 @@ from .prefetch import Batch, prefetched
 
 if TYPE_CHECKING:
     from .device import DeviceLoader
-
-Transform = Callable[[npt.NDArray[Any], np.random.Generator | None], npt.NDArray[Any]]
 
 
 class DataLoader(Batches):

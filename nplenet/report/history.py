@@ -7,13 +7,13 @@ from typing import Any
 
 from ..checkpoint import Epoch
 from ..checkpoint.record import MAX_SECONDS, MORE, epochs
+from ..data.image_set import MAX_CLASSES
 from ..files import read_json
 from ..recipe import SETTINGS
 from ..schema import fields, listing, plain, real, text, whole
 from ..train import History
 
 MAX_BYTES = 1 << 26  # some 200,000 epochs
-MAX_CLASSES = 1000
 
 
 def _confusion(value: Any, name: str) -> None:

@@ -18,6 +18,7 @@ from ..compiled import Step
 from ..data import DataLoader, DeviceLoader
 from ..group import ALONE, Group
 from ..layers import Layer
+from ..layers.hints import LIBRARY
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..machine import one_blas_thread
@@ -27,7 +28,6 @@ MAX_BYTES_ON_GPU = 1 << 23
 and meanwhile the GPU is idle: 5,000 images of 32x32 are 3 batches instead of 20."""
 MAX_NUMBERS = 1 << 26
 """That a layer makes of a batch in ``evaluate``: 256 MiB."""
-LIBRARY = "nplenet."  # of the modules of its layers
 
 
 @dataclass(frozen=True)
