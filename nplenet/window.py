@@ -35,7 +35,7 @@ class Window:
     @cache  # noqa: B019  a few integers per shape, needed for every part of every batch
     def output_size(self, height: int, width: int) -> Pair:
         """Return (OH, OW) for an input of ``height`` x ``width``; a ValueError if none fits."""
-        out = self._length(height, 0), self._length(width, 1)
+        out = self._out_length(height, 0), self._out_length(width, 1)
         if min(out) < 1:
             raise ValueError(
                 f"a window of {self.size} with padding {self.padding} and dilation {self.dilation} "
@@ -43,24 +43,23 @@ class Window:
             )
         return out
 
-    def _length(self, length: int, axis: int) -> int:
+    def _extent(self, axis: int) -> int:
+        """Return how many rows (axis 0) or columns (1) a window spans, its gaps included."""
+        return self.dilation[axis] * (self.size[axis] - 1) + 1
+
+    def _out_length(self, length: int, axis: int) -> int:
         padding, stride = self.padding[axis], self.stride[axis]
-        reach = self.dilation[axis] * (self.size[axis] - 1) + 1
-        steps, rest = divmod(length + 2 * padding - reach, stride)
+        steps, rest = divmod(length + 2 * padding - self._extent(axis), stride)
         hangs_over = self.ceil_mode and rest > 0 and (steps + 1) * stride < length + padding
         return max(0, steps + 1 + hangs_over)
 
     @cache  # noqa: B019
     def padded_size(self, height: int, width: int) -> Pair:
         """Return the size of a frame that holds the padded input and every window."""
-        out = self.output_size(height, width)
-        reach = [
-            (o - 1) * s + d * (k - 1) + 1
-            for o, s, d, k in zip(out, self.stride, self.dilation, self.size, strict=True)
-        ]
+        (top, left), (oh, ow) = self.padding, self.output_size(height, width)
         return (
-            max(height + 2 * self.padding[0], reach[0]),
-            max(width + 2 * self.padding[1], reach[1]),
+            max(height + 2 * top, (oh - 1) * self.stride[0] + self._extent(0)),
+            max(width + 2 * left, (ow - 1) * self.stride[1] + self._extent(1)),
         )
 
     def coverage(self, length: int, axis: int, count_padding: bool) -> list[int]:
@@ -70,7 +69,7 @@ class Window:
         """
         padding = self.padding[axis]
         first, last = (-padding, length + padding) if count_padding else (0, length)
-        starts = [o * self.stride[axis] - padding for o in range(self._length(length, axis))]
+        starts = [o * self.stride[axis] - padding for o in range(self._out_length(length, axis))]
         return [min(start + self.size[axis], last) - max(start, first) for start in starts]
 
     def pad(self, xp: Any, x: Any, value: float = 0.0) -> Any:
