@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 H = TypeVar("H")
-LISTS = (list, tuple, dict, set, frozenset)
+CONTAINERS = (list, tuple, dict, set, frozenset)  # in which ``within`` looks
 
 
 class Layer:
@@ -99,11 +99,29 @@ class Layer:
         return self.forward(x)
 
     def forward(self, x: Array) -> Array:
-        """Return the output for input ``x`` and keep what ``backward`` needs."""
+        """Return the output (N, ...) for an input (N, ...), and keep what ``backward`` needs.
+
+        Both are floats on this layer's backend; ``check`` says which errors another input raises.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Array) -> Array:
-        """Add to the parameters' gradients and return ``dx``; once per ``forward``."""
+        """Add to the parameters' gradients and return ``dx``; once per ``forward``.
+
+        Parameters
+        ----------
+        dy : array
+            Gradient of the loss with respect to the last output, of its shape.
+
+        Returns
+        -------
+        array of the shape of the last input, or None without ``input_gradient``
+
+        Raises
+        ------
+        TypeError, ValueError
+            When ``dy`` is on another backend or of another shape; without a forward before.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def check(self, x: Array) -> None:
@@ -183,10 +201,15 @@ class Layer:
         return self._held(Layer)
 
     def _held(self, kind: type[H]) -> dict[str, H]:
-        """Return all of a kind that this layer holds; each under one name, best an attribute's."""
+        """Return all of a kind that this layer holds, by name; without those of its sub-layers.
+
+        One that is held twice has one name: its attribute's rather than its place in a list.
+        """
         own, kept = vars(self), self.kept_apart
         held = {name: value for name, value in own.items() if isinstance(value, kind)}
-        if not any(isinstance(value, LISTS) for name, value in own.items() if name not in kept):
+        if not any(
+            isinstance(value, CONTAINERS) for name, value in own.items() if name not in kept
+        ):
             return held
         seen = {id(value) for value in held.values()}
         held = {}
