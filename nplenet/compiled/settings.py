@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import BatchNorm1d, BatchNorm2d, Layer, Parameter
-from ..layers.hints import LIBRARY, describe
+from ..layers.hints import LIBRARY, array_in_words
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
@@ -111,7 +111,7 @@ class Settings:
             if getattr(array, "dtype", None) != dtype or array.shape != shape:
                 raise ValueError(
                     f"the compiled step: {name} of {norm} must be an array of {dtype} {shape}, "
-                    f"got {describe(array)}; assign to its elements: norm.{name}[...] = ..."
+                    f"got {array_in_words(array)}; assign to its elements: norm.{name}[...] = ..."
                 )
 
     def check_parameters(self) -> None:

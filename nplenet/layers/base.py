@@ -33,7 +33,7 @@ from ..backend.base import A
 from ..names import OF_A_LAYER, no_attribute
 from ..parameter import FLOATS, Parameter
 from . import hints
-from .hints import describe
+from .hints import array_in_words
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -137,11 +137,11 @@ class Layer:
         if not self.backend.owns(x):
             raise TypeError(
                 f"{self._label}: computes on the {self.backend.name} backend but got "
-                f"{describe(x)}; {hints.other_kind(x, self.backend.name)}"
+                f"{array_in_words(x)}; {hints.other_kind(x, self.backend.name)}"
             )
         if x.dtype.name not in FLOATS:
             raise TypeError(
-                f"{self._label}: takes float32 or float64, got {describe(x)}; "
+                f"{self._label}: takes float32 or float64, got {array_in_words(x)}; "
                 f"{hints.other_dtype(x.dtype)}"
             )
         if x.dtype.name == "float64":
@@ -181,12 +181,12 @@ class Layer:
         if not self.backend.owns(dy):
             raise TypeError(
                 f"{self._label}: computes on the {self.backend.name} backend but its dy is "
-                f"{describe(dy)}"
+                f"{array_in_words(dy)}"
             )
         shape, *values = self._saved
         if dy.shape != shape:
             raise ValueError(
-                f"{self._label}: dy must have the output's shape {shape}, got {describe(dy)}"
+                f"{self._label}: dy must have the output's shape {shape}, got {array_in_words(dy)}"
             )
         self._saved = None
         return tuple(values)

@@ -13,7 +13,7 @@ Layer = Any  # nplenet.layers.Layer, whose module imports this one
 LIBRARY = "nplenet."  # of the modules of its layers
 
 
-def describe(x: object) -> str:
+def array_in_words(x: object) -> str:
     """Return what was given in place of an array, or its library, dtype and shape."""
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if shape is None:
@@ -32,7 +32,7 @@ def returned(layer: Layer, array: Any, method: str, shape: tuple[int, ...] | Non
     if shape is not None and getattr(array, "shape", None) != shape:
         source = "its output_shape says" if method == "forward" else "its input had"
         raise ValueError(
-            f"{layer._label}: its {method} returned {describe(array)}, {source} {shape}"
+            f"{layer._label}: its {method} returned {array_in_words(array)}, {source} {shape}"
         )
     return array
 
