@@ -12,8 +12,8 @@
 //
 //   p, g, m, v  (n); g is read only
 //
-//   there: null, or where the numbers of this step lie, in the order of the arguments that it replaces: a
-//   CUDA graph keeps the arguments with which it was captured
+//   numbers: null, or the numbers of this step, in the order of the arguments that they replace: a CUDA
+//   graph keeps the arguments with which it was captured
 //
 // Threads: one per element, in a grid-stride loop; neighbouring threads touch neighbouring numbers. Each
 // number is read once and written once. The numbers that depend on the step come from the host, where
@@ -22,14 +22,14 @@
 
 template <typename T>
 __global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ m, long long n, T lr,
-                    T momentum, T gain, T weight_decay, int nesterov, const double* __restrict__ there)
+                    T momentum, T gain, T weight_decay, int nesterov, const double* __restrict__ numbers)
 {
-    if (there) {
-        lr = T(there[0]);
-        momentum = T(there[1]);
-        gain = T(there[2]);
-        weight_decay = T(there[3]);
-        nesterov = there[4] != 0.0;
+    if (numbers) {
+        lr = T(numbers[0]);
+        momentum = T(numbers[1]);
+        gain = T(numbers[2]);
+        weight_decay = T(numbers[3]);
+        nesterov = numbers[4] != 0.0;
     }
     const long long step = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
@@ -46,15 +46,15 @@ __global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ 
 template <typename T>
 __global__ void adam(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ m, T* __restrict__ v,
                      long long n, T rate, double beta1, double beta2, T eps, T weight_decay, T shrink,
-                     const double* __restrict__ there)
+                     const double* __restrict__ numbers)
 {
-    if (there) {
-        rate = T(there[0]);
-        beta1 = there[1];
-        beta2 = there[2];
-        eps = T(there[3]);
-        weight_decay = T(there[4]);
-        shrink = T(there[5]);
+    if (numbers) {
+        rate = T(numbers[0]);
+        beta1 = numbers[1];
+        beta2 = numbers[2];
+        eps = T(numbers[3]);
+        weight_decay = T(numbers[4]);
+        shrink = T(numbers[5]);
     }
     const T decay2 = T(beta2), gain1 = T(1.0 - beta1), gain2 = T(1.0 - beta2);
     const long long step = (long long)gridDim.x * blockDim.x;

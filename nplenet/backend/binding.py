@@ -36,8 +36,14 @@ def kernel_for(function: Callable[..., Any]) -> Kernel | None:
     return KERNELS.get(f"{function.__module__}.{function.__name__}")
 
 
-def here_or_there(gpu: Launcher, given: Any, count: int) -> tuple[Sequence[Any], Array | None]:
-    """Return numbers and None; or zeros, and the array on the device where the numbers lie."""
+def by_value_or_pointer(
+    gpu: Launcher, given: Any, count: int
+) -> tuple[Sequence[Any], Array | None]:
+    """Return arguments for a kernel that takes ``count`` numbers, or a pointer to them.
+
+    A CUDA graph keeps the values with which a kernel was captured. What changes from step to step
+    lies in an array on the device instead: then these are zeros, and the array.
+    """
     if not gpu.owns(given):
         return (given if isinstance(given, Sequence) else (given,)), None
     if given.size != count:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..window import Window
 from .base import Array
-from .binding import here_or_there, replaces
+from .binding import by_value_or_pointer, replaces
 from .launch import THREADS, Launcher
 from .product import multiply
 
@@ -280,8 +280,8 @@ def dropout(
 ) -> tuple[Array, Array]:
     x = gpu.xp.ascontiguousarray(x)
     y, mask = gpu.xp.empty_like(x), gpu.xp.empty_like(x)
-    (key,), there = here_or_there(gpu, key, 1)
-    numbers = (x.size, first, key, threshold, scale, there)
+    (key,), pointer = by_value_or_pointer(gpu, key, 1)
+    numbers = (x.size, first, key, threshold, scale, pointer)
     counters = -(-(first % 8 + x.size) // 8)
     gpu.launch_each("dropout", "dropout", counters, x, y, mask, *numbers)
     return y, mask

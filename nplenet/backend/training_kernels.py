@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .base import Array
-from .binding import here_or_there, replaces
+from .binding import by_value_or_pointer, replaces
 from .launch import Launcher
 
 SQUARE_PARTS = 64  # blocks per array in a norm: 16,384 threads, several thousand numbers at once
@@ -33,8 +33,8 @@ def cross_entropy(
     loss, correct = gpu.xp.empty((), logits.dtype), gpu.xp.empty((), np.int64)
     arrays = (logits, targets, dlogits, loss, correct, fault)
     n, k = logits.shape
-    (forward,), there = here_or_there(gpu, forward, 1)
-    numbers = (n, k, 1.0 - smoothing, smoothing / k, scale, forward, there)
+    (forward,), pointer = by_value_or_pointer(gpu, forward, 1)
+    numbers = (n, k, 1.0 - smoothing, smoothing / k, scale, forward, pointer)
     gpu.launch("cross_entropy", "cross_entropy", 1, *arrays, *numbers)
     return loss, dlogits, correct
 
@@ -46,8 +46,8 @@ def cross_entropy(
 def sgd(
     gpu: Launcher, p: Array, g: Array, m: Array, s: None, t: None, numbers: Sequence[float] | Array
 ) -> None:
-    (*floats, nesterov), there = here_or_there(gpu, numbers, 5)
-    gpu.launch_each("optimizer", "sgd", p.size, p, g, m, p.size, *floats, int(nesterov), there)
+    (*floats, nesterov), pointer = by_value_or_pointer(gpu, numbers, 5)
+    gpu.launch_each("optimizer", "sgd", p.size, p, g, m, p.size, *floats, int(nesterov), pointer)
 
 
 @replaces("nplenet.optim.adam.adam")
@@ -61,8 +61,8 @@ def adam(
     t: None,
     numbers: Sequence[float] | Array,
 ) -> None:
-    floats, there = here_or_there(gpu, numbers, 6)
-    gpu.launch_each("optimizer", "adam", p.size, p, g, m, v, p.size, *floats, there)
+    floats, pointer = by_value_or_pointer(gpu, numbers, 6)
+    gpu.launch_each("optimizer", "adam", p.size, p, g, m, v, p.size, *floats, pointer)
 
 
 @replaces("nplenet.optim.clip.norm")
