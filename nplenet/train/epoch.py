@@ -51,12 +51,14 @@ def train_epoch(
     number = len(so_far.epochs) + 1
     metrics = RunningMetrics(step, run.loader.sizes(), so_far, begin)
     bar = progress_bar(number, sum(metrics.sizes), progress)
+    by_device = (
+        step.runs_epochs
+        and isinstance(run.loader, DeviceLoader)
+        and run.clip_norm is None  # clipping is the host's
+        and run.model.backend.reading_interval > 0.0  # 0 asks for each loss at once
+    )
+    loop = steps_by_device if by_device else steps_by_host
     with bar, naming_batch_size(run.loader, f"epoch {number}"):
-        loop = one_by_one
-        host_may_be_late = run.model.backend.reading_interval > 0.0
-        alone = step.runs_epochs and run.clip_norm is None  # clipping is the host's
-        if alone and host_may_be_late and isinstance(run.loader, DeviceLoader):
-            loop = many_at_once
         loop(run, step, metrics, stop, checkpoints, bar)
         metrics.fetch()
     return {
@@ -85,7 +87,7 @@ def progress_bar(epoch: int, images: int, shown: bool) -> tqdm[Any]:
     )
 
 
-def one_by_one(
+def steps_by_host(
     run: Run,
     step: Step,
     metrics: RunningMetrics,
@@ -124,7 +126,7 @@ def one_by_one(
             break
 
 
-def many_at_once(
+def steps_by_device(
     run: Run,
     step: Step,
     metrics: RunningMetrics,

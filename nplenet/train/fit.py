@@ -58,7 +58,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     **deprecated: Any,
 ) -> History:
-    """Train ``model`` for ``epochs`` passes over ``loader``, a resumed run's passes included.
+    """Train ``model``: the loop over epochs, with validation, checkpoints and an orderly stop.
 
     A model in training mode is trained as it is: layers in ``eval`` stay so, such as a batch norm
     whose statistics are kept while the rest is tuned. A model in ``eval`` is switched as a whole.
@@ -69,9 +69,17 @@ def fit(
 
     Parameters
     ----------
+    model : Layer
+        From floats (N, C, H, W), or (N, F), to logits (N, K).
+    loss : CrossEntropyLoss
+        With reduction "mean" or "sum".
+    optimizer : Optimizer
+        Of the model's parameters, or of some of them; it may have others too.
     loader : DataLoader or DeviceLoader
         ``loader.to(model.backend)`` saves the upload of each batch. A ``model.pictures`` that is
         None is measured of its images: see ``nplenet.data.Pictures``.
+    epochs : int
+        Passes over the loader at the end, those of a resumed run included.
     step : Step, optional
         A step of ``nplenet.compile`` or a ``TextbookStep``, for the same model, loss and optimizer.
         By default the model is compiled, with the tunables of ``resume`` if it has any.
@@ -145,8 +153,8 @@ def fit(
     begin = time.perf_counter() - so_far.seconds
     shared = sharing(group, step, loader, *(layer for _, layer in model.modules()))
     held_out = validation and validation_images(step, *validation, group)
-    alone = optimizer.turns.training()
-    with alone, checkpoints or nullcontext(), shared, stop_on_signals() as stop:
+    turn = optimizer.turns.training()
+    with turn, checkpoints or nullcontext(), shared, stop_on_signals() as stop:
         if checkpoints is not None:
             checkpoints.begin(run, so_far, resume)
         while len(so_far.epochs) < epochs and not (stop.signal or _exhausted(so_far, patience)):
