@@ -498,6 +498,93 @@ def test_a_race_shows_in_another_order_of_threads(name: str, cupy: Any) -> None:
     assert len(set(results)) > 1
 
 
+WATCHED = {  # what the watch says, the line of the report, and the kernel; run in 3 blocks of 64
+    "missing_barrier": (
+        "race: writes what thread 31 of the block read at line 3",
+        "(float* x) { __shared__ float s[64]; int t = threadIdx.x;\n"
+        "s[t] = x[0];\n if (t < 64) x[1 + 64 * blockIdx.x + t] = s[63 - t]; }",
+    ),
+    "harmless_race": (  # it changes no result in any order
+        "race: writes what thread",
+        "(float* x) { __shared__ float s[1]; s[0] = 1; __syncthreads(); x[blockIdx.x] = s[0]; }",
+    ),
+    "read_by_several": (
+        "race: writes what several threads read at line 2",
+        "(float* x) { extern __shared__ float s[]; s[threadIdx.x] = x[0]; __syncthreads();\n"
+        "x[threadIdx.x] = s[0];\n if (threadIdx.x == 63) s[0] = 1; }",
+    ),
+    "between_blocks": (
+        "race: reads what another block wrote at line 1",
+        "(float* x) { if (blockIdx.x == 0 && threadIdx.x == 0) x[0] = 1;\n"
+        "if (blockIdx.x == 2) x[1 + threadIdx.x] = x[0]; }",
+    ),
+    "written_after_another_block_read": (
+        "race: writes what another block read at line 1",
+        "(float* x) { if (blockIdx.x == 0) x[1 + threadIdx.x] = x[0];\n"
+        "if (blockIdx.x == 2 && threadIdx.x == 5) x[0] = 1; }",
+    ),
+}
+ORDERED = """(float* x) {
+  extern __shared__ float s[];
+  __shared__ int n[1];
+  float local[8];
+  const int t = threadIdx.x, i = 64 * blockIdx.x + t;
+  for (int k = 0; k < 8; k++) local[k] = x[i] + k;
+  for (int round = 0; round < 2; round++) {
+    s[t] = local[(t + round) % 8];
+    if (t == 0) n[0] = round;
+    __syncthreads();
+    x[i] = s[63 - t] + n[0] + __shfl_xor_sync(0xffffffffu, local[t % 8], 1);
+    __syncthreads();
+  }
+  atomicAdd(x + 999, 1.0f);
+}"""
+
+
+def watched(name: str, body: str) -> gpusim.host.Kernel:
+    source = f'extern "C" __global__ void {name}{body}'
+    return gpusim.host.compile(source, watch=True)[name]
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_the_watch_finds_a_race_in_any_order_of_threads(name: str, cupy: Any) -> None:
+    what, body = WATCHED[name]
+    kernel, found = watched(name, body), ""
+    for order in ORDERS:
+        with gpusim.thread_order(order), pytest.raises(gpusim.KernelFault, match="race: ") as fault:
+            kernel[3, 64, 256](np.zeros(1000, np.float32))
+        found += str(fault.value)
+    assert what in found
+
+
+def test_the_watch_finds_nothing_where_barriers_order_all(cupy: Any) -> None:
+    kernel, x = watched("ordered", ORDERED), np.zeros(1000, np.float32)
+    for order in ORDERS:
+        with gpusim.thread_order(order):
+            kernel[3, 64, 256](x)
+    assert x[999] == 3 * 64 * len(ORDERS)
+
+
+WATCHED_THROUGH_CUPY = """
+import gpusim; gpusim.install(force=True); import cupy
+kernel = cupy.RawKernel('''
+extern "C" __global__ void shared(float* x) {
+  extern __shared__ float s[];
+  s[threadIdx.x] = x[threadIdx.x];
+  x[threadIdx.x] = s[0];
+}''', 'shared')
+kernel((1,), (64,), (cupy.ones(64, 'f4').cumsum(),), shared_mem=256)
+print('NOT CAUGHT')
+"""
+
+
+def test_the_watch_finds_a_race_through_cupy(run_python: Run) -> None:
+    done = run_python(WATCHED_THROUGH_CUPY, GPUSIM_WATCH="1")
+    assert "NOT CAUGHT" not in done.stdout
+    assert "race: reads what thread 0 of the block wrote at line 4" in done.stderr
+    assert "at line 5, block (0,0,0) thread (1,0,0)" in done.stderr
+
+
 SANITIZED = """
 import sys, numpy as np
 from gpusim import host

@@ -253,6 +253,18 @@ MODELS: dict[str, tuple[Make, tuple[int, ...]]] = {
         ),
         (7,),
     ),
+    "elementwise-one-after-the-other": (
+        lambda: Sequential(
+            Dense(6, 250, rng=rng()),
+            Dense(250, 120, rng=rng()),
+            Dropout(0.5, rng=rng()),
+            ReLU(),
+            Dropout(0.5, rng=rng()),  # its output lies half over the first dropout's input
+            Dense(120, 200, rng=rng()),
+            Dense(200, 10, rng=rng()),
+        ),
+        (6,),
+    ),
     "one-dense": (lambda: Sequential(Dense(1030, 10, rng=rng())), (1030,)),
     "one-convolution": (
         lambda: Sequential(Conv2d(1, 10, 4, stride=2, rng=rng()), AvgPool2d(2), Flatten()),

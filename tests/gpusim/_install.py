@@ -153,6 +153,7 @@ def install(
     force: bool = False,
     order: str | None = None,
     sanitize: bool | None = None,
+    watch: bool | None = None,
     no_exec: bool | None = None,
     lazy: bool | None = None,
     trace: bool | None = None,
@@ -163,11 +164,12 @@ def install(
     """Run CuPy on the simulated device from now on; call it before the first ``import cupy``.
 
     A second call does nothing. Each option defaults to its environment variable: GPUSIM_FORCE
-    (even with a real device), GPUSIM_ORDER, GPUSIM_SANITIZE, GPUSIM_NOEXEC (launches are checked
-    and counted, kernels do not run), GPUSIM_LAZY (work waits for the next synchronisation),
-    GPUSIM_TRACE (print launches), GPUSIM_FILL=0 (do not fill new memory with NaN), GPUSIM_NVRTC=0
-    (do not ask NVRTC). ``devices`` is how many this process sees; it can use one of them, as a
-    rank does, and the simulated NCCL adds up what the processes of all ranks have.
+    (even with a real device), GPUSIM_ORDER, GPUSIM_SANITIZE, GPUSIM_WATCH (look for races in the
+    kernels that CuPy did not write), GPUSIM_NOEXEC (launches are checked and counted, kernels do
+    not run), GPUSIM_LAZY (work waits for the next synchronisation), GPUSIM_TRACE (print launches),
+    GPUSIM_FILL=0 (do not fill new memory with NaN), GPUSIM_NVRTC=0 (do not ask NVRTC). ``devices``
+    is how many this process sees; it can use one of them, as a rank does, and the simulated NCCL
+    adds up what the processes of all ranks have.
 
     Raises
     ------
@@ -195,6 +197,7 @@ def install(
     sanitize = option(sanitize, "GPUSIM_SANITIZE")
     if sanitize:
         require()
+    watch = option(watch, "GPUSIM_WATCH")
     spec = importlib.util.find_spec("cupy_backends")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("gpusim: CuPy is not installed (pip install 'nplenet[sim]')")
@@ -208,6 +211,7 @@ def install(
         _build.compiler_version(),
         _build.cupy_version(),
         str(sanitize),
+        str(watch),
     )
     os.environ["CUPY_CACHE_DIR"] = str(_build.cache_dir() / f"cupy-{key}")
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB kernels are linked into CuPy and cannot run here
@@ -236,7 +240,7 @@ def install(
         _swap_runtime(libraries, driver)
         import cupy  # noqa: F401
 
-        _patch_cupy(option(nvrtc, "GPUSIM_NVRTC", True), sanitize)
+        _patch_cupy(option(nvrtc, "GPUSIM_NVRTC", True), sanitize, watch)
     except BaseException:
         ctypes.CDLL = real_cdll  # type: ignore[misc]
         raise
@@ -288,7 +292,7 @@ def _unsupported(name: str):
     return refuse
 
 
-def _patch_cupy(nvrtc: bool, sanitize: bool) -> None:
+def _patch_cupy(nvrtc: bool, sanitize: bool, watch: bool) -> None:
     import cupy
     import cupy.cuda.compiler as compiler
 
@@ -327,6 +331,7 @@ def _patch_cupy(nvrtc: bool, sanitize: bool) -> None:
                     names,
                     filename=os.path.basename(a["filename"] or "kernel.cu"),
                     sanitize=sanitize,
+                    watch=watch,
                 )
         except RuntimeError as e:
             raise RuntimeError(

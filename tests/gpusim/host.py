@@ -23,6 +23,7 @@ __all__ = ["Kernel", "KernelFault", "Module", "compile", "scan"]
 
 _HEADER = _build.CSRC / "cuda_host.h"
 _THREADS = _build.CSRC / "threads.cpp"
+_WATCHER = _build.CSRC / "watch.h"
 _BASE = ["-std=c++17", "-fPIC", "-w", "-ffp-contract=off"]
 _LINK = ["-nodefaultlibs", "-lm", "-lc"]  # the library of C++, unused, costs 0.04 s a kernel
 _SANITIZE = [
@@ -34,6 +35,7 @@ _SANITIZE = [
     "-fsanitize-sections=gpusim_shared",
     "-fno-omit-frame-pointer",
 ]
+_WATCH = ["-g", "-fsanitize=thread", "-fno-exceptions", "-DGPUSIM_WATCH"]  # see watch.h
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _BOUNDS = r"(?:__launch_bounds__\s*\(([^)]*)\)\s*)?"
 _KERNEL = re.compile(rf"__global__\s+{_BOUNDS}void\s+{_BOUNDS}(\w+)\s*\(")
@@ -116,11 +118,12 @@ def build(
     *,
     filename: str = "kernel.cu",
     sanitize: bool = False,
+    watch: bool = False,
     poison: bool = True,
 ) -> Path:
     """Compile CUDA C text into a cached host library. Of ``options``, -D and -I are used."""
     flags = [*(_SANITIZE if sanitize else ["-O1"])]  # with -O2 g++ takes 0.1 s more a kernel
-    flags += [option for option in options if option[:2] in ("-D", "-I")]
+    flags += [*(_WATCH if watch else []), *(o for o in options if o[:2] in ("-D", "-I"))]
     if poison:
         flags.append("-DGPUSIM_POISON")
     try:
@@ -129,7 +132,8 @@ def build(
         if not poison or "section type conflict" not in str(error):
             raise
         # shared memory in a template: do without the NaN filling
-        return build(source, options, names, filename=filename, sanitize=sanitize, poison=False)
+        kinds = {"sanitize": sanitize, "watch": watch, "poison": False}
+        return build(source, options, names, filename=filename, **kinds)
 
 
 def build_generated(source: str, names: Sequence[str], folders: Sequence[Path]) -> Path:
@@ -142,7 +146,9 @@ def build_generated(source: str, names: Sequence[str], folders: Sequence[Path]) 
 def _prepared(flags: Sequence[str], more: str) -> Path:
     """Return a header that g++ finds compiled, beside threads.cpp: 0.1 s a kernel, not 0.5."""
     text = f'#include "{_HEADER}"\n{more}'
-    own = _build.sources(Path(__file__), _THREADS, _HEADER, *sorted(_HEADER.parent.rglob("*.cuh")))
+    own = _build.sources(
+        Path(__file__), _THREADS, _WATCHER, _HEADER, *sorted(_HEADER.parent.rglob("*.cuh"))
+    )
     versions = (_build.compiler_version(), _build.cupy_version() if more else "")
     key = _build.digest(*_BASE, *flags, text, *own, *versions)
     header = _build.cache_dir() / "host" / f"{key}.h"
@@ -152,12 +158,13 @@ def _prepared(flags: Sequence[str], more: str) -> Path:
     header.parent.mkdir(parents=True, exist_ok=True)
     with _build.aside(header) as part:
         part.write_text(text)
+    plain = [flag for flag in flags if flag != "-fsanitize=thread"]  # who watches, is not watched
     for target, what in (
-        (header.with_suffix(".o"), ["-O2", "-c", str(_THREADS)]),
-        (compiled, ["-x", "c++-header", str(header)]),
+        (header.with_suffix(".o"), [*plain, "-O2", "-c", str(_THREADS)]),
+        (compiled, [*flags, "-x", "c++-header", str(header)]),
     ):
         with _build.aside(target) as part:
-            _build.run([*_build.compiler(), *_BASE, *flags, *what, "-o", str(part)])
+            _build.run([*_build.compiler(), *_BASE, *what, "-o", str(part)])
     return header
 
 
@@ -350,12 +357,13 @@ def compile(
     names: Sequence[str] = (),
     *,
     sanitize: bool | None = None,
+    watch: bool | None = None,
 ) -> Module:
     """Compile a .cu file, or CUDA C text (anything with a line break or a brace), for the host.
 
     ``names`` are template instances, such as "scale<float>". ``sanitize`` asks for the address and
     undefined-behaviour sanitizers (default: $GPUSIM_SANITIZE); the process must then run under
-    ``python -m gpusim.sanitize``.
+    ``python -m gpusim.sanitize``. ``watch`` looks for races (default: $GPUSIM_WATCH); see watch.h.
     """
     if isinstance(source, str) and re.search(r"[\n{]", source):
         text, filename = source, "kernel.cu"
@@ -367,4 +375,7 @@ def compile(
         from .sanitize import require
 
         require()
-    return Module(build(text, options, names, filename=filename, sanitize=sanitize))
+    if watch is None:
+        watch = _options.flag("GPUSIM_WATCH")
+    kinds = {"sanitize": sanitize, "watch": watch}
+    return Module(build(text, options, names, filename=filename, **kinds))

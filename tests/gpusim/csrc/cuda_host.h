@@ -63,6 +63,7 @@ static inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, 
 #endif
 #define GPUSIM_DYNAMIC_SHARED(T, name) T* name = (T*)gpusim::dynamic_shared
 #define __CUDA_ARCH__ 900
+#define GPUSIM_UNWATCHED __attribute__((no_sanitize("thread")))  // see watch.h
 
 // Of threads.cpp, which runs the threads. Hidden: each kernel's library has its own.
 #pragma GCC visibility push(hidden)
@@ -109,7 +110,7 @@ static inline uint32_t ballot(uint32_t mask, int predicate, int site) {
   return r;
 }
 enum Vote { COUNT, AND, OR };
-static inline int block_vote(int predicate, Vote vote, int site) {
+GPUSIM_UNWATCHED static inline int block_vote(int predicate, Vote vote, int site) {
   static int result;  // one block runs at a time
   wait(WAIT_BLOCK, 0, site);
   result = vote == AND;
@@ -226,49 +227,49 @@ struct Entry {
 
 // Atomics: one fiber runs at a time and never yields inside.
 template <class T, class U>
-static inline T atomicAdd(T* p, U v) {
+GPUSIM_UNWATCHED static inline T atomicAdd(T* p, U v) {
   T o = *p;
   *p = T(o + T(v));
   return o;
 }
 template <class T, class U>
-static inline T atomicSub(T* p, U v) {
+GPUSIM_UNWATCHED static inline T atomicSub(T* p, U v) {
   T o = *p;
   *p = T(o - T(v));
   return o;
 }
 template <class T, class U>
-static inline T atomicExch(T* p, U v) {
+GPUSIM_UNWATCHED static inline T atomicExch(T* p, U v) {
   T o = *p;
   *p = T(v);
   return o;
 }
 template <class T, class U>
-static inline T atomicMax(T* p, U v) {
+GPUSIM_UNWATCHED static inline T atomicMax(T* p, U v) {
   T o = *p;
   if (T(v) > o) *p = T(v);
   return o;
 }
 template <class T, class U>
-static inline T atomicMin(T* p, U v) {
+GPUSIM_UNWATCHED static inline T atomicMin(T* p, U v) {
   T o = *p;
   if (T(v) < o) *p = T(v);
   return o;
 }
 template <class T, class U>
-static inline T atomicOr(T* p, U v) {
+GPUSIM_UNWATCHED static inline T atomicOr(T* p, U v) {
   T o = *p;
   *p = o | T(v);
   return o;
 }
 template <class T, class U>
-static inline T atomicAnd(T* p, U v) {
+GPUSIM_UNWATCHED static inline T atomicAnd(T* p, U v) {
   T o = *p;
   *p = o & T(v);
   return o;
 }
 template <class T, class U, class V>
-static inline T atomicCAS(T* p, U c, V v) {
+GPUSIM_UNWATCHED static inline T atomicCAS(T* p, U c, V v) {
   T o = *p;
   if (o == T(c)) *p = T(v);
   return o;

@@ -123,6 +123,21 @@ void wait(State state, uint32_t mask, int site) {
   to_scheduler(false);
 }
 
+}  // namespace gpusim
+
+#ifdef GPUSIM_WATCH
+#include "watch.h"
+#else
+namespace gpusim {
+namespace watch {
+static void begin_launch(const void*) {}
+static void begin_block(size_t) {}
+static void barrier() {}
+}  // namespace watch
+}  // namespace gpusim
+#endif
+
+namespace gpusim {
 // ---------------------------------------------------------------- order of threads and blocks
 static unsigned next_random() {
   seed = seed * 1664525u + 1013904223u;
@@ -211,6 +226,7 @@ static void run_block(unsigned n) {
         if (fibers[i].site != fibers[first].site)
           return fail_at(i, "threads wait at different __syncthreads()");
       for (unsigned i = 0; i < n; i++) fibers[i].state = RUN;
+      watch::barrier();
     } else if (!ran) {
       for (unsigned i = 0; i < n; i++)
         if (fibers[i].state != DONE)
@@ -263,12 +279,14 @@ const char* launch(void (*invoke)(void**), bool use_fibers, const unsigned* grid
   unsigned* block_order = mode ? (unsigned*)malloc(blocks * sizeof(unsigned)) : nullptr;
   if (mode) make_order(block_order, blocks);
   dynamic_shared = (char*)shared;
+  watch::begin_launch(__builtin_frame_address(0));
   for (size_t q = 0; q < blocks && !failed; q++) {
     const size_t b = mode ? block_order[q] : q;
     block_idx = {unsigned(b % grid[0]), unsigned(b / grid[0] % grid[1]),
                  unsigned(b / grid[0] / grid[1])};
     poison_shared();
     if (shared) memset(shared, 0xFF, shared_bytes);
+    watch::begin_block(shared_bytes);
     if (use_fibers) {
       run_block(n);
       continue;

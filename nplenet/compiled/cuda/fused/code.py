@@ -214,18 +214,21 @@ class PassCode:
         lines = [one if self.images == 1 else "const int count = min(I, s.count - n0);"]
         lines += self._pointers.values()
         lines += self.first
+        moved = False  # whether a line since the last barrier reads where it does not write
         for i, line in enumerate(self.each):
             lines += line.split("\n")
-            if i + 1 == len(self.each) or self._needs_barrier(i):
+            moved |= not self._in_place.get(i, False)
+            if i + 1 == len(self.each) or self._needs_barrier(i, moved):
                 lines.append("__syncthreads();")
+                moved = False
         return lines
 
-    def _needs_barrier(self, i: int) -> bool:
-        """Return whether the next line needs what other threads do in line i of ``each``."""
+    def _needs_barrier(self, i: int, moved: bool) -> bool:
+        """Return whether the line after line i of ``each`` must wait for other threads."""
         if self.each[i].startswith("copy<"):
             return False
         both_elementwise = {i, i + 1} <= self._in_place.keys()
-        return not both_elementwise or not (self._in_place[i] or self._in_place[i + 1])
+        return not both_elementwise or (moved and not self._in_place[i + 1])
 
     def _end(self) -> list[str]:
         if not any("own_images" in line for line in self.after):

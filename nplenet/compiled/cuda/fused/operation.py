@@ -67,8 +67,8 @@ class Writer(Protocol):
     def elementwise(self, line: str, *, in_place: bool) -> None:
         """Add a line to ``each`` of which thread t reads and writes numbers t, t + THREADS, ...
 
-        Two such lines need no barrier between them if one works in place; otherwise the
-        output of the second may lie where the input of the first was.
+        Such lines need no barrier between them, unless two of them do not work in place: the output
+        of the second may lie where the input of the first was.
         """
 
     def use(self, *files: str) -> None:
