@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...checks import Pair
 from ...layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -66,11 +65,12 @@ def training_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tupl
         return TextbookLanes(layers[0], x, limits), 1
     match layers[:4]:
         case [BatchNorm2d(training=True) as norm, ReLU(), AvgPool2d() as pool, *_]:
-            if can_be_fused(pool, *x.shape[1:]):
+            if can_be_fused(pool, *x.shape[1:]) and x.tile == pool.window.size:
                 return BatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
         case [Conv2d() as conv, BatchNorm2d(training=True), ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                return Conv2dLanes(conv, x, limits, tile_for(conv, pool, limits)), 1
+                tile, enlarged = pool.window.size, enlarge(conv, pool, limits)
+                return Conv2dLanes(conv, x, limits, tile, enlarged), 1
     return single_lane(layers[0], x, limits, layers[0].training), 1
 
 
@@ -81,8 +81,8 @@ def inference_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tup
     match layers[:4]:
         case [Conv2d() as conv, BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
-                tile = tile_for(conv, pool, limits)
-                return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, tile), 4
+                enlarged = enlarge(conv, pool, limits)
+                return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, enlarged), 4
     match layers[:2]:
         case [Conv2d() as conv, BatchNorm2d() as norm]:
             return FoldedConv2dLanes(conv, norm, x, limits), 2
@@ -99,10 +99,12 @@ def single_lane(layer: Layer, x: LaneValue, limits: Limits, training: bool) -> A
     return operation
 
 
-def tile_for(conv: Conv2d, pool: AvgPool2d, limits: Limits) -> Pair:
-    """Return the ``tile`` of a convolution before a fused pooling: few channels are faster so."""
-    fitting = max(pool.window.size) == 2 and conv.out_channels <= limits.tile_channels
-    return pool.window.size if fitting else (1, 1)
+def enlarge(conv: Conv2d, pool: AvgPool2d, limits: Limits) -> bool:
+    """Say whether a convolution before a fused pooling makes whole tiles in one product.
+
+    Where it has few channels that is faster with some BLAS; see ``Conv2dLanes``.
+    """
+    return max(pool.window.size) == 2 and conv.out_channels <= limits.tile_channels
 
 
 def features_follow_a_barrier(layers: Sequence[Layer]) -> bool:

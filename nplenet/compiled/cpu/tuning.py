@@ -60,7 +60,7 @@ class Tunables:
         AVX-512; see ``Conv2dLanes.weight_gradient``.
     tile_channels : int
         Output channels up to which a convolution before a fused pooling computes its rows by
-        tiles; see ``choose.tile_for``.
+        tiles; see ``choose.enlarge``.
     buffer_size : int
         ``numpy.setbufsize`` during a step. NumPy copies rows shorter than half of its buffer
         through it, which takes twice as long for the rows of a chunk.

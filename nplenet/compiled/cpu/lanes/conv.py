@@ -17,7 +17,7 @@ from ....checks import Pair
 from ....layers import Conv2d
 from ....window import Window
 from ..chunks import Calls, Chunk
-from .lane import Lane, LaneValue, Limits, Total, as_numpy, bind, rows
+from .lane import Lane, LaneValue, Limits, Total, as_numpy, bind, copy_pixels, rows, taps_of
 from .sums import sum_calls
 
 MIN_CHANNELS_TO_TRANSPOSE = 16  # output channels from which transposing dy gains more than it costs
@@ -42,9 +42,18 @@ class Conv2dLanes(Lane[Conv2d]):
     Each product of the forward is small enough (F*K*P <= ``limits.gemm``) for OpenBLAS to run it
     without packing its operands first; where a row is not, it is cut as far as it can be.
 
-    With few output channels the products are thin, and BLAS is slow. Then one product makes a
-    ``tile`` of outputs, the window of the pooling that follows. A tile of TH x TW outputs is TH*TW
-    channels of a larger convolution: F*TH*TW filters, with the stride SH*TH and SW*TW. Its kernel
+    Where a pooling follows whose windows tile the image, y is stored by the taps of these windows
+    (see ``LaneValue.tile``), so that the pooling sums long rows. That costs next to nothing: the
+    copy of the taps brings the columns of a row into the order of y, and each part of a row that
+    belongs to one tap has a product of its own. Tiles TH x TW = 2x2, OW = 6:
+
+        columns of a row of taps      0   2   4 | 1   3   5
+        output row 0, of y            tap (0, 0)| tap (0, 1)     two products
+        output row 1                  tap (1, 0)| tap (1, 1)
+
+    With few output channels the products are thin, and on some processors BLAS is slow. There one
+    product makes a whole tile (``enlarged``). A tile of TH x TW outputs is TH*TW channels of a
+    larger convolution: F*TH*TW filters, with the stride SH*TH and SW*TW. Its kernel
     holds the weights once per output, shifted by SH and SW; the rest is zero.
     For a 3x3 kernel w and tiles of 2x2 these are four filters of 4x4:
 
@@ -55,17 +64,25 @@ class Conv2dLanes(Lane[Conv2d]):
         w w w .    . w w w    w w w .    . w w w
         . . . .    . . . .    w w w .    . w w w
 
-    F, OH, OW, KH, KW, SH and SW below belong to the larger convolution, whose output is ``y`` by
-    taps (see ``LaneValue.tile``). Tiles of 2x2 take 1.44 times the operations for a 5x5 kernel; for
-    the 6 channels of LeNet-5 forward and dkernel take 10.1 us per image, not 15.8 (AVX2).
+    F, OH, OW, KH, KW, SH and SW below belong to the larger convolution, whose TH and TW are 1: its
+    output, as it is, is y by taps. Tiles of 2x2 take 1.44 times the operations for a 5x5 kernel;
+    for the 6 channels of LeNet-5 forward and dkernel take 10.1 us per image, not 15.8 (AVX2).
     """
 
-    def __init__(self, layer: Conv2d, x: LaneValue, limits: Limits, tile: Pair = (1, 1)) -> None:
+    def __init__(
+        self,
+        layer: Conv2d,
+        x: LaneValue,
+        limits: Limits,
+        tile: Pair = (1, 1),
+        enlarged: bool = False,
+    ) -> None:
         self.tile = tile
         super().__init__(layer, x, limits)
         c, self.h, self.w = x.shape
         window = layer.window
-        (kh, kw), (sh, sw), (th, tw) = window.size, window.stride, tile
+        self.larger, self.steps = (tile, (1, 1)) if enlarged else ((1, 1), tile)
+        (kh, kw), (sh, sw), (th, tw) = window.size, window.stride, self.larger
         size = kh + sh * (th - 1), kw + sw * (tw - 1)
         self.window = Window(size, (sh * th, sw * tw), window.padding)
         (kh, kw), (sh, sw) = self.window.size, self.window.stride
@@ -83,10 +100,10 @@ class Conv2dLanes(Lane[Conv2d]):
         self.bias = None if layer.bias is None else memory.empty((self.y.shape[0], 1), x.dtype)
         self.dkernel = Total(np.empty((self.k, f), x.dtype), limits)
         self.dbias = None if layer.bias is None else Total(as_numpy(layer.bias.grad), limits)
-        self.row_products = self.scratch((oh, self.k, f), per_image=False)
+        self.products = self.scratch((oh * self.steps[1], self.k, f), per_image=False)
         self.dkernel_part = self.scratch((self.k, f), per_image=False)
         self.bias_part = self.scratch(self.y.shape[:1], per_image=False)
-        self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, P, F)
+        self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, OW, n, F)
         self.kernel_by_phase = memory.zeros((c, kw, kh, f), x.dtype)  # by h % SH, the last first
         self.dy_rows = self.scratch((oh, f, ow))
         self.dtaps = self.scratch((self.read_rows, c, kw, ow))
@@ -109,9 +126,9 @@ class Conv2dLanes(Lane[Conv2d]):
 
     def weights_in(self, kernel: np.ndarray) -> list[np.ndarray]:
         """Return where in a kernel (F, C, KH, KW) the layer's weights are, once for each output."""
-        window, taps = self.layer.window, prod(self.tile)
+        window, taps = self.layer.window, prod(self.larger)
         (kh, kw), (sh, sw) = window.size, window.stride
-        corners = [(sh * i, sw * j) for i in range(self.tile[0]) for j in range(self.tile[1])]
+        corners = [(sh * i, sw * j) for i in range(self.larger[0]) for j in range(self.larger[1])]
         return [kernel[tap::taps, :, i : i + kh, j : j + kw] for tap, (i, j) in enumerate(corners)]
 
     def end(self, chunks: list[Chunk]) -> Calls:
@@ -122,29 +139,37 @@ class Conv2dLanes(Lane[Conv2d]):
 
     # ------------------------------------------------------------------ forward
 
-    def windows(self, chunk: Chunk) -> tuple[Calls, np.ndarray]:
-        """Return the calls that copy the taps, and the view (OH, K, P) of the windows on them."""
-        _, oh, ow = self.out_shape
+    def windows(self, chunk: Chunk, steps: Pair) -> tuple[Calls, np.ndarray]:
+        """Return the calls that copy the taps, and the view of the windows on them.
+
+        The view is (OH/TH, TH, TW, K, P), with ``steps`` TH and TW: [i, a, b] belongs to the
+        columns b, TW + b, ... of output row i*TH + a.
+        """
+        (_, oh, ow), (th, tw), (sh, sw) = self.out_shape, steps, self.window.stride
         calls: Calls = []
         frame = chunk[self.x]
         if self.padded:
             x, frame = frame, chunk[self.frame]
             inside = self.window.unpad(frame[None], self.h, self.w)[0]
             calls = [partial(frame.fill, 0), partial(np.copyto, inside, x)]
-        taps, (sh, sw) = chunk[self.taps], self.window.stride
+        taps = chunk[self.taps]
+        h, kw, c, _, n = taps.shape
+        taps = taps.reshape(h, kw, c, tw, ow // tw, n)
         c_step, h_step, w_step, n_step = frame.strides
-        shifted = as_strided(frame, taps.shape, (h_step, w_step, c_step, sw * w_step, n_step))
-        calls.append(partial(np.copyto, taps, shifted))
-        shape = (oh, self.k, ow * chunk.lanes)
-        return calls, as_strided(taps, shape, (sh * taps.strides[0], *taps.strides[2::2]))
+        strides = h_step, w_step, c_step, sw * w_step, tw * sw * w_step, n_step
+        shifted = as_strided(frame, taps.shape, strides)
+        calls.append(copy_pixels(taps, shifted))
+        row, _, k_step, column, _, number = taps.strides
+        shape = oh // th, th, tw, self.k, ow // tw * n
+        return calls, as_strided(taps, shape, (th * sh * row, sh * row, column, k_step, number))
 
     def forward(self, chunk: Chunk) -> Calls:
-        f, oh, ow = self.out_shape
-        calls, windows = self.windows(chunk)
+        (f, oh, ow), (th, tw) = self.out_shape, self.steps
+        calls, windows = self.windows(chunk, self.steps)
         y = chunk[self.out]
-        cuts = self.cuts(f * self.k * chunk.lanes, ow)
-        split = windows.reshape(oh, self.k, cuts, -1).transpose(0, 2, 1, 3)
-        out = y.reshape(f, oh, cuts, -1).transpose(1, 2, 0, 3)
+        cuts = self.cuts(f * self.k * chunk.lanes, ow // tw)
+        split = np.moveaxis(windows.reshape(*windows.shape[:-1], cuts, -1), 4, 3)
+        out = y.reshape(f, th, tw, oh // th, cuts, -1).transpose(3, 1, 2, 4, 0, 5)
         calls.append(bind(np.matmul, self.kernel.reshape(f, -1), split, out=out))
         if self.bias is not None:
             calls.append(bind(np.add, rows(y), self.bias, out=rows(y)))
@@ -178,19 +203,27 @@ class Conv2dLanes(Lane[Conv2d]):
             else                        as written above
         """
         f, oh, ow = self.out_shape
-        calls, windows = self.windows(chunk)
-        dy = chunk[self.dy].reshape(f, oh, -1)
-        columns, products = dy.transpose(1, 2, 0), chunk[self.row_products]
-        if f >= MIN_CHANNELS_TO_TRANSPOSE and self.limits.transpose:
-            columns = chunk[self.dy_columns].reshape(oh, ow * chunk.lanes, f)
-            calls.append(partial(np.copyto, columns, dy.transpose(1, 2, 0)))
-        if f < MIN_CHANNELS_TO_TRANSPOSE and not self.limits.transpose:
-            exchanged = products.reshape(oh, f, self.k)
-            rows_first = windows.transpose(0, 2, 1)
-            calls.append(bind(np.matmul, dy.transpose(1, 0, 2), rows_first, out=exchanged))
-            products = exchanged.transpose(0, 2, 1)
+        dy = chunk[self.dy]
+        transposed = f >= MIN_CHANNELS_TO_TRANSPOSE and self.limits.transpose
+        th, tw = steps = (1, 1) if transposed else self.steps
+        calls, windows = self.windows(chunk, steps)
+        *batch, _, p = windows.shape
+        if transposed:
+            columns = chunk[self.dy_columns].reshape(oh, ow, chunk.lanes, f)
+            by_tap = taps_of(columns.transpose(3, 0, 1, 2), self.steps)
+            calls.append(partial(np.copyto, by_tap, dy.reshape(by_tap.shape)))
+            columns = columns.reshape(*batch, p, f)
         else:
-            calls.append(bind(np.matmul, windows, columns, out=products))
+            columns = dy.reshape(f, th, tw, oh // th, p).transpose(3, 1, 2, 4, 0)
+        products = chunk[self.products][: prod(batch)]
+        if f < MIN_CHANNELS_TO_TRANSPOSE and not self.limits.transpose:
+            products = products.reshape(-1, f, self.k)
+            out, rows_first = products.reshape(*batch, f, self.k), windows.swapaxes(-1, -2)
+            calls.append(bind(np.matmul, columns.swapaxes(-1, -2), rows_first, out=out))
+            products = products.transpose(0, 2, 1)
+        else:
+            out = products.reshape(*batch, self.k, f)
+            calls.append(bind(np.matmul, windows, columns, out=out))
         total = partial(np.add.reduce, products, axis=0)
         return calls + self.dkernel.add(chunk, chunk[self.dkernel_part], total)
 
@@ -224,8 +257,8 @@ class Conv2dLanes(Lane[Conv2d]):
         kw, sh = self.window.size[1], self.window.stride[0]
         c, p = self.x.shape[0], ow * chunk.lanes
         dy_rows = chunk[self.dy_rows]
-        dy = chunk[self.dy].reshape(f, oh, ow, -1)
-        calls: Calls = [partial(np.copyto, dy_rows, dy.transpose(1, 0, 2, 3))]
+        by_tap = taps_of(dy_rows.swapaxes(0, 1), self.steps)
+        calls: Calls = [copy_pixels(by_tap, chunk[self.dy].reshape(by_tap.shape))]
         dy_rows = dy_rows.reshape(oh, f, p)
         for phase, own in self.phases():
             dtaps = chunk[self.dtaps].reshape(self.read_rows, c * kw, p)[phase::sh]

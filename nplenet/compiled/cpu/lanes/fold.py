@@ -24,7 +24,7 @@ from .batchnorm import MAX_MEAN_SQUARE_OVER_VARIANCE
 from .conv import Conv2dLanes
 from .dense import DenseLanes
 from .lane import LaneValue, Limits, Watch, as_numpy, bind, rows
-from .sums import sum_of_equal, tile_sums
+from .sums import sum_of_equal, tap_sums
 
 BatchNorm = BatchNorm1d | BatchNorm2d
 
@@ -35,9 +35,9 @@ class FoldedConv2dLanes(Conv2dLanes):
     scale = 1.0  # factor of kernel and bias
 
     def __init__(
-        self, layer: Conv2d, norm: BatchNorm, x: LaneValue, limits: Limits, tile: Pair = (1, 1)
+        self, layer: Conv2d, norm: BatchNorm, x: LaneValue, limits: Limits, *tile: Any
     ) -> None:
-        super().__init__(layer, x, limits, tile)
+        super().__init__(layer, x, limits, *tile)
         self.norm = norm
         self.watch = Watch(*self.state())
         self.bias = self.bias_column = limits.memory.empty((layer.out_channels, 1), x.dtype)
@@ -82,15 +82,14 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
         pool: AvgPool2d,
         x: LaneValue,
         limits: Limits,
-        tile: Pair,
+        enlarged: bool,
     ) -> None:
-        super().__init__(layer, norm, x, limits, tile)
+        super().__init__(layer, norm, x, limits, pool.window.size, enlarged)
         self.pool, self.scale = pool, 1.0 / prod(pool.window.size)
         self.bias = None
         z = self.out
         self.y = LaneValue(pool.output_shape((1, *z.shape))[1:], x.dtype)
-        f, oh, _ = self.y.shape
-        self.row_scratch = self.scratch((f, oh, z.shape[2])) if tile == (1, 1) else None
+        f = z.shape[0]
         self.low, self.shift = limits.memory.empty((2, f, 1), x.dtype)
         self.high = np.full((f, 1), np.inf, x.dtype)
         self.distant = limits.memory.zeros((), bool)
@@ -109,7 +108,7 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
         if self.distant:
             self.shift.fill(0)
         else:
-            np.negative(sum_of_equal(self.low, self.pool.window, self.out.tile), out=self.shift)
+            np.negative(sum_of_equal(self.low, prod(self.tile)), out=self.shift)
 
     def forward(self, chunk: Chunk) -> Calls:
         z, y = rows(chunk[self.out]), rows(chunk[self.y])
@@ -117,7 +116,7 @@ class FoldedConvReLUAvgPoolLanes(FoldedConv2dLanes):
             *super().forward(chunk),
             partial(z.clip, self.low, self.high, out=z),
             partial(self.subtract_low, z),
-            *tile_sums(chunk, self.out, self.row_scratch, self.y),
+            *tap_sums(chunk, self.out, self.y),
             bind(np.add, y, self.shift, out=y),
         ]
 

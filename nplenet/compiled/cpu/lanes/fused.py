@@ -19,14 +19,18 @@ from ....layers import AvgPool2d, BatchNorm2d
 from ..chunks import Call, Calls, Chunk, count_images
 from .batchnorm import MIN_WEIGHT_OVER_BIAS, BatchNormLanes, totals
 from .lane import LaneValue, Limits, as_numpy, bind, integers, rows
-from .sums import is_tiling, sum_of_equal, tile_sums
+from .sums import is_tiling, sum_of_equal, tap_sums
 
 MAX_WINDOW_PIXELS = 127  # they are counted in signed bytes
 MIN_WEIGHT_OVER_BIAS_TO_DIVIDE = 0.125  # below it the difference in sum_dy_xhat cancels
 
 
 def can_be_fused(pool: AvgPool2d, height: int, width: int) -> bool:
-    """Say whether a pooling can be done together with the batch norm and ReLU before it."""
+    """Say whether a pooling can be done with the batch norm and ReLU before it.
+
+    Then these take images that are stored by the taps of the pooling (see ``LaneValue.tile``), as a
+    convolution before them writes its output.
+    """
     return is_tiling(pool.window, height, width) and prod(pool.window.size) <= MAX_WINDOW_PIXELS
 
 
@@ -52,15 +56,10 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def __init__(self, layer: BatchNorm2d, pool: AvgPool2d, x: LaneValue, limits: Limits) -> None:
         self.pool = pool
         super().__init__(layer, x, limits)
-        c, _, w = x.shape
-        oh = self.y.shape[1]
+        c = x.shape[0]
         self.size = prod(pool.window.size)
         self.image_scratch = self.scratch(x.shape, tile=x.tile)
         self.active = LaneValue(x.shape, np.int8, tile=x.tile)
-        self.row_scratch = self.row_count_scratch = None
-        if x.tile == (1, 1):
-            self.row_scratch = self.scratch((c, oh, w))
-            self.row_count_scratch = self.scratch((c, oh, w), np.int8)
         self.count = LaneValue(self.y.shape, np.int8)
         self.pooled_scratch = self.scratch(self.y.shape)
         self.low, self.high = limits.memory.empty((2, c, 1), x.dtype)
@@ -90,8 +89,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         else:
             # y is exactly 0 where no x is active. If it were 1e-9, so were gradients of weights
             # behind it, which Adam would make a whole step of.
-            sums = sum_of_equal(self.center, self.pool.window, self.x.tile)
-            np.multiply(self.gain, -sums, out=self.shift)
+            np.multiply(self.gain, -sum_of_equal(self.center, self.size), out=self.shift)
         if any(flat):
             self.center[flat], self.gain[flat] = 0, 0
             self.shift[flat, 0] = np.maximum(bias[flat], 0)
@@ -105,7 +103,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         y = rows(chunk[self.y])
         return [
             partial(self.subtract_center, rows(chunk[self.image_scratch])),
-            *tile_sums(chunk, self.image_scratch, self.row_scratch, self.y),
+            *tap_sums(chunk, self.image_scratch, self.y),
             bind(np.multiply, y, self.gain, out=y),
             bind(np.add, y, self.shift, out=y),
         ]
@@ -121,7 +119,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
             *self.clipped(chunk),
             bind(np.not_equal, full, self.center, out=active.view(bool)),
             *self.pooled(chunk),
-            *tile_sums(chunk, self.active, self.row_count_scratch, self.count),
+            *tap_sums(chunk, self.active, self.count),
             bind(np.negative, active, out=active),  # 0 and -1: as integers, masks for floats
         ]
 
@@ -147,7 +145,7 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         return [
             bind(np.subtract, x, self.rounded_mean, out=full),
             bind(np.multiply, full, rows(chunk[self.active]), out=full),
-            *tile_sums(chunk, self.image_scratch, self.row_scratch, self.pooled_scratch),
+            *tap_sums(chunk, self.image_scratch, self.pooled_scratch),
             bind(np.vecdot, rows(chunk[self.dy]), quarter, out=self.products[chunk.index]),
         ]
 
@@ -177,32 +175,14 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
         if self.dx is None:
             return []
         x, dx, dy, full = (rows(chunk[v]) for v in (self.x, self.dx, self.dy, self.image_scratch))
+        by_tap = integers(full).reshape(len(dy), self.size, -1)
         return [
             bind(np.multiply, dy, self.dy_gain, out=dy),
             partial(np.copyto, integers(full), rows(chunk[self.active])),
-            *self.masked(chunk),
+            bind(np.bitwise_and, by_tap, integers(dy)[:, None], out=by_tap),
             partial(self.scale_x, x, dx),
             bind(np.add, dx, full, out=dx),
             bind(np.add, dx, self.dx_shift, out=dx),
-        ]
-
-    def masked(self, chunk: Chunk) -> Calls:
-        """Return the calls that put dy, where the masks in ``full`` let it through, in their place.
-
-        The rows of dy, and where each tap lies in one piece dy as it is, are long enough to be
-        repeated by broadcasting.
-        """
-        dy, mask = integers(chunk[self.dy]), integers(chunk[self.image_scratch])
-        if self.row_scratch is None:
-            return [bind(np.bitwise_and, mask, dy[:, None], out=mask)]
-        c, oh, ow, n = dy.shape
-        kh, kw = self.pool.window.size
-        half = integers(chunk[self.row_scratch])
-        spread = half.reshape(c, oh, ow, kw, n)
-        by_row, whole_rows = mask.reshape(c, oh, kh, -1), half.reshape(c, oh, 1, -1)
-        return [
-            partial(np.copyto, spread, dy[:, :, :, None]),
-            bind(np.bitwise_and, by_row, whole_rows, out=by_row),
         ]
 
     def scale_x(self, x: np.ndarray, out: np.ndarray) -> None:

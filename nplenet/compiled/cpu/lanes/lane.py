@@ -256,6 +256,25 @@ def rows(array: np.ndarray) -> np.ndarray:
     return array.reshape(array.shape[0], -1)
 
 
+def taps_of(image: np.ndarray, tile: Pair) -> np.ndarray:
+    """Return an image (C, H, W, n) as its taps (C, KH, KW, H/KH, W/KW, n); see ``LaneValue``."""
+    (c, h, w, n), (kh, kw) = image.shape, tile
+    return image.reshape(c, h // kh, kh, w // kw, kw, n).transpose(0, 2, 4, 1, 3, 5)
+
+
+def copy_pixels(target: np.ndarray, source: np.ndarray) -> Call:
+    """Return the call that copies an array (..., n) into another of its shape.
+
+    Where neighbours among the pixels do not lie next to each other, NumPy takes 29 us for 4480 runs
+    of 32 floats, and 13 us for as many elements of 128 bytes.
+    """
+    size = target.shape[-1] * target.itemsize
+    if target.strides[-2] == source.strides[-2] == size:
+        return partial(np.copyto, target, source)
+    pixel = np.dtype((np.void, size))
+    return partial(np.copyto, target.view(pixel)[..., 0], source.view(pixel)[..., 0])
+
+
 def integers(array: np.ndarray) -> np.ndarray:
     """Return the bits of floats as signed integers of their size."""
     return array.view({4: np.int32, 8: np.int64}[array.dtype.itemsize])
