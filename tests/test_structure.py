@@ -59,7 +59,8 @@ PARTS: dict[str, str] = {
     "layers": "backend checks group names parameter window",
     "mpi": "backend group machine names",
     "optim": "backend checks deprecated names parameter turns",
-    "architecture": "layers window",
+    "tied": "layers",
+    "architecture": "layers tied window",
     "doctor": "backend data layers version",
     "input_shape": "layers",
     "models": "layers names seeds",
@@ -70,7 +71,7 @@ PARTS: dict[str, str] = {
     "cases": "backend layers losses models",
     "checkpoint": (
         "architecture augment checks data deprecated files input_shape layers machine names "
-        "optim schedules schema seeds terminal trust"
+        "optim schedules schema seeds terminal tied trust"
     ),
     "compiled": (
         "augment backend checks files group layers losses machine optim schedules schema "

@@ -4,11 +4,11 @@ A file is in the safetensors format: tensors, and one JSON text with everything 
 tensor. A SHA-256 over both detects any flipped bit. No code in a file is ever executed.
 
     tensors   model.<path>   optimizer.<moment>.<path>   epoch.losses   epoch.hits
-    JSON      format, nplenet, model (see ``architecture``), input_shape, optimizer, schedule,
-              generators, progress, arguments, tunables, environment
+    JSON      format, nplenet, model (see ``architecture``), tied (see ``tied``), input_shape,
+              optimizer, schedule, generators, progress, arguments, tunables, environment
 
-A file with only a model has ``format, nplenet, model`` and sometimes ``input_shape``; its tensors
-have the names of the model's ``state_dict``, which are PyTorch's.
+A file with only a model has ``format, nplenet, model, tied`` and sometimes ``input_shape``; its
+tensors have the names of the model's ``state_dict``, which are PyTorch's.
 """
 
 from ..deprecated import moved

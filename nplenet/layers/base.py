@@ -298,10 +298,15 @@ class Layer:
         Raises
         ------
         ValueError
-            Naming the missing and unknown keys, or the keys whose shape or kind of dtype differs.
+            Naming the missing and unknown keys, the keys whose shape or kind of dtype differs, or
+            two keys of one parameter that layers share, if their values differ.
         """
-        own = self._state()
-        arrays = checks.state(state, own, (), f"{type(self).__name__}.load_state_dict")
+        own, where = self._state(), f"{type(self).__name__}.load_state_dict"
+        arrays, first = checks.state(state, own, (), where), dict[int, str]()
+        for key, array in own.items():
+            other = first.setdefault(id(array), key)
+            if other != key and not np.array_equal(arrays[key], arrays[other], equal_nan=True):
+                raise ValueError(f"{where}: {other} and {key} are one parameter, got two values")
         for key, array in own.items():
             array[...] = self.backend.asarray(arrays[key], dtype=array.dtype)
         self.trust = None
