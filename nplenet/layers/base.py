@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
+from ..attributes import refuse_argument
 from ..backend import Array, Backend, get_backend
 from ..backend.base import A
 from ..names import OF_A_LAYER, no_attribute
@@ -92,6 +93,11 @@ class Layer:
         own = vars(cls).get("__init__")
         if own is not None and own.__doc__ is None:
             own.__doc__ = cls.__doc__
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; one that only the constructor reads, such as ``stride``, is refused."""
+        refuse_argument(self, name, value)
+        super().__setattr__(name, value)
 
     # ------------------------------------------------------------------ forward and backward
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..backend import Array
-from ..checks import number
+from ..checks import flag, number
 from .flat import Block
 from .group import ParameterGroup
 from .optimizer import Optimizer, not_negative
@@ -66,7 +66,7 @@ class SGD(Optimizer):
         "momentum": not_negative,
         "dampening": number,
         "weight_decay": not_negative,
-        "nesterov": lambda value, name: bool(value),
+        "nesterov": flag,
     }
     momentum: float
     dampening: float

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .. import checks
+from ..attributes import Settings
 from ..checks import count, fraction
 from ..optim import Optimizer
-from .base import Schedule, Settings, cosine, linear, not_negative
+from .base import Schedule, cosine, linear, not_negative
 
 
 class StepLR(Schedule):

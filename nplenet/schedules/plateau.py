@@ -10,9 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..attributes import Settings
 from ..checks import count, fraction, number
 from ..optim import Optimizer
-from .base import Schedule, Settings, not_negative
+from .base import Schedule, not_negative
 
 LARGEST = float(np.finfo(np.float64).max)  # JSON has no infinity
 MAX_REDUCTIONS = 10_000  # each is computed anew for each rate
