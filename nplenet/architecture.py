@@ -21,6 +21,7 @@ import numpy as np
 from . import layers
 from .layers import BatchNorm2d, Conv2d, GroupNorm, Layer, Residual, Sequential
 from .layers.sequential import LAYER_ERRORS, is_chain
+from .tied import tie
 from .window import Window
 
 MAX_NESTED_CHAINS = 32
@@ -153,6 +154,7 @@ def build(
     description: Any,
     weights: Mapping[str, np.ndarray],
     input_shape: Sequence[int] | None = None,
+    tied: Mapping[str, str] | None = None,
 ) -> Layer:
     """Return a new model of the description, with these weights, in eval mode.
 
@@ -165,6 +167,8 @@ def build(
         model that would make far too many numbers of an image of 32x32, by its padding.
     input_shape : sequence of int, optional
         Of an input without the batch axis, if it is known: such images are checked, too.
+    tied : mapping of str to str, optional
+        The parameters that layers share (see ``nplenet.tied``).
 
     Raises
     ------
@@ -182,6 +186,7 @@ def build(
     if len(dtypes) == 1:
         model.astype(dtypes.pop())
     model.load_state_dict(weights)
+    tie(model, tied or {})
     return model.eval()
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .attributes import Attributes
 from .backend import Array, Backend, backend_of
 from .backend.base import A
-from .checks import count, fraction
+from .checks import Checks, count, fraction
 from .loss_hints import one_hot_hint, warn_of_probabilities
 from .names import present
 
@@ -125,40 +125,30 @@ def cross_entropy(
     return loss, dlogits * logits.dtype.type(scale), correct
 
 
-def _reduction(value: Any) -> str:
+def _reduction(value: Any, name: str) -> str:
     if value not in ("mean", "sum", "none"):
-        raise ValueError(
-            f"CrossEntropyLoss: reduction must be 'mean', 'sum' or 'none', got {value!r}"
-        )
+        raise ValueError(f"{name} must be 'mean', 'sum' or 'none', got {value!r}")
     return str(value)
 
 
-def _ignore_index(value: Any) -> int | None:
-    return None if value is None else count(value, "CrossEntropyLoss: ignore_index", -(2**63))
+def _ignore_index(value: Any, name: str) -> int | None:
+    return None if value is None else count(value, name, -(2**63))
 
 
-def _class_weights(values: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
+def _class_weights(values: npt.ArrayLike | None, name: str) -> npt.NDArray[np.float64] | None:
     """Return the weights of the classes, (K,)."""
     if values is None:
         return None
-    weight = np.array(values, np.float64)
+    try:
+        weight = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        weight = np.zeros(0)
     if weight.ndim != 1 or weight.size == 0 or not (np.isfinite(weight) & (weight >= 0)).all():
-        raise ValueError(
-            f"CrossEntropyLoss: weight must be a number >= 0 for each class, got {values!r}"
-        )
+        raise ValueError(f"{name} must be a number >= 0 for each class, got {values!r}")
     return weight
 
 
-ARGUMENTS: dict[str, Callable[[Any], Any]] = {
-    "reduction": _reduction,
-    "label_smoothing": partial(fraction, name="CrossEntropyLoss: label_smoothing"),
-    "weight": _class_weights,
-    "ignore_index": _ignore_index,
-}
-"""The check of each argument of the loss, which is also its attribute."""
-
-
-class CrossEntropyLoss:
+class CrossEntropyLoss(Attributes):
     r"""Negative log-likelihood of the right class under softmax.
 
         loss_n = -sum over k of t_k * log_softmax(z)_k        t = one-hot target
@@ -205,6 +195,12 @@ class CrossEntropyLoss:
         which it was captured: its caller counts with ``count_forward`` and writes to the array.
     """
 
+    settings: ClassVar[Checks] = {
+        "reduction": _reduction,
+        "label_smoothing": fraction,
+        "weight": _class_weights,
+        "ignore_index": _ignore_index,
+    }
     reduction: str
     label_smoothing: float
     weight: npt.NDArray[np.float64] | None
@@ -222,17 +218,13 @@ class CrossEntropyLoss:
         ignore_index: int | None = None,
     ) -> None:
         self.reduction, self.label_smoothing = reduction, label_smoothing
-        self.weight = weight  # type: ignore[assignment]  # ``__setattr__`` makes the array
+        self.weight = weight  # type: ignore[assignment]  # the check makes the array
         self.ignore_index = ignore_index
         self._dlogits: Array | None = None
         self._backend: Backend | None = None
         self._fault: Array = None
         self._forwards = self._classes = 0
         self._looked = False  # at the first logits
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; an argument of the constructor is checked whenever it is set."""
-        super().__setattr__(name, ARGUMENTS[name](value) if name in ARGUMENTS else value)
 
     def __call__(self, logits: A, targets: Any) -> A:
         return self.forward(logits, targets)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from opcode import opmap
 from types import FrameType
 from typing import Any
@@ -67,7 +68,11 @@ OF_A_LAYER = {
 
 OF_AN_OPTIMIZER = {
     "add_param_group": "the list of groups: Adam([{'params': ..., 'lr': ...}, ...])",
+    "beta1": "betas, a pair",
+    "beta2": "betas, a pair",
     "defaults": "the attributes lr, weight_decay, ...",
+    "learning_rate": "lr",
+    "momentum": "betas, of which the first is the momentum",
     "state": "state_dict()",
 }
 
@@ -75,12 +80,19 @@ OF_A_SCHEDULE = {
     "get_last_lr": "last_lr",
     "get_lr": "last_lr",
     "last_epoch": "step_count",
+    "lr": "last_lr to read, base_lr to change it",
+}
+
+OF_A_LOADER = {
+    "dataset": "images and labels",
+    "num_workers": "prefetch",
+    "sampler": "shuffle and rng",
 }
 
 PARTS = ("layers", "losses", "optim", "schedules", "data", "augment", "models", "train")
 
 
-def no_attribute(owner: str, name: str, table: dict[str, str], kind: str = "attribute") -> str:
+def no_attribute(owner: str, name: str, table: Mapping[str, str], kind: str = "attribute") -> str:
     """Return "OWNER has no NAME", and what to write instead where a table knows it."""
     known = f"; write {table[name]}" if name in table else ""
     return f"{owner} has no {kind} {name!r}{known}"

@@ -15,7 +15,7 @@ from typing import Any
 from .checks import Pair
 from .deprecated import moved
 
-__all__ = ["Window"]
+__all__ = ["Window", "Windowed"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,28 @@ class Window:
         for row in self.slices(0, out[0]):
             for column in self.slices(1, out[1]):
                 yield padded[:, :, row, column]
+
+
+class Windowed:
+    """A layer with a window: its parts by PyTorch's names. They stay as they are made."""
+
+    window: Window
+
+    @property
+    def kernel_size(self) -> Pair:
+        return self.window.size
+
+    @property
+    def stride(self) -> Pair:
+        return self.window.stride
+
+    @property
+    def padding(self) -> Pair:
+        return self.window.padding
+
+    @property
+    def dilation(self) -> Pair:
+        return self.window.dilation
 
 
 __getattr__ = moved(__name__, {"count": "nplenet.checks.count", "pair": "nplenet.checks.pair"})

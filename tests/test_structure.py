@@ -39,6 +39,7 @@ random secrets shutil signal tempfile threading token tokenize urllib urllib.par
 PARTS: dict[str, str] = {
     "checks": "",
     "names": "",
+    "attributes": "checks names",
     "deprecated": "names",
     "files": "",
     "interrupts": "",
@@ -53,24 +54,25 @@ PARTS: dict[str, str] = {
     "augment": "backend checks deprecated names",
     "group": "backend names",
     "loss_hints": "backend",
-    "losses": "backend checks loss_hints names",
+    "losses": "attributes backend checks loss_hints names",
     "parameter": "backend names",
-    "data": "augment backend checks files group machine names seeds terminal",
+    "data": "attributes augment backend checks files group machine names seeds terminal",
     "layers": "backend checks group names parameter window",
     "mpi": "backend group machine names",
-    "optim": "backend checks deprecated names parameter turns",
-    "architecture": "layers window",
+    "optim": "attributes backend checks deprecated names parameter turns",
+    "tied": "layers",
+    "architecture": "layers tied window",
     "doctor": "backend data layers version",
     "input_shape": "layers",
     "models": "layers names seeds",
     "trust": "augment checks layers losses names",
     "segment": "data",
     "recognize": "augment data layers names segment trust",
-    "schedules": "checks names optim",
+    "schedules": "attributes checks names optim",
     "cases": "backend layers losses models",
     "checkpoint": (
         "architecture augment checks data deprecated files input_shape layers machine names "
-        "optim schedules schema seeds terminal trust"
+        "optim schedules schema seeds terminal tied trust"
     ),
     "compiled": (
         "augment backend checks files group layers losses machine optim schedules schema "

@@ -4,12 +4,12 @@ A file is in the safetensors format: tensors, and one JSON text with everything 
 tensor. A SHA-256 over both detects any flipped bit. No code in a file is ever executed.
 
     tensors   model.<path>   optimizer.<moment>.<path>   epoch.losses   epoch.hits
-    JSON      format, nplenet, model (see ``architecture``), input_shape, preprocessing, pictures,
-              data, optimizer, schedule, generators, frozen, eval, progress, arguments, tunables,
-              environment
+    JSON      format, nplenet, model (see ``architecture``), tied (see ``tied``), input_shape,
+              preprocessing, pictures, data, optimizer, schedule, generators, frozen,
+              eval, progress, arguments, tunables, environment
 
 ``epoch.hits`` counts the correct predictions of each step, under its name from before 0.1.0. A file
-with only a model has ``format, nplenet, model``, and where they are known ``input_shape,
+with only a model has ``format, nplenet, model, tied``, and where they are known ``input_shape,
 preprocessing, pictures, trust``; its tensors have the names of the model's ``state_dict``, as in
 PyTorch. The schema of all fields is in ``record``.
 """

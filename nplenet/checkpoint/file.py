@@ -28,6 +28,7 @@ from ..layers import Layer
 from ..machine import environment
 from ..schema import shown
 from ..terminal import printable
+from ..tied import ties
 from ..trust import from_record
 from .record import check_record, class_names
 from .record import input_shape as check_input_shape
@@ -107,7 +108,8 @@ class Checkpoint:
             )
         weights = self.part("model.") if "progress" in self.record else self.tensors
         try:
-            model = build(self.record["model"], weights, self.input_shape)
+            tied = self.record.get("tied")
+            model = build(self.record["model"], weights, self.input_shape, tied)
             if not allow_non_finite:
                 checks.finite(model.state_dict(), "refused")
             model.preprocessing = self._preprocessing()
@@ -172,14 +174,14 @@ def save_model(
             f"save_model: {path} has the name of another format; name it .safetensors, or write "
             f"{OTHER_FORMATS[path.suffix.lower()]}"
         )
-    description = describe(model)
+    description, tied = describe(model), ties(model)
     if input_shape is None and model.pictures is not None:
         input_shape = _shape_of_pictures(model)
     try:
-        build(description, state, input_shape)
+        build(description, state, input_shape, tied)
     except ValueError as error:
         raise ValueError(f"save_model: no file can hold this model: {error}") from None
-    record: dict[str, Any] = {**stamp(), "model": description}
+    record: dict[str, Any] = {**stamp(), "model": description, "tied": tied}
     if input_shape is not None:
         shape = [count(size, "save_model: a size of input_shape") for size in input_shape]
         check_input_shape(shape, "save_model: input_shape")

@@ -118,6 +118,7 @@ MORE = {
     "tunables": mapping(whole()),
     "environment": mapping(text),
     "input_shape": optional(input_shape),
+    "tied": mapping(text),
     "frozen": listing(text),
     "eval": listing(text),
     "preprocessing": optional(preprocessing),

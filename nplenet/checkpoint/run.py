@@ -21,6 +21,7 @@ from ..machine import environment
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ..seeds import generator_state, restore_generator
+from ..tied import ties
 from .file import Checkpoint, CheckpointError, CheckpointWarning, native, stamp
 from .kept import Contents
 from .progress import Epoch, Progress
@@ -79,6 +80,7 @@ class Run:
         record |= {
             **stamp(),
             "model": self._description(tensors),
+            "tied": ties(self.model),
             "input_shape": self._input_shape,
             "preprocessing": described(self.model.preprocessing),
             "pictures": self.model.pictures and self.model.pictures.as_record(),
@@ -173,7 +175,7 @@ class Run:
             self._tried = True
             weights = {k.removeprefix("model."): a for k, a in tensors.items() if k[:6] == "model."}
             try:
-                build(description, native(weights), self._input_shape)
+                build(description, native(weights), self._input_shape, ties(self.model))
             except ValueError as error:
                 warnings.warn(
                     f"its checkpoints resume this run, but load_model will refuse them: {error}",

@@ -8,13 +8,15 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import checks
+from ..attributes import Attributes
 from ..group import ALONE
+from ..names import OF_A_LOADER
 from ..seeds import generator_state, restore_generator
 
 MakeBatch = Callable[[slice, slice], tuple[Any, Any]]
@@ -22,7 +24,20 @@ MakeBatch = Callable[[slice, slice], tuple[Any, Any]]
 returns the images and labels of that part."""
 
 
-class Batches:
+def _array_of_images(value: Any, name: str) -> npt.NDArray[Any]:
+    if not isinstance(value, np.ndarray) or value.ndim == 0:
+        raise TypeError(
+            f"{name} must be an array, got {type(value).__name__}; use numpy.stack on a list of "
+            "images"
+        )
+    return value
+
+
+def _generator(value: Any, name: str) -> np.random.Generator | None:
+    return None if value is None else checks.generator(value, name)
+
+
+class Batches(Attributes):
     """An iterable over images and labels, batch by batch; one ``for`` loop is one epoch.
 
     A subclass writes ``epoch``: how a batch is made.
@@ -41,6 +56,23 @@ class Batches:
         The ranks that share a batch, a part each; ``nplenet.train.fit`` sets it.
     """
 
+    settings: ClassVar[checks.Checks] = {
+        "images": _array_of_images,
+        "labels": checks.labels,
+        "batch_size": checks.count,
+        "shuffle": checks.flag,
+        "drop_last": checks.flag,
+        "rng": _generator,
+        "transform_rng": _generator,
+    }
+    ours: ClassVar[Mapping[str, str]] = OF_A_LOADER
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.integer[Any]]
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    rng: np.random.Generator | None
+    transform_rng: np.random.Generator | None
     group = ALONE
 
     def __init__(
@@ -50,12 +82,31 @@ class Batches:
         batch_size: int,
         shuffle: bool,
         drop_last: bool,
-        rng: np.random.Generator | None,
-        transform_rng: np.random.Generator | None,
+        rng: np.random.Generator | int | None,
+        transform_rng: np.random.Generator | int | None,
     ) -> None:
         self.images, self.labels, self.batch_size = images, labels, batch_size
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.rng, self.transform_rng = rng, transform_rng
+        self.rng, self.transform_rng = rng, transform_rng  # type: ignore[assignment]  # a seed
+        self.check()
+
+    def check(self) -> None:
+        """Raise a ValueError if the settings, which may have been assigned, do not fit."""
+        owner = type(self).__name__
+        if len(self.images) != len(self.labels):
+            raise ValueError(
+                f"{owner}: got {len(self.images)} images but {len(self.labels)} labels; "
+                "each image needs one label"
+            )
+        if self.drop_last and self.batch_size > len(self.images):
+            raise ValueError(
+                f"{owner}: drop_last leaves no batch, as batch_size is {self.batch_size} and there "
+                f"are {len(self.images)} images; use a smaller batch_size"
+            )
+        if self.shuffle and self.rng is None:
+            raise ValueError(
+                f"{owner}: shuffle needs a generator; pass rng=numpy.random.default_rng(seed)"
+            )
 
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
         """Prepare an epoch with its images in this order; return the function for its batches."""
@@ -81,6 +132,7 @@ class Batches:
 
     def draw_order(self) -> npt.NDArray[np.int64]:
         """Draw the order of an epoch: the indexes of its images, batch after batch."""
+        self.check()
         order = np.arange(len(self.images))
         if self.shuffle and self.rng is not None:
             self.rng.shuffle(order)

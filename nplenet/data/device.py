@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..augment import Draws, FusedPipeline
+from ..augment import Draws, FusedPipeline, Transform
 from ..backend import Array, Backend
 from .batches import Batches, MakeBatch
 
@@ -104,6 +104,11 @@ class DeviceLoader(Batches):
         When they do not fit into the memory of the device.
     """
 
+    read_once = ("images", "transform")  # they are on the device
+    pipeline: FusedPipeline
+    backend: Backend
+    transform: Transform | None
+    images_there: Array
     _prepared: Prepared | None = None
 
     def __init__(self, loader: Batches, pipeline: FusedPipeline, backend: Backend) -> None:

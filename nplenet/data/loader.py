@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,12 @@ class DataLoader(Batches):
         When an argument is not as above, or the arguments leave no batch at all.
     """
 
+    settings: ClassVar[checks.Checks] = {
+        **Batches.settings,
+        "prefetch": partial(checks.count, minimum=0),
+    }
+    transform: Transform | None
+    prefetch: int
     lazy: FusedPipeline | None = None  # see ``in_bytes``
 
     def __init__(
@@ -82,31 +89,6 @@ class DataLoader(Batches):
         drop_last: bool = False,
         prefetch: int = 0,
     ) -> None:
-        labels = checks.labels(labels, "DataLoader: labels")
-        if not isinstance(images, np.ndarray) or images.ndim == 0:
-            raise TypeError(
-                f"DataLoader: images must be an array, got {type(images).__name__}; "
-                "use numpy.stack on a list of images"
-            )
-        if len(images) != len(labels):
-            raise ValueError(
-                f"DataLoader: got {len(images)} images but {len(labels)} labels; "
-                "each image needs one label"
-            )
-        batch_size = checks.count(batch_size, "DataLoader: batch_size")
-        prefetch = checks.count(prefetch, "DataLoader: prefetch", 0)
-        if drop_last and batch_size > len(images):
-            raise ValueError(
-                f"DataLoader: drop_last leaves no batch, as batch_size is {batch_size} and there "
-                f"are {len(images)} images; use a smaller batch_size"
-            )
-        rng = None if rng is None else checks.generator(rng, "DataLoader: rng")
-        if transform_rng is not None:
-            transform_rng = checks.generator(transform_rng, "DataLoader: transform_rng")
-        if shuffle and rng is None:
-            raise ValueError(
-                "DataLoader: shuffle needs a generator; pass rng=numpy.random.default_rng(seed)"
-            )
         super().__init__(images, labels, batch_size, shuffle, drop_last, rng, transform_rng)
         self.transform, self.prefetch = transform, prefetch
 

@@ -115,7 +115,7 @@ class Layer:
 
         Returns
         -------
-        array of the shape of the last input, or None without ``input_gradient``
+        array of the last input's shape, or None without ``input_gradient``
 
         Raises
         ------
@@ -205,16 +205,14 @@ class Layer:
 
         One that is held twice has one name: its attribute's rather than its place in a list.
         """
-        own, kept = vars(self), self.kept_apart
+        own = {name: value for name, value in vars(self).items() if name not in self.kept_apart}
         held = {name: value for name, value in own.items() if isinstance(value, kind)}
-        if not any(
-            isinstance(value, CONTAINERS) for name, value in own.items() if name not in kept
-        ):
+        if not any(isinstance(value, CONTAINERS) for value in own.values()):
             return held
         seen = {id(value) for value in held.values()}
         held = {}
         for attribute, anything in own.items():
-            for name, value in within(attribute, anything, kind) if attribute not in kept else ():
+            for name, value in within(attribute, anything, kind):
                 if name == attribute or id(value) not in seen:
                     held[name] = value
                     seen.add(id(value))
@@ -321,10 +319,15 @@ class Layer:
         Raises
         ------
         ValueError
-            Naming the missing and unknown keys, or the keys whose shape or kind of dtype differs.
+            Naming the missing and unknown keys, the keys whose shape or kind of dtype differs, or
+            two keys of one parameter that layers share, if their values differ.
         """
-        own = self._state()
-        arrays = checks.state(state, own, (), f"{type(self).__name__}.load_state_dict")
+        own, where = self._state(), f"{type(self).__name__}.load_state_dict"
+        arrays, first = checks.state(state, own, (), where), dict[int, str]()
+        for key, array in own.items():
+            other = first.setdefault(id(array), key)
+            if other != key and not np.array_equal(arrays[key], arrays[other], equal_nan=True):
+                raise ValueError(f"{where}: {other} and {key} are one parameter, got two values")
         for key, array in own.items():
             array[...] = self.backend.asarray(arrays[key], dtype=array.dtype)
         self.trust = None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..backend import Array
 from ..checks import Pair, count, flag, generator_or_new, pair
 from ..parameter import Parameter
-from ..window import Window
+from ..window import Window, Windowed
 from .base import Layer
 from .initialization import initial_bias, initial_weight
 from .products import add_sums, product
@@ -83,7 +83,7 @@ def add_weight_gradient(xp: Any, dweight: Array, cols: Array, dy: Array) -> None
     dweight += transposed.T.reshape(dweight.shape)
 
 
-class Conv2d(Layer):
+class Conv2d(Windowed, Layer):
     r"""Cross-correlate images with F learned filters (what deep learning calls convolution).
 
     Forward, with K = C*KH*KW and P = OH*OW:

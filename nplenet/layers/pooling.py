@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import Array
 from ..checks import Pair, flag, pair
-from ..window import Window
+from ..window import Window, Windowed
 from .base import Layer
 
 
@@ -85,11 +85,14 @@ def max_pool_backward(
     return window.unpad(dpadded, h, w)
 
 
-class _Pool2d(Layer):
+class _Pool2d(Windowed, Layer):
     """The base of both poolings: the window. The stride is by default the kernel size."""
 
     ranks = (4,)
-    window: Window
+
+    @property
+    def ceil_mode(self) -> bool:
+        return self.window.ceil_mode
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         self.check_shape(input_shape)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
-from ..backend import Array, backend_of
+from ..attributes import Attributes
+from ..backend import Array, Backend, backend_of
 from ..checks import Checks
 from ..names import OF_AN_OPTIMIZER, no_attribute
 from ..turns import Turns
@@ -18,7 +19,7 @@ from .flat import Block, FlatParameters, blocks_of, checked_parameters
 from .group import ParameterGroup, settings_of_groups
 
 
-class Optimizer:
+class Optimizer(Attributes):
     """Base of all optimizers: packing, groups, blocks, state.
 
     A subclass writes its formula: ``rule``, the numbers of a group, which change from step to step,
@@ -60,8 +61,14 @@ class Optimizer:
 
     moment_names: ClassVar[tuple[str, ...]] = ()
     hyper_parameters: ClassVar[Checks] = {}
+    ours: ClassVar[Mapping[str, str]] = OF_AN_OPTIMIZER
     lr: float
     weight_decay: float
+    param_groups: list[ParameterGroup]
+    step_count: int
+    flats: list[FlatParameters]
+    turns: Turns
+    backend: Backend
 
     def __init__(self, params: Iterable[Any], **hyper_parameters: Any) -> None:
         owner = type(self).__name__
@@ -100,7 +107,7 @@ class Optimizer:
         """Return a hyper-parameter: the first group's."""
         if name in type(self).hyper_parameters and "param_groups" in vars(self):
             return getattr(self.param_groups[0], name)
-        raise AttributeError(no_attribute(type(self).__name__, name, OF_AN_OPTIMIZER))
+        raise AttributeError(no_attribute(type(self).__name__, name, self.ours))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a hyper-parameter is checked, and set for all groups."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..backend import Array
-from ..checks import Checks, not_negative, number
+from ..checks import Checks, flag, not_negative, number
 from .flat import Block
 from .group import ParameterGroup
 from .optimizer import Optimizer
@@ -67,7 +67,7 @@ class SGD(Optimizer):
         "momentum": not_negative,
         "dampening": number,
         "weight_decay": not_negative,
-        "nesterov": lambda value, name: bool(value),
+        "nesterov": flag,
     }
     momentum: float
     dampening: float

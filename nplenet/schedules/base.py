@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import checks
+from ..attributes import Attributes
 from ..checks import Checks, count, number
 from ..names import OF_A_SCHEDULE, no_attribute
 from ..optim import Optimizer
@@ -24,7 +25,7 @@ ALWAYS: Checks = {
 """The checks of what every schedule saves."""
 
 
-class Schedule:
+class Schedule(Attributes):
     """Base of all schedules. A subclass writes ``rate``, its formula.
 
     Parameters
@@ -34,33 +35,46 @@ class Schedule:
 
     Attributes
     ----------
+    optimizer : Optimizer
     settings : dict of str to function
         The check of each setting by its name (see ``nplenet.checks``).
     step_count : int
         k, steps done.
     base_lr, last_lr : float
-        The rate at k = 0, and the rate set last: of the first group of parameters.
+        The rate at k = 0, and the rate set last: of the first group of parameters. An assignment to
+        ``base_lr`` is for all groups, from the next step on.
     base_lrs : list of float
         The rate at k = 0 of each group.
     """
 
-    settings: ClassVar[Checks] = {}
+    ours: ClassVar[Mapping[str, str]] = OF_A_SCHEDULE
+    optimizer: Optimizer
+    step_count: int
+    base_lr: float
+    last_lr: float
+    base_lrs: list[float]
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(no_attribute(type(self).__name__, name, OF_A_SCHEDULE))
+            raise AttributeError(no_attribute(type(self).__name__, name, self.ours))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; ``base_lr`` is for all groups."""
+        if name == "base_lr":
+            value = ALWAYS[name](value, f"{type(self).__name__}: {name}")
+            self.base_lrs = [value] * len(vars(self).get("base_lrs", ()))
+        super().__setattr__(name, value)
 
     def __init__(self, optimizer: Optimizer, **settings: Any) -> None:
         owner = type(self).__name__
-        for name, check in self.settings.items():
-            setattr(self, name, check(settings[name], f"{owner}: {name}"))
+        for name in self.settings:
+            setattr(self, name, settings[name])
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
                 f"{owner}: optimizer must be from nplenet.optim, got {type(optimizer).__name__}"
             )
         self.optimizer = optimizer
-        self.base_lr = optimizer.lr
         self.base_lrs = [group.lr for group in optimizer.param_groups]
         self.step_count = 0
         self._apply()
@@ -82,8 +96,8 @@ class Schedule:
 
     def _apply(self) -> None:
         groups = zip(self.optimizer.param_groups, self.base_lrs, strict=True)
-        for group, base_lr in reversed(list(groups)):  # so that the first group's attributes stay
-            self.base_lr = base_lr  # which ``rate`` reads
+        for group, base in reversed(list(groups)):  # the first one's stays
+            vars(self)["base_lr"] = base  # not ``self.base_lr``, which is of all groups
             self.last_lr = group.lr = self.rate(self.step_count)
 
     def state_dict(self) -> dict[str, Any]:

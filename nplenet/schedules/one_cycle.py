@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
-from ..checks import Checks, count, fraction, number, positive
+from ..checks import Checks, count, flag, fraction, number, positive
 from ..optim import Optimizer
 from .base import Schedule, cosine, linear
 
@@ -25,7 +25,8 @@ class OneCycleLR(Schedule):
     The momentum (``betas[0]`` of Adam) moves in the opposite direction: ``max_momentum`` to
     ``base_momentum`` in the rise and back in the fall. Call ``step()`` after each batch. From the
     last step on both stay as they are there. (PyTorch extrapolates in step ``total_steps``, with
-    "linear" to a negative rate, and raises an error behind it.) All groups of parameters have the
+    "linear" to a negative rate, and raises an error behind it; it divides by zero where a phase has
+    no step, such as pct_start = 1 / total_steps.) All groups of parameters have the
     same ``max_lr``.
 
     Parameters
@@ -51,12 +52,12 @@ class OneCycleLR(Schedule):
         "total_steps": count,
         "pct_start": fraction,
         "anneal_strategy": lambda value, name: _one_of(("cos", "linear"), value, name),
-        "cycle_momentum": lambda value, name: bool(value),
+        "cycle_momentum": flag,
         "base_momentum": partial(number, interval="[0, 1)"),
         "max_momentum": partial(number, interval="[0, 1)"),
         "div_factor": positive,
         "final_div_factor": positive,
-        "three_phase": lambda value, name: bool(value),
+        "three_phase": flag,
     }
     max_lr: float
     total_steps: int
