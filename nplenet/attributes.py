@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 from .checks import Checks
 from .names import no_attribute
 
-LIBRARY = "nplenet."  # of the modules of its classes
-
 
 class Attributes:
     """Base of optimizers, schedules, losses and loaders: their attributes are named in the class.
@@ -46,7 +44,7 @@ class Attributes:
 
 def is_ours(kind: type) -> bool:
     """Say whether a class is the library's."""
-    return kind.__module__.startswith(LIBRARY)
+    return kind.__module__.startswith("nplenet.")
 
 
 def is_declared(kind: type, name: str) -> bool:

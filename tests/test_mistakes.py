@@ -232,7 +232,7 @@ ERRORS: dict[str, Mistake] = {
     "an argument of a model, set later": (
         lambda: setattr(LeNet5(), "dropout", 0.9),
         TypeError,
-        "LeNet5: dropout is read once, when it is made: LeNet5(dropout=0.9)",
+        "LeNet5: dropout is read once, when the model is made: LeNet5(dropout=0.9)",
     ),
     "to cuda": (lambda: net().to("cuda:0"), ValueError, "'cupy' is the GPU"),
     "to gpu": (lambda: get_backend("gpu"), ValueError, "'cupy' is the GPU"),

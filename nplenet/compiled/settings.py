@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..attributes import is_ours
 from ..layers import BatchNorm1d, BatchNorm2d, Layer, Parameter
-from ..layers.hints import LIBRARY, array_in_words
+from ..layers.hints import array_in_words
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
@@ -139,7 +140,7 @@ def names_of(layer: Layer) -> Sequence[str]:
 
     A parameter itself is one, too: another object in its place is another setting.
     """
-    names, own = ["training"], not type(layer).__module__.startswith(LIBRARY)
+    names, own = ["training"], not is_ours(type(layer))
     for name, value in vars(layer).items():
         if isinstance(value, Parameter):
             names += [name, f"{name}.requires_grad"]

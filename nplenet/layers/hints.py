@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..attributes import is_ours
 from ..parameter import Parameter
 
 Layer = Any  # nplenet.layers.Layer, whose module imports this one
-LIBRARY = "nplenet."  # of the modules of its layers
 
 
 def array_in_words(x: object) -> str:
@@ -96,7 +96,7 @@ def warn_of_float64(layer: Layer) -> None:
 def warn_of_plain_arrays(model: Layer) -> None:
     """Warn of arrays in layers of your own that are neither trained nor saved."""
     for path, layer in model.modules():
-        if type(layer).__module__.startswith(LIBRARY):
+        if is_ours(type(layer)):
             continue
         for name, value in vars(layer).items():
             plain = getattr(getattr(value, "dtype", None), "kind", "") == "f" and value.shape

@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, overload
 
+from ..attributes import is_ours
 from ..backend import Array
 from ..names import OF_A_LAYER, no_attribute
 from .base import Layer, check_name, within
@@ -157,7 +158,8 @@ class Sequential(Layer):
         Raises
         ------
         TypeError
-            For a layer under a new name, which the chain would not run.
+            For a layer under a new name, which the chain would not run; and for an argument of a
+            model of the library, which is read once, when the model is made.
         """
         if name in self.__dict__.get("layers", {}) and not hasattr(type(self), name):
             self._change(name, value)
@@ -166,6 +168,11 @@ class Sequential(Layer):
             raise TypeError(
                 f"{self._label}: a chain would not run the new layer {name}; add it with "
                 f"append(layer), or replace one of {list(self.layers)}"
+            )
+        if is_argument(type(self), name) and not hasattr(self, name):
+            raise TypeError(
+                f"{type(self).__name__}: {name} is read once, when the model is made: "
+                f"{type(self).__name__}({name}={value!r})"
             )
         super().__setattr__(name, value)
 
@@ -252,6 +259,14 @@ def outline(network: Layer) -> str:
     """Return the ``repr`` of a layer that holds others: each with its name, on lines of its own."""
     inner = "\n".join(f"{name}: {layer!r}" for name, layer in network.children().items())
     return f"{type(network).__name__}(\n  " + inner.replace("\n", "\n  ") + "\n)"
+
+
+def is_argument(kind: type, name: str) -> bool:
+    """Say whether ``name`` is an argument of the constructor of a model of the library."""
+    if not is_ours(kind):
+        return False
+    code = kind.__init__.__code__  # type: ignore[misc]
+    return name in code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
 
 
 def is_chain(layer: Layer) -> bool:

@@ -12,13 +12,13 @@ import numpy as np
 
 from .. import checks
 from ..architecture import largest_output
+from ..attributes import is_ours
 from ..augment import ToFloat, Transform, floats, fuse
 from ..backend import Array, Backend
 from ..compiled import Step
 from ..data import DataLoader, DeviceLoader
 from ..group import ALONE, Group
 from ..layers import Layer
-from ..layers.hints import LIBRARY
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..machine import one_blas_thread
@@ -237,7 +237,7 @@ def shapes_of(
     shape, found = (1, *image_shape), []
     for _, layer in leaves(model):
         own = type(layer)
-        if own.output_shape is Layer.output_shape and not own.__module__.startswith(LIBRARY):
+        if own.output_shape is Layer.output_shape and not is_ours(own):
             return []
         try:
             output = layer.output_shape(shape)
