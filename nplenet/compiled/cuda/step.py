@@ -20,6 +20,7 @@ from ...layers import Dropout, Layer
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
+from ...rounding import ceil_div
 from ..settings import Settings
 from ..step import Step, TextbookStep, check_count, in_turn, trains, why_loss_not_compiled
 from .captured import CapturedInference, CapturedStep, active_dropouts
@@ -152,7 +153,7 @@ class GraphStep(Step):
             Steps of the epoch that were done before, less than all.
         """
         self._settings.check_arrays()
-        check_count(-(-max(deal.sizes) // self.group.size), self.batch_size)  # the largest part
+        check_count(ceil_div(max(deal.sizes), self.group.size), self.batch_size)  # the largest part
         self.textbook.group = self.group
         self.optimizer.follow_flags()
         dropouts = active_dropouts(self._layers)
