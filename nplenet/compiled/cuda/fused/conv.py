@@ -17,7 +17,11 @@ SUMS_BYTES = (49152, 16384, 0)
 
 
 class FusedConv(FusedOperation[Conv2d]):
-    """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a block."""
+    """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a block.
+
+    The dicts hold the constants of the structs in the kernels, by their names there, which
+    ``conv.cu`` and ``conv_gradient.cu`` explain.
+    """
 
     convolves = True
 
@@ -53,6 +57,7 @@ class FusedConv(FusedOperation[Conv2d]):
         self.gradient = gradient_tile(self.layer.weight.data.shape, oh, ow, sw, most, threads)
         fh, fw = self._frame_size
         fw = max(fw, (round_up(ow, self.gradient["PT"]) - 1) * sw + kw)
+        # An odd width: threads that read in different rows do not meet in a bank.
         self.gradient_frame = {"C": self.x.shape[0], "FH": fh, "FW": fw | 1}
         self.gradient_image_shape = self.gradient_frame | self._image
         self.x_frame = Lasting((prod(self.gradient_frame.values()),), dy.dtype)
@@ -65,6 +70,7 @@ class FusedConv(FusedOperation[Conv2d]):
         (c, h, w), (f, oh, ow), window = self.x.shape, dy.shape, self.layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
         top = kh - 1 - ph
+        # A thread takes row r of dx and row r + oh, whose taps on dy are KH together: see conv.cu.
         second = oh if sh == 1 and top > 0 and oh < h <= 2 * oh else 0
         numbers = tile(c, second or h, w, kw, 1, itemsize(dy.dtype), self.threads // 2)
         fh, fw = h + kh - 1, round_up(w, numbers["PT"]) - 1 + kw
