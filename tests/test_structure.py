@@ -45,28 +45,29 @@ PARTS: dict[str, str] = {
     "interrupts": "",
     "terminal": "",
     "turns": "",
+    "rounding": "",
     "version": "",
     "machine": "version",
     "schema": "terminal",
     "seeds": "checks names",
     "window": "checks deprecated",
-    "backend": "deprecated machine names window",
+    "backend": "deprecated machine names rounding window",
     "augment": "backend checks deprecated names",
     "group": "backend names",
     "loss_hints": "backend",
     "losses": "attributes backend checks loss_hints names",
     "parameter": "backend names",
-    "data": "attributes augment backend checks files group machine names seeds terminal",
-    "layers": "backend checks group names parameter window",
+    "data": "attributes augment backend checks files group machine names rounding seeds terminal",
+    "layers": "attributes backend checks group names parameter rounding window",
     "mpi": "backend group machine names",
-    "optim": "attributes backend checks deprecated names parameter turns",
+    "optim": "attributes backend checks deprecated names parameter rounding turns",
     "tied": "layers",
     "architecture": "layers tied window",
     "doctor": "backend data layers version",
     "input_shape": "layers",
     "models": "layers names seeds",
     "trust": "augment checks layers losses names",
-    "segment": "data",
+    "segment": "data rounding",
     "recognize": "augment data layers names segment trust",
     "schedules": "attributes checks names optim",
     "cases": "backend layers losses models",
@@ -75,22 +76,22 @@ PARTS: dict[str, str] = {
         "optim schedules schema seeds terminal tied trust"
     ),
     "compiled": (
-        "augment backend checks files group layers losses machine optim schedules schema "
-        "seeds turns window"
+        "attributes augment backend checks files group layers losses machine optim rounding schedules "
+        "schema seeds turns window"
     ),
     "interop": "architecture augment backend checks data files layers names version window",
     "page": "architecture augment data deprecated files layers",
     "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses names",
     "train": (
-        "architecture augment backend checkpoint checks compiled data group layers losses machine "
-        "names optim schedules seeds"
+        "architecture attributes augment backend checkpoint checks compiled data group layers losses "
+        "machine names optim rounding schedules seeds"
     ),
-    "plots": "augment backend layers losses names terminal train",
+    "plots": "augment backend layers losses names rounding terminal train",
     "report": (
         "augment checkpoint data files input_shape layers names plots recipe schema terminal train"
     ),
-    "lab": "augment cases data files layers losses models names optim window",
+    "lab": "augment cases data files layers losses models names optim rounding window",
     "__init__": (
         "architecture augment backend checkpoint compiled data gradcheck interop interrupts "
         "layers losses models mpi names optim plots recognize report schedules train trust "
@@ -99,7 +100,7 @@ PARTS: dict[str, str] = {
     "commands": (
         "augment backend cases checkpoint checks compiled data doctor files gradcheck group "
         "input_shape interop lab layers losses machine models mpi optim page recipe recognize "
-        "report schema seeds terminal train trust"
+        "report rounding schema seeds terminal train trust"
     ),
     "__main__": "architecture backend commands interrupts terminal version",
 }
@@ -246,7 +247,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "loss": "operation",
         "parts": "operation",
         "pooling": "operation",
-        "tiles": "operation",
+        "tiles": "",
         "code": "operation parts",
         "conv": "operation tiles",
         "norm": "elementwise operation",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..rounding import ceil_div
 from ..window import Window
 from .base import Array
 from .binding import by_value_or_pointer, replaces
@@ -74,7 +75,7 @@ def _add_sums(gpu: Launcher, total: Array, a: Array) -> None:
     pixels = math.prod(length)
     width, block = (32, THREADS) if pixels == 1 else (1, 1024)
     numbers = (c, pixels, n * pixels, width)
-    gpu.launch("sums", "add_sums", -(-c // width), a, total, *numbers, block=block)
+    gpu.launch("sums", "add_sums", ceil_div(c, width), a, total, *numbers, block=block)
 
 
 # ------------------------------------------------------------------ batch norm
@@ -183,7 +184,7 @@ def _channel_parts(x: Array) -> int:
     depends on C and L alone, so that it is the same on all ranks, however many images each has: 49
     and 7 for the batch norms of LeNet-5, 1 for features.
     """
-    return min(64, -(-512 // x.shape[1]), -(-x.shape[2] // 16))
+    return min(64, ceil_div(512, x.shape[1]), ceil_div(x.shape[2], 16))
 
 
 # ------------------------------------------------------------------ pooling
@@ -282,7 +283,7 @@ def dropout(
     y, mask = gpu.xp.empty_like(x), gpu.xp.empty_like(x)
     (key,), pointer = by_value_or_pointer(gpu, key, 1)
     numbers = (x.size, first, key, threshold, scale, pointer)
-    counters = -(-(first % 8 + x.size) // 8)
+    counters = ceil_div(first % 8 + x.size, 8)
     gpu.launch_each("dropout", "dropout", counters, x, y, mask, *numbers)
     return y, mask
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..machine import tracing
+from ..rounding import ceil_div
 from .base import Backend
 
 THREADS = 256
@@ -158,7 +159,7 @@ class Launcher(Backend):
 
     def launch_each(self, file: str, kernel: str, count: int, *arguments: Any) -> None:
         """Launch a kernel whose threads take one of ``count`` elements each, in a loop."""
-        self.launch(file, kernel, min(-(-count // THREADS), MAX_BLOCKS), *arguments)
+        self.launch(file, kernel, min(ceil_div(count, THREADS), MAX_BLOCKS), *arguments)
 
     def _template_type(
         self, kernel: str, parameters: Sequence[KernelParameter], arguments: Sequence[Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+from ..rounding import ceil_div
 from . import cublas
 from .base import Array
 from .launch import Launcher
@@ -67,7 +68,7 @@ def _by_kernel(gpu: Launcher, a: Array, b: Array, out: Array, add: bool) -> None
         f"product_{tile.rows}x{tile.columns}",
         min(blocks, 2**31 - 1),
         *(_first(a), _first(b), made, count, rows, columns, depth),
-        *(slices, -(-depth // slices), *_steps(a), *_steps(b)),
+        *(slices, ceil_div(depth, slices), *_steps(a), *_steps(b)),
         int(add and slices == 1),
     )
     if slices > 1:
@@ -83,11 +84,11 @@ def cut(count: int, rows: int, columns: int, depth: int) -> tuple[Tile, int, int
     """
 
     def choice(tile: Tile) -> tuple[int, Tile, int, int]:
-        blocks = count * -(-rows // tile.rows) * -(-columns // tile.columns)
+        blocks = count * ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns)
         slices = max(1, min(BLOCKS_AT_ONCE // blocks, depth // MIN_DEPTH))
-        slices = -(-depth // -(-depth // slices))  # none empty
-        rounds = -(-blocks * slices // BLOCKS_AT_ONCE)
-        return rounds * -(-depth // slices) * tile.time, tile, slices, blocks * slices
+        slices = ceil_div(depth, ceil_div(depth, slices))  # none empty
+        rounds = ceil_div(blocks * slices, BLOCKS_AT_ONCE)
+        return rounds * ceil_div(depth, slices) * tile.time, tile, slices, blocks * slices
 
     return min((choice(tile) for tile in TILES), key=lambda found: found[0])[1:]
 

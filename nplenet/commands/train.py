@@ -50,6 +50,7 @@ from ..recipe import (
     augmentation,
     default_epochs,
 )
+from ..rounding import ceil_div
 from ..seeds import generator
 from ..terminal import printable
 from ..train import Evaluation, History, NonFiniteLoss, evaluate, fit
@@ -243,7 +244,7 @@ def chosen_step(
     group: Group,
 ) -> Step | None:
     """Return the step that --eager or --tunables select; None leaves the choice to ``fit``."""
-    images = -(-batch_size // group.size)
+    images = ceil_div(batch_size, group.size)
     if settings.eager:
         return TextbookStep(model, loss, optimizer, images, "--eager")
     if settings.tunables is not None:

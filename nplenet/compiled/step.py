@@ -17,7 +17,7 @@ from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
 from ..turns import Turns
 
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
+IMAGE_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -177,7 +177,7 @@ class Step(ABC):
         parameters = self.model.parameters()
         dtype = parameters[0].data.dtype if parameters else np.dtype(np.float32)
         if x.dtype != np.uint8:
-            return x.astype(dtype, copy=False) if x.dtype in DTYPES else x
+            return x.astype(dtype, copy=False) if x.dtype in IMAGE_DTYPES else x
         found = self.model.backend.xp.divide(x, dtype.type(255), dtype=dtype)
         normal = getattr(x, "normal", None)
         if normal is None:
@@ -307,7 +307,7 @@ def image_shape(x: Any) -> tuple[int, ...]:
         For another dtype, an array on a device, or something that is not a batch.
     """
     dtype = getattr(x, "dtype", type(x).__name__)
-    if hasattr(x, "__cuda_array_interface__") or dtype not in DTYPES:
+    if hasattr(x, "__cuda_array_interface__") or dtype not in IMAGE_DTYPES:
         raise TypeError(
             f"the compiled step takes NumPy arrays of float32, float64 or uint8, got {dtype}; "
             "convert it: x.astype('float32')"

@@ -56,7 +56,7 @@ class Deal(NamedTuple):
         return self.pipeline.apply(self.images, self.order[part], self.draws.part(part), normal)
 
 
-class Prepared(NamedTuple):
+class PreparedDeal(NamedTuple):
     """The deal of an epoch that may come.
 
     Attributes
@@ -109,7 +109,7 @@ class DeviceLoader(Batches):
     backend: Backend
     transform: Transform | None
     images_there: Array
-    _prepared: Prepared | None = None
+    _prepared: PreparedDeal | None = None
 
     def __init__(self, loader: Batches, pipeline: FusedPipeline, backend: Backend) -> None:
         images = loader.images
@@ -156,7 +156,7 @@ class DeviceLoader(Batches):
         state, settings = self.state_dict(), self._settings()
         try:
             deal = self._draw(self.draw_order())
-            self._prepared = Prepared(deal, (state, settings), self.state_dict())
+            self._prepared = PreparedDeal(deal, (state, settings), self.state_dict())
         except Exception:  # belongs to the epoch that meets it: ``deal`` raises it again
             self._prepared = None
         finally:

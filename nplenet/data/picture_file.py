@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..files import NotRegularError, open_regular
+from ..rounding import ceil_div, round_up
 from .idx import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
@@ -226,7 +227,7 @@ def _read(image: Any) -> npt.NDArray[np.uint8]:
     width, height = image.size
     factor = _factor(width, height)
     paper, levels = _paper(image, factor), _levels(image)
-    grey = np.empty((-(-height // factor), -(-width // factor)), np.uint8)
+    grey = np.empty((ceil_div(height, factor), ceil_div(width, factor)), np.uint8)
     for (left, top), tile in _tiles(image, factor):
         small = pillow().fromarray(_grey(tile, paper, levels)).reduce(factor)
         rows, columns = top // factor, left // factor
@@ -244,7 +245,7 @@ def _read_colours(image: Any, size: tuple[int, int] | None = None) -> npt.NDArra
     image.load()
     factor = _factor(*image.size)
     paper, levels = _paper(image, factor), _levels(image)
-    flat = pillow().new("RGB", [-(-side // factor) for side in image.size])
+    flat = pillow().new("RGB", [ceil_div(side, factor) for side in image.size])
     for (left, top), tile in _tiles(image, factor):
         flat.paste(_colours(tile, paper, levels).reduce(factor), (left // factor, top // factor))
     flat.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
@@ -267,7 +268,7 @@ def _colours(image: Any, paper: int, levels: Levels | None) -> Any:
 def _tiles(image: Any, factor: int) -> Iterator[tuple[tuple[int, int], Any]]:
     """Yield the left upper corner of each tile, a multiple of the factor, and the tile."""
     width, height = image.size
-    side = -(-TILE_SIDE // factor) * factor
+    side = round_up(TILE_SIDE, factor)
     for top in range(0, height, side):
         for left in range(0, width, side):
             box = (left, top, min(left + side, width), min(top + side, height))

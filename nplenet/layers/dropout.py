@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import Array
 from ..checks import fraction, generator_or_new
 from ..group import ALONE
+from ..rounding import ceil_div
 from .base import Layer
 
 UNUSED = [0, 0, 0, 0]  # Philox's buffer, which ``buffer_pos`` marks as used up
@@ -52,7 +53,7 @@ def keep_mask(
         "uinteger": 0,
     }
     philox.state = state
-    words = philox.random_raw(-(-(rest + n) // 2))
+    words = philox.random_raw(ceil_div(rest + n, 2))
     return words.view(np.uint32)[rest : rest + n] >= threshold
 
 

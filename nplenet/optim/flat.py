@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backend import Array, backend_of
 from ..parameter import Parameter
+from ..rounding import round_up
 
 BLOCK = 32768
 """Elements a block on the CPU: p, g, m, v, s and t of float32 take 768 KiB, which stays in L2.
@@ -47,7 +48,7 @@ class FlatParameters:
         backend = backend_of(parameters[0].data)
         self.xp, self.parameters = backend.xp, list(parameters)
         alignment = 1 if backend.name == "numpy" else ALIGNMENT
-        rooms = [-(-p.data.size // alignment) * alignment for p in parameters]
+        rooms = [round_up(p.data.size, alignment) for p in parameters]
         self.starts = np.cumsum([0, *rooms]).tolist()
         size, dtype = self.starts[-1], parameters[0].data.dtype
         self.data, self.grad = self.xp.zeros(size, dtype), self.xp.zeros(size, dtype)

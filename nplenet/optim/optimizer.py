@@ -22,8 +22,9 @@ from .group import ParameterGroup, settings_of_groups
 class Optimizer(Attributes):
     """Base of all optimizers: packing, groups, blocks, state.
 
-    A subclass writes its formula: ``rule``, the numbers of a group, which change from step to step,
-    and ``_update``.
+    A subclass writes its formula: ``rule(group)``, the numbers of a group's update, which change
+    from step to step, and ``_update(block, numbers)``, which does it in place on flat views of the
+    parameters, their gradients, each of ``moment_names``, and two of scratch: see ``SGD``.
 
     Make it after the model has its backend and dtype: the parameters' arrays are packed (see
     ``FlatParameters``), and a step raises an error if they have been replaced.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..rounding import ceil_div
 from ..terminal import printable
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def grid(count: int, columns: int, tile: float, text: float) -> tuple[Figure, li
         Height in inches of an image and of the text above it.
     """
     columns = min(columns, count)
-    rows = -(-count // columns)
+    rows = ceil_div(count, columns)
     figure = new_figure(columns * tile, rows * (tile + text))
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax in axes:
@@ -98,7 +99,7 @@ def show_image(ax: Axes, image: npt.NDArray[Any]) -> None:
 def montage(tiles: npt.NDArray[Any], columns: int, gap: int = 2) -> npt.NDArray[np.float64]:
     """Return tiles (N, H, W) side by side, row by row; NaN, which is not drawn, separates them."""
     count, height, width = tiles.shape
-    rows = -(-count // columns)
+    rows = ceil_div(count, columns)
     padded = np.full((rows * columns, height + gap, width + gap), np.nan)
     padded[:count, :height, :width] = tiles
     sheet = padded.reshape(rows, columns, height + gap, width + gap).swapaxes(1, 2)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.picture_file import fewer_pixels, pillow
+from ..rounding import ceil_div
 from .windows import dilated, eroded
 
 Bytes = npt.NDArray[np.uint8]
@@ -30,7 +31,7 @@ def at_working_size(image: Bytes) -> tuple[Floats, float]:
     """
     height, width = image.shape[:2]
     longer = max(height, width)
-    scale = -(-ENLARGED // longer) if longer < SMALL else min(1.0, MAX_SIDE / longer)
+    scale = ceil_div(ENLARGED, longer) if longer < SMALL else min(1.0, MAX_SIDE / longer)
     sides = max(1, round(height * scale)), max(1, round(width * scale))
     if sides == (height, width):
         return image.astype(np.float32), 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..rounding import ceil_div, round_up
 from .windows import Mask
 
 GRID = 64
@@ -11,8 +12,8 @@ GRID = 64
 
 def reduced(mask: Mask) -> tuple[Mask, int]:
     """Return a mask in at most 64x64 pixels with a rim of False around it, and the scale."""
-    step = -(-max(mask.shape) // GRID)
-    height, width = (-(-side // step) * step for side in mask.shape)
+    step = ceil_div(max(mask.shape), GRID)
+    height, width = (round_up(side, step) for side in mask.shape)
     padded = np.zeros((height, width), np.float32)
     padded[: mask.shape[0], : mask.shape[1]] = mask
     small = padded.reshape(height // step, step, width // step, step).mean(axis=(1, 3))

@@ -22,6 +22,7 @@ from ..layers import Layer
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..machine import one_blas_thread
+from ..rounding import ceil_div
 
 MAX_BYTES_ON_GPU = 1 << 23
 """Of the floats of a batch of validation images. A batch takes the host 0.2 ms, whatever its size,
@@ -129,7 +130,7 @@ class LabelledImages:
         self.classes = 0 if classes is None else checks.count(classes, "evaluate: classes")
         size = checks.count(batch_size, "evaluate: batch_size")
         self.backend, self.group = backend, group
-        batches = -(-len(labels) // size)
+        batches = ceil_div(len(labels), size)
         self._batches, self._mine = batches, group.part(batches)
         # Whole batches, so that no sum depends on the number of ranks.
         self._part = slice(self._mine.start * size, self._mine.stop * size)

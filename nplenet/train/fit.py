@@ -22,6 +22,7 @@ from ..layers import Layer
 from ..losses import CrossEntropyLoss
 from ..machine import environment, one_blas_thread
 from ..optim import Optimizer
+from ..rounding import ceil_div
 from ..schedules import Schedule
 from ..seeds import generator_state
 from .epoch import train_epoch
@@ -234,7 +235,7 @@ def _make_step(
     tunables: Mapping[str, int] | None = None,
 ) -> Step:
     """Compile the model with the tunables of a checkpoint, if any; on all ranks with rank 0's."""
-    images = -(-batch_size // group.size)
+    images = ceil_div(batch_size, group.size)
     if eager:
         return TextbookStep(model, loss, optimizer, images, "eager=True")
     if group.rank > 0:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...rounding import ceil_div
 from ..operation import Buffer, Value
 from .tuning import MinImages, Tunables
 
@@ -94,12 +95,12 @@ def divide(
     wanted = min(threads, max(1, images // min_images.per_worker))
     single = wanted > 1 and images < wanted * min_images.per_worker_for_features
     workers = min(wanted, capacity.workers)
-    fraction = -(-images // workers) + (head_start if workers > 1 else 0)
+    fraction = ceil_div(images, workers) + (head_start if workers > 1 else 0)
     lanes = max(1, min(capacity.lanes, fraction))
-    chunks = -(-images // lanes)
-    per_worker = chunks if single else -(-chunks // workers)
+    chunks = ceil_div(images, lanes)
+    per_worker = chunks if single else ceil_div(chunks, workers)
     per_feature_chunk = max(1, min(capacity.feature_lanes // lanes, per_worker))
-    busy = max(1, chunks if single else -(-chunks // per_feature_chunk))
+    busy = max(1, chunks if single else ceil_div(chunks, per_feature_chunk))
     return Division(min(workers, busy), lanes, lanes * per_feature_chunk, single)
 
 
@@ -131,7 +132,7 @@ class Cutting:
 
     def copies(self, buffer: Buffer) -> int:
         """Return how many copies there are of a buffer that each chunk has for itself."""
-        return -(-self.batch_size // self.capacity.lanes_of(buffer.features))
+        return ceil_div(self.batch_size, self.capacity.lanes_of(buffer.features))
 
     def chunks(
         self, images: int, *, features: bool, array_of: Callable[[Value, Chunk], np.ndarray]
@@ -146,7 +147,7 @@ class Cutting:
         starts = range(0, images, lanes)
         unit = cut.lanes if single else cut.feature_lanes  # a worker has a multiple of these images
         parts = 1 if single and features else cut.workers
-        owners = [start // unit * parts // -(-images // unit) for start in starts]
+        owners = [start // unit * parts // ceil_div(images, unit) for start in starts]
         return [
             Chunk(
                 i,

@@ -20,15 +20,15 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from ..step import IMAGE_DTYPES
 from .chunks import Calls
 from .gate import Gate
 from .memory import Memory
 from .program import Images, Program
 
 REPORT_BYTES = 1 << 16  # room for an error, warnings and the times of passes
-DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # of a batch
-# In place of a dtype's number: images that each makes of the source, such images that were made in
-# advance and lie in the batch, and the order to make them.
+# Of an order, in place of a dtype's number in ``IMAGE_DTYPES``: a step on images that each helper
+# makes of the source; a step on such images that lie in the batch, made in advance; only make them.
 PART, MADE, MAKE = -1, -2, -3
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # of Linux's prctl
 
@@ -75,7 +75,8 @@ class Post:
         self._order = memory.zeros((4,), np.int64)  # images, dtype, first in the source, helpers
         self._sizes = memory.zeros((helpers,), np.int64)  # of reports; 0 where there is none
         self._reports = memory.empty((helpers, REPORT_BYTES), np.uint8)
-        self._image_shape, largest = image_shape, prod(image_shape) * DTYPES[-1].itemsize
+        self._image_shape = image_shape
+        largest = prod(image_shape) * max(dtype.itemsize for dtype in IMAGE_DTYPES)
         self._batch = memory.empty((batch_size * largest,), np.uint8)
 
     def batch(self, images: int, dtype: np.dtype) -> np.ndarray:
@@ -85,7 +86,7 @@ class Post:
 
     def order_array(self, images: int, dtype: np.dtype, helpers: int) -> None:
         """Have the first N helpers do a step on images that lie in the batch."""
-        self._give(images, DTYPES.index(dtype), 0, helpers)
+        self._give(images, IMAGE_DTYPES.index(dtype), 0, helpers)
 
     def order_part(self, images: int, start: int, helpers: int, made: bool) -> None:
         """Have them do a step on images of the source; those made before lie in the batch."""
@@ -113,8 +114,8 @@ class Post:
         self._steps[worker - 1].wait()
         images, kind, start, helpers = self._order.tolist()
         if kind >= 0:
-            return self.batch(images, DTYPES[kind])
-        part, batch = slice(start, start + images), self.batch(images, DTYPES[0])
+            return self.batch(images, IMAGE_DTYPES[kind])
+        part, batch = slice(start, start + images), self.batch(images, np.dtype(np.uint8))
         x: Images = source.batch(part, batch if kind == MADE else None)
         if kind != MAKE:
             return x

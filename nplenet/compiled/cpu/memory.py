@@ -18,6 +18,8 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from ...rounding import round_up
+
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 vector
 BLOCK_BYTES = 1 << 16  # smaller arrays lie side by side: a page each would fall into one cache set
 
@@ -59,4 +61,4 @@ class Memory:
 
 def aligned(nbytes: int) -> int:
     """Return a number of bytes rounded up to a multiple of ``ALIGNMENT``."""
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+    return round_up(nbytes, ALIGNMENT)

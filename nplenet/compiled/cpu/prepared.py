@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ...layers import Layer
 from ...losses import CrossEntropyLoss
 from ...machine import tracing
+from ...rounding import ceil_div
 from ..passes import Pass, between_barriers
 from ..plan import make_plan
 from .arena import Arena
@@ -79,7 +80,7 @@ class Prepared:
         self.memory = Memory(shared=cut.workers > 1 and not why_threads)
         limits = Limits(
             batch_size,
-            -(-batch_size // cut.lanes),
+            ceil_div(batch_size, cut.lanes),
             cut.workers,
             tunables.gemm_limit,
             tunables.transpose,

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...machine import usable_cores
+from ...rounding import ceil_div
 from .chunks import Cutting, Division
 from .tuning import Tunables, blas_has_avx512_kernels
 from .workers import kind_now
@@ -146,7 +147,7 @@ def compare(
         workers = [division_of(each, images).workers for each in tunables]
         more = [SECONDS_TO_MEET if number > 1 else 0.0 for number in workers]
         steps = [
-            make(-(-images // number), dataclasses.replace(each, threads=1))
+            make(ceil_div(images, number), dataclasses.replace(each, threads=1))
             for each, number in zip(tunables, workers, strict=True)
         ]
     least = [[float("inf")] * len(steps) for _ in range(2)]  # of rounds of even and odd number

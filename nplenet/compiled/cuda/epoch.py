@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ...backend import Array
 from ...group import ALONE, Group
 from ...optim import Optimizer
+from ...rounding import ceil_div
 from .feed import Feed, rows
 from .graphs import Graphs
 from .host import HostSide, Rehearsal
@@ -112,7 +113,7 @@ def steps_of_a_graph(all_steps: int, left: int, max_steps: int) -> int:
     Equal graphs do the steps of an epoch, and powers of two what is left, so that few different
     ones are recorded: 937 steps, at most 128 in a graph, are 8 graphs of 117 and 1 of one.
     """
-    equal = all_steps // -(-all_steps // max_steps)
+    equal = all_steps // ceil_div(all_steps, max_steps)
     return int(equal if left >= equal else 2 ** (left.bit_length() - 1))
 
 

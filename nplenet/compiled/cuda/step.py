@@ -20,8 +20,17 @@ from ...layers import Dropout, Layer
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
+from ...rounding import ceil_div
 from ..settings import Settings
-from ..step import Step, TextbookStep, check_count, in_turn, trains, why_loss_not_compiled
+from ..step import (
+    IMAGE_DTYPES,
+    Step,
+    TextbookStep,
+    check_count,
+    in_turn,
+    trains,
+    why_loss_not_compiled,
+)
 from .captured import CapturedInference, CapturedStep, active_dropouts
 from .epoch import Deal, DeviceEpoch, Launches, Runner
 from .feed import Feed
@@ -31,7 +40,6 @@ from .host import HostSide, Rehearsal, Schedule
 from .single import SingleSteps
 
 MAX_PLANS = 4  # kept; a schedule of dropout probabilities makes a new one each time
-IMAGES = ("uint8", "float32", "float64")
 
 
 class GraphStep(Step):
@@ -128,7 +136,7 @@ class GraphStep(Step):
                 f"the compiled step: its images must be on the device, got {type(x).__name__}; "
                 "convert them with get_backend('cupy').asarray"
             )
-        if x.ndim < 2 or x.dtype.name not in IMAGES:
+        if x.ndim < 2 or x.dtype not in IMAGE_DTYPES:
             return "the textbook layers refuse it with an error"
         return self.fused(x.shape[1:])
 
@@ -152,7 +160,7 @@ class GraphStep(Step):
             Steps of the epoch that were done before, less than all.
         """
         self._settings.check_arrays()
-        check_count(-(-max(deal.sizes) // self.group.size), self.batch_size)  # the largest part
+        check_count(ceil_div(max(deal.sizes), self.group.size), self.batch_size)  # the largest part
         self.textbook.group = self.group
         self.optimizer.follow_flags()
         dropouts = active_dropouts(self._layers)

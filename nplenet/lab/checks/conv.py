@@ -10,6 +10,7 @@ import numpy as np
 from ...cases import CASES, Case
 from ...layers import Conv2d
 from ...layers.conv import im2col
+from ...rounding import ceil_div
 from ...window import Window
 from ..answer import Answer
 from ..compare import Mistakes, WrongAnswer, compare
@@ -91,7 +92,7 @@ def wrong_sizes(
 ) -> Floats:
     """Return the sizes of an 11x8 image by a wrong formula."""
     free = [s + sides * p - k for s, k, p in zip((11, 8), kernel, padding, strict=True)]
-    steps = [-(-f // s) if up else f // s for f, s in zip(free, stride, strict=True)]
+    steps = [ceil_div(f, s) if up else f // s for f, s in zip(free, stride, strict=True)]
     if not whole:
         return np.divide(free, stride) + plus
     return np.array(steps, np.float64) + plus

@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from ....rounding import ceil_div, round_up
 from ...operation import DType, Value
-from .operation import THREADS_PER_PROCESSOR, Lasting, Saved, ceil_div, itemsize
+from .operation import THREADS_PER_PROCESSOR, Lasting, Saved, itemsize
 from .parts import Parts
 
 
 def aligned(nbytes: int) -> int:
     """Round up to a multiple of 16, where any type may begin."""
-    return ceil_div(nbytes, 16) * 16
+    return round_up(nbytes, 16)
 
 
 @dataclass(frozen=True)

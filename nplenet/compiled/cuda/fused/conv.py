@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import gcd, prod
 
 from ....layers import Conv2d
+from ....rounding import ceil_div, round_up
 from ...operation import Value
 from ...passes import Part
-from .operation import FusedOperation, Lasting, Writer, call, ceil_div, itemsize, vector
+from .operation import FusedOperation, Lasting, Writer, call, itemsize, vector
 from .tiles import gradient_tile, tile
 
 SUMS_BYTES = (49152, 16384, 0)
@@ -16,7 +17,11 @@ SUMS_BYTES = (49152, 16384, 0)
 
 
 class FusedConv(FusedOperation[Conv2d]):
-    """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a block."""
+    """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a block.
+
+    The dicts hold the constants of the structs in the kernels, by their names there, which
+    ``conv.cu`` and ``conv_gradient.cu`` explain.
+    """
 
     convolves = True
 
@@ -31,10 +36,10 @@ class FusedConv(FusedOperation[Conv2d]):
         size = itemsize(x.dtype)
         numbers = tile(f, oh, ow, kw, sw, size, threads)
         fh, fw = window.padded_size(h, w)
-        fw = max(fw, (ceil_div(ow, numbers["PT"]) * numbers["PT"] - 1) * sw + kw)
+        fw = max(fw, (round_up(ow, numbers["PT"]) - 1) * sw + kw)
         self.frame: Value | None = None
         if (fh, fw) != (h, w) or w % numbers["VECTOR"]:  # otherwise the image is its own frame
-            fw = ceil_div(fw, numbers["VECTOR"]) * numbers["VECTOR"]
+            fw = round_up(fw, numbers["VECTOR"])
             self.frame = Lasting((c * fh * fw,), x.dtype)
         image = {"H": h, "W": w, "TOP": ph, "LEFT": pw, "SH": 1, "SW": 1}
         frame = {"C": c, "FH": fh, "FW": fw}
@@ -51,7 +56,8 @@ class FusedConv(FusedOperation[Conv2d]):
         most = self.max_sums_bytes // itemsize(dy.dtype)
         self.gradient = gradient_tile(self.layer.weight.data.shape, oh, ow, sw, most, threads)
         fh, fw = self._frame_size
-        fw = max(fw, (ceil_div(ow, self.gradient["PT"]) * self.gradient["PT"] - 1) * sw + kw)
+        fw = max(fw, (round_up(ow, self.gradient["PT"]) - 1) * sw + kw)
+        # An odd width: threads that read in different rows do not meet in a bank.
         self.gradient_frame = {"C": self.x.shape[0], "FH": fh, "FW": fw | 1}
         self.gradient_image_shape = self.gradient_frame | self._image
         self.x_frame = Lasting((prod(self.gradient_frame.values()),), dy.dtype)
@@ -64,10 +70,11 @@ class FusedConv(FusedOperation[Conv2d]):
         (c, h, w), (f, oh, ow), window = self.x.shape, dy.shape, self.layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
         top = kh - 1 - ph
+        # A thread takes row r of dx and row r + oh, whose taps on dy are KH together: see conv.cu.
         second = oh if sh == 1 and top > 0 and oh < h <= 2 * oh else 0
         numbers = tile(c, second or h, w, kw, 1, itemsize(dy.dtype), self.threads // 2)
-        fh, fw = h + kh - 1, ceil_div(w, numbers["PT"]) * numbers["PT"] - 1 + kw
-        fw = ceil_div(fw, numbers["VECTOR"]) * numbers["VECTOR"]
+        fh, fw = h + kh - 1, round_up(w, numbers["PT"]) - 1 + kw
+        fw = round_up(fw, numbers["VECTOR"])
         frame = {"C": f, "FH": fh, "FW": fw}
         edges = {"TOP": top, "LEFT": kw - 1 - pw}
         self.back_image_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw} | edges

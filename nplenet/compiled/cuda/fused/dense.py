@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import gcd
 
 from ....layers import Dense
+from ....rounding import ceil_div, round_up
 from ...operation import Value
 from ...passes import Part
 from .operation import (
@@ -12,7 +13,6 @@ from .operation import (
     FusedOperation,
     Writer,
     call,
-    ceil_div,
     itemsize,
     vector,
 )
@@ -67,7 +67,7 @@ class FusedDense(FusedOperation[Dense]):
         assert self.dy_saved is not None
         layer, inputs, outputs = self.layer, self.shape["IN"], self.shape["OUT"]
         rows, stripes = min(ROWS, outputs), ceil_div(inputs, MAX_COLUMNS)
-        columns = ceil_div(ceil_div(inputs, stripes), 4) * 4 if stripes > 1 else inputs
+        columns = round_up(ceil_div(inputs, stripes), 4) if stripes > 1 else inputs
         size, has_bias = itemsize(self.x.dtype), layer.bias is not None
         numbers = {"IN": inputs, "OUT": outputs, "ROWS": rows, "COLUMNS": columns}
         numbers |= {"VECTOR": vector(gcd(inputs, columns), size)}

@@ -8,10 +8,11 @@ from __future__ import annotations
 from math import ceil, log2, prod
 
 from ....layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Layer
+from ....rounding import ceil_div
 from ...operation import Value
 from ...passes import Part
 from .elementwise import activation_code
-from .operation import FusedOperation, Writer, call, ceil_div, itemsize, vector
+from .operation import FusedOperation, Writer, call, itemsize, vector
 
 AnyNorm = BatchNorm1d | BatchNorm2d
 TWO = 16  # bytes of two doubles

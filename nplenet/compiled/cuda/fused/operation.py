@@ -212,10 +212,6 @@ class Head(FusedOperation[Source]):
         w.each.append(call("head", *arguments, template=("I", shape)))
 
 
-def ceil_div(a: int, b: int) -> int:
-    return -(-a // b)
-
-
 def itemsize(dtype: DType) -> int:
     return int(np.dtype(dtype).itemsize)
 

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ....layers import Parameter
+from ....rounding import round_up
 from ...operation import Buffer, DType, Value
 from ...plan import Plan
-from .operation import Saved, ceil_div
+from .operation import Saved
 
 MAX_IMAGES = 8  # of a block at a time: eight accumulators per output of a dense layer
 
@@ -184,7 +185,7 @@ class Parts:
 
     def start_in_global_memory(self, value: Value) -> str:
         """Return a pointer to a value of the first image; "" for what lies in shared memory."""
-        rows = ceil_div(self.batch_size, MAX_IMAGES) * MAX_IMAGES  # whole groups
+        rows = round_up(self.batch_size, MAX_IMAGES)  # whole groups
         shape = (rows, *value.shape)
         if isinstance(value, Saved):
             return self.kept_array(self.names[value], shape, value.dtype)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....backend.launch import C_NAMES, kernel_source
+from ....rounding import ceil_div
 from ...operation import DType
 from ...passes import Part, Work
 from ...plan import Plan
 from .code import Job, KernelText, PassCode, job_lines, kernel_text
-from .operation import THREADS_PER_PROCESSOR, FusedOperation, ceil_div
+from .operation import THREADS_PER_PROCESSOR, FusedOperation
 from .parts import MAX_IMAGES, Parts
 from .update import Update
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import gcd
 
-from .operation import ceil_div
+from ....rounding import ceil_div, round_up
 
 MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights below 80 registers
 MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
@@ -48,7 +48,7 @@ def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int, threads: int
         if ft * pt <= MAX_TILE and pt <= ow and ft < 2 * f
     ]
     ft, pt = min(sizes, key=lambda size: cost(*size))
-    return {"FT": ft, "PT": pt, "FP": ceil_div(f, ft) * ft, "VECTOR": vector(pt)}
+    return {"FT": ft, "PT": pt, "FP": round_up(f, ft), "VECTOR": vector(pt)}
 
 
 def gradient_tile(
