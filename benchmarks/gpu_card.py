@@ -6,9 +6,10 @@ import subprocess
 from contextlib import suppress
 from typing import Any
 
-import cupy
-
+from nplenet import get_backend
 from nplenet.machine import environment, processor
+
+cupy: Any = get_backend("cupy").xp
 
 # cudaDeviceAttr: the clocks are in kHz; CUDA 13 gives them here only, not among the properties.
 CLOCK, MEMORY_CLOCK, MEMORY_BITS, SMS = 13, 36, 37, 16

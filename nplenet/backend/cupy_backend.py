@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -80,12 +85,14 @@ def _cuda_version(number: int) -> str:
 def _import_cupy() -> Any:
     """Return the module cupy, once it is known that a device can be used."""
     try:
+        if find_spec("cupy"):
+            have_kernel_cache()
         import cupy
     except ModuleNotFoundError as error:
         raise BackendError(
             f"the cupy backend needs CuPy, which is not installed; {INSTALL}"
         ) from error
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise BackendError(f"CuPy is installed but does not import ({error}); {INSTALL}") from error
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
@@ -100,3 +107,22 @@ def _import_cupy() -> Any:
             "CUDA_VISIBLE_DEVICES, or use --backend numpy"
         )
     return cupy
+
+
+def have_kernel_cache() -> None:
+    """Give CuPy a temporary folder for compiled kernels if it cannot write to its own.
+
+    Otherwise it would not import, or fail at the first kernel.
+    """
+    folder = os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        warnings.warn(
+            f"kernels will be compiled anew in each run, because CuPy cannot keep them ({error}); "
+            "set CUPY_CACHE_DIR to a folder that can be written",
+            stacklevel=2,
+        )
+        os.environ["CUPY_CACHE_DIR"] = temporary = tempfile.mkdtemp(prefix="nplenet-kernels-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)

@@ -131,7 +131,7 @@ class DeviceLoader(Batches):
         self.transform = pipeline.transform
         self._normal = pipeline.normal_on(backend, images.shape[1])
         try:
-            self.images_there = backend.asarray(images)
+            self.images_there = backend.asarray(np.ascontiguousarray(images))
         except MemoryError as error:
             raise MemoryError(
                 f"DeviceLoader: {len(images):,} images of {images.nbytes / 1e6:,.0f} MB do not fit "

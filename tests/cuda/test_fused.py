@@ -12,6 +12,7 @@ import gpusim
 import numpy as np
 import pytest
 
+import nplenet
 from nplenet import get_backend
 from nplenet.augment import (
     Compose,
@@ -281,6 +282,15 @@ MODELS: dict[str, tuple[Make, tuple[int, ...]]] = {
             Dense(12, 10, rng=rng()),
         ),
         (1, 6, 6),
+    ),
+    "more-padding-than-window": (  # its frame of dy has the shape of dy, and holds a part of it
+        lambda: Sequential(
+            Conv2d(1, 2, 1, rng=rng()),
+            Conv2d(2, 3, 3, stride=2, padding=4, rng=rng()),
+            Flatten(),
+            Dense(75, 10, rng=rng()),
+        ),
+        (1, 3, 3),
     ),
     "pools-that-cannot-be-fused": (
         lambda: Sequential(
@@ -578,3 +588,31 @@ def test_a_chain_that_needs_too_much_shared_memory_is_refused() -> None:
     assert why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(65536, 40)) == ""
     why = why_not_fused(lenet, (1, 32, 32), float32, loss, 64, Device(49152, 40))
     assert why.startswith("pass4 (BatchNorm2d backward, Conv2d backward")
+
+
+@pytest.mark.parametrize("why", ["is not C-contiguous", "does not begin at a multiple of 16 bytes"])
+def test_parameters_that_lie_otherwise_than_an_optimizers_are_read_by_the_textbook_kernels(
+    cuda: Backend, why: str
+) -> None:
+    xp, rng = cuda.xp, np.random.default_rng(0)
+    model = Sequential(Dense(8, 8, rng=rng), ReLU(), Dense(8, 4, rng=rng)).to(cuda).eval()
+    x = cuda.asarray(rng.standard_normal((5, 8)), np.float32)
+    right, weight = cuda.to_numpy(model(x)), model.parameters()[0]
+    there = xp.zeros(8 * 8 + 1, np.float32)[1:].reshape(8, 8)
+    if "contiguous" in why:
+        there = xp.zeros((8, 8), np.float32).T
+    there[...] = weight.data
+    weight.data = there
+    step = nplenet.compile(model)
+    for _ in range(3):
+        np.testing.assert_allclose(cuda.to_numpy(step.predict(x)), right, rtol=0, atol=1e-6)
+    assert why in step.describe()
+
+
+def test_statistics_that_are_not_contiguous_are_refused(cuda: Backend) -> None:
+    norm = BatchNorm1d(3)
+    model = Sequential(norm, Dense(3, 4, rng=np.random.default_rng(0))).to(cuda)
+    norm.running_mean = cuda.xp.zeros(6, np.float32)[::2]
+    step = nplenet.compile(model)
+    with pytest.raises(ValueError, match=r"float32 \(3,\) is not C-contiguous"):
+        step.predict(cuda.xp.zeros((2, 3), np.float32))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import gpusim
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from nplenet.backend import Backend
+from nplenet.backend.cupy_backend import have_kernel_cache
 from nplenet.backend.launch import KernelParameter, signatures
 
 N, C, H, W = 1, 2, 4, 4
@@ -239,3 +242,29 @@ def test_a_trace_prints_each_kernel_with_its_time(
     monkeypatch.setattr(type(cuda), "traced", True)
     launch(cuda, x, cols)
     assert capsys.readouterr().err.rstrip().endswith(" ms  im2col, 1 blocks of 256")
+
+
+# -------------------------------------------------------------------- where CuPy keeps kernels
+
+
+def test_kernels_are_kept_where_cupy_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
+    have_kernel_cache()
+    assert os.environ["CUPY_CACHE_DIR"] == str(tmp_path / "kernels")
+    assert list((tmp_path / "kernels").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["CUPY_CACHE_DIR", "HOME"])
+def test_a_folder_that_cannot_be_written_is_replaced_by_a_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("CUPY_CACHE_DIR", "")
+    monkeypatch.setenv(name, str(tmp_path / "file" / "folder"))
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.warns(UserWarning, match="kernels will be compiled anew in each run"):
+        have_kernel_cache()
+    assert Path(os.environ["CUPY_CACHE_DIR"]).parent == tmp_path
+    assert Path(os.environ["CUPY_CACHE_DIR"]).is_dir()

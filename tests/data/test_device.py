@@ -76,6 +76,17 @@ def test_two_epochs_equal_those_of_the_host(
                 np.testing.assert_array_equal(array, host)
 
 
+def test_images_that_lie_in_another_order_are_the_same(backend: Backend) -> None:
+    transform = ToFloat()
+    pipeline = fuse(transform)
+    assert pipeline is not None
+    other = DataLoader(np.asfortranarray(IMAGES), LABELS, 4, transform=transform)
+    loader = DeviceLoader(other, pipeline, backend)
+    assert loader.images_there.flags.c_contiguous  # kernels read it as C order
+    there = np.concatenate([backend.to_numpy(x) for x, _ in loader])
+    np.testing.assert_array_equal(there, IMAGES / np.float32(255))
+
+
 def test_a_loader_stays_on_the_host_for_numpy_and_for_a_transform_without_a_kernel(
     backend: Backend,
 ) -> None:

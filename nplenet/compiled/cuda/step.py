@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ...layers import Dropout, Layer
+from ...layers import Dropout, Layer, Parameter
 from ...layers.sequential import leaves
 from ...losses import CrossEntropyLoss
 from ...optim import Optimizer
@@ -91,6 +91,7 @@ class GraphStep(Step):
             layers, dtype = self._layers, self._settings.dtype
             size, device = self.batch_size, device_of(self.backend)
             why = why_not_fused(layers, shape, dtype, self.loss, size, device)
+            why = why or why_not_in_place(self.model.parameters())
             if why:
                 self._plans[key] = why
             else:
@@ -240,6 +241,19 @@ class GraphStep(Step):
             else:
                 lines += [f"images {shape}: one kernel between two barriers", *plan.describe()]
         return "\n".join(lines)
+
+
+def why_not_in_place(parameters: Sequence[Parameter]) -> str:
+    """Return why fused kernels cannot read parameters where they lie; an empty string if they can.
+
+    They load up to 16 bytes at a time. What an optimizer holds lies so.
+    """
+    for p in parameters:
+        if not (p.data.flags.c_contiguous and p.grad.flags.c_contiguous):
+            return f"{p} is not C-contiguous"
+        if p.data.data.ptr % 16:
+            return f"{p} does not begin at a multiple of 16 bytes"
+    return ""
 
 
 def measured(gpu: Any, kernel: Any, prepare: Callable[[], None], times: int = 20) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class FusedConv(FusedOperation[Conv2d]):
         together = gcd(width, shape["LEFT"], fw) if inside and shape["SW"] == 1 else 1
         n = vector(together, itemsize(self.x.dtype))
         struct = w.shape(f"{self.label}_{name}", **shape, VECTOR=n, INSIDE=int(inside))
-        if (h, width) != (fh, fw):
+        if not inside or (h, width) != (fh, fw):
             w.before.append(call("fill_zero", frame, f"I * {shape['C'] * fh * fw}"))
         return call("frame_image", x, frame, "count", template=(struct,))
 

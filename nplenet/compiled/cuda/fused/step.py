@@ -276,5 +276,12 @@ def device_of(backend: Any) -> Device:
 
 
 def value_of(array: Array | None) -> int:
-    """Return a pointer."""
-    return 0 if array is None else int(array.data.ptr)
+    """Return a pointer; a ValueError for an array whose numbers do not lie in C order."""
+    if array is None:
+        return 0
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            f"the compiled step: an array of {array.dtype} {array.shape} is not C-contiguous; "
+            "pass it through ascontiguousarray first"
+        )
+    return int(array.data.ptr)
