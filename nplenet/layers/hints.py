@@ -85,7 +85,7 @@ def other_channels(channels: int, shape: tuple[int, ...]) -> str:
 
 def warn_of_float64(layer: Layer) -> None:
     """Warn of a float64 input before float32 weights: all that follows becomes float64."""
-    if any(p.data.dtype == np.float32 for p in layer._held(Parameter).values()):
+    if any(p.data.dtype.char == "f" for p in layer._held(Parameter).values()):
         warnings.warn(
             "a float64 input before float32 weights makes all that follows float64, at half the "
             "speed: pass x.astype('float32'), or use model.astype('float64')",

@@ -130,8 +130,11 @@ def charts(name: str, drawn: Figure, alt: str, groups: Sequence[Sequence[Axes]])
     """
     if not groups:
         return figure(name, drawn, alt)
+    from matplotlib import rc_context
+
     drawn.draw_without_rendering()  # places the axes, which then stay there
-    drawn.set_layout_engine("none")
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        drawn.set_layout_engine(None)  # not "none", for which each part would be drawn twice
     parts = []
     for k, (group, box) in enumerate(zip(groups, _boxes(groups), strict=True)):
         for ax in drawn.axes:

@@ -41,37 +41,45 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-TunedAlone = Callable[[str, str], dict[str, np.ndarray]]
+Settings = dict[str, object]
+Arrays = dict[str, np.ndarray]
 
 
-def train(ranks: int, folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run the program on N ranks; see there for the settings."""
-    arguments = [f"{name}={value}" for name, value in settings.items()]
+def train(
+    ranks: int, *trainings: tuple[Path, Settings], seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run the program on N ranks: a folder and settings for each training; see there."""
+    words = []
+    for folder, settings in trainings:
+        words += [str(folder), *(f"{name}={value}" for name, value in settings.items())]
     launcher = [str(MPIEXEC), "-n", str(ranks)] if ranks > 1 else []
     return subprocess.run(
-        [*launcher, sys.executable, str(PROGRAM), str(folder), *arguments],
+        [*launcher, sys.executable, str(PROGRAM), *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
         env=ENVIRONMENT,
     )
 
 
-def result(
-    ranks: int, folder: Path, *, notice: str = "", **settings: object
-) -> dict[str, np.ndarray]:
+def arrays_in(folder: Path) -> Arrays:
+    """Return what a training leaves in its folder."""
+    with np.load(folder / "result.npz") as file:
+        return dict(file)
+
+
+def result(ranks: int, folder: Path, *, notice: str = "", **settings: object) -> Arrays:
     """Return what a run of which nothing is to go wrong leaves; rank 0 may give one notice."""
-    done = train(ranks, folder, **settings)
+    done = train(ranks, (folder, settings))
     assert done.returncode == 0
     assert notice in done.stderr
     assert bool(done.stderr) == bool(notice)
     assert done.stderr.count("Warning: ") == len(notice[:1]), done.stderr
     assert all(f"rank {r} of {ranks}: done" in done.stdout for r in range(ranks))
-    with np.load(folder / "result.npz") as file:
-        return dict(file)
+    return arrays_in(folder)
 
 
-def largest_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+def largest_error(found: Arrays, expected: Arrays) -> float:
     """Return the largest error of any array, relative to its largest number."""
     assert found.keys() == expected.keys()
     assert all(np.isfinite(a).all() for a in found.values())
@@ -79,30 +87,6 @@ def largest_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray])
         float(np.abs(found[k] - expected[k]).max() / max(np.abs(expected[k]).max(), 1e-300))
         for k in expected
     )
-
-
-@pytest.fixture(scope="module")
-def tuned_alone(tmp_path_factory: pytest.TempPathFactory) -> TunedAlone:
-    """A function that fine-tunes on one process, once for all numbers of ranks."""
-
-    @functools.cache
-    def run(tuned: str, eager: str) -> dict[str, np.ndarray]:
-        folder = tmp_path_factory.mktemp("tuned")
-        return result(1, folder, tuned=tuned, eager=eager, epochs=2)
-
-    return run
-
-
-@pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize(
-    ("tuned", "eager"), [("groups", ""), ("groups", "yes"), ("weighted", "yes"), ("weighted", "")]
-)
-def test_fine_tuning_on_ranks_is_that_of_one(
-    tuned: str, eager: str, ranks: int, tuned_alone: TunedAlone, tmp_path: Path
-) -> None:
-    """Groups, frozen layers, clipping, class weights, and a label that does not count."""
-    found = result(ranks, tmp_path, tuned=tuned, eager=eager, epochs=2)
-    assert largest_error(found, tuned_alone(tuned, eager)) < 1e-6  # float64, 20 steps of Adam
 
 
 def processes_with(word: str) -> list[str]:
@@ -121,50 +105,97 @@ def processes_with(word: str) -> list[str]:
 # ------------------------------------------------------------------ the same result
 
 # 33 steps; the last batch of an epoch has two images, so that some ranks have none of it.
-UNEVEN = {"images": 322, "batch": 32}
+UNEVEN: Settings = {"images": 322, "batch": 32}
+FLOAT32: Settings = UNEVEN | {"dtype": "float32", "rule": "SGD"}
+ENOUGH: Settings = {"images": 600, "batch": 256}  # for each of two threads of each of two ranks
+FEW: Settings = {"images": 20, "batch": 16, "epochs": 1, "eager": 1}
+TUNED = [("groups", ""), ("groups", "yes"), ("weighted", "yes"), ("weighted", "")]
+
+TRAININGS: dict[str, tuple[set[int], Settings]] = {
+    "compiled": ({1, 2, 3, 4}, UNEVEN),
+    "textbook": ({2, 3}, UNEVEN | {"eager": 1}),
+    "tunables found": ({2}, UNEVEN | {"threads": ""}),
+    "float32": ({1, 2}, FLOAT32),
+    "enough": ({1}, ENOUGH),
+    "two threads": ({2}, ENOUGH | {"threads": 2}),
+    "few": ({1}, FEW),
+}
+"""Of the compiled step in float64 unless they say otherwise: on which numbers of ranks, and how."""
+
+TRAININGS |= {
+    f"{tuned} {eager}": ({1, 2, 3}, {"tuned": tuned, "eager": eager, "epochs": 2})
+    for tuned, eager in TUNED
+}
+
+Trained = Callable[[int, str], Path]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A function that returns the folder of a training on N ranks.
+
+    All those of N ranks happen in the same processes, which take longer to start than to train.
+    """
+
+    @functools.cache
+    def folder_of_all(ranks: int) -> Path:
+        folder = tmp_path_factory.mktemp("ranks")
+        found = {name: how for name, (numbers, how) in TRAININGS.items() if ranks in numbers}
+        for name in found:
+            (folder / name).mkdir()
+        done = train(ranks, *((folder / name, how) for name, how in found.items()), seconds=240)
+        assert (done.returncode, done.stderr) == (0, "")
+        for rank in range(ranks):
+            assert done.stdout.count(f"rank {rank} of {ranks}: done") == len(found)
+        return folder
+
+    return lambda ranks, name: folder_of_all(ranks) / name
+
+
+@pytest.fixture(scope="module")
+def alone(trained: Trained) -> Arrays:
     """The result of the compiled step in float64 on one process."""
-    return result(1, tmp_path_factory.mktemp("alone"), **UNEVEN)
+    return arrays_in(trained(1, "compiled"))
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize(("tuned", "eager"), TUNED)
+def test_fine_tuning_on_ranks_is_that_of_one(
+    tuned: str, eager: str, ranks: int, trained: Trained
+) -> None:
+    """Groups, frozen layers, clipping, class weights, and a label that does not count."""
+    one, found = (arrays_in(trained(n, f"{tuned} {eager}")) for n in (1, ranks))
+    assert largest_error(found, one) < 1e-6  # float64, 20 steps of Adam
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_ranks_train_the_same_network_as_one_process(
-    ranks: int, alone: dict[str, np.ndarray], tmp_path: Path
+    ranks: int, alone: Arrays, trained: Trained
 ) -> None:
     # Sums are added in another order; Adam makes 1e-13 of the 1e-16 which that is in a step.
-    assert largest_error(result(ranks, tmp_path, **UNEVEN), alone) < 1e-12
+    assert largest_error(arrays_in(trained(ranks, "compiled")), alone) < 1e-12
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_train_the_same_network_with_the_textbook_layers(
-    ranks: int, alone: dict[str, np.ndarray], tmp_path: Path
+    ranks: int, alone: Arrays, trained: Trained
 ) -> None:
-    assert largest_error(result(ranks, tmp_path, eager=1, **UNEVEN), alone) < 1e-12
+    assert largest_error(arrays_in(trained(ranks, "textbook")), alone) < 1e-12
 
 
-def test_ranks_use_the_tunables_that_rank_0_has_found(
-    alone: dict[str, np.ndarray], tmp_path: Path
-) -> None:
-    found = result(2, tmp_path, threads="", **UNEVEN)  # ranks whose steps differ are refused
-    assert largest_error(found, alone) < 1e-12
-    assert load(tmp_path / LATEST).record["tunables"]
+def test_ranks_use_the_tunables_that_rank_0_has_found(alone: Arrays, trained: Trained) -> None:
+    folder = trained(2, "tunables found")  # ranks whose steps differ are refused
+    assert largest_error(arrays_in(folder), alone) < 1e-12
+    assert load(folder / LATEST).record["tunables"]
 
 
-def test_ranks_of_two_threads_train_the_same_network(tmp_path: Path) -> None:
-    enough = {"images": 600, "batch": 256}  # for each thread of each rank
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
-    one = result(1, folders[0], **enough)
-    assert largest_error(result(2, folders[1], threads=2, **enough), one) < 1e-12
+def test_ranks_of_two_threads_train_the_same_network(trained: Trained) -> None:
+    one, two = arrays_in(trained(1, "enough")), arrays_in(trained(2, "two threads"))
+    assert largest_error(two, one) < 1e-12
 
 
-def test_ranks_train_the_same_network_in_float32(tmp_path: Path) -> None:
-    settings = UNEVEN | {"dtype": "float32", "rule": "SGD"}
-    one, two = (result(n, tmp_path / str(n), **settings) for n in (1, 2))
+def test_ranks_train_the_same_network_in_float32(trained: Trained) -> None:
+    one, two = (arrays_in(trained(n, "float32")) for n in (1, 2))
     for name in one:
         if one[name].dtype.kind == "f":
             # Relative to the whole array: a ReLU whose input is of the size of the rounding may
@@ -173,36 +204,46 @@ def test_ranks_train_the_same_network_in_float32(tmp_path: Path) -> None:
             assert error < 1e-4, name
 
 
-def test_ranks_on_gpus_train_the_same_network(
-    cuda: Backend, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    choice = request.config.getoption("--backend")
-    backend = "cupy" if choice == "cupy" else "cupy-sim"
-    settings = {"images": 20, "batch": 16, "epochs": 1, "eager": 1}
-    expected = result(1, tmp_path / "1", **settings)
-    assert largest_error(result(2, tmp_path / "2", backend=backend, **settings), expected) < 1e-12
+OnGpus = Callable[[int], tuple[Arrays, list[set[str]]]]
 
 
-def test_ranks_on_gpus_launch_the_kernels_that_one_process_launches(
-    cuda: Backend, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def on_gpus(
+    cuda: Backend, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> OnGpus:
+    """A function that trains on N ranks with a GPU each, kernel by kernel.
+
+    It returns the result, and the names of the kernels that each rank has launched.
+    """
     choice = request.config.getoption("--backend")
-    settings = {"images": 16, "batch": 16, "epochs": 1, "eager": 1}
-    settings["backend"] = "cupy" if choice == "cupy" else "cupy-sim"
-    launched = {}
-    for ranks in (1, 2):
-        done = train(ranks, tmp_path / str(ranks), **settings)
+    settings = FEW | {"backend": "cupy" if choice == "cupy" else "cupy-sim"}
+
+    @functools.cache
+    def run(ranks: int) -> tuple[Arrays, list[set[str]]]:
+        folder = tmp_path_factory.mktemp("gpus")
+        done = train(ranks, (folder, settings))
+        assert (done.returncode, done.stderr) == (0, "")
         words = [line.split() for line in done.stdout.splitlines() if " launched " in line]
-        launched |= {(ranks, int(rank)): set(names) for _, rank, _, *names in words}
-    training = launched[1, 0] - {"batch_norm_inference"}  # one of the ranks validates
+        launched = {int(rank): set(names) for _, rank, _, *names in words}
+        return arrays_in(folder), [launched[rank] for rank in range(ranks)]
+
+    return run
+
+
+def test_ranks_on_gpus_train_the_same_network(on_gpus: OnGpus, trained: Trained) -> None:
+    assert largest_error(on_gpus(2)[0], arrays_in(trained(1, "few"))) < 1e-12
+
+
+def test_ranks_on_gpus_launch_the_kernels_that_one_process_launches(on_gpus: OnGpus) -> None:
+    training = on_gpus(1)[1][0] - {"batch_norm_inference"}  # one of the ranks validates
     assert {"batch_norm_center", "batch_norm_backward", "dropout", "im2col"} <= training
-    for rank in (0, 1):
-        assert launched[2, rank] - {"batch_norm_inference"} == training
+    for launched in on_gpus(2)[1]:
+        assert launched - {"batch_norm_inference"} == training
 
 
 # ------------------------------------------------------------------ in graphs, with sums by NCCL
 
-Graphs = tuple[list[dict[str, Any]], dict[str, dict[str, np.ndarray]]]
+Graphs = tuple[list[dict[str, Any]], dict[str, Arrays]]
 
 
 @pytest.fixture(scope="module")
@@ -282,19 +323,15 @@ def test_an_epoch_of_ranks_is_one_graph_and_asks_nothing_of_the_host(in_graphs: 
 # ------------------------------------------------------------------ resuming
 
 
-def test_a_checkpoint_resumes_on_any_number_of_ranks(
-    alone: dict[str, np.ndarray], tmp_path: Path
-) -> None:
+def test_a_checkpoint_resumes_on_any_number_of_ranks(alone: Arrays, tmp_path: Path) -> None:
     result(3, tmp_path, until=1, **UNEVEN)
     result(1, tmp_path, until=2, notice="(ranks 3, here 1)", **UNEVEN)
     last = result(2, tmp_path, notice="(ranks 1, here 2)", **UNEVEN)
     assert largest_error(last, alone) < 1e-12
 
 
-def test_a_signal_to_one_rank_stops_all_at_the_same_step(
-    alone: dict[str, np.ndarray], tmp_path: Path
-) -> None:
-    done = train(2, tmp_path, fault="is_told_to_end", **UNEVEN)
+def test_a_signal_to_one_rank_stops_all_at_the_same_step(alone: Arrays, tmp_path: Path) -> None:
+    done = train(2, (tmp_path, UNEVEN | {"fault": "is_told_to_end", "save": 1}))
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"rank {r} of 2: SIGTERM" in done.stdout for r in range(2))
     assert load(tmp_path / LATEST).record["optimizer"]["step"] in (5, 6)
@@ -314,7 +351,9 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(
     ],
 )
 def test_a_rank_that_fails_ends_the_run(fault: str, words: str, tmp_path: Path) -> None:
-    done = train(2, tmp_path, fault=fault, seconds=2)  # without an end, it would time out
+    done = train(
+        2, (tmp_path, {"fault": fault, "seconds": 2, "save": 1})
+    )  # without an end, it would time out
     assert done.returncode != 0
     told = done.stdout + done.stderr
     if fault == "dies":  # mpiexec tells it, in its own words
@@ -342,7 +381,7 @@ def test_a_rank_that_fails_ends_the_run(fault: str, words: str, tmp_path: Path) 
 def test_ranks_that_differ_are_refused_at_the_start(
     differs: str, words: str, tmp_path: Path
 ) -> None:
-    done = train(3, tmp_path, differs=differs)
+    done = train(3, (tmp_path, {"differs": differs}))
     assert done.returncode != 0
     assert done.stderr.count("ValueError: the ranks can't train together: " + words) == 1
     assert not (tmp_path / LATEST).exists()

@@ -1,11 +1,12 @@
 """Train LeNet-5 on bundled digits, alone or under mpiexec: a program, run by the tests.
 
-    python tests/mpi/train_on_ranks.py FOLDER [name=value ...]
+    python tests/mpi/train_on_ranks.py FOLDER [name=value ...] [FOLDER [name=value ...]] ...
 
-It takes the numbers and names in ``SETTINGS``. Rank 0 saves to FOLDER after every step and leaves
-there ``result.npz``: the weights, the loss of each step, and the validation loss. On a GPU each
-rank prints which kernels it has launched. With ``fault`` a rank does something bad after a few
-steps; ``differs`` gives the last rank other data, say.
+It takes the numbers and names in ``SETTINGS``. Rank 0 saves to FOLDER and leaves there
+``result.npz``: the weights, the loss of each epoch, and the validation loss. A word without "="
+begins another training, from the start, in the same processes. On a GPU each rank prints which
+kernels it has launched. With ``fault`` a rank does something bad after a few steps; ``differs``
+gives the last rank other data, say.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ SETTINGS = {
     "batch": "32",
     "epochs": "3",
     "until": "0",  # stop after N epochs
+    "save": "1000",  # steps from one checkpoint to the next; each epoch ends with one
     "dtype": "float64",
     "backend": "numpy",
     "eager": "",
@@ -145,7 +147,7 @@ def train(folder: Path, settings: dict[str, str], group: Group) -> None:
         validation=(images[:100], labels[:100]),
         checkpoints=CheckpointFolder(
             folder,
-            every_steps=1,
+            every_steps=int(settings["save"]),
             arguments={"mood": "good" if differs != "arguments" else "bad"},
         ),
         resume=checkpoint,
@@ -177,16 +179,30 @@ def note_launches() -> set[str]:
     return launched
 
 
-if __name__ == "__main__":
-    chosen = dict(pair.split("=") for pair in sys.argv[2:])
-    assert chosen.keys() <= SETTINGS.keys(), chosen
-    if chosen.get("backend") == "cupy-sim":
-        import gpusim
+def trainings(words: list[str]) -> list[tuple[Path, dict[str, str]]]:
+    """Return the folder and the settings of each training."""
+    found: list[tuple[Path, dict[str, str]]] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals:
+            assert name in SETTINGS, word
+            found[-1][1][name] = value
+        else:
+            found.append((Path(word), dict(SETTINGS)))
+    return found
 
-        gpusim.install()
-        chosen["backend"] = "cupy"
+
+if __name__ == "__main__":
+    wanted = trainings(sys.argv[1:])
+    for _, settings in wanted:
+        if settings["backend"] == "cupy-sim":
+            import gpusim
+
+            gpusim.install()
+            settings["backend"] = "cupy"
     launched = note_launches()
     with join() as group:
-        train(Path(sys.argv[1]), SETTINGS | chosen, group)
+        for folder, settings in wanted:
+            train(folder, settings, group)
         if launched:
             print(f"rank {group.rank} launched {' '.join(sorted(launched))}", flush=True)
