@@ -45,7 +45,7 @@ def keep_mask(
     counter, rest = divmod(first, 8)
     state: Any = {  # lists do for its arrays, and take a third of the time
         "bit_generator": "Philox",
-        "state": {"counter": words_of(counter, 4), "key": words_of(key, 2)},
+        "state": {"counter": [counter, 0, 0, 0], "key": [key, 0]},
         "buffer": UNUSED,
         "buffer_pos": len(UNUSED),
         "has_uint32": 0,
@@ -59,11 +59,6 @@ def keep_mask(
 def draw_keys(rng: np.random.Generator, shape: tuple[int, ...] | None = None) -> Any:
     """Draw keys for ``keep_mask``: uint64 of a shape, in C order those drawn one by one; or one."""
     return rng.integers(2**64, dtype=np.uint64, size=shape)
-
-
-def words_of(number: int, words: int) -> list[int]:
-    """Return a number as words of 64 bits, the lowest first."""
-    return [number >> 64 * i & 2**64 - 1 for i in range(words)]
 
 
 def dropout(
