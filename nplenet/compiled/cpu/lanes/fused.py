@@ -169,8 +169,9 @@ class BatchNormReLUAvgPoolLanes(BatchNormLanes):
     def backward(self, chunk: Chunk) -> Calls:
         """dx = dy_gain * dz + x_gain * x + dx_shift.
 
-        The bits of dz are those of dy, as integers, times 0 or 1: so it is 0 where dy is infinite,
-        and takes two thirds of the time of a product of floats and bytes. Where the mean is distant the second is x_gain * (x - mean).
+        The bits of dz are the bits of dy, as an integer, times 0 or 1. So dz is 0 also where dy is
+        infinite, and no array of floats is made of the bytes. Where the mean is distant, the second
+        term is x_gain * (x - mean).
         """
         if self.dx is None:
             return []
