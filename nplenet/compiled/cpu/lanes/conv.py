@@ -105,8 +105,9 @@ class Conv2dLanes(Lane[Conv2d]):
         self.bias_part = self.scratch(self.y.shape[:1], per_image=False)
         self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, OW, n, F)
         self.kernel_by_phase = memory.zeros((c, kw, kh, f), x.dtype)  # by h % SH, the last first
-        self.dy_rows = self.scratch((oh, f, ow))
-        self.dtaps = self.scratch((self.read_rows, c, kw, ow))
+        # dx is made after dkernel, in the same memory: less to keep in the cache.
+        self.dy_rows = self.scratch((oh, f, ow), buffer=self.dy_columns.buffer)
+        self.dtaps = self.scratch((self.read_rows, c, kw, ow), buffer=self.taps.buffer)
         self.dframe = self.scratch((c, *frame))
 
     def begin(self) -> Calls:
