@@ -76,16 +76,16 @@ PARTS: dict[str, str] = {
         "optim schedules schema seeds terminal tied trust"
     ),
     "compiled": (
-        "attributes augment backend checks files group layers losses machine optim rounding schedules "
-        "schema seeds turns window"
+        "attributes augment backend checks files group layers losses machine optim rounding "
+        "schedules schema seeds turns window"
     ),
     "interop": "architecture augment backend checks data files layers names version window",
     "page": "architecture augment data deprecated files layers",
     "recipe": "augment data optim schedules schema",
     "gradcheck": "backend cases layers losses names",
     "train": (
-        "architecture attributes augment backend checkpoint checks compiled data group layers losses "
-        "machine names optim rounding schedules seeds"
+        "architecture attributes augment backend checkpoint checks compiled data group layers "
+        "losses machine names optim rounding schedules seeds"
     ),
     "plots": "augment backend layers losses names rounding terminal train",
     "report": (

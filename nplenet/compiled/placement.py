@@ -4,21 +4,19 @@ A buffer whose contents outlive the pass that wrote them is *kept*: there is one
 of the batch, placed by the executor. All others are only in use within a pass, so the parts of the
 batch that follow each other share them, and two of them may overlap unless both are in use at the
 same moment. A pass of the backward of LeNet-5 on NumPy, for a chunk of 32 images (across: the works
-of the pass in order; up: the address; smaller buffers are left out):
+of the pass in order; up: the address; smaller buffers are left out; two values in one buffer are in
+use one after the other):
 
-    kB      backward of BatchNorm2d   backward of Conv2d
-    1485                            .--------------------.
-                                    |     dy_columns     |
-    1280   .---------------------------------------------.
-           |     dx of BatchNorm2d, which is dy of Conv2d|
-    1075   '---------------------------------------------'
-                                    |       dtaps        |
-     538                            |--------------------|
-     307   .-----------.            |                    |
-           |row scratch|            |        taps        |
-     205   |-----------|            |                    |
-           |   image   |            |                    |
-       0   '-----------'            '--------------------'
+    kB     backward of BatchNorm2d      backward of Conv2d
+    934                               .---------------------.
+                                      |      products       |
+    742                               |---------------------|
+                                      | dy_columns, dy_rows |
+    537                               |---------------------|
+                                      |                     |
+    205   .---------------------.     |     taps, dtaps     |
+          |    image_scratch    |     |                     |
+      0   '---------------------'     '---------------------'
 
 On a GPU kept means global memory, and shared the shared memory of a block, whose limit its executor
 checks; on a CPU both are parts of one arena.

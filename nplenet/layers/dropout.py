@@ -16,22 +16,20 @@ from .base import Layer
 UNUSED = [0, 0, 0, 0]  # Philox's buffer, which ``buffer_pos`` marks as used up
 
 
-def keep_mask(
-    key: int, n: int, threshold: int, first: int = 0, philox: np.random.Philox | None = None
+def random_words(
+    key: int, n: int, first: int = 0, philox: np.random.Philox | None = None
 ) -> np.ndarray:
-    """Return which of n values dropout keeps.
+    """Return n words of 32 random bits, the same ones for the same key.
 
     NumPy's Philox4x64-10 encrypts the counters 1, 2, 3, ... with the key; each gives four random
     words of 64 bits, and each of these two of 32, the low half first (the byte order of every
-    machine with a CUDA device). Value i is dropped if word ``first`` + i is below the threshold.
+    machine with a CUDA device).
 
     Parameters
     ----------
     key : int
         0 ... 2^64 - 1.
     n : int
-    threshold : int
-        0 ... 2^32: number of values dropped out of 2^32, on average.
     first : int
         Number of words to skip: the words of the images on lower ranks.
     philox : numpy.random.Philox, optional
@@ -39,32 +37,34 @@ def keep_mask(
 
     Returns
     -------
-    bool array (n,)
-        True where the value is kept.
+    uint32 array (n,)
     """
     philox = philox or np.random.Philox(0)
     counter, rest = divmod(first, 8)
     state: Any = {  # lists do for its arrays, and take a third of the time
         "bit_generator": "Philox",
-        "state": {"counter": words_of(counter, 4), "key": words_of(key, 2)},
+        "state": {"counter": [counter, 0, 0, 0], "key": [key, 0]},
         "buffer": UNUSED,
         "buffer_pos": len(UNUSED),
         "has_uint32": 0,
         "uinteger": 0,
     }
     philox.state = state
-    words = philox.random_raw(ceil_div(rest + n, 2))
-    return words.view(np.uint32)[rest : rest + n] >= threshold
+    return philox.random_raw(ceil_div(rest + n, 2)).view(np.uint32)[rest : rest + n]
+
+
+def keep_mask(key: int, n: int, threshold: int, first: int = 0) -> np.ndarray:
+    """Return which of n values dropout keeps, a bool array (n,).
+
+    A value is dropped if its random word is below the threshold, 0 ... 2^32: number of values
+    dropped out of 2^32, on average. ``key`` and ``first`` are those of ``random_words``.
+    """
+    return random_words(key, n, first) >= threshold
 
 
 def draw_keys(rng: np.random.Generator, shape: tuple[int, ...] | None = None) -> Any:
-    """Draw keys for ``keep_mask``: uint64 of a shape, in C order those drawn one by one; or one."""
+    """Draw one key, or a uint64 array of keys, in C order the ones that are drawn one by one."""
     return rng.integers(2**64, dtype=np.uint64, size=shape)
-
-
-def words_of(number: int, words: int) -> list[int]:
-    """Return a number as words of 64 bits, the lowest first."""
-    return [number >> 64 * i & 2**64 - 1 for i in range(words)]
 
 
 def dropout(

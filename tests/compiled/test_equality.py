@@ -232,6 +232,43 @@ def test_convolutions_of_odd_images_equal_the_textbook(make: Make, dtype: type) 
     twins.assert_same_predictions(images(20, (2, 9, 11), dtype))
 
 
+@both_dtypes
+@pytest.mark.parametrize("transpose", [0, 1])
+@pytest.mark.parametrize("tile_channels", [0, 64], ids=["by-taps", "whole-tiles"])
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_convolutions_whose_output_is_stored_by_taps_equal_the_textbook(
+    dtype: type, transpose: int, tile_channels: int, lanes: int
+) -> None:
+    """Few channels and many, with a stride, with padding; of the second one dx is needed too."""
+
+    def model() -> Layer:
+        rng = np.random.default_rng(0)
+        return Sequential(
+            Conv2d(2, 4, (4, 3), (1, 2), padding=(0, 1), rng=rng),
+            BatchNorm2d(4),
+            ReLU(),
+            AvgPool2d((1, 2)),
+            Conv2d(4, 18, (3, 2), padding=(1, 1), rng=rng),
+            BatchNorm2d(18),
+            ReLU(),
+            AvgPool2d((2, 1)),
+            Conv2d(18, 3, 2, rng=rng),
+            BatchNorm2d(3),
+            ReLU(),
+            AvgPool2d((2, 3)),
+            Flatten(),
+            Dense(3, CLASSES, rng=rng),
+        ).astype(dtype)
+
+    tunables = {"lanes": lanes, "transpose": transpose, "tile_channels": tile_channels}
+    twins = Twins(model, 20, tunables=tunables)
+    for n in (20, 3):
+        x = images_off_the_kinks(twins.textbook, n, (2, 9, 11), 0)
+        twins.both_step(x, labels(n))
+    twins.assert_same_state()
+    twins.assert_same_predictions(images(20, (2, 9, 11), dtype))
+
+
 def normed(dtype: type, *after: Callable[[], Layer]) -> Make:
     """Return a model with batch norm over five channels on images of 6x6, and what follows."""
     weights = [1.5, -0.7, 0.0, 1e-6, -1e-20]

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from nplenet.augment import ToFloat
 from nplenet.compiled import CompiledStep, Step, TextbookStep, Tunables, compile
 from nplenet.compiled.cpu.chunks import Cutting
+from nplenet.compiled.cpu.lanes.fused import BatchNormReLUAvgPoolLanes
 from nplenet.compiled.cpu.tuning import MinImages
 from nplenet.compiled.operation import Buffer
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Dropout, Flatten, Layer, ReLU, Sequential
@@ -89,6 +90,30 @@ def test_dropout_makes_only_its_random_words() -> None:
 def test_the_arena_holds_a_batch_in_less_than_64_kb_an_image() -> None:
     prepared = lenet_step(batch_size=256, tunables={}).prepare(image_shape=(1, 32, 32))
     assert prepared.arena.size / 256 < 64e3
+
+
+@pytest.mark.parametrize("tile_channels", [0, 8])
+def test_the_mean_of_a_window_without_an_active_pixel_is_exactly_zero(tile_channels: int) -> None:
+    """Were it 1e-9, Adam would make whole steps of the gradients behind it."""
+    step = lenet_step(tunables={"lanes": 16, "threads": 1, "tile_channels": tile_channels})
+    prepared = step.prepare(image_shape=X.shape[1:])
+    for _ in range(3):  # then the biases are not zero
+        step(X, Y)
+    fused = [o for o in prepared.operations if isinstance(o, BatchNormReLUAvgPoolLanes)]
+    assert len(fused) == 2
+    for operation in fused:
+        for chunk in prepared.chunks(N, features=False):
+            inactive = chunk[operation.y][chunk[operation.count] == 0]
+            assert len(inactive)
+            assert not inactive.any()
+
+
+def test_a_dropout_of_everything_leaves_the_biases() -> None:
+    step = lenet_step(LeNet5(seed=0, dropout=1.0))
+    step.gradients(X, Y)
+    weights = [p.grad for p in step.model.parameters() if p.data.ndim > 1]
+    assert not any(grad.any() for grad in weights)
+    assert step.model.parameters()[-1].grad.any()
 
 
 def test_blas_threads_and_ufunc_buffer_are_as_before() -> None:

@@ -152,6 +152,11 @@ class BatchNormLanes(Lane[BatchNorm1d | BatchNorm2d]):
 
     # ------------------------------------------------------------------ backward
 
+    def make_gradient(self) -> LaneValue:
+        """Put dx in the place of x if that may be: an array less for the cache to hold."""
+        buffer = self.x.buffer if self.x.disposable else None
+        return LaneValue(self.x.shape, self.x.dtype, tile=self.x.tile, buffer=buffer)
+
     def sums_of_gradient(self, chunk: Chunk) -> Calls:
         x, dy, centered = (rows(chunk[v]) for v in (self.x, self.dy, self.centered))
         ones = np.ones(x.shape[1], x.dtype)

@@ -105,24 +105,25 @@ class Conv2dLanes(Lane[Conv2d]):
         self.bias_part = self.scratch(self.y.shape[:1], per_image=False)
         self.dy_columns = self.scratch((oh, ow, f))  # used as (OH, OW, n, F)
         self.kernel_by_phase = memory.zeros((c, kw, kh, f), x.dtype)  # by h % SH, the last first
-        self.dy_rows = self.scratch((oh, f, ow))
-        self.dtaps = self.scratch((self.read_rows, c, kw, ow))
+        # dx is made after dkernel, in the same memory: less to keep in the cache.
+        self.dy_rows = self.scratch((oh, f, ow), buffer=self.dy_columns.buffer)
+        self.dtaps = self.scratch((self.read_rows, c, kw, ow), buffer=self.taps.buffer)
         self.dframe = self.scratch((c, *frame))
 
     def begin(self) -> Calls:
-        return [self.load]
-
-    def load(self) -> None:
-        """Bring the weights into the orders in which the products take them."""
-        weight = as_numpy(self.layer.weight.data)
-        for part in self.weights_in(self.kernel.transpose(0, 3, 1, 2)):
-            part[...] = weight
+        """Return the calls that bring the weights into the orders that the products take."""
+        weight, kernel = as_numpy(self.layer.weight.data), self.kernel
+        parts = self.weights_in(kernel.transpose(0, 3, 1, 2))
+        calls: Calls = [partial(np.copyto, part, weight) for part in parts]
         if self.bias is not None and self.layer.bias is not None:
-            self.bias[:, 0] = self.layer.bias.data
+            bias = as_numpy(self.layer.bias.data)
+            calls.append(partial(np.copyto, self.bias, bias[:, None]))
         if self.dx is not None:
-            kernel, sh = self.kernel.transpose(3, 2, 1, 0), self.window.stride[0]
+            by_row, sh = kernel.transpose(3, 2, 1, 0), self.window.stride[0]
             for phase, own in self.phases():
-                self.kernel_by_phase[:, :, own] = kernel[:, :, phase::sh][:, :, ::-1]
+                target, source = self.kernel_by_phase[:, :, own], by_row[:, :, phase::sh]
+                calls.append(partial(np.copyto, target, source[:, :, ::-1]))
+        return calls
 
     def weights_in(self, kernel: np.ndarray) -> list[np.ndarray]:
         """Return where in a kernel (F, C, KH, KW) the layer's weights are, once for each output."""

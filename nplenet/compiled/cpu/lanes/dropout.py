@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from ....layers import Dropout
-from ....layers.dropout import keep_mask
+from ....layers.dropout import random_words
 from ..chunks import Calls, Chunk
 from .lane import Lane, LaneValue, Limits, bind
 
@@ -24,6 +24,8 @@ class DropoutLanes(Lane[Dropout]):
         self.mask, self.kept = LaneValue(x.shape, x.dtype), self.scratch(x.shape, bool)
         self.generators = [np.random.Philox(0) for _ in range(limits.workers)]
         self.key = limits.memory.zeros((), np.uint64)
+        self.scale = x.dtype.type(layer.scale)
+        self.threshold = np.uint32(min(layer.threshold, 2**32 - 1))  # 2^32 has the scale 0
 
     def begin(self) -> Calls:
         return [self.draw_key]
@@ -36,14 +38,14 @@ class DropoutLanes(Lane[Dropout]):
     ) -> None:
         """Fill the mask (L, n) of the chunk that begins at image ``start`` with 0 and the scale.
 
-        ``kept`` is scratch for bools of the same shape: transposing bytes and then converting them
-        to floats takes half the time of both at once.
+        ``kept`` is scratch for bools of the same shape: to transpose and then to convert to floats
+        takes half the time of both at once.
         """
         numbers = mask.shape[0]
         first = (self.layer.group.start + start) * numbers
-        by_image = keep_mask(int(self.key), mask.size, self.layer.threshold, first, philox)
-        np.copyto(kept, by_image.reshape(-1, numbers).T)
-        np.multiply(kept, mask.dtype.type(self.layer.scale), out=mask)
+        words = random_words(int(self.key), mask.size, first, philox)
+        np.greater_equal(words.reshape(-1, numbers).T, self.threshold, out=kept)
+        np.multiply(kept, self.scale, out=mask)
 
     def forward(self, chunk: Chunk) -> Calls:
         mask, kept = (chunk[v].reshape(-1, chunk.lanes) for v in (self.mask, self.kept))

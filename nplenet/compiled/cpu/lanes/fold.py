@@ -34,9 +34,15 @@ class FoldedConv2dLanes(Conv2dLanes):
     scale = 1.0  # factor of kernel and bias
 
     def __init__(
-        self, layer: Conv2d, norm: BatchNorm, x: LaneValue, limits: Limits, *tile: Any
+        self,
+        layer: Conv2d,
+        norm: BatchNorm,
+        x: LaneValue,
+        limits: Limits,
+        tile: Pair = (1, 1),
+        enlarged: bool = False,
     ) -> None:
-        super().__init__(layer, x, limits, *tile)
+        super().__init__(layer, x, limits, tile, enlarged)
         self.norm = norm
         self.watch = Watch(*self.state())
         self.bias = self.bias_column = limits.memory.empty((layer.out_channels, 1), x.dtype)
@@ -50,6 +56,9 @@ class FoldedConv2dLanes(Conv2dLanes):
         layer, norm = self.layer, self.norm
         own = [layer.weight.data] if layer.bias is None else [layer.weight.data, layer.bias.data]
         return [*own, norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var]
+
+    def begin(self) -> Calls:
+        return [self.load]
 
     def load(self) -> None:
         if self.watch.changed(*self.state()):

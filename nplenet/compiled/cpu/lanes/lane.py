@@ -143,9 +143,11 @@ class Lane(Operation[L]):
         *,
         per_image: bool = True,
         tile: Pair = (1, 1),
+        buffer: Buffer | None = None,
     ) -> LaneValue:
         """Return a value for use within one ``Work``; its dtype is that of x by default."""
-        return LaneValue(shape, dtype or self.x.dtype, per_image=per_image, scratch=True, tile=tile)
+        dtype = dtype or self.x.dtype
+        return LaneValue(shape, dtype, per_image=per_image, scratch=True, tile=tile, buffer=buffer)
 
     def calls(self, part: Part, chunk: Chunk) -> Calls:
         """Return the calls of one part of the operation for one chunk."""
