@@ -176,6 +176,8 @@ class Layer:
             raise ValueError(
                 f"{self._label}: dy must have the output's shape {shape}, got {describe(dy)}"
             )
+        if dy.dtype.name not in FLOATS:
+            raise TypeError(f"{self._label}: dy must be float32 or float64, got {describe(dy)}")
         self._saved = None
         return tuple(values)
 
