@@ -11,12 +11,13 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Pair = tuple[int, int]
+A = TypeVar("A")
 
 Checks = Mapping[str, Callable[[Any, str], Any]]
 """The check of each argument by its name: it takes a value and ``name``, as those below do."""
@@ -108,9 +109,17 @@ def for_json(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} can't be saved: {value!r}")
 
 
+def images(value: Any, name: str) -> npt.NDArray[Any]:
+    """Return ``value``, an array (N, ...) of NumPy; whether a list holds bytes cannot be told."""
+    if not isinstance(value, np.ndarray) or value.ndim == 0:
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be an array, got {kind}; use numpy.stack on a list of images")
+    return unmasked(value, name)
+
+
 def labels(value: npt.ArrayLike, name: str) -> npt.NDArray[np.integer[Any]]:
     """Return integer labels (N,), N >= 1, as an array."""
-    array = np.asarray(value)
+    array = np.asarray(unmasked(value, name))
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must have shape (N,) with N >= 1, got {array.shape}")
     if array.dtype.kind not in "iu":
@@ -158,6 +167,13 @@ def finite(state: Mapping[str, npt.NDArray[Any]], name: str, cure: str = ALLOW) 
             f"{name}: {count:,} of {total:,} weights are not finite, such as {wrong[0]} in {key}: "
             f"training diverged, or the file is damaged; {cure}"
         )
+
+
+def unmasked(value: A, name: str) -> A:
+    """Refuse an array of ``numpy.ma``: what is masked would count like the rest."""
+    if isinstance(value, np.ndarray) and hasattr(value, "mask"):
+        raise TypeError(f"{name} must not be masked; give it values: array.filled(0)")
+    return value
 
 
 def _plain(value: Any) -> Any:

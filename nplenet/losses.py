@@ -35,15 +35,24 @@ def log_softmax(logits: Array) -> Array:
 
     The row's maximum is taken off first, which changes nothing but keeps exp from overflowing.
     """
+    xp = _xp_of("log_softmax", logits)
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    xp = backend_of(logits).xp
     return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def softmax(logits: Array) -> Array:
     """Return the probabilities exp(z_k) / sum over j of exp(z_j) along the last axis."""
-    exponentials = backend_of(logits).xp.exp(logits - logits.max(axis=-1, keepdims=True))
+    xp = _xp_of("softmax", logits)
+    exponentials = xp.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _xp_of(owner: str, logits: Array) -> Any:
+    """Return the array library of logits (..., K); refuse what are not numbers."""
+    xp = backend_of(logits).xp
+    if logits.dtype.kind not in "fi" or logits.ndim == 0:
+        raise TypeError(f"{owner}: takes floats (..., K), got {logits.dtype} {logits.shape}")
+    return xp
 
 
 def cross_entropies(
@@ -318,12 +327,11 @@ class CrossEntropyLoss(Attributes):
                 "CrossEntropyLoss: backward called without a matching forward: call forward once "
                 "before each backward"
             )
-        if dlosses is not None and (
-            self.reduction != "none" or dlosses.shape != self._dlogits.shape[:1]
-        ):
+        shape = None if dlosses is None else backend_of(dlosses) and dlosses.shape
+        if shape is not None and (self.reduction != "none" or shape != self._dlogits.shape[:1]):
             raise ValueError(
                 "CrossEntropyLoss: backward takes a gradient of shape (N,) with reduction='none', "
-                f"got one of shape {dlosses.shape} with reduction={self.reduction!r}"
+                f"got one of shape {shape} with reduction={self.reduction!r}"
             )
         dlogits, self._dlogits = self._dlogits, None
         return dlogits if dlosses is None else dlogits * dlosses[:, None].astype(dlogits.dtype)

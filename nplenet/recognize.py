@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import checks
 from .augment import floats, grayscale, invert
 from .data import pad_images
 from .data.picture_file import pillow, read_image, read_photo
@@ -204,6 +205,7 @@ def recognize(model: Layer, image: npt.NDArray[np.uint8]) -> Recognition:
     image : uint8 (H, W) or (C, H, W)
         Such as ``prepare`` or ``nplenet.data.Pictures.read`` return.
     """
+    image = checks.images(image, "recognize: image")
     batch = image.reshape(1, -1, *image.shape[-2:])
     both = np.concatenate([batch, invert(batch)])
     with model.evaluating():

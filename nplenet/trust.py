@@ -143,6 +143,9 @@ def judged(
     names : sequence of str, optional
         The classes' names, for the reason; their numbers by default.
     """
+    probabilities = np.asarray(probabilities, np.float64)
+    if probabilities.ndim != 1 or not probabilities.size or np.isnan(probabilities).any():
+        raise ValueError(f"judged: takes one probability per class, got {probabilities}")
     answer = int(probabilities.argmax())
     probability = float(probabilities[answer])
     if trust is None:
@@ -227,6 +230,7 @@ def measured(
     ValueError
         Without images, or when the numbers of images and labels differ.
     """
+    images = checks.images(images, "measured: images")
     labels = checks.labels(labels, "measured: labels")
     if len(images) != len(labels):
         raise ValueError(f"measured: got {len(images)} images and {len(labels)} labels")
@@ -239,6 +243,8 @@ def measured(
             for k in range(0, len(images), BATCH)
         ]
     logits = np.concatenate(parts).astype(np.float64)
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(f"measured: a label lies outside 0..{logits.shape[1] - 1}")
     every = np.arange(len(labels))
     losses = [-np.log(softmax(logits / t)[every, labels] + 1e-300).mean() for t in TEMPERATURES]
     temperature = float(TEMPERATURES[int(np.argmin(losses))])

@@ -217,6 +217,17 @@ def test_the_network_that_was_tested_is_found_among_the_kept(
     assert "differently than in the test" not in write_report(tmp_path).read_text()
 
 
+def test_a_run_with_one_test_image_has_a_report(tmp_path: Path) -> None:
+    """Ten images of one's own leave one for the test: too few for a map, enough for the rest."""
+    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "few.npz", images=images, labels=np.arange(10) % 2)
+    options = ["--dataset", f"npz:{tmp_path / 'few.npz'}", "--epochs", "1", "--quiet"]
+    assert main(["train", *options, "--output", str(tmp_path / "run")]) == 0
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "No map: it needs 3 test images." in text
+    assert "The first test image, a " in text
+
+
 def test_histograms_are_there_when_every_epoch_was_kept(page: Page, few: Page) -> None:
     assert "Outputs and gradients over the epochs" in page.text
     assert "Outputs and gradients over the epochs" not in few.text

@@ -68,7 +68,7 @@ PARTS: dict[str, str] = {
     "models": "layers names seeds",
     "trust": "augment checks layers losses names",
     "segment": "data rounding",
-    "recognize": "augment data layers names segment trust",
+    "recognize": "augment checks data layers names segment trust",
     "schedules": "attributes checks names optim",
     "cases": "backend layers losses models",
     "checkpoint": (

@@ -6,8 +6,6 @@ import copyreg
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from .base import Backend
 from .numpy_backend import NumpyBackend
 
@@ -50,7 +48,7 @@ def _by_name(backend: Backend) -> tuple[Any, ...]:
 
 def backend_of(array: object) -> Backend:
     """Return the backend on which ``array`` lives."""
-    if isinstance(array, np.ndarray):
+    if get_backend("numpy").owns(array):
         return get_backend("numpy")
     if hasattr(array, "__cuda_array_interface__"):
         return get_backend("cupy")

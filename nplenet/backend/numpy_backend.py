@@ -24,6 +24,10 @@ class NumpyBackend(Backend):
         # never touched, so it costs no memory.
         np.empty(31 << 20, np.uint8)
 
+    def owns(self, array: object) -> bool:
+        """Say whether ``array`` is NumPy's; not if it is masked, as no layer heeds a mask."""
+        return isinstance(array, np.ndarray) and not hasattr(array, "mask")
+
     def describe(self) -> dict[str, str]:
         return {"NumPy": np.__version__}
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..layers import Dropout, Layer
+from ..layers.sequential import is_patched
 from ..losses import CrossEntropyLoss
 from .operation import Buffer, LossOperation, Value
 from .passes import AnyOperation, Pass, Work, forward_passes, training_passes
@@ -144,15 +145,18 @@ def make_plan(
     return Plan(x, y, operations, last, passes, place(x, y, passes, executor))
 
 
+def is_idle(layer: Layer, training: bool) -> bool:
+    """Say whether a layer passes on its input: dropout, but no subclass, which may do anything."""
+    if type(layer) is not Dropout or is_patched(layer):
+        return False
+    return not (training and layer.training and layer.p != 0.0)
+
+
 def plan_operations(
     layers: Sequence[Layer], x: Value, executor: Executor, training: bool
 ) -> list[AnyOperation]:
     """Return the operations of a chain; each layer's own ``training`` flag counts in training."""
-    waiting = [
-        layer
-        for layer in layers
-        if not isinstance(layer, Dropout) or (training and layer.training and layer.p != 0.0)
-    ]
+    waiting = [layer for layer in layers if not is_idle(layer, training)]
     operations: list[AnyOperation] = []
     while waiting:
         operation, used = executor.operation(waiting, x, training)

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from ..backend import Array
+from ..checks import unmasked
 from ..group import ALONE
 from ..layers import Layer, Parameter
 from ..losses import CrossEntropyLoss
@@ -306,12 +307,14 @@ def image_shape(x: Any) -> tuple[int, ...]:
     TypeError, ValueError
         For another dtype, an array on a device, or something that is not a batch.
     """
-    dtype = getattr(x, "dtype", type(x).__name__)
-    if hasattr(x, "__cuda_array_interface__") or dtype not in IMAGE_DTYPES:
+    found = getattr(x, "dtype", type(x).__name__)
+    on_host = hasattr(x, "dtype") and not hasattr(x, "__cuda_array_interface__")
+    if not on_host or found not in IMAGE_DTYPES:  # the type of a number is named float
         raise TypeError(
-            f"the compiled step takes NumPy arrays of float32, float64 or uint8, got {dtype}; "
+            f"the compiled step takes NumPy arrays of float32, float64 or uint8, got {found}; "
             "convert it: x.astype('float32')"
         )
+    unmasked(x, "the compiled step: the batch")
     shape: tuple[int, ...] = x.shape
     if len(shape) < 2:
         raise ValueError(

@@ -24,15 +24,6 @@ MakeBatch = Callable[[slice, slice], tuple[Any, Any]]
 returns the images and labels of that part."""
 
 
-def _array_of_images(value: Any, name: str) -> npt.NDArray[Any]:
-    if not isinstance(value, np.ndarray) or value.ndim == 0:
-        raise TypeError(
-            f"{name} must be an array, got {type(value).__name__}; use numpy.stack on a list of "
-            "images"
-        )
-    return value
-
-
 def _generator(value: Any, name: str) -> np.random.Generator | None:
     return None if value is None else checks.generator(value, name)
 
@@ -57,7 +48,7 @@ class Batches(Attributes):
     """
 
     settings: ClassVar[checks.Checks] = {
-        "images": _array_of_images,
+        "images": checks.images,
         "labels": checks.labels,
         "batch_size": checks.count,
         "shuffle": checks.flag,

@@ -20,6 +20,7 @@ import idx2numpy
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import unmasked
 from ..files import NotRegularError, atomic_write, open_regular
 
 _ELEMENT_TYPES = {
@@ -147,7 +148,7 @@ def write_idx(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
         When IDX cannot hold the array or the file cannot be written.
     """
     path = Path(path)
-    array = np.asarray(array)
+    array = np.asarray(unmasked(array, "write_idx: array"))
     code = _TYPE_CODES.get(array.dtype.name)
     if code is None:
         raise DataError(

@@ -25,6 +25,7 @@ from .split import train_validation_split
 
 KINDS = ("csv", "npz", "folder")
 FORMS = "csv:FILE, csv:DIR with train.csv and test.csv, npz:FILE, folder:DIR"
+FEWEST = 5  # images, of which one is held out
 TEST_FRACTION = 0.1
 
 _SEED = 0  # of the images held out
@@ -91,9 +92,10 @@ def load_own(
 
 
 def _held_out(every: ImageSet, path: Path, kind: str | None = None) -> Halves:
-    held_out = round(TEST_FRACTION * len(every.labels))
-    if held_out == 0:
-        raise DataError(f"{path}: has {len(every.labels)} images; at least 5 are needed")
+    count = len(every.labels)
+    if count < FEWEST:
+        raise DataError(f"{path}: has {count} images; at least {FEWEST} are needed")
+    held_out = max(1, round(TEST_FRACTION * count))
     chosen, rest = train_validation_split(every.labels, held_out, generator(_SEED, "test"))
     order = np.concatenate([part[_random_order(len(part))] for part in (chosen, rest)])
     images, labels = _in_order(every.images, order), every.labels[order]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import Pair, pair
+from ..checks import Pair, pair, unmasked
 
 
 def pad_images(images: npt.NDArray[np.uint8], size: int | Pair = 32) -> npt.NDArray[np.uint8]:
@@ -37,6 +37,7 @@ def pad_images(images: npt.NDArray[np.uint8], size: int | Pair = 32) -> npt.NDAr
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         found = getattr(images, "dtype", type(images).__name__)
         raise TypeError(f"pad_images: expected a uint8 array, got {found}; pad before ToFloat")
+    unmasked(images, "pad_images: images")
     if images.ndim not in (3, 4):
         raise ValueError(
             f"pad_images: expected shape (N, H, W) or (N, C, H, W), got {images.shape}"

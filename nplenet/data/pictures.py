@@ -90,6 +90,7 @@ class Pictures:
         kind : "whole" or "digit", optional
             None measures it: "digit" for grey images in MNIST's form, otherwise "whole".
         """
+        images = checks.images(images, "Pictures.of: images")
         sample = images[:: max(1, len(images) // _SAMPLE)]
         sample = sample[:, None] if sample.ndim == 3 else sample
         found = polarity(sample)

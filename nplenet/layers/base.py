@@ -108,19 +108,9 @@ class Layer:
     def backward(self, dy: Array) -> Array:
         """Add to the parameters' gradients and return ``dx``; once per ``forward``.
 
-        Parameters
-        ----------
-        dy : array
-            Gradient of the loss with respect to the last output, of its shape.
-
-        Returns
-        -------
-        array of the last input's shape, or None without ``input_gradient``
-
-        Raises
-        ------
-        TypeError, ValueError
-            When ``dy`` is on another backend or of another shape; without a forward before.
+        ``dy`` is the gradient of the loss with respect to the last output, of its shape; ``dx``
+        with respect to its input, or None without ``input_gradient``. A ``dy`` that does not fit,
+        or a missing forward, raises an error; see ``recall``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
@@ -188,6 +178,10 @@ class Layer:
         if dy.shape != shape:
             raise ValueError(
                 f"{self._label}: dy must have the output's shape {shape}, got {array_in_words(dy)}"
+            )
+        if dy.dtype.name not in FLOATS:
+            raise TypeError(
+                f"{self._label}: dy must be float32 or float64, got {array_in_words(dy)}"
             )
         self._saved = None
         return tuple(values)

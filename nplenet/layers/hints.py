@@ -18,7 +18,13 @@ def array_in_words(x: object) -> str:
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if shape is None:
         return "None" if x is None else type(x).__name__
-    return f"{type(x).__module__.split('.')[0]} {dtype} of shape {tuple(shape)}"
+    library = "masked" if is_masked(x) else type(x).__module__.split(".")[0]
+    return f"{library} {dtype} of shape {tuple(shape)}"
+
+
+def is_masked(x: object) -> bool:
+    """Say whether ``x`` is an array of ``numpy.ma``."""
+    return isinstance(x, np.ndarray) and hasattr(x, "mask")
 
 
 def returned(layer: Layer, array: Any, method: str, shape: tuple[int, ...] | None = None) -> Any:
@@ -43,6 +49,8 @@ def other_kind(x: object, backend: str) -> str:
         return "make it an array: numpy.asarray(x, 'float32')"
     if isinstance(x, (list, tuple, int, float)):
         return f"make it an array: get_backend({backend!r}).asarray(x, 'float32')"
+    if is_masked(x):
+        return "give what is masked a value: x.filled(0)"
     if type(x).__module__.partition(".")[0] == "torch":
         return "pass x.numpy(), an array"
     return f"move the data with get_backend({backend!r}).asarray(x), or the layer with .to(...)"

@@ -279,12 +279,20 @@ def is_chain(layer: Layer) -> bool:
     )
 
 
+def is_patched(layer: Layer) -> bool:
+    """Say whether a layer has a forward or backward that is not its class's: ``layer.forward = f``.
+
+    Then it computes what no compiled form of its class does.
+    """
+    return not {"forward", "backward"}.isdisjoint(vars(layer))
+
+
 def leaves(model: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     """Yield (path, layer) in the order in which a nest of Sequentials runs them.
 
-    A subclass with a forward or backward of its own counts as a layer, not as a chain.
+    A chain with a forward or backward of its own counts as a layer, not as a chain.
     """
-    if not is_chain(model):
+    if not is_chain(model) or is_patched(model):
         yield path or type(model).__name__, model
         return
     for name, child in model.children().items():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEGREES, SEED = 15, 0  # of the rotated test images
-MAX_MAPPED_IMAGES = 800  # on the map of the hidden layer, which more would cover
+MIN_MAPPED_IMAGES, MAX_MAPPED_IMAGES = 3, 800  # on the map of the hidden layer; more would cover it
 HISTOGRAM_IMAGES = 256
 
 
@@ -191,13 +191,19 @@ def inside(model: Layer, data: Dataset) -> dict[str, str]:
             f"The feature maps of every layer for the first test image, a {first}.",
         ),
         "mapped": str(len(labels[:MAX_MAPPED_IMAGES])),
-        "hidden_map": figure(
-            "hidden",
-            plots.hidden_map(model, images[:MAX_MAPPED_IMAGES], labels[:MAX_MAPPED_IMAGES], names),
-            "Test images in the plane of the two main directions of the last hidden layer, each "
-            "drawn as its label.",
-        ),
+        "hidden_map": _hidden_map(model, images[:MAX_MAPPED_IMAGES], labels, names),
     }
+
+
+def _hidden_map(model: Layer, images: np.ndarray, labels: np.ndarray, names: list[str]) -> Html:
+    if len(images) < MIN_MAPPED_IMAGES:
+        return markup("<p>No map: it needs {n} test images.</p>", n=str(MIN_MAPPED_IMAGES))
+    return figure(
+        "hidden",
+        plots.hidden_map(model, images, labels[: len(images)], names),
+        "Test images in the plane of the two main directions of the last hidden layer, each "
+        "drawn as its label.",
+    )
 
 
 def over_epochs(folder: Path, epochs: int, data: Dataset, allow_non_finite: bool = False) -> str:

@@ -85,6 +85,7 @@ def evaluate(
     ValueError
         When a label lies outside 0..K-1, or the model's preprocessing is not known.
     """
+    images = checks.images(images, "evaluate: images")
     most = max(1, MAX_NUMBERS // largest_output(model, (1, *np.shape(images)[1:])))
     size = min(checks.count(batch_size, "evaluate: batch_size"), most)
     held_out = LabelledImages(
@@ -126,7 +127,10 @@ class LabelledImages:
         group: Group = ALONE,
         transform: Transform | None = None,
     ) -> None:
+        images = checks.images(images, "evaluate: images")
         self.labels = labels = checks.labels(labels, "evaluate: labels")
+        if len(images) != len(labels):
+            raise ValueError(f"evaluate: got {len(images)} images but {len(labels)} labels")
         self.classes = 0 if classes is None else checks.count(classes, "evaluate: classes")
         size = checks.count(batch_size, "evaluate: batch_size")
         self.backend, self.group = backend, group

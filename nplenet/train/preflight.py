@@ -11,6 +11,8 @@ import numpy as np
 from ..augment import Transform, floats, preprocessing, without_randomness
 from ..checkpoint import CheckpointFolder
 from ..checks import count, number
+from ..checks import images as images_of
+from ..checks import labels as labels_of
 from ..data import DataLoader, DeviceLoader, Pictures
 from ..data.pictures import LIGHT
 from ..layers import BatchNorm1d, BatchNorm2d, Layer, Softmax
@@ -65,8 +67,7 @@ def check_parts(
         ignored=loss.ignore_index,
     )
     if validation is not None:
-        images, labels = validation
-        check_labels(model, images, np.asarray(labels), "fit: label {} of validation image {}")
+        check_validation_labels(model, validation)
     _check_last_batch(model, loader)
     warn_of_plain_arrays(model)
     last = [layer for _, layer in leaves(model)][-1:]
@@ -76,6 +77,17 @@ def check_parts(
             "learns slowly: train the model without this layer",
             stacklevel=4,
         )
+
+
+def check_validation_labels(model: Layer, validation: Validation) -> None:
+    """Raise a TypeError or ValueError unless ``validation`` is images and a label for each."""
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError(f"fit: validation must be (images, labels), got {type(validation)}")
+    images = images_of(validation[0], "fit: validation images")
+    labels = labels_of(validation[1], "fit: validation labels")
+    if len(images) != len(labels):
+        raise ValueError(f"fit: got {len(images)} validation images but {len(labels)} labels")
+    check_labels(model, images, labels, "fit: label {} of validation image {}")
 
 
 def _check_last_batch(model: Layer, loader: DataLoader | DeviceLoader) -> None:

@@ -485,3 +485,9 @@ def test_too_few_images_to_hold_some_out_are_refused(tmp_path: Path) -> None:
     path = csv(tmp_path / "a.csv", images(4, 1, 4, 4), np.arange(4))
     with pytest.raises(DataError, match="has 4 images; at least 5 are needed"):
         load_dataset(f"csv:{path}")
+
+
+def test_of_five_images_one_is_held_out(tmp_path: Path) -> None:
+    path = csv(tmp_path / "a.csv", images(5, 1, 4, 4), np.arange(5) % 2)
+    found = load_dataset(f"csv:{path}")
+    assert (len(found.train_images), len(found.test_images)) == (4, 1)

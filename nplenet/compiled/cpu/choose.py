@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from ...layers import (
@@ -23,7 +24,7 @@ from ...layers import (
     Sigmoid,
     Tanh,
 )
-from ...layers.sequential import leaves
+from ...layers.sequential import is_patched, leaves
 from ...losses import CrossEntropyLoss
 from ..step import why_loss_not_compiled, why_model_not_compiled
 from .lanes.activation import LeakyReLULanes, ReLULanes, SigmoidLanes, TanhLanes
@@ -63,7 +64,7 @@ def training_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tupl
     """Return the operation of the first layer, or of the first few, and how many they are."""
     if not has_lanes(layers[0]):
         return TextbookLanes(layers[0], x, limits), 1
-    match layers[:4]:
+    match with_lanes(layers[:4]):
         case [BatchNorm2d(training=True) as norm, ReLU(), AvgPool2d() as pool, *_]:
             if can_be_fused(pool, *x.shape[1:]) and x.tile == pool.window.size:
                 return BatchNormReLUAvgPoolLanes(norm, pool, x, limits), 3
@@ -78,12 +79,12 @@ def inference_lane(layers: Sequence[Layer], x: LaneValue, limits: Limits) -> tup
     """Do what ``training_lane`` does for a forward in ``eval``, with batch norms folded."""
     if not has_lanes(layers[0]):
         return TextbookInferenceLanes(layers[0], x, limits), 1
-    match layers[:4]:
+    match with_lanes(layers[:4]):
         case [Conv2d() as conv, BatchNorm2d() as norm, ReLU(), AvgPool2d() as pool]:
             if can_be_fused(pool, *conv.output_shape((1, *x.shape))[2:]):
                 enlarged = enlarge(conv, pool, limits)
                 return FoldedConvReLUAvgPoolLanes(conv, norm, pool, x, limits, enlarged), 4
-    match layers[:2]:
+    match with_lanes(layers[:2]):
         case [Conv2d() as conv, BatchNorm2d() as norm]:
             return FoldedConv2dLanes(conv, norm, x, limits), 2
         case [Dense() as dense, BatchNorm1d() as dense_norm]:
@@ -126,7 +127,13 @@ def features_follow_a_barrier(layers: Sequence[Layer]) -> bool:
 
 def has_lanes(layer: Layer) -> bool:
     """Say whether a layer has an operation in lanes; otherwise its textbook form runs."""
-    return type(layer) in LANES and (not isinstance(layer, Conv2d) or layer.is_plain)
+    plain = layer.is_plain if isinstance(layer, Conv2d) else True
+    return type(layer) in LANES and plain and not is_patched(layer)
+
+
+def with_lanes(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the first layers that have lanes: a pattern would match a subclass, too."""
+    return list(takewhile(has_lanes, layers))
 
 
 def why_not_compiled(model: Layer, loss: CrossEntropyLoss) -> str:

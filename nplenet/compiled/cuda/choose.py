@@ -17,7 +17,7 @@ from ...layers import (
     Sigmoid,
     Tanh,
 )
-from ...layers.sequential import leaves
+from ...layers.sequential import is_patched, leaves
 from ...losses import CrossEntropyLoss
 from ...optim import SGD, Adam, AdamW, Optimizer
 from ..step import NoOptimizer, why_loss_not_compiled, why_model_not_compiled
@@ -53,6 +53,6 @@ def why_not_in_a_graph(model: Layer, loss: CrossEntropyLoss, optimizer: Optimize
     if len(backends) != 1:
         return f"the layers are on several backends, {' and '.join(sorted(backends))}"
     for path, layer in leaves(model):
-        if type(layer) not in LAYERS:
+        if type(layer) not in LAYERS or is_patched(layer):
             return f"layer {path} ({layer._label}) has no compiled form"
     return why_model_not_compiled(model)

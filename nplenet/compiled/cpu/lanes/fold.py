@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ....checks import Pair
 from ....layers import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense
 from ..chunks import Calls, Chunk
 from .batchnorm import MAX_MEAN_SQUARE_OVER_VARIANCE

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from ....checks import unmasked
 from ....losses import CrossEntropyLoss, one_hot_hint
 from ...operation import LossOperation
 from ...passes import Part
@@ -114,6 +115,7 @@ class CrossEntropyLanes(LossOperation):
                 f"CrossEntropyLoss: targets must be an array of integers, got {found}; "
                 "numpy.asarray makes one of a list"
             )
+        unmasked(targets, "CrossEntropyLoss: targets")
         if targets.shape != (images,):
             raise ValueError(
                 f"CrossEntropyLoss: expected one target for each of {images} images, got targets "
