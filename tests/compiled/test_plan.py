@@ -323,6 +323,7 @@ def test_the_files_of_the_plan_hold_no_array_no_call_and_no_thread(name: str) ->
         "math",
         "typing",
         "layers",
+        "layers.sequential",
         "losses",
         "operation",
         "passes",
