@@ -17,7 +17,7 @@ from .backend import Array, Backend, backend_of
 from .backend.base import A
 from .checks import count, fraction
 from .loss_hints import one_hot_hint, warn_of_probabilities
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = [
     "CrossEntropyLoss",
@@ -27,7 +27,7 @@ __all__ = [
     "one_hot_hint",
     "softmax",
 ]
-present(__name__)
+answer_wrong_names(__name__)
 
 
 def log_softmax(logits: Array) -> Array:
