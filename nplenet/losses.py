@@ -228,7 +228,7 @@ class CrossEntropyLoss:
         self._backend: Backend | None = None
         self._fault: Array = None
         self._forwards = self._classes = 0
-        self._looked = False  # at the first logits
+        self._probabilities_checked = False  # once, at the first logits
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; an argument of the constructor is checked whenever it is set."""
@@ -393,7 +393,7 @@ class CrossEntropyLoss:
             )
         if len(logits) == 0:
             raise ValueError("CrossEntropyLoss: the batch is empty")
-        if not self._looked and backend.reading_interval == 0.0:  # a GPU would wait
-            self._looked = True
+        if not self._probabilities_checked and backend.reading_interval == 0.0:  # a GPU would wait
+            self._probabilities_checked = True
             warn_of_probabilities(logits)
         return backend
