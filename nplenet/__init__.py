@@ -15,7 +15,7 @@ from .architecture import register
 from .backend import BackendError, get_backend
 from .checkpoint import load_model, save_model
 from .compiled import compile
-from .names import present, unknown
+from .names import answer_wrong_names, unknown
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -66,4 +66,4 @@ if not TYPE_CHECKING:  # else a type checker believes that every name is here
         raise unknown(__name__, name, sys._getframe(1))
 
 
-present(__name__, *LATER)
+answer_wrong_names(__name__, *LATER)

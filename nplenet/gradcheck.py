@@ -42,10 +42,10 @@ from .cases import Case
 from .layers import Layer
 from .layers.hints import warn_of_plain_arrays
 from .losses import CrossEntropyLoss
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = ["Report", "TensorCheck", "check_case", "check_layer", "check_loss"]
-present(__name__)
+answer_wrong_names(__name__)
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from .backend import Array, Backend
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = ["ALONE", "Group", "sharing"]
-present(__name__)
+answer_wrong_names(__name__)
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from .backend import Array, Backend, backend_of
 from .backend.base import A
 from .checks import Checks, count, fraction
 from .loss_hints import one_hot_hint, warn_of_probabilities
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = [
     "CrossEntropyLoss",
@@ -27,7 +27,7 @@ __all__ = [
     "one_hot_hint",
     "softmax",
 ]
-present(__name__)
+answer_wrong_names(__name__)
 
 
 def log_softmax(logits: Array) -> Array:
@@ -233,7 +233,7 @@ class CrossEntropyLoss(Attributes):
         self._backend: Backend | None = None
         self._fault: Array = None
         self._forwards = self._classes = 0
-        self._looked = False  # at the first logits
+        self._probabilities_checked = False  # once, at the first logits
 
     def __call__(self, logits: A, targets: Any) -> A:
         return self.forward(logits, targets)
@@ -393,7 +393,7 @@ class CrossEntropyLoss(Attributes):
             )
         if len(logits) == 0:
             raise ValueError("CrossEntropyLoss: the batch is empty")
-        if not self._looked and backend.reading_interval == 0.0:  # a GPU would wait
-            self._looked = True
+        if not self._probabilities_checked and backend.reading_interval == 0.0:  # a GPU would wait
+            self._probabilities_checked = True
             warn_of_probabilities(logits)
         return backend

@@ -18,11 +18,11 @@ from .layers import (
     ReLU,
     Sequential,
 )
-from .names import present
+from .names import answer_wrong_names
 from .seeds import generator
 
 __all__ = ["LeNet5", "LeNet5For28x28"]
-present(__name__)
+answer_wrong_names(__name__)
 
 
 class LeNet5(Sequential):

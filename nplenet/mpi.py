@@ -26,10 +26,10 @@ import numpy as np
 from .backend import Array, Backend, BackendError, backend_of
 from .group import ALONE, Group, T
 from .machine import usable_cores
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = ["MpiGroup", "Nccl", "join", "launch"]
-present(__name__)
+answer_wrong_names(__name__)
 
 INSTALL = "install it with `pip install 'nplenet[mpi]'`"
 

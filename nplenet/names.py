@@ -1,6 +1,7 @@
 """Names that a user of PyTorch types, and ours: what modules and layers answer when asked for one.
 
-``present`` lets a module show its public names only, and say what its wrong names are called here.
+``answer_wrong_names`` lets a module say what a wrong name is called here, and list its public names
+only, as ``dir()`` and the completion of an editor show them.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ def no_attribute(owner: str, name: str, table: Mapping[str, str], kind: str = "a
     return f"{owner} has no {kind} {name!r}{known}"
 
 
-def present(module: str, *more: str) -> None:
-    """Let a module list its ``__all__`` and ``more``, and answer a wrong name with ours."""
+def answer_wrong_names(module: str, *more: str) -> None:
+    """Let a module answer a wrong name with ours, and list its ``__all__`` and ``more``."""
     scope = vars(sys.modules[module])
 
     def __getattr__(name: str) -> Any:  # noqa: N807  the name Python looks for

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .backend import Array, backend_of
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = ["FLOATS", "Parameter"]
-present(__name__)
+answer_wrong_names(__name__)
 
 FLOATS = ("float32", "float64")
 """The dtypes in which the library computes."""

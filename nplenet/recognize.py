@@ -22,7 +22,7 @@ from .augment import floats, grayscale, invert
 from .data import pad_images
 from .data.picture_file import pillow, read_image, read_photo
 from .layers import Layer
-from .names import present
+from .names import answer_wrong_names
 from .segment import Part, find
 from .segment.form import as_mnist
 from .trust import calibrated
@@ -31,7 +31,7 @@ __all__ = [
     *("Digit", "Recognition", "find_digits", "fitted", "picture", "prepare"),
     *("main_digit", "recognize", "with_boxes"),
 ]
-present(__name__)
+answer_wrong_names(__name__)
 
 __all__ += ["read_image", "read_photo"]
 

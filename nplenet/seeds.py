@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .checks import count
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = ["PURPOSES", "generator", "generator_state", "restore_generator"]
-present(__name__)
+answer_wrong_names(__name__)
 
 PURPOSES = ("init", "shuffle", "dropout", "augment", "split", "test")
 

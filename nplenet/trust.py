@@ -27,10 +27,10 @@ from . import checks
 from .augment import floats
 from .layers import Layer
 from .losses import softmax
-from .names import present
+from .names import answer_wrong_names
 
 __all__ = ["Judgement", "Trust", "calibrated", "judged", "measured"]
-present(__name__)
+answer_wrong_names(__name__)
 
 TEMPERATURES = np.geomspace(0.1, 10, 201)  # tried; neighbours differ by 2.3 %
 REFUSED = 0.004  # of validation images: leaves a margin to 1 % of others

@@ -6,7 +6,7 @@ leaves its input unchanged.
 """
 
 from ..deprecated import moved
-from ..names import present
+from ..names import answer_wrong_names
 from .gather import AffineMaps, apply_affine
 from .maps import affine, affine_coefficients
 from .pipeline import Draws, FusedPipeline, augment_batch, fuse
@@ -78,4 +78,4 @@ __getattr__ = moved(
     },
 )
 
-present(__name__)
+answer_wrong_names(__name__)

@@ -6,7 +6,7 @@ These functions are the reference and run on either library; a backend may repla
 """
 
 from ..deprecated import moved
-from ..names import present
+from ..names import answer_wrong_names
 from .base import Array, Backend, BackendError, Result
 from .choose import backend_of, get_backend
 from .numpy_backend import NumpyBackend
@@ -34,4 +34,4 @@ __getattr__ = moved(
     },
 )
 
-present(__name__)
+answer_wrong_names(__name__)

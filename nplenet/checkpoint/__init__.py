@@ -15,7 +15,7 @@ PyTorch. The schema of all fields is in ``record``.
 """
 
 from ..deprecated import moved
-from ..names import present
+from ..names import answer_wrong_names
 from .file import (
     BEST,
     DEFAULT_MODEL,
@@ -50,4 +50,4 @@ __all__ = [
 
 __getattr__ = moved(__name__, {"backup": "nplenet.checkpoint.file.backup"})
 
-present(__name__)
+answer_wrong_names(__name__)

@@ -146,4 +146,4 @@ def check_record(record: Any, tensors: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"it has no tensor {name} of one axis")
         shapes.add(array.shape)
     if len(shapes) > 1:
-        raise ValueError(f"epoch.losses and epoch.hits have other shapes: {sorted(shapes)}")
+        raise ValueError(f"epoch.losses and epoch.hits have different shapes: {sorted(shapes)}")

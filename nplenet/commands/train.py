@@ -62,7 +62,6 @@ from .train_options import (
     checkpoint_to_resume,
     line_to_resume,
     settings_of,
-    with_validation,
 )
 
 __all__ = ["add_options", "run"]
@@ -104,7 +103,7 @@ def train_in(
 ) -> int:
     console, backend = Console(group.rank, options.quiet), get_backend(options.backend)
     resume = group.broadcast(checkpoint_to_resume(options) if group.rank == 0 else None)
-    settings = with_validation(options, settings_of(options, resume))
+    settings = settings_of(options, resume)
     group.take_device(backend)
 
     # Load.

@@ -276,17 +276,10 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
     recipe = RECIPES[options.recipe].settings if options.recipe else {}
     given = recipe | single
     if resume is None:
-        return Settings(**given)
-    saved = dict(resume.record.get("arguments") or {})
-    saved.pop("class_names", None)  # in files of nplenet before ``model.pictures``
-    if not names - set(LATER) <= saved.keys() <= names:
-        raise CheckpointError(f"{resume.path} was not written by nplenet train")
-    saved = {name: getattr(Settings, name) for name in LATER} | saved
-    try:
-        fields(SETTINGS)(saved, "arguments")
-    except ValueError as error:
-        raise CheckpointError(f"{resume.path}: in its record {error}") from None
-    saved = current_names(saved)
+        settings = Settings(**given)
+        check_validation(options, settings)
+        return settings
+    saved = saved_settings(resume)
     longer = epochs_before(resume, given.get("epochs")) > 0
     may_change = {"epochs"} if longer or saved["schedule"] == "constant" else set()
     if is_own(saved["dataset"]):  # the same images, which are compared, may lie elsewhere now
@@ -298,16 +291,32 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
                 f"cannot resume with {option(name)} {value}: the saved run used {saved[name]}; "
                 f"omit {omit}"
             )
-    return Settings(**(saved | given))
+    settings = Settings(**(saved | given))
+    check_validation(options, settings)
+    return settings
 
 
-def with_validation(options: argparse.Namespace, settings: Settings) -> Settings:
-    """Return the settings; refuse options that need validation images, if none are held out."""
+def saved_settings(resume: Checkpoint) -> dict[str, Any]:
+    """Return the settings in a checkpoint of ``train``, checked, under their current names."""
+    names = {field.name for field in dataclasses.fields(Settings)}
+    saved = dict(resume.record.get("arguments") or {})
+    saved.pop("class_names", None)  # in files of nplenet before ``model.pictures``
+    if not names - set(LATER) <= saved.keys() <= names:
+        raise CheckpointError(f"{resume.path} was not written by nplenet train")
+    saved = {name: getattr(Settings, name) for name in LATER} | saved
+    try:
+        fields(SETTINGS)(saved, "arguments")
+    except ValueError as error:
+        raise CheckpointError(f"{resume.path}: in its record {error}") from None
+    return current_names(saved)
+
+
+def check_validation(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse options that need validation images, if none are held out."""
     needing = {"--patience": options.patience, "--keep best": options.keep == "best"}
     for name, given in needing.items():
         if given and settings.validation == 0:
             raise ValueError(f"{name} needs validation images, and --validation 0 holds out none")
-    return settings
 
 
 def current_names(settings: dict[str, Any]) -> dict[str, Any]:

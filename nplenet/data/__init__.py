@@ -4,7 +4,7 @@ All arrays are NumPy arrays on the host, except for the batches of a ``DeviceLoa
 """
 
 from ..files import atomic_write
-from ..names import present
+from ..names import answer_wrong_names
 from .csv_file import from_csv
 from .dataset import DATASETS, Dataset, load_dataset
 from .device import DeviceLoader
@@ -56,4 +56,4 @@ __all__ = [
     "write_idx",
 ]
 
-present(__name__)
+answer_wrong_names(__name__)

@@ -1,8 +1,8 @@
 """Models in and out: PyTorch's weights (``pytorch``), ONNX (``onnx``, which needs that extra)."""
 
-from ..names import present
+from ..names import answer_wrong_names
 from . import onnx, pytorch
 
 __all__ = ["onnx", "pytorch"]
 
-present(__name__)
+answer_wrong_names(__name__)

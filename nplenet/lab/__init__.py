@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..names import present
+from ..names import answer_wrong_names
 from .assignment import ASSIGNMENTS, Assignment
 from .grader import PartResult, Result, grade
 
 __all__ = ["ASSIGNMENTS", "Assignment", "PartResult", "Result", "grade"]
-present(__name__)
+answer_wrong_names(__name__)

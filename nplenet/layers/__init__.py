@@ -4,7 +4,7 @@ Legend used in all of them: N images in the batch, C input channels, F output ch
 H W input size, KH KW kernel size, OH OW output size. Arrays are (N, C, H, W).
 """
 
-from ..names import present
+from ..names import answer_wrong_names
 from ..parameter import Parameter
 from .activation import LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
@@ -44,4 +44,4 @@ __all__ = [
     "Tanh",
 ]
 
-present(__name__)
+answer_wrong_names(__name__)

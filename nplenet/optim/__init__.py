@@ -6,7 +6,7 @@ kernel.
 """
 
 from ..deprecated import moved
-from ..names import present
+from ..names import answer_wrong_names
 from .adam import Adam, AdamW, adam
 from .clip import clip_gradient_values, clip_gradients
 from .flat import FlatParameters
@@ -32,4 +32,4 @@ __all__ = [
 
 __getattr__ = moved(__name__, {"Parameter": "nplenet.parameter.Parameter"})
 
-present(__name__)
+answer_wrong_names(__name__)

@@ -3,7 +3,7 @@
 They need the extra ``plot``: ``pip install 'nplenet[plot]'``.
 """
 
-from ..names import present
+from ..names import answer_wrong_names
 from .network import feature_maps, filters, hidden_map, histograms
 from .run import augmentation_preview, confusion_matrix, learning_curves, worst_mistakes
 
@@ -18,4 +18,4 @@ __all__ = [
     "worst_mistakes",
 ]
 
-present(__name__)
+answer_wrong_names(__name__)

@@ -70,6 +70,6 @@ def read_history(path: Path) -> tuple[dict[str, Any], History]:
     if not record["epochs"]:
         raise ValueError(f"{path} has no completed epoch")
     if len(record["test"]["confusion"]) != len(record["inverted_test"]["confusion"]):
-        raise ValueError(f"{path}: test and inverted_test have other numbers of classes")
+        raise ValueError(f"{path}: test and inverted_test have different numbers of classes")
     metrics = [Epoch(**epoch) for epoch in record["epochs"]]
     return record, History(metrics, record["interrupted"], record["seconds"])

@@ -6,7 +6,7 @@ rate is a function of the number of steps only: a change of ``optimizer.lr`` fro
 until the next step. Each group of parameters follows the schedule from its own rate.
 """
 
-from ..names import present
+from ..names import answer_wrong_names
 from .base import Schedule
 from .decay import CosineLR, ExponentialLR, StepLR, WarmUpLR
 from .one_cycle import OneCycleLR
@@ -22,4 +22,4 @@ __all__ = [
     "WarmUpLR",
 ]
 
-present(__name__)
+answer_wrong_names(__name__)

@@ -1,6 +1,6 @@
 """Training: the loop, its history, stopping, and the evaluation of a model."""
 
-from ..names import present
+from ..names import answer_wrong_names
 from .epoch import NonFiniteLoss, first_layer_not_finite
 from .evaluation import Evaluation, confusion_table, evaluate, evaluate_with, naming_batch_size
 from .fit import fit
@@ -18,4 +18,4 @@ __all__ = [
     "naming_batch_size",
 ]
 
-present(__name__)
+answer_wrong_names(__name__)

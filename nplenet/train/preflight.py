@@ -95,9 +95,9 @@ def _check_last_batch(model: Layer, loader: DataLoader | DeviceLoader) -> None:
     smallest = min(loader.sizes())
     if smallest > 1:
         return
-    modes = not model.training  # then ``fit`` switches every layer to training
+    all_train = not model.training  # then ``fit`` switches every layer to training
     for layer, shape, _ in shapes_of(model, loader.images.shape[1:]):
-        norm = isinstance(layer, (BatchNorm1d, BatchNorm2d)) and (modes or layer.training)
+        norm = isinstance(layer, (BatchNorm1d, BatchNorm2d)) and (all_train or layer.training)
         if norm and prod(shape[2:]) == 1:
             raise ValueError(
                 f"fit: a batch has 1 image, but {layer!r} needs more than one value per channel "
