@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 Transform = Callable[[npt.NDArray[Any], np.random.Generator | None], npt.NDArray[Any]]
 
 
+def _transform(value: Any, name: str) -> Transform | None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function transform(images, rng), got {value!r:.60}")
+    found: Transform | None = value
+    return found
+
+
 class DataLoader(Batches):
     """Batches of images and labels; each ``for x, y in loader`` is one epoch.
 
@@ -73,6 +80,7 @@ class DataLoader(Batches):
 
     settings: ClassVar[Settings] = {
         **Batches.settings,
+        "transform": _transform,
         "prefetch": partial(checks.count, minimum=0),
     }
     transform: Transform | None
