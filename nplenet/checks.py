@@ -169,6 +169,28 @@ def finite(state: Mapping[str, npt.NDArray[Any]], name: str, cure: str = ALLOW) 
         )
 
 
+PARTS = {
+    "model": ("modules", "a Layer, such as a Sequential"),
+    "loss": ("reduction", "a loss, such as CrossEntropyLoss()"),
+    "optimizer": ("flats", "an optimizer of nplenet.optim, such as Adam(model.parameters())"),
+    "loader": ("images", "a DataLoader"),
+    "schedule": ("end_epoch", "a schedule of nplenet.schedules"),
+    "checkpoints": ("keep", "a CheckpointFolder(folder)"),
+    "resume": ("record", "a Checkpoint, such as nplenet.checkpoint.load(path) returns"),
+}
+"""The parts of a run: an attribute that each has, whatever its class, and what it is."""
+
+
+def parts(owner: str, **given: Any) -> None:
+    """Raise a TypeError for a part of a run that is another thing, or a class."""
+    for name, value in given.items():
+        member, kind = PARTS[name]
+        if isinstance(value, type):
+            raise TypeError(f"{owner}: {name} must be {kind}, got the class {value.__name__}")
+        if not hasattr(value, member):
+            raise TypeError(f"{owner}: {name} must be {kind}, got {value!r:.60}")
+
+
 def unmasked(value: A, name: str) -> A:
     """Refuse an array of ``numpy.ma``: what is masked would count like the rest."""
     if isinstance(value, np.ndarray) and hasattr(value, "mask"):

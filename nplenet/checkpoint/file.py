@@ -168,6 +168,7 @@ def save_model(
     OSError
         When the file can't be written; an existing file is unchanged then.
     """
+    checks.parts("save_model", model=model)
     path, state = Path(path), native(model.state_dict())
     if path.suffix.lower() in OTHER_FORMATS:
         raise ValueError(

@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..checks import count
+from ..checks import count, parts
 from ..layers import Layer
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
@@ -98,7 +98,8 @@ def compile(
     Raises
     ------
     TypeError, ValueError
-        For an invalid batch size or invalid tunables; for a loss without an optimizer.
+        For an invalid batch size or invalid tunables; for a loss without an optimizer, or an
+        optimizer of another model.
     """
     if loss is None and optimizer is None:
         loss, optimizer = CrossEntropyLoss(), NoOptimizer()
@@ -107,7 +108,11 @@ def compile(
         raise TypeError(
             "compile: training takes a loss, an optimizer and a batch_size; inference none of them"
         )
+    parts("compile", model=model, loss=loss, optimizer=optimizer)
     batch_size = count(batch_size, "compile: batch_size")
+    own = {id(parameter) for parameter in model.parameters()}
+    if optimizer.flats and not any(id(p) in own for f in optimizer.flats for p in f.parameters):
+        raise ValueError("compile: the optimizer has no parameter of this model")
     given = None
     if tunables is not None:
         from .cpu.tuning import checked

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from .device import DeviceLoader
 
 
+def _transform(value: Any, name: str) -> Transform | None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function transform(images, rng), got {value!r:.60}")
+    found: Transform | None = value
+    return found
+
+
 class DataLoader(Batches):
     """Batches of images and labels; each ``for x, y in loader`` is one epoch.
 
@@ -70,6 +77,7 @@ class DataLoader(Batches):
 
     settings: ClassVar[checks.Checks] = {
         **Batches.settings,
+        "transform": _transform,
         "prefetch": partial(checks.count, minimum=0),
     }
     transform: Transform | None

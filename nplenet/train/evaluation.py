@@ -85,6 +85,11 @@ def evaluate(
     ValueError
         When a label lies outside 0..K-1, or the model's preprocessing is not known.
     """
+    if not isinstance(model, Layer):
+        raise TypeError(
+            "evaluate: model must be a Layer, such as a Sequential, got "
+            f"{type(model).__name__}; for a step there is evaluate_with(step.predict, ...)"
+        )
     images = checks.images(images, "evaluate: images")
     most = max(1, MAX_NUMBERS // largest_output(model, (1, *np.shape(images)[1:])))
     size = min(checks.count(batch_size, "evaluate: batch_size"), most)

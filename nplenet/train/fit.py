@@ -15,6 +15,7 @@ from typing import Any
 
 from ..augment import Transform
 from ..checkpoint import Checkpoint, CheckpointError, CheckpointFolder, Epoch, Progress, Run
+from ..checks import parts
 from ..compiled import Step, TextbookStep, compile
 from ..data import DataLoader, DeviceLoader
 from ..group import ALONE, Group, sharing
@@ -133,8 +134,11 @@ def fit(
         each other: an optimizer of another model, a label beyond the model's classes, a batch of
         one image before a batch norm, a transform without the attribute ``random``.
     """
+    given = {"schedule": schedule, "checkpoints": checkpoints, "resume": resume}
+    given = {name: part for name, part in given.items() if part is not None}
+    parts("fit", model=model, loss=loss, optimizer=optimizer, loader=loader, **given)
     check_numbers(epochs, patience, clip_norm, validation, checkpoints)
-    check_parts(model, loss, optimizer, loader, validation)
+    check_parts(model, loss, optimizer, loader, validation, schedule)
     model.preprocessing = preprocessing_of(model, loader, validation, validation_transform)
     model.pictures = pictures_of(model, loader)
     model.trust = None  # which was measured with other weights

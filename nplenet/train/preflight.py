@@ -20,6 +20,7 @@ from ..layers.hints import warn_of_plain_arrays
 from ..layers.sequential import leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
+from ..schedules import Schedule
 from .evaluation import check_labels, shapes_of
 
 Validation = tuple[np.ndarray, np.ndarray]
@@ -49,8 +50,11 @@ def check_parts(
     optimizer: Optimizer,
     loader: DataLoader | DeviceLoader,
     validation: Validation | None,
+    schedule: Schedule | None = None,
 ) -> None:
     """Raise a ValueError if the parts of a run do not fit each other."""
+    if getattr(schedule, "optimizer", optimizer) is not optimizer:
+        raise ValueError("fit: the schedule sets the rate of another optimizer; make one of this")
     if loss.reduction == "none":
         raise ValueError("fit: the loss needs reduction='mean' or 'sum', one number per batch")
     own = {id(p) for p in model.parameters()}
