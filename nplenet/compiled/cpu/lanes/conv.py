@@ -53,9 +53,9 @@ class Conv2dLanes(Lane[Conv2d]):
 
     With few output channels the products are thin, and on some processors BLAS is slow. There one
     product makes a whole tile (``enlarged``). A tile of TH x TW outputs is TH*TW channels of a
-    larger convolution: F*TH*TW filters, with the stride SH*TH and SW*TW. Its kernel
-    holds the weights once per output, shifted by SH and SW; the rest is zero.
-    For a 3x3 kernel w and tiles of 2x2 these are four filters of 4x4:
+    larger convolution: F*TH*TW filters, with the stride SH*TH and SW*TW. Its kernel holds the
+    weights once per output, shifted by SH and SW; the rest is zero. For a 3x3 kernel w and tiles of
+    2x2 these are four filters of 4x4:
 
         (0, 0)     (0, 1)     (1, 0)     (1, 1)     output of the tile
 
@@ -79,9 +79,10 @@ class Conv2dLanes(Lane[Conv2d]):
     ) -> None:
         self.tile = tile
         super().__init__(layer, x, limits)
+        # A product makes a whole tile, or of one row what belongs to one tap.
+        self.larger, self.steps = (tile, (1, 1)) if enlarged else ((1, 1), tile)
         c, self.h, self.w = x.shape
         window = layer.window
-        self.larger, self.steps = (tile, (1, 1)) if enlarged else ((1, 1), tile)
         (kh, kw), (sh, sw), (th, tw) = window.size, window.stride, self.larger
         size = kh + sh * (th - 1), kw + sw * (tw - 1)
         self.window = Window(size, (sh * th, sw * tw), window.padding)
@@ -199,7 +200,8 @@ class Conv2dLanes(Lane[Conv2d]):
         The taps are cheaper to copy again than to keep. The fastest order of the operands depends
         on the BLAS and on F:
 
-            AVX-512, many channels      dy is transposed first: 0.6 of the time with 16 channels
+            AVX-512, many channels      dy is transposed first, and its columns are brought into
+                                        the order of the pixels: 0.6 of the time with 16 channels
             otherwise, few channels     dkernel^T = dy @ windows^T: 0.9 of the time
             else                        as written above
         """
