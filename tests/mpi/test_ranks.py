@@ -26,6 +26,10 @@ HERE = Path(__file__).parent
 PROGRAM = HERE / "train_on_ranks.py"
 BESIDE = Path(sys.executable).with_name("mpiexec")
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+HANG_SECONDS = 300
+"""After which a run counts as hanging, though its own watchdog ends it after 22 s. A run takes 5 s;
+but the time on the wall also passes while a busy machine gives the ranks no core: 60 s were too few
+for three ranks on two cores, each of whose sums waits for the last of them."""
 ENVIRONMENT = {
     **os.environ,
     "XDG_CACHE_HOME": "/nowhere",
@@ -52,7 +56,7 @@ def train(ranks: int, folder: Path, **settings: object) -> subprocess.CompletedP
         [*launcher, sys.executable, str(PROGRAM), str(folder), *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_SECONDS,
         env=ENVIRONMENT,
     )
 
@@ -356,7 +360,7 @@ def nplenet(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "nplenet", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_SECONDS,
         env=ENVIRONMENT,
     )
 
