@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import nplenet
-from nplenet.data import DataLoader
-from nplenet.layers import Dense, Flatten, Sequential
+from nplenet.augment import Compose, ToFloat
+from nplenet.data import DataLoader, load_dataset
+from nplenet.layers import Dense, Flatten, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
-from nplenet.optim import SGD
+from nplenet.optim import SGD, clip_gradient_values, clip_gradients
 from nplenet.schedules import CosineLR
 from nplenet.train import evaluate, fit
 
@@ -56,6 +57,30 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: evaluate(nplenet.compile(net()), X, Y),  # type: ignore[arg-type]
         r"evaluate_with\(step.predict, ...\)",
     ),
+    "a model's gradients": (
+        lambda: clip_gradients(net(), 1.0),  # type: ignore[arg-type]
+        r"clip_gradients: params must be .* model.parameters\(\)",
+    ),
+    "a model's gradient values": (
+        lambda: clip_gradient_values([net()], 1.0),  # type: ignore[list-item]
+        r"clip_gradient_values: params must be .* model.parameters\(\)",
+    ),
+    "a class of transforms": (
+        lambda: Compose([ToFloat]),  # type: ignore[list-item]
+        "Compose: expected transform",
+    ),
+    "a transform alone": (
+        lambda: Compose(ToFloat()),  # type: ignore[arg-type]
+        "Compose: takes a list of transforms",
+    ),
+    "a word for a truth value": (
+        lambda: net().requires_grad_("False"),  # type: ignore[arg-type]
+        "Sequential.requires_grad_ must be True or False, got 'False'",
+    ),
+    "a word for a mode": (
+        lambda: net().train("no"),  # type: ignore[arg-type]
+        "Sequential.train must be True or False",
+    ),
     "nothing saved": (
         lambda: nplenet.save_model(None, "x.safetensors"),  # type: ignore[arg-type]
         "save_model: model must be a Layer",
@@ -80,3 +105,19 @@ def test_a_step_of_an_optimizer_of_another_model_is_refused() -> None:
     optimizer = SGD(net().parameters(), 0.1)
     with pytest.raises(ValueError, match="compile: the optimizer has no parameter of this model"):
         nplenet.compile(net(), CrossEntropyLoss(), optimizer, 8)
+
+
+def test_a_layer_replaced_after_the_optimizer_was_made_is_noticed() -> None:
+    model = Sequential(Flatten(), Dense(16, 8, rng=0), ReLU(), Dense(8, 3, rng=0))
+    optimizer = SGD(model.parameters(), 0.1)
+    model[3] = Dense(8, 3, rng=1)  # nothing would train it
+    with pytest.warns(UserWarning, match=r"does not train Parameter\(3\.weight.*layer replaced"):
+        run(model=model, optimizer=optimizer)
+    run(model=model, optimizer=SGD(model[3].parameters(), 0.1))  # the rest stays as it is
+    run(model=model, optimizer=SGD([*model.parameters(), *net().parameters()], 0.1))
+
+
+def test_one_number_is_the_size_of_a_data_set() -> None:
+    assert load_dataset("digits", size=36).train_images.shape[2:] == (36, 36)
+    with pytest.raises(TypeError, match="load_dataset: size must be an int"):
+        load_dataset("digits", size="36")  # type: ignore[arg-type]

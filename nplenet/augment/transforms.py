@@ -12,7 +12,7 @@ Legend: N images, C channels (1 or 3), H W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -216,9 +216,11 @@ class Compose:
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
+        if not isinstance(transforms, Iterable):
+            raise TypeError(f"Compose: takes a list of transforms, got {transforms!r}")
         self.transforms = list(transforms)
         for transform in self.transforms:
-            if not callable(transform):
+            if not callable(transform) or isinstance(transform, type):
                 raise TypeError(f"Compose: expected transform(images, rng), got {transform!r}")
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import Pair, pair
 from ..terminal import printable
 from .digits import load_digits
 from .emnist import EMNIST_CLASSES, PARTS, emnist_set, load_emnist
@@ -99,7 +100,7 @@ def load_dataset(
     root: str | os.PathLike[str] | None = None,
     download: bool = True,
     *,
-    size: tuple[int, int] = (SIDE, SIDE),
+    size: int | Pair = (SIDE, SIDE),
     channels: int | None = None,
     classes: Sequence[str] | None = None,
 ) -> Dataset:
@@ -115,8 +116,8 @@ def load_dataset(
         with the folders ``train`` and ``test``; otherwise a tenth is held out, class by class.
     root, download
         Folder of a public data set, and whether to download it: see ``load_mnist``.
-    size : (int, int)
-        Height and width of the images: smaller ones are centred on black, those of ``folder:`` are
+    size : int or (height, width)
+        Of the images: smaller ones are centred on black, those of ``folder:`` are
         shrunk to it if they are larger.
     channels : 1, 3 or None
         What the images of ``folder:`` are converted to: grey or colour.
@@ -132,6 +133,7 @@ def load_dataset(
         When it is found but damaged: the digits never replace damaged files.
     """
     check_dataset(name, "load_dataset: name")
+    size = pair(size, "load_dataset: size", 1)
     if is_own(name):
         if root is not None:
             raise DataError(f"{name}: is read where its name says; omit the folder {root}")

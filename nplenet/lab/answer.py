@@ -17,7 +17,16 @@ import numpy as np
 from .compare import WrongAnswer
 
 PACKAGE = Path(__file__).parents[1]
-OPEN_TO_ALL = ("layers/base", "layers/hints", "parameter", "backend", "names", "checks", "lab")
+OPEN_TO_ALL = (
+    "layers/base",
+    "layers/hints",
+    "attributes",
+    "parameter",
+    "backend",
+    "names",
+    "checks",
+    "lab",
+)
 """The parts of nplenet that an answer may run: what ``Layer`` and ``Parameter`` are made of."""
 OTHER_LIBRARIES = "PIL autograd cv2 jax keras mxnet paddle scipy skimage tensorflow tinygrad torch"
 LOADING = "loading the file"

@@ -244,6 +244,7 @@ class Layer:
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer and all below to training; ``train(False)`` is ``eval()``."""
+        checks.flag(mode, f"{type(self).__name__}.train")
         for _, layer in self.modules():
             layer.training = mode
         return self
@@ -254,6 +255,7 @@ class Layer:
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set whether the parameters of this layer and all below are trained; False freezes."""
+        checks.flag(requires_grad, f"{type(self).__name__}.requires_grad_")
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self

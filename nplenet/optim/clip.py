@@ -20,6 +20,13 @@ def norm(xp: Any, *gradients: Array) -> Array:
     return xp.sqrt(squares.sum(dtype=np.float64))
 
 
+def _parameters(params: Iterable[Parameter], owner: str) -> list[Parameter]:
+    found = list(params) if isinstance(params, Iterable) else [params]
+    if not all(hasattr(p, "grad") for p in found):
+        raise TypeError(f"{owner}: params must be a list of Parameter, such as model.parameters()")
+    return found
+
+
 def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
     """Scale all gradients by one factor, so that their common L2 norm is at most ``max_norm``.
 
@@ -42,7 +49,8 @@ def clip_gradients(params: Iterable[Parameter], max_norm: float) -> Array:
         The total norm before clipping.
     """
     max_norm = number(max_norm, "clip_gradients: max_norm", "[0, inf]")
-    gradients = [p.grad for p in params if getattr(p, "requires_grad", True)]
+    every = _parameters(params, "clip_gradients")
+    gradients = [p.grad for p in every if getattr(p, "requires_grad", True)]
     if not gradients:
         raise ValueError("clip_gradients: the list of parameters is empty, or none is trained")
     backend = backend_of(gradients[0])
@@ -67,5 +75,5 @@ def clip_gradient_values(params: Iterable[Parameter], clip_value: float) -> None
         >= 0.
     """
     clip_value = number(clip_value, "clip_gradient_values: clip_value", "[0, inf]")
-    for p in params:
+    for p in _parameters(params, "clip_gradient_values"):
         backend_of(p.grad).xp.clip(p.grad, -clip_value, clip_value, out=p.grad)

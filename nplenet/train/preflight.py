@@ -66,6 +66,15 @@ def check_parts(
         raise ValueError(
             "fit: the optimizer has no parameter of this model: make it with model.parameters()"
         )
+    known = set(map(id, updated))
+    left = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    others = [p for p in updated if id(p) not in own]
+    if left and others:
+        warnings.warn(
+            f"fit: the optimizer does not train {left[0]} of the model, but {others[0]}, which is "
+            "not the model's: was a layer replaced since? make the optimizer anew",
+            stacklevel=4,
+        )
     check_labels(
         *(model, loader.images, loader.labels, "fit: label {} of training image {}"),
         ignored=loss.ignore_index,

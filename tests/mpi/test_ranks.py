@@ -26,6 +26,10 @@ HERE = Path(__file__).parent
 PROGRAM = HERE / "train_on_ranks.py"
 BESIDE = Path(sys.executable).with_name("mpiexec")
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+HANG_SECONDS = 300
+"""After which a run counts as hanging, though its own watchdog ends it after 22 s. A run takes 5 s;
+but the time on the wall also passes while a busy machine gives the ranks no core: 60 s were too few
+for three ranks on two cores, each of whose sums waits for the last of them."""
 ENVIRONMENT = {
     **os.environ,
     "XDG_CACHE_HOME": "/nowhere",
@@ -45,9 +49,7 @@ Settings = dict[str, object]
 Arrays = dict[str, np.ndarray]
 
 
-def train(
-    ranks: int, *trainings: tuple[Path, Settings], seconds: float = 60
-) -> subprocess.CompletedProcess[str]:
+def train(ranks: int, *trainings: tuple[Path, Settings]) -> subprocess.CompletedProcess[str]:
     """Run the program on N ranks: a folder and settings for each training; see there."""
     words = []
     for folder, settings in trainings:
@@ -57,7 +59,7 @@ def train(
         [*launcher, sys.executable, str(PROGRAM), *words],
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=HANG_SECONDS,
         env=ENVIRONMENT,
     )
 
@@ -143,7 +145,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         found = {name: how for name, (numbers, how) in TRAININGS.items() if ranks in numbers}
         for name in found:
             (folder / name).mkdir()
-        done = train(ranks, *((folder / name, how) for name, how in found.items()), seconds=240)
+        done = train(ranks, *((folder / name, how) for name, how in found.items()))
         assert (done.returncode, done.stderr) == (0, "")
         for rank in range(ranks):
             assert done.stdout.count(f"rank {rank} of {ranks}: done") == len(found)
@@ -395,7 +397,7 @@ def nplenet(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "nplenet", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_SECONDS,
         env=ENVIRONMENT,
     )
 
