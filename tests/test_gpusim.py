@@ -243,6 +243,15 @@ def test_a_capture_fails_that(
     assert found == (UNSUPPORTED, INVALIDATED)
 
 
+def test_a_capture_fails_that_loads_a_kernel(
+    cupy: Any, capture: Callable[..., tuple[str, str]]
+) -> None:
+    name, x = "first_used_in_a_capture", cupy.ones(16)
+    kernel = cupy.RawKernel(f'extern "C" __global__ void {name}(double* x) {{ x[0] = 1; }}', name)
+    found = capture(lambda stream: kernel((1,), (1,), (x,)))
+    assert found == ("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", INVALIDATED)
+
+
 @pytest.mark.parametrize("name", BY_CUPY)
 def test_cupy_refuses_in_a_capture(name: str, cupy: Any) -> None:
     text, call = BY_CUPY[name]
@@ -350,6 +359,7 @@ def test_a_capture_refuses_memory_of_the_host_that_is_not_pinned(
 
 def test_a_replay_does_all_that_was_captured_again(cupy: Any) -> None:
     kernel, x = cupy.RawKernel(ADD_ONE, "add_one"), cupy.zeros(16)
+    kernel((1,), (16,), (x * 2,))  # loads both kernels
     kernel((1,), (16,), (x,))
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:

@@ -478,6 +478,8 @@ API cuPointerGetAttribute(void* out, int a, Ptr p) {
 
 // ---------------------------------------------------------------- modules and launches
 API cuModuleLoadData(void** out, const void* image) {
+  LOCK;
+  if (!capturing.empty()) return spoil(CAPTURE_UNSUPPORTED);  // it may wait
   const unsigned char* b = (const unsigned char*)image;
   if (memcmp(b, "\177ELF", 4) || *(const uint16_t*)(b + 18) != 62)
     return INVALID_IMAGE;  // only x86-64 host objects
