@@ -22,8 +22,6 @@ from .sanitize import require, sanitized
 # NVRTC compiles to machine code, so every error is found, but that code does not run: optimising it
 # takes two thirds of the 3 s of a fused step. The tests of registers and spills do optimise.
 QUICKLY = ("--Ofast-compile=max",)  # since NVRTC 12.9
-# The kernels that CuPy writes begin with the same headers: NVRTC compiles these once a process.
-HEADERS_ONCE = ("--pch",)
 
 _driver: ctypes.CDLL | None = None
 _settings: list[bool] = []  # arguments of gpusim_set_options: lazy, no_exec, trace, fill
@@ -316,13 +314,11 @@ def _patch_cupy(nvrtc: bool, sanitize: bool) -> None:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
         a = given.arguments
-        generated = "cupy/carray.cuh" in a["source"]  # CuPy wrote it
         if nvrtc:  # the real compiler must take it too
-            more = QUICKLY + (HEADERS_ONCE if generated else ())
-            real(**{**a, "options": (*a["options"], *more)})
+            real(**{**a, "options": (*a["options"], *QUICKLY)})
         names = tuple(a["name_expressions"] or ())
         try:
-            if generated:
+            if "cupy/carray.cuh" in a["source"]:  # CuPy wrote it
                 library = host.build_generated(a["source"], names, headers)
             else:
                 library = host.build(
