@@ -458,13 +458,20 @@ def test_a_result_that_cannot_be_kept_is_status_1(
     ]
 
 
-def test_a_run_too_small_for_its_report_is_a_success_without_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_of_two_images_has_a_report_and_one_whose_report_fails_is_a_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def refused(*_: object, **__: object) -> Path:
+        raise ValueError("there is nothing to draw")
+
     pytest.importorskip("matplotlib")
     options = ["train", "--dataset", "digits", "--limit", "2", "--epochs", "1", "--quiet"]
     assert main([*options, "--output", str(tmp_path)]) == 0
-    assert capsys.readouterr().err.startswith("no report: hidden_map got 2 images")
+    assert (tmp_path / "report.html").exists()
+    assert "no report" not in capsys.readouterr().err
+    monkeypatch.setattr("nplenet.report.write_report", refused)
+    assert main([*options, "--output", str(tmp_path / "without")]) == 0
+    assert capsys.readouterr().err.startswith("no report: there is nothing to draw")
 
 
 # ------------------------------------------------------------------ at random
