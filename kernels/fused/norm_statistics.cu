@@ -79,8 +79,8 @@ __device__ void join_statistics(const Two* __restrict__ rows, int blocks, int im
         return {n * deviation, own.second + n * deviation * deviation};
     });
     for (int c = threadIdx.x; c < Shape::C; c += THREADS) {
-        const double sum = joined[c].first, square = joined[c].second;
-        joined[c] = {rows[c].first + sum / M, max(0.0, (square - sum * sum / M) / M)};
+        const double sum = joined[c].first, var = (joined[c].second - sum * sum / M) / M;
+        joined[c] = {rows[c].first + sum / M, var < 0.0 ? 0.0 : var};  // NaN stays, which max would drop
     }
     __syncthreads();
 }

@@ -404,6 +404,20 @@ def test_a_distant_mean_does_not_swallow_the_deviation(cuda: Backend) -> None:
     twins.run()
 
 
+def test_statistics_that_are_not_numbers_stay_so(cuda: Backend) -> None:
+    make = lambda: Sequential(BatchNorm2d(2), Flatten(), Dense(18, CLASSES, rng=rng()))  # noqa: E731
+    twins = Twins(cuda, make, (2, 3, 3), (30,))
+    twins.images[3, 1, 0, 0] = np.nan
+    feed = feed_of(cuda, twins.fused, twins.images, twins.labels, twins.sizes)
+    twins.step.gradients(feed, 30)
+    twins.textbook(twins.images)
+    for name in ("running_mean", "running_var"):
+        expected = getattr(layers_of(twins.textbook)[0], name)
+        assert np.isnan(expected).tolist() == [False, True]
+        found = cuda.to_numpy(getattr(layers_of(twins.fused)[0], name))
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 # --------------------------------------------------------------------------- images and faults
 
 AFFINE = Compose([RandomAffine(40, (0.3, 0.2), (0.5, 2), 20, 9), RandomInvert(), ToFloat()])
