@@ -27,6 +27,7 @@ from nplenet.losses import CrossEntropyLoss
 from nplenet.machine import blas
 from nplenet.models import LeNet5
 from nplenet.optim import SGD
+from nplenet.schedules import OneCycleLR
 from nplenet.seeds import generator_state, restore_generator
 from nplenet.train import fit
 
@@ -182,9 +183,11 @@ def test_a_checkpoint_of_another_run_is_refused_and_changes_nothing(tmp_path: Pa
             epochs=1,
             resume=resume,
         )
-    trainer.optimizer = SGD(trainer.model.parameters(), 1e-3, momentum=0.9)  # type: ignore[assignment]
+    sgd = SGD(trainer.model.parameters(), 1e-3, momentum=0.9)
+    trainer.optimizer, steps = sgd, EPOCHS * len(trainer.loader)  # type: ignore[assignment]
+    schedule = OneCycleLR(sgd, max_lr=4e-3, total_steps=steps)
     with pytest.raises(CheckpointError, match="it has AdamW where this run has SGD"):
-        trainer.fit(resume=resume)
+        trainer.fit(resume=resume, schedule=schedule)
     after = trainer.model.state_dict()
     assert all(np.array_equal(before[k], after[k]) for k in before)
 
