@@ -46,10 +46,10 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
 }
 
 
-def network() -> Sequential:
-    """Every layer, each followed by one that a compiled step does not fuse with it, or does."""
+def images() -> Sequential:
+    """The layers of images, each before one that a compiled step fuses with it, or does not."""
     g = np.random.default_rng(1)
-    model = Sequential(
+    return Sequential(
         Conv2d(2, 3, 3, padding=1, bias=False, rng=g),
         BatchNorm2d(3),
         ReLU(),
@@ -58,7 +58,16 @@ def network() -> Sequential:
         LeakyReLU(0.1),
         MaxPool2d(2, 2),
         Flatten(),
-        Dense(16, 7, bias=False, rng=g),
+        Dense(16, 3, rng=g),
+    )
+
+
+def features() -> Sequential:
+    """The layers of features."""
+    g = np.random.default_rng(1)
+    return Sequential(
+        Flatten(),
+        Dense(162, 7, bias=False, rng=g),
         BatchNorm1d(7),
         Sigmoid(),
         Dropout(0.0, rng=g),
@@ -66,50 +75,63 @@ def network() -> Sequential:
         Tanh(),
         Dropout(0.3, rng=g),
         Dense(5, 3, rng=g),
-    ).astype("f8")
+    )
+
+
+NETWORKS = {"images": images, "features": features}
+
+
+def network(name: str = "images") -> Sequential:
+    model, g = NETWORKS[name]().astype("f8"), np.random.default_rng(2)
     for layer in model:
         if isinstance(layer, (BatchNorm1d, BatchNorm2d)):
             layer.weight.data[...] = g.uniform(0.5, 1.5, layer.weight.data.shape)
     return model
 
 
-def layer_changes() -> dict[str, Callable[[Sequential], None]]:
-    """Return a change of each setting of each layer, by its name.
+def layer_changes() -> dict[str, dict[str, Callable[[Sequential], None]]]:
+    """Return for each network a change of each setting of each layer, by its name.
 
     ``test_every_setting_is_changed`` shows that none is missing.
     """
-    changes: dict[str, tuple[str, Any]] = {
-        "0.window": ("window", Window((3, 3), (1, 1), (2, 1))),
-        "1.eps": ("eps", 0.5),
-        "1.momentum": ("momentum", 0.4),
-        "1.momentum of all": ("momentum", None),
-        "1.training": ("training", False),
-        "3.window": ("window", Window((2, 2), (2, 2), (1, 1))),
-        "3.count_include_pad": ("count_include_pad", False),
-        "5.negative_slope": ("negative_slope", 0.9),
-        "5.negative_slope above 1": ("negative_slope", 1.5),
-        "6.window": ("window", Window((1, 1), (2, 2), (0, 0))),
-        "9.eps": ("eps", 0.5),
-        "9.momentum": ("momentum", 0.4),
-        "9.training": ("training", False),
-        "11.p": ("p", 0.5),
-        "14.p": ("p", 0.0),
-        "14.p to another": ("p", 0.6),
-        "14.training": ("training", False),
+    changes: dict[str, dict[str, tuple[str, Any]]] = {
+        "images": {
+            "0.window": ("window", Window((3, 3), (1, 1), (2, 1))),
+            "1.eps": ("eps", 0.5),
+            "1.momentum": ("momentum", 0.4),
+            "1.momentum of all": ("momentum", None),
+            "1.training": ("training", False),
+            "3.window": ("window", Window((2, 2), (2, 2), (1, 1))),
+            "3.count_include_pad": ("count_include_pad", False),
+            "5.negative_slope": ("negative_slope", 0.9),
+            "5.negative_slope above 1": ("negative_slope", 1.5),
+            "6.window": ("window", Window((1, 1), (2, 2), (0, 0))),
+        },
+        "features": {
+            "2.eps": ("eps", 0.5),
+            "2.momentum": ("momentum", 0.4),
+            "2.training": ("training", False),
+            "4.p": ("p", 0.5),
+            "7.p": ("p", 0.0),
+            "7.p to another": ("p", 0.6),
+            "7.training": ("training", False),
+        },
     }
 
     def change(path: str, name: str, value: Any) -> Callable[[Sequential], None]:
         return lambda model: setattr(model[int(path)], name, value)
 
-    found = {key: change(key.partition(".")[0], *pair) for key, pair in changes.items()}
+    def freeze(*paths: int) -> Callable[[Sequential], None]:
+        return lambda model: [model[i].requires_grad_(False) for i in paths] and None
 
-    def freeze(path: int) -> Callable[[Sequential], None]:
-        return lambda model: model[path].requires_grad_(False) and None
-
-    found |= {f"{i}.requires_grad": freeze(i) for i in (0, 1, 4, 8, 9, 12, 15)}
-    found["7.features frozen"] = lambda model: (
-        [model[i].requires_grad_(False) for i in range(7)] and None
-    )
+    found = {
+        network: {key: change(key.partition(".")[0], *pair) for key, pair in own.items()}
+        for network, own in changes.items()
+    }
+    frozen = {"images": (0, 1, 4, 8), "features": (1, 2, 5, 8)}
+    for network, paths in frozen.items():
+        found[network] |= {f"{i}.requires_grad": freeze(i) for i in paths}
+    found["images"]["7.features frozen"] = freeze(*range(7))
     return found
 
 
@@ -127,9 +149,11 @@ OPTIMIZER_CHANGES = {
 }
 
 
-def run(backend: Backend, fast: bool, change: Callable[[Any], None], optimizer: str) -> list[Any]:
+def run(
+    backend: Backend, name: str, fast: bool, change: Callable[[Any], None], optimizer: str
+) -> list[Any]:
     """Two steps and a prediction, a change, then the same again."""
-    model, loss = network().to(backend), CrossEntropyLoss()
+    model, loss = network(name).to(backend), CrossEntropyLoss()
     own = OPTIMIZERS[optimizer](model.parameters())
     step: Any = (
         compile(model, loss, own, 8, tunables={}) if fast else TextbookStep(model, loss, own, 8, "")
@@ -148,24 +172,30 @@ def run(backend: Backend, fast: bool, change: Callable[[Any], None], optimizer: 
 
 
 @cache
-def unchanged_run(backend: Backend, optimizer: str) -> list[Any]:
-    return run(backend, True, lambda step: None, optimizer)
+def unchanged_run(backend: Backend, name: str, optimizer: str) -> list[Any]:
+    return run(backend, name, True, lambda step: None, optimizer)
 
 
-def compare(backend: Backend, change: Callable[[Any], None], optimizer: str = "SGD") -> None:
+def compare(
+    backend: Backend, change: Callable[[Any], None], optimizer: str = "SGD", name: str = "features"
+) -> None:
     """The step after a change is the textbook's, to the rounding of float64; and it is another."""
-    expected, found = (run(backend, fast, change, optimizer) for fast in (False, True))
+    expected, found = (run(backend, name, fast, change, optimizer) for fast in (False, True))
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
-    unchanged = unchanged_run(backend, optimizer)
+    unchanged = unchanged_run(backend, name, optimizer)
     assert any(
         not np.allclose(a, b, rtol=1e-5, atol=0) for a, b in zip(found, unchanged, strict=True)
     )
 
 
-@pytest.mark.parametrize("name", LAYER_CHANGES)
-def test_a_change_of_a_layer_between_two_steps_counts(backend: Backend, name: str) -> None:
-    compare(backend, lambda step: LAYER_CHANGES[name](step.model))
+@pytest.mark.parametrize(
+    ("name", "change"), [(name, key) for name, own in LAYER_CHANGES.items() for key in own]
+)
+def test_a_change_of_a_layer_between_two_steps_counts(
+    backend: Backend, name: str, change: str
+) -> None:
+    compare(backend, lambda step: LAYER_CHANGES[name][change](step.model), name=name)
 
 
 @pytest.mark.parametrize("name", LOSS_CHANGES)
@@ -226,15 +256,12 @@ def test_every_setting_is_changed_by_one_of_these_tests() -> None:
     not_settings = {"backend", "_saved", "rng", "key_there"}  # where and what, not how
     not_settings |= {"channels", "in_channels", "out_channels", "in_features", "out_features"}
     not_settings |= {"num_features", "inputs", "weight", "bias", "input_gradient", "groups"}
-    changed = {key.split()[0] for key in LAYER_CHANGES}
-    kinds = {int(key.partition(".")[0]): key for key in LAYER_CHANGES}
-    covered = {
-        (type(network()[i]), key.partition(".")[2])
-        for i in kinds
-        for key in changed
-        if key.startswith(f"{i}.")
-    }
-    for layer in network():
+    covered: set[tuple[type, str]] = set()
+    for network_name, changes in LAYER_CHANGES.items():
+        model = network(network_name)
+        for path, _, setting in (key.split()[0].partition(".") for key in changes):
+            covered.add((type(model[int(path)]), setting))
+    for layer in (layer for name in NETWORKS for layer in network(name)):
         arrays = {name for name, value in vars(layer).items() if hasattr(value, "dtype")}
         for name in vars(layer).keys() - not_settings - arrays:
             assert (type(layer), name) in covered, f"{type(layer).__name__}.{name}"
@@ -247,8 +274,8 @@ def test_every_setting_is_changed_by_one_of_these_tests() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda model: setattr(model[15], "weight", Parameter(np.ones((3, 5)))),
-        lambda model: setattr(model[15], "bias", None),
+        lambda model: setattr(model[8], "weight", Parameter(np.ones((3, 16)))),
+        lambda model: setattr(model[8], "bias", None),
         lambda model: model.layers.update({"2": Tanh()}),
     ],
     ids=["parameter", "no bias", "layer"],
@@ -259,7 +286,7 @@ def test_a_part_of_the_model_that_was_replaced_is_named(backend: Backend, change
     x, y = backend.asarray(X), backend.asarray(Y)
     step(x, y)
     change(model)
-    if isinstance(model[15].weight.data, np.ndarray):
+    if isinstance(model[8].weight.data, np.ndarray):
         model.to(backend)
     with pytest.raises(ValueError, match="compile it again"):
         step(x, y)

@@ -53,6 +53,8 @@ static size_t sched_size;
 static void (*current)(void**);
 static void** current_args;
 static int mode;  // thread order: 0 forward, 1 reverse, 2 random
+// The step of a warp in progress: its lanes in the order in which they run, and where it is.
+static unsigned lanes[32], lanes_in_warp, turn;
 static unsigned seed = 1;
 
 static void describe(const char* what, int site) {
@@ -81,20 +83,29 @@ static void to_scheduler(bool last) {
   __sanitizer_finish_switch_fiber(fake, &sched_bottom, &sched_size);
 #endif
 }
+static void check_stack(const Fiber& f) {
+  if (*(uint64_t*)f.stack != CANARY)
+    describe("more than 128 KiB of local variables: fiber stack overflow", f.site);
+}
 static void fiber_main() {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(nullptr, &sched_bottom, &sched_size);
 #endif
   current(current_args);
   fibers[tlin].state = DONE;
+  check_stack(fibers[tlin]);
   to_scheduler(true);
   abort();
 }
-static void resume(unsigned i) {
+static Fiber& enter(unsigned i) {
   Fiber& f = fibers[i];
   thread_idx = f.tid;
   tlin = i;
   lane = i & 31;
+  return f;
+}
+static void resume(unsigned i) {
+  Fiber& f = enter(i);
   in_fiber = true;
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_start_switch_fiber(&sched_fake, f.stack, STACK);
@@ -104,8 +115,18 @@ static void resume(unsigned i) {
   __sanitizer_finish_switch_fiber(sched_fake, nullptr, nullptr);
 #endif
   in_fiber = false;
-  if (*(uint64_t*)f.stack != CANARY)
-    describe("more than 128 KiB of local variables: fiber stack overflow", f.site);
+}
+// Let the next lane of the warp run that can; where there is none, the scheduler.
+static void to_next_lane() {
+#ifndef __SANITIZE_ADDRESS__  // it is told of switches to and from the scheduler only
+  while (!failed && ++turn < lanes_in_warp)
+    if (fibers[lanes[turn]].state == RUN) {
+      void** own = &fibers[tlin].sp;
+      swap_stacks(own, enter(lanes[turn]).sp);
+      return;
+    }
+#endif
+  to_scheduler(false);
 }
 void fail(const char* what, int site) {
   describe(what, site);
@@ -120,7 +141,8 @@ void wait(State state, uint32_t mask, int site) {
   f.state = state;
   f.mask = mask;
   f.site = site;
-  to_scheduler(false);
+  check_stack(f);
+  to_next_lane();
 }
 
 }  // namespace gpusim
@@ -201,11 +223,12 @@ static void run_block(unsigned n) {
       const unsigned begin = order[w] * 32, end = begin + 32 < n ? begin + 32 : n;
       for (bool go = true; go && !failed;) {
         go = false;
-        unsigned lanes[32];
-        make_order(lanes, end - begin);
-        for (unsigned k = 0; k < end - begin && !failed; k++)
-          if (fibers[begin + lanes[k]].state == RUN) {
-            resume(begin + lanes[k]);
+        lanes_in_warp = end - begin;
+        make_order(lanes, lanes_in_warp);
+        for (unsigned k = 0; k < lanes_in_warp; k++) lanes[k] += begin;
+        for (turn = 0; turn < lanes_in_warp && !failed; turn++)
+          if (fibers[lanes[turn]].state == RUN) {
+            resume(lanes[turn]);
             go = ran = true;
           }
         ran |= release_warp(begin, end);
