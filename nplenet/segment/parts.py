@@ -253,11 +253,12 @@ def _outlines(
         needed = EDGE * contrast[part] * ink.paper.ravel()[pixels]
         brightest, darkest, reaches = grey[place + move], grey[place], reach[part]
         for step in range(1, farthest + 1):
-            # Where the reach is shorter, what is there already changes nothing.
-            level = np.where(step <= reaches, grey[place + step * move], brightest)
-            brightest = np.maximum(brightest, level)
-            level = np.where(step < reaches, grey[place - step * move], darkest)
-            darkest = np.minimum(darkest, level)
+            reached = step <= reaches if step > shortest else slice(None)  # else all are
+            levels = grey[place[reached] + step * move]
+            brightest[reached] = np.maximum(brightest[reached], levels)
+            reached = step < reaches if step >= shortest else slice(None)
+            levels = grey[place[reached] - step * move]
+            darkest[reached] = np.minimum(darkest[reached], levels)
         whole += np.bincount(part, brightest - darkest >= needed, count)
         y, x = np.clip(y + BEYOND * dy, 0, height - 1), np.clip(x + BEYOND * dx, 0, width - 1)
         missing = opposite.levels[window[part], y, x].astype(int) - opposite.clean[y, x]
