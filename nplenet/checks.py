@@ -191,9 +191,14 @@ def parts(owner: str, **given: Any) -> None:
             raise TypeError(f"{owner}: {name} must be {kind}, got {value!r:.60}")
 
 
+def is_masked(value: object) -> bool:
+    """Say whether a value is an array of ``numpy.ma``, which this does not load."""
+    return isinstance(value, np.ndarray) and hasattr(value, "mask")
+
+
 def unmasked(value: A, name: str) -> A:
     """Refuse an array of ``numpy.ma``: what is masked would count like the rest."""
-    if isinstance(value, np.ndarray) and hasattr(value, "mask"):
+    if is_masked(value):
         raise TypeError(f"{name} must not be masked; give it values: array.filled(0)")
     return value
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from .backend import Array, backend_of
 from .names import answer_wrong_names
 
-__all__ = ["FLOATS", "Parameter"]
+__all__ = ["FLOATS", "FLOAT_CHARS", "Parameter"]
 answer_wrong_names(__name__)
 
 FLOATS = ("float32", "float64")
 """The dtypes in which the library computes."""
+FLOAT_CHARS = ("f", "d")
+"""Their characters, which NumPy gives in a tenth of the time that their names take."""
 
 
 class Parameter:

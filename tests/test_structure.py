@@ -51,7 +51,7 @@ PARTS: dict[str, str] = {
     "schema": "terminal",
     "seeds": "checks names",
     "window": "checks deprecated",
-    "backend": "deprecated machine names rounding window",
+    "backend": "checks deprecated machine names rounding window",
     "augment": "backend checks deprecated names",
     "group": "backend names",
     "loss_hints": "backend",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import is_masked
 from .base import Backend
 
 
@@ -26,7 +27,7 @@ class NumpyBackend(Backend):
 
     def owns(self, array: object) -> bool:
         """Say whether ``array`` is NumPy's; not if it is masked, as no layer heeds a mask."""
-        return isinstance(array, np.ndarray) and not hasattr(array, "mask")
+        return isinstance(array, np.ndarray) and not is_masked(array)
 
     def describe(self) -> dict[str, str]:
         return {"NumPy": np.__version__}

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import fill, indent
 from typing import Any
@@ -275,25 +275,29 @@ def settings_of(options: argparse.Namespace, resume: Checkpoint | None) -> Setti
         SETTINGS[name](value, option(name))
     recipe = RECIPES[options.recipe].settings if options.recipe else {}
     given = recipe | single
-    if resume is None:
-        settings = Settings(**given)
-        check_validation(options, settings)
-        return settings
-    saved = saved_settings(resume)
-    longer = epochs_before(resume, given.get("epochs")) > 0
-    may_change = {"epochs"} if longer or saved["schedule"] == "constant" else set()
-    if is_own(saved["dataset"]):  # the same images, which are compared, may lie elsewhere now
-        may_change |= {"dataset"}
-    for name, value in given.items():
-        if value != saved[name] and name not in may_change:
-            omit = option(name) if name in single else f"--recipe {options.recipe}"
-            raise CheckpointError(
-                f"cannot resume with {option(name)} {value}: the saved run used {saved[name]}; "
-                f"omit {omit}"
-            )
+    saved: dict[str, Any] = {}
+    if resume is not None:
+        saved = saved_settings(resume)
+        changeable = may_change(resume, saved, given)
+        for name, value in given.items():
+            if value != saved[name] and name not in changeable:
+                omit = option(name) if name in single else f"--recipe {options.recipe}"
+                raise CheckpointError(
+                    f"cannot resume with {option(name)} {value}: the saved run used {saved[name]}; "
+                    f"omit {omit}"
+                )
     settings = Settings(**(saved | given))
     check_validation(options, settings)
     return settings
+
+
+def may_change(resume: Checkpoint, saved: Mapping[str, Any], given: Mapping[str, Any]) -> set[str]:
+    """Return the settings that a run may have changed when it resumes."""
+    longer = epochs_before(resume, given.get("epochs")) > 0
+    names = {"epochs"} if longer or saved["schedule"] == "constant" else set()
+    if is_own(saved["dataset"]):  # the same images, which are compared, may lie elsewhere now
+        names |= {"dataset"}
+    return names
 
 
 def saved_settings(resume: Checkpoint) -> dict[str, Any]:

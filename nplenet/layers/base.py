@@ -31,7 +31,7 @@ from .. import checks
 from ..backend import Array, Backend, get_backend
 from ..backend.base import A
 from ..names import OF_A_LAYER, no_attribute
-from ..parameter import FLOATS, Parameter
+from ..parameter import FLOAT_CHARS, FLOATS, Parameter
 from . import hints
 from .hints import array_in_words
 
@@ -129,8 +129,8 @@ class Layer:
                 f"{self._label}: computes on the {self.backend.name} backend but got "
                 f"{array_in_words(x)}; {hints.other_kind(x, self.backend.name)}"
             )
-        kind = x.dtype.char  # asked of every layer; its name takes a microsecond
-        if kind not in ("f", "d"):
+        kind = x.dtype.char
+        if kind not in FLOAT_CHARS:
             raise TypeError(
                 f"{self._label}: takes float32 or float64, got {array_in_words(x)}; "
                 f"{hints.other_dtype(x.dtype)}"
@@ -179,7 +179,7 @@ class Layer:
             raise ValueError(
                 f"{self._label}: dy must have the output's shape {shape}, got {array_in_words(dy)}"
             )
-        if dy.dtype.name not in FLOATS:
+        if dy.dtype.char not in FLOAT_CHARS:
             raise TypeError(
                 f"{self._label}: dy must be float32 or float64, got {array_in_words(dy)}"
             )

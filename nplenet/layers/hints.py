@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..attributes import is_ours
+from ..checks import is_masked
 from ..parameter import Parameter
 
 Layer = Any  # nplenet.layers.Layer, whose module imports this one
@@ -20,11 +21,6 @@ def array_in_words(x: object) -> str:
         return "None" if x is None else type(x).__name__
     library = "masked" if is_masked(x) else type(x).__module__.split(".")[0]
     return f"{library} {dtype} of shape {tuple(shape)}"
-
-
-def is_masked(x: object) -> bool:
-    """Say whether ``x`` is an array of ``numpy.ma``."""
-    return isinstance(x, np.ndarray) and hasattr(x, "mask")
 
 
 def returned(layer: Layer, array: Any, method: str, shape: tuple[int, ...] | None = None) -> Any:
