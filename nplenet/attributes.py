@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -33,15 +33,19 @@ class Attributes:
     ours: ClassVar[Mapping[str, str]] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kind: Hashable = type(self)  # as ``cache`` takes it
         owner = type(self).__name__
         if name in self.read_once and name in vars(self):
             raise AttributeError(f"{owner}: {name} is read once, when it is made: make a new one")
         if name in self.settings:
             value = self.settings[name](value, f"{owner}: {name}")
-        elif name[:1] != "_" and is_ours(type(self)) and not is_declared(kind, name):
+        elif name[:1] != "_" and is_ours(type(self)) and not self._declares(name):
             raise AttributeError(no_attribute(owner, name, self.ours))
         super().__setattr__(name, value)
+
+    @classmethod
+    def _declares(cls, name: str) -> bool:
+        kind: Any = cls  # mypy finds no hash in a class
+        return bool(is_declared(kind, name))
 
 
 def is_ours(kind: type) -> bool:
