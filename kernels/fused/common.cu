@@ -69,13 +69,12 @@ __device__ __forceinline__ void each_of(int size, Load load, Use use)
     }
 }
 
-// Copy `size` packs of N numbers.
+// Copy `size` packs of N numbers out of shared memory, whose loads need not be on their way together.
 template <int THREADS, int N>
 __device__ void copy(const T* from, T* to, int size)
 {
-    each_of<THREADS, 2>(
-        size, [=](int i) { return pack_at<N>(from + i * N); },
-        [=](int i, const Pack<N>& some) { *reinterpret_cast<Pack<N>*>(to + i * N) = some; });
+    for (int i = computed_here(threadIdx.x); i < size; i += THREADS)
+        *reinterpret_cast<Pack<N>*>(to + i * N) = pack_at<N>(from + i * N);
 }
 
 template <int THREADS, typename Number>

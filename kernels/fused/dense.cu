@@ -45,7 +45,7 @@ template <int THREADS, int I, class Shape>
 __device__ void dense_forward(const T* x, const T* __restrict__ weight, const T* __restrict__ bias, T* y, int count)
 {
     constexpr int IN = Shape::IN, OUT = Shape::OUT, N = Shape::VECTOR, PACKS = IN / N;
-    constexpr int ROWS = 4, AHEAD = I > 4 ? 1 : 2, SHARE = 32 / (ROWS * I);
+    constexpr int ROWS = 4, AHEAD = I > 2 ? 1 : 2, SHARE = 32 / (ROWS * I);
     const int lane = threadIdx.x % 32;
 #pragma unroll 1
     for (int o = computed_here(threadIdx.x / 32 * ROWS); o < OUT; o += THREADS / 32 * ROWS) {
