@@ -39,6 +39,11 @@ def answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "nplenet lab grade: the following arguments are required: FOLDER; see nplenet lab "
             "grade --help",
         ),
+        (
+            "train --output=",
+            "nplenet train: argument --output: must be a path, got an empty text; see nplenet "
+            "train --help",
+        ),
         ("evaluate nowhere", "nplenet evaluate: nowhere: No such file or directory"),
         (
             "train --dataset digits --validation 0 --patience 2",
@@ -55,7 +60,7 @@ def answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ),
     ],
     ids=[
-        *("no-command", "one-too-many", "no-number", "no-folder", "no-file"),
+        *("no-command", "one-too-many", "no-number", "no-folder", "empty-path", "no-file"),
         *("patience", "best-epoch", "no-case"),
     ],
 )

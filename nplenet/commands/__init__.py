@@ -85,6 +85,13 @@ def shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
+def nonempty_path(text: str) -> Path:
+    """Return the value of an option that is a path; an empty one would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a path, got an empty text")
+    return Path(text)
+
+
 def seed(text: str) -> int:
     """Return the value of an option that is a random seed."""
     return at_least(0, text)

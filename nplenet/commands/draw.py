@@ -14,7 +14,7 @@ from pathlib import Path
 from ..checkpoint import load_model
 from ..page import write_page
 from ..terminal import printable, show
-from . import add_checkpoint
+from . import add_checkpoint, nonempty_path
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--output",
-        type=Path,
+        type=nonempty_path,
         metavar="FILE",
         default=Path("page.html"),
         help="page to write (default %(default)s)",

@@ -29,6 +29,7 @@ from . import (
     add_input_shape,
     dataset,
     known_pictures,
+    nonempty_path,
     positive,
     recorded_dataset,
 )
@@ -38,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser)
     add = parser.add_argument
     add("--backend", choices=("numpy", "cupy"), default="numpy", help=BACKEND_HELP)
-    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
+    add("--data-dir", type=nonempty_path, metavar="DIR", help=DATA_DIR_HELP)
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
     add(
         "--dataset",

@@ -14,7 +14,7 @@ from ..augment import in_words
 from ..checkpoint import DEFAULT_MODEL, load
 from ..input_shape import input_shape
 from ..terminal import printable, show
-from . import add_checkpoint, add_input_shape
+from . import add_checkpoint, add_input_shape, nonempty_path
 
 SUFFIXES = {
     "onnx": (".onnx",),
@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=SUFFIXES, required=True, help="format to write")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=nonempty_path,
         metavar="FILE",
         help="file to write: .onnx, or .pth, .pt or .safetensors for PyTorch (default: beside the "
         "checkpoint, with the suffix .onnx or .pth; for the bundled model in this folder)",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from ..interop.torch_states import SeveralStates, Weights
 from ..layers import Layer
 from ..models import LeNet5, LeNet5For28x28
 from ..terminal import printable, show
-from . import ALLOW_HELP
+from . import ALLOW_HELP, nonempty_path
 
 State = Mapping[str, np.ndarray]
 COUNT = "num_batches_tracked"  # which files by old versions of PyTorch lack
@@ -48,7 +47,12 @@ MODELS: dict[str, Callable[[State], tuple[Layer, tuple[int, ...]]]] = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("weights", metavar="WEIGHTS", type=Path, help=".pth, .pt, .ckpt, .bin or .safetensors file")
+    add(
+        "weights",
+        metavar="WEIGHTS",
+        type=nonempty_path,
+        help=".pth, .pt, .ckpt, .bin or .safetensors file",
+    )
     add(
         "--like",
         choices=MODELS,
@@ -57,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--output",
-        type=Path,
+        type=nonempty_path,
         metavar="FILE",
         required=True,
         help="model to write, for all other commands: a .safetensors file",

@@ -22,7 +22,7 @@ from ..lab.grader import not_limited
 from ..lab.handout import start
 from ..lab.source import key
 from ..terminal import printable, show, show_json
-from . import DATA_DIR_HELP, NO_DOWNLOAD_HELP, positive, seed
+from . import DATA_DIR_HELP, NO_DOWNLOAD_HELP, nonempty_path, positive, seed
 
 DEFAULT_EPOCHS = {"mnist": 1, "digits": 10}
 DEFAULT_IMAGES = 6000
@@ -44,7 +44,7 @@ def add_start(options: argparse.ArgumentParser) -> None:
         "names", nargs="+", metavar="NAME", help=f"{', '.join(ASSIGNMENTS)}, or all"
     )
     options.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
+        "--output", type=nonempty_path, required=True, metavar="DIR", help="folder to write to"
     )
     options.add_argument(
         "--key", action="store_true", help="write the solution, for a teacher; source tree only"
@@ -53,7 +53,11 @@ def add_start(options: argparse.ArgumentParser) -> None:
 
 def add_grade(options: argparse.ArgumentParser) -> None:
     options.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="folder, or the file of an answer"
+        "folders",
+        nargs="+",
+        type=nonempty_path,
+        metavar="FOLDER",
+        help="folder, or the file of an answer",
     )
     options.add_argument(
         "--assignment",
@@ -73,7 +77,7 @@ def add_grade(options: argparse.ArgumentParser) -> None:
 
 def add_train(options: argparse.ArgumentParser) -> None:
     options.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="folder of answers"
+        "folders", nargs="+", type=nonempty_path, metavar="FOLDER", help="folder of answers"
     )
     options.add_argument("--all", action="store_true", help="use answers that lose points, too")
     options.add_argument(
@@ -95,7 +99,7 @@ def add_train(options: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto is MNIST if available, otherwise the bundled digits (default %(default)s)",
     )
-    options.add_argument("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
+    options.add_argument("--data-dir", type=nonempty_path, metavar="DIR", help=DATA_DIR_HELP)
     options.add_argument("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
     options.add_argument("--seed", type=seed, default=0, help="random seed (default %(default)s)")
 

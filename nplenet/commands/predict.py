@@ -34,7 +34,7 @@ from ..recognize import (
 )
 from ..terminal import printable, show, show_json
 from ..trust import Judgement, judged
-from . import add_checkpoint, add_input_shape, known_pictures
+from . import add_checkpoint, add_input_shape, known_pictures, nonempty_path
 
 SHOWN = 10  # classes, the most probable ones
 
@@ -61,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--boxes",
-        type=Path,
+        type=nonempty_path,
         metavar="FILE",
         help="save the image with a box around each digit and its class beside it; for one IMAGE",
     )

@@ -8,18 +8,17 @@ examples:
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .. import report
 from ..checkpoint import load
 from ..terminal import printable, show
-from . import ALLOW_HELP, DATA_DIR_HELP, DATASET_HELP, NO_DOWNLOAD_HELP, dataset
+from . import ALLOW_HELP, DATA_DIR_HELP, DATASET_HELP, NO_DOWNLOAD_HELP, dataset, nonempty_path
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", metavar="RUN", type=Path, help="folder that train --output wrote")
-    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
+    add("folder", metavar="RUN", type=nonempty_path, help="folder that train --output wrote")
+    add("--data-dir", type=nonempty_path, metavar="DIR", help=DATA_DIR_HELP)
     add(
         "--dataset",
         type=dataset,

@@ -31,6 +31,7 @@ from . import (
     DATASET_HELP,
     NO_DOWNLOAD_HELP,
     dataset,
+    nonempty_path,
     positive,
     seed,
 )
@@ -98,7 +99,7 @@ def add_data_options(group: argparse._ArgumentGroup) -> None:
         metavar="FRACTION",
     )
     setting("limit", "use only the first N training and N test images", type=positive, metavar="N")
-    add("--data-dir", type=Path, metavar="DIR", help=DATA_DIR_HELP)
+    add("--data-dir", type=nonempty_path, metavar="DIR", help=DATA_DIR_HELP)
     add("--no-download", action="store_true", help=NO_DOWNLOAD_HELP)
 
 
@@ -182,7 +183,7 @@ def add_output_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--output",
-        type=Path,
+        type=nonempty_path,
         metavar="DIR",
         help="folder for checkpoints, history and report; an earlier run's checkpoints there are "
         "renamed to previous-...",
