@@ -20,7 +20,7 @@ import numpy as np
 
 from . import layers
 from .layers import BatchNorm2d, Conv2d, GroupNorm, Layer, Residual, Sequential
-from .layers.sequential import LAYER_ERRORS, is_chain
+from .layers.sequential import LAYER_ERRORS, is_chain, is_patched
 from .tied import tie
 from .window import Window
 
@@ -96,14 +96,27 @@ def unsupported(layer: Layer, path: str, why: str) -> UnsupportedLayerError:
     return UnsupportedLayerError(f"layer {place} is a {type(layer).__name__}, {why}")
 
 
+def check_not_patched(layer: Layer, path: str) -> None:
+    """Raise an UnsupportedLayerError for a layer whose forward or backward was replaced."""
+    if is_patched(layer):
+        raise unsupported(
+            layer,
+            path,
+            "whose forward or backward was replaced, which no file can hold: write a subclass and "
+            "register it with nplenet.register, or save only the weights, with state_dict()",
+        )
+
+
 def describe(model: Layer, path: str = "") -> dict[str, Any]:
     """Return the description of a model of the library's layers, chained by ``Sequential``.
 
     Raises
     ------
     UnsupportedLayerError
-        A TypeError, for a layer that is not the library's; the message names its path.
+        A TypeError, for a layer that is not the library's, or has a forward or backward of its own;
+        the message names its path.
     """
+    check_not_patched(model, path)
     if is_chain(model):
         children = {
             name: describe(layer, f"{path}{name}.") for name, layer in model.children().items()

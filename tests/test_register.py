@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nplenet.checkpoint import CheckpointError
 from nplenet.compiled import CompiledStep
 from nplenet.interop.onnx import Operator, export
 from nplenet.layers import Conv2d, Dense, Flatten, Layer, Parameter, ReLU, Residual, Sequential
+from nplenet.page import write_page
 
 
 class Swish(Layer):
@@ -202,4 +204,21 @@ def test_what_could_not_be_loaded_is_not_saved(layer: Layer, says: str, tmp_path
     nplenet.register(type(layer))
     with pytest.raises(TypeError, match=says):
         nplenet.save_model(Sequential(inner=layer), tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["model", "ONNX", "page"])
+def test_a_layer_whose_forward_was_replaced_is_not_written_as_its_class(
+    kind: str, tmp_path: Path
+) -> None:
+    model, file = nplenet.models.LeNet5(seed=0), tmp_path / "m"
+    layer = next(layer for _, layer in model.modules() if isinstance(layer, ReLU))
+    layer.forward = lambda x: x  # type: ignore[method-assign]
+    write: dict[str, Callable[[], object]] = {
+        "model": lambda: nplenet.save_model(model, file),
+        "ONNX": lambda: export(model, file, (1, 1, 32, 32)),
+        "page": lambda: write_page(model, file),
+    }
+    with pytest.raises(TypeError, match="is a ReLU, whose forward or backward was replaced"):
+        write[kind]()
     assert not list(tmp_path.iterdir())

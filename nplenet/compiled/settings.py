@@ -16,7 +16,7 @@ import numpy as np
 from ..attributes import is_ours
 from ..layers import BatchNorm1d, BatchNorm2d, Layer, Parameter
 from ..layers.hints import array_in_words
-from ..layers.sequential import leaves
+from ..layers.sequential import is_patched, leaves
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
 
@@ -48,6 +48,10 @@ class Settings:
         self._readers: list[tuple[Layer, Callable[[Layer], Any]]] = [
             (layer, attrgetter(*names_of(layer))) for layer in self.layers
         ]
+        self._ours = [layer for _, layer in model.modules() if is_ours(type(layer))]
+        self._patched = [*map(is_patched, self._ours)]
+        self._attributes = [vars(layer) for layer in self._ours]
+        self._sizes = [*map(len, self._attributes)]
         self._arrays = [(p, p.data, p.grad) for p in model.parameters()]
         norms: list[Any] = self.layers
         self._tracked = [
@@ -74,8 +78,10 @@ class Settings:
         Raises
         ------
         ValueError
-            When a layer or a parameter was replaced by another one.
+            When a layer, its forward or its backward, or a parameter was replaced by another one.
         """
+        if [*map(len, self._attributes)] != self._sizes:
+            self._check_methods()
         for network, members in self._members:
             now = network.children()
             if now != members:
@@ -93,6 +99,16 @@ class Settings:
                 f"the compiled step: a layer has changed ({error}); compile it again"
             ) from None
         return found if has_hash(found) else tuple(map(comparable, found))
+
+    def _check_methods(self) -> None:
+        """Raise a ValueError if a layer of the library got a forward or backward of its own."""
+        for layer, before in zip(self._ours, self._patched, strict=True):
+            if is_patched(layer) != before:
+                raise ValueError(
+                    f"the compiled step: forward or backward of {layer._label} was replaced since; "
+                    "compile it again"
+                )
+        self._sizes = [*map(len, self._attributes)]
 
     def check_arrays(self) -> None:
         """Raise a ValueError if an array is not of the kind that the calls and kernels take.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..architecture import unsupported
+from ..architecture import check_not_patched, unsupported
 from ..backend import Array
 from ..checks import count
 from ..files import atomic_write
@@ -192,6 +192,7 @@ class _Nodes:
 
         Paths are empty or end with a dot.
         """
+        check_not_patched(layer, path)
         if is_chain(layer):
             for name, child in layer.children().items():
                 x, shape = self.add(child, f"{path}{name}.", x, shape)

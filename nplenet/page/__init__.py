@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ..architecture import describe, unsupported
+from ..architecture import check_not_patched, describe, unsupported
 from ..data import load_digits
 from ..deprecated import model_first
 from ..files import atomic_write
@@ -158,6 +158,7 @@ def _check_computed(model: Layer) -> None:
     """Refuse a model with a layer that the page does not compute."""
     computed = computed_layers()
     for path, layer in model.modules():
+        check_not_patched(layer, path)
         if not is_chain(layer) and type(layer).__name__ not in computed:
             raise unsupported(
                 layer,

@@ -122,3 +122,29 @@ def test_a_chain_whose_forward_was_replaced_is_not_unrolled() -> None:
     model = Sequential(Flatten(), ReLU(), inner)
     x = X.astype(np.float32)
     np.testing.assert_allclose(nplenet.compile(model).predict(x), model.eval()(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["a layer", "a chain"])
+def test_a_forward_that_is_replaced_after_compiling_is_refused(
+    place: str, backend: Backend
+) -> None:
+    model = Sequential(Sequential(*chain())).astype("float64").to(backend)
+    inner = model[0]
+    assert isinstance(inner, Sequential)
+    step = nplenet.compile(model, CrossEntropyLoss(), SGD(model.parameters(), 0.1), 8)
+    before = results(model, backend, step)
+    patched(inner if place == "a chain" else inner[0])
+    x, y = backend.asarray(X), backend.asarray(Y)
+    for call in (lambda: step(x, y), lambda: step.predict(x)):
+        with pytest.raises(ValueError, match=r"forward or backward of .* was replaced since"):
+            call()
+    for a, b in zip(before[3:], model.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_other_attributes_of_a_layer_may_come_after_compiling() -> None:
+    model = Sequential(Flatten(), Dense(288, 3, rng=0))
+    step, x = nplenet.compile(model), X.astype(np.float32)
+    before = step.predict(x)
+    model[0].note = "mine"  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(step.predict(x), before)
