@@ -12,7 +12,7 @@ from .names import no_attribute
 
 
 class Attributes:
-    """Base of optimizers, schedules, losses and loaders: their attributes are named in the class.
+    """Base of optimizers, schedules, losses, loaders, transforms: the class names their attributes.
 
     ``Adam(...).momentum = 0.5`` is an error, not an attribute that nothing reads. A class of your
     own, which is not the library's, may have any attributes.

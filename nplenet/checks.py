@@ -77,6 +77,44 @@ def fraction(value: Any, name: str) -> float:
     return number(value, name, "[0, 1]")
 
 
+def byte(value: Any, name: str) -> int:
+    """Return an integer from 0 to 255 as an int."""
+    return count(value, name, 0, 255)
+
+
+def float_dtype(value: Any, name: str) -> np.dtype[Any]:
+    """Return a floating-point dtype."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind != "f":
+        raise TypeError(f"{name} must be a floating-point type, got {dtype or repr(value)}")
+    return dtype
+
+
+def one_or_more(check: Callable[[Any, str], float]) -> Callable[[Any, str], tuple[float, ...]]:
+    """Return a check of a number, or a sequence of numbers, that makes a tuple of floats."""
+
+    def checked(values: Any, name: str) -> tuple[float, ...]:
+        if np.ndim(values) > 1 or np.size(values) == 0:
+            raise TypeError(f"{name} must be a number or a sequence of numbers, got {values!r}")
+        each = [values] if np.ndim(values) == 0 else values
+        return tuple(check(value, name) for value in each)
+
+    return checked
+
+
+def as_given(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Return a check that gives back the value itself, for a ``repr`` as it was written."""
+
+    def checked(value: Any, name: str) -> Any:
+        check(value, name)
+        return value
+
+    return checked
+
+
 def flag(value: Any, name: str) -> bool:
     """Return True or False, NumPy's as well."""
     plain = _plain(value)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nplenet import layers, optim, schedules
+from nplenet import augment, layers, optim, schedules
 from nplenet.augment import Compose, RandomInvert, ToFloat, fuse
 from nplenet.backend import get_backend
 from nplenet.data import DataLoader, DeviceLoader
@@ -49,14 +49,26 @@ OBJECTS: dict[str, Any] = {
     "CrossEntropyLoss": CrossEntropyLoss,
     "DataLoader": lambda: DataLoader(X, Y, 2),
     "DeviceLoader": on_device,
+    "RandomRotation": lambda: augment.RandomRotation(15, fill=3),
+    "RandomAffine": lambda: augment.RandomAffine(15, (0.1, 0), (0.9, 1.1), (-3, 3)),
+    "RandomInvert": RandomInvert,
+    "RandomGrayscale": augment.RandomGrayscale,
+    "ToFloat": ToFloat,
+    "Normalize": lambda: augment.Normalize((0.1, 0.2), 0.3),
+    "Compose": lambda: Compose([RandomInvert(), ToFloat()]),
 }
 
 
 def test_every_optimizer_and_schedule_is_in_the_table() -> None:
     kinds = {*optim.__all__, *schedules.__all__} - {"Optimizer", "Schedule"}
-    assert {kind for kind in kinds if kind.endswith("LR") or kind[0] in "SAR"} == OBJECTS.keys() - {
-        *("CrossEntropyLoss", "DataLoader", "DeviceLoader")
-    }
+    kinds = {kind for kind in kinds if kind.endswith("LR") or kind[0] in "SAR"}
+    assert OBJECTS.keys() >= kinds
+
+
+def test_every_transform_is_in_the_table() -> None:
+    kinds = {name for name in augment.__all__ if isinstance(getattr(augment, name), type)}
+    others = {"AffineMaps", "Draws", "FusedPipeline", "UnknownPreprocessing"}
+    assert OBJECTS.keys() >= kinds - others
 
 
 @pytest.mark.parametrize("kind", OBJECTS)
@@ -123,6 +135,16 @@ def test_each_setting_takes_its_own_value_and_refuses_another_type(kind: str) ->
         ("DataLoader", "images", X.tolist()),
         ("DataLoader", "labels", Y.astype(np.float64)),
         ("DeviceLoader", "batch_size", 0),
+        ("RandomRotation", "degrees", -1),
+        ("RandomRotation", "fill", 256),
+        ("RandomAffine", "translate", (0.0, 1.5)),
+        ("RandomAffine", "scale", (1.1, 0.9)),
+        ("RandomAffine", "shear", 90),
+        ("RandomInvert", "p", 1.5),
+        ("RandomGrayscale", "p", -0.5),
+        ("ToFloat", "dtype", np.uint8),
+        ("Normalize", "std", 0.0),
+        ("Compose", "transforms", [RandomInvert]),
     ],
 )
 def test_a_value_out_of_range_is_refused_wherever_it_comes_from(
@@ -133,8 +155,12 @@ def test_a_value_out_of_range_is_refused_wherever_it_comes_from(
         setattr(thing, name, value)
     if name != "base_lr" and kind != "DeviceLoader":
         needed = {"OneCycleLR": (sgd(), 0.4, 10), "StepLR": (sgd(), 2), "PlateauLR": (sgd(),)}
-        more: dict[str, Any] = {"images": X, "labels": Y, "batch_size": 2}
-        more = more if kind == "DataLoader" else {}
+        needed |= {"Normalize": (0.5,)}
+        more = {
+            "DataLoader": {"images": X, "labels": Y, "batch_size": 2},
+            "RandomRotation": {"degrees": 15},
+            "RandomAffine": {"degrees": 15},
+        }.get(kind, {})
         arguments = needed.get(kind, ([Parameter(np.ones(2))],) if kind == "SGD" else ())
         with pytest.raises((TypeError, ValueError), match=f"{kind}: {name}"):
             type(thing)(*arguments, **{**more, name: value})

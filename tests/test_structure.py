@@ -52,7 +52,7 @@ PARTS: dict[str, str] = {
     "seeds": "checks names",
     "window": "checks deprecated",
     "backend": "checks deprecated machine names rounding window",
-    "augment": "backend checks deprecated names",
+    "augment": "attributes backend checks deprecated names",
     "group": "backend names",
     "loss_hints": "backend",
     "losses": "attributes backend checks loss_hints names",

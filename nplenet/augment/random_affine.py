@@ -14,14 +14,48 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
+from ..attributes import Attributes
 from ..backend import Array
+from ..checks import Checks, as_given, byte, not_negative
 from .gather import apply_affine
 from .maps import affine_coefficients
 from .pixels import check_images
 
 
+def _translate(values: Any, name: str) -> tuple[float, float]:
+    return _pair(values, name, "[0, 1]")
+
+
+def _scale(values: Any, name: str) -> tuple[float, float]:
+    low, high = _pair(values, name, "(0, inf)")
+    if low > high:
+        raise ValueError(f"{name} must be (low, high), got {values!r}")
+    return low, high
+
+
+def _pair(values: Any, name: str, interval: str) -> tuple[float, float]:
+    if np.shape(values) != (2,):
+        raise ValueError(f"{name} must be 2 numbers, got {values!r}")
+    first, second = (checks.number(v, name, interval) for v in values)
+    return first, second
+
+
+def _shears(shear: Any, name: str) -> tuple[float, float, float, float]:
+    """Return lowest and highest shear along x, then along y, in degrees."""
+    if np.ndim(shear) == 0:
+        largest = checks.number(shear, name, "[0, 90)")
+        return (-largest, largest, 0.0, 0.0)
+    if np.shape(shear) not in ((2,), (4,)):
+        raise ValueError(f"{name} must be a number, 2 or 4 numbers, got {shear!r}")
+    given = tuple(checks.number(s, name, "(-90, 90)") for s in np.asarray(shear).tolist())
+    low_x, high_x, low_y, high_y = (*given, 0.0, 0.0)[:4]
+    if low_x > high_x or low_y > high_y:
+        raise ValueError(f"{name} must be (low, high), got {shear!r}")
+    return (low_x, high_x, low_y, high_y)
+
+
 @dataclass
-class RandomAffine:
+class RandomAffine(Attributes):
     """Rotate, shift, zoom and shear each image about its centre, each by its own random amounts.
 
     The ranges are those of torchvision's ``RandomAffine``; the pixels equal Pillow's. Six numbers
@@ -53,32 +87,22 @@ class RandomAffine:
 
     random: ClassVar[bool] = True
     numbers: ClassVar[int] = 6
+    settings: ClassVar[Checks] = {
+        "degrees": as_given(not_negative),
+        "translate": _translate,
+        "scale": _scale,
+        "shear": as_given(_shears),
+        "fill": as_given(byte),
+    }
     degrees: float
     translate: tuple[float, float] = (0.0, 0.0)
     scale: tuple[float, float] = (1.0, 1.0)
     shear: float | Sequence[float] = 0.0
     fill: int = 0
 
-    def __post_init__(self) -> None:
-        checks.number(self.degrees, "RandomAffine: degrees", "[0, inf)")
-        self.translate = _pair(self.translate, "translate", "[0, 1]")
-        self.scale = _pair(self.scale, "scale", "(0, inf)")
-        self.shears()
-        checks.count(self.fill, "RandomAffine: fill", 0, 255)
-
-    def shears(self) -> tuple[float, ...]:
+    def shears(self) -> tuple[float, float, float, float]:
         """Return lowest and highest shear along x, then along y, in degrees."""
-        shear, owner = self.shear, "RandomAffine: shear"
-        if np.ndim(shear) == 0:
-            largest = checks.number(shear, owner, "[0, 90)")
-            return (-largest, largest, 0.0, 0.0)
-        if np.shape(shear) not in ((2,), (4,)):
-            raise ValueError(f"{owner} must be a number, 2 or 4 numbers, got {shear!r}")
-        given = tuple(checks.number(s, owner, "(-90, 90)") for s in np.asarray(shear).tolist())
-        low_x, high_x, low_y, high_y = (*given, 0.0, 0.0)[:4]
-        if low_x > high_x or low_y > high_y:
-            raise ValueError(f"{owner} must be (low, high), got {shear!r}")
-        return (low_x, high_x, low_y, high_y)
+        return _shears(self.shear, "RandomAffine: shear")
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """Draw the amounts of ``count`` images, (6, count); see ``decide``."""
@@ -140,13 +164,3 @@ def _matrix(m: Any, amounts: Any, height: int, width: int) -> tuple[Any, ...]:
     d, e = -q / zoom, p / zoom
     column, row = -width / 2 - right * width, -height / 2 - down * height
     return a, b, a * column + b * row + width / 2, d, e, d * column + e * row + height / 2
-
-
-def _pair(values: Any, name: str, interval: str) -> tuple[float, float]:
-    """Return two numbers of an interval as a tuple; a pair of ranges ascends."""
-    if np.shape(values) != (2,):
-        raise ValueError(f"RandomAffine: {name} must be 2 numbers, got {values!r}")
-    first, second = (checks.number(v, f"RandomAffine: {name}", interval) for v in values)
-    if name == "scale" and first > second:
-        raise ValueError(f"RandomAffine: scale must be (low, high), got {values!r}")
-    return first, second

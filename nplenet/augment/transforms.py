@@ -20,7 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
+from ..attributes import Attributes
 from ..backend import Array, backend_of
+from ..checks import (
+    Checks,
+    as_given,
+    byte,
+    float_dtype,
+    fraction,
+    not_negative,
+    number,
+    one_or_more,
+    positive,
+)
 from .pixels import check_images, grayscale
 from .random_affine import RandomAffine
 from .rotation import rotate, rotation_coefficients
@@ -30,7 +42,7 @@ Transform = Callable[[Array, "np.random.Generator | None"], Array]
 
 
 @dataclass
-class RandomRotation:
+class RandomRotation(Attributes):
     """Rotate each image by its own angle, uniform in [-degrees, degrees); see ``rotate``.
 
     Parameters
@@ -43,12 +55,9 @@ class RandomRotation:
 
     random: ClassVar[bool] = True
     numbers: ClassVar[int] = 1
+    settings: ClassVar[Checks] = {"degrees": as_given(not_negative), "fill": as_given(byte)}
     degrees: float
     fill: int = 0
-
-    def __post_init__(self) -> None:
-        checks.number(self.degrees, "RandomRotation: degrees", "[0, inf)")
-        checks.count(self.fill, "RandomRotation: fill", 0, 255)
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """Draw the angles of ``count`` images, in degrees."""
@@ -72,15 +81,13 @@ class RandomRotation:
 
 
 @dataclass
-class RandomInvert:
+class RandomInvert(Attributes):
     """Invert each image with probability ``p``; see ``invert``."""
 
     random: ClassVar[bool] = True
     numbers: ClassVar[int] = 1
+    settings: ClassVar[Checks] = {"p": as_given(fraction)}
     p: float = 0.5
-
-    def __post_init__(self) -> None:
-        checks.fraction(self.p, "RandomInvert: p")
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """Draw for each of ``count`` images whether it is changed."""
@@ -99,7 +106,7 @@ class RandomInvert:
 
 
 @dataclass
-class RandomGrayscale:
+class RandomGrayscale(Attributes):
     """Turn each image to gray with probability ``p``; see ``grayscale``.
 
     The number of channels is kept, so this changes nothing in images of one channel. The default
@@ -108,10 +115,8 @@ class RandomGrayscale:
 
     random: ClassVar[bool] = True
     numbers: ClassVar[int] = 1
+    settings: ClassVar[Checks] = {"p": as_given(fraction)}
     p: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.fraction(self.p, "RandomGrayscale: p")
 
     def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """Draw for each of ``count`` images whether it is changed."""
@@ -132,7 +137,7 @@ class RandomGrayscale:
         return out
 
 
-class ToFloat:
+class ToFloat(Attributes):
     """Scale 0 ... 255 to 0 ... 1 by a true division by 255, as torchvision's ``ToTensor`` does.
 
     Multiplying by 1/255 would differ in the last bit for 126 of the 256 values.
@@ -143,11 +148,11 @@ class ToFloat:
     """
 
     random = False
+    settings: ClassVar[Checks] = {"dtype": float_dtype}
+    dtype: np.dtype[Any]
 
     def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
-        self.dtype = np.dtype(dtype)
-        if self.dtype.kind != "f":
-            raise TypeError(f"ToFloat: dtype must be a floating-point type, got {self.dtype}")
+        self.dtype = dtype  # type: ignore[assignment]  # becomes one
 
     def __repr__(self) -> str:
         return f"ToFloat(dtype={self.dtype})"
@@ -158,7 +163,7 @@ class ToFloat:
         return backend_of(images).xp.divide(images, self.dtype.type(255), dtype=self.dtype)
 
 
-class Normalize:
+class Normalize(Attributes):
     """Subtract ``mean`` and divide by ``std``, channel by channel, as torchvision's ``Normalize``.
 
         y[n, c] = (x[n, c] - mean[c]) / std[c]        in the dtype of x
@@ -172,10 +177,13 @@ class Normalize:
     """
 
     random = False
+    settings: ClassVar[Checks] = {"mean": one_or_more(number), "std": one_or_more(positive)}
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
-        self.mean = _numbers(mean, "Normalize: mean", "(-inf, inf)")
-        self.std = _numbers(std, "Normalize: std", "(0, inf)")
+        self.mean = mean  # type: ignore[assignment]  # becomes a tuple
+        self.std = std  # type: ignore[assignment]
         if 1 not in (len(self.mean), len(self.std)) and len(self.mean) != len(self.std):
             raise ValueError(
                 f"Normalize: mean is of {len(self.mean)} channels, std of {len(self.std)}"
@@ -207,7 +215,17 @@ class Normalize:
         return (images - mean) / std
 
 
-class Compose:
+def _transforms(values: Any, name: str) -> list[Transform]:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of transforms, got {values!r}")
+    transforms = list(values)
+    for transform in transforms:
+        if not callable(transform) or isinstance(transform, type):
+            raise TypeError(f"{name}: expected transform(images, rng), got {transform!r}")
+    return transforms
+
+
+class Compose(Attributes):
     """Apply transforms one after the other; all draw from one generator, in this order.
 
     Parameters
@@ -215,13 +233,11 @@ class Compose:
     transforms : sequence of transform(images, rng) -> images
     """
 
+    settings: ClassVar[Checks] = {"transforms": _transforms}
+    transforms: list[Transform]
+
     def __init__(self, transforms: Sequence[Transform]) -> None:
-        if not isinstance(transforms, Iterable):
-            raise TypeError(f"Compose: takes a list of transforms, got {transforms!r}")
-        self.transforms = list(transforms)
-        for transform in self.transforms:
-            if not callable(transform) or isinstance(transform, type):
-                raise TypeError(f"Compose: expected transform(images, rng), got {transform!r}")
+        self.transforms = transforms  # type: ignore[assignment]  # becomes a list
 
     def __repr__(self) -> str:
         return f"Compose({self.transforms!r})"
@@ -258,14 +274,6 @@ def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform
     if type(last) is not ToFloat or last.dtype != np.dtype(dtype):
         return None
     return Compose(others)
-
-
-def _numbers(values: Any, name: str, interval: str) -> tuple[float, ...]:
-    """Return one number, or a sequence of them, as a tuple of floats."""
-    if np.ndim(values) > 1 or np.size(values) == 0:
-        raise TypeError(f"{name} must be a number or a sequence of numbers, got {values!r}")
-    each = [values] if np.ndim(values) == 0 else values
-    return tuple(checks.number(value, name, interval) for value in each)
 
 
 def flattened(transform: Any) -> list[Any]:
