@@ -77,7 +77,7 @@ PARTS: dict[str, str] = {
     ),
     "compiled": (
         "attributes augment backend checks files group layers losses machine optim rounding "
-        "schedules schema seeds turns window"
+        "schedules schema seeds turns version window"
     ),
     "interop": "architecture augment backend checks data files layers names version window",
     "page": "architecture augment data deprecated files layers",

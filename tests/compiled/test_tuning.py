@@ -279,6 +279,14 @@ def test_a_damaged_or_old_cache_is_ignored_and_written_anew(
     assert file.read_bytes() == good
 
 
+def test_what_another_version_chose_is_not_taken(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuning_cache.keep(256, tuning_cache.Kept(dataclasses.replace(search.default(), lanes=128)))
+    monkeypatch.setattr(tuning_cache, "__version__", "99.0")  # its step is another one
+    assert compiled(256)["lanes"] == 64
+
+
 def test_sizes_are_kept_beside_each_other(machine: Machine) -> None:
     for images in (64, 256):
         compiled(images)

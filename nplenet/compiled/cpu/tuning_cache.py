@@ -22,6 +22,7 @@ import numpy as np
 from ...files import atomic_write, read_json, user_cache
 from ...machine import blas, processor, usable_cores
 from ...schema import fields, mapping, text, whole
+from ...version import __version__
 from . import search
 from .search import CANDIDATES, Make, Trial, neighbours
 from .tuning import Tunables, checked
@@ -149,6 +150,7 @@ def machine() -> dict[str, str]:
         "cpu": processor(),
         "cores": str(usable_cores()),
         "numpy": np.__version__,
+        "nplenet": __version__,
         "blas": blas(),
         "workers": kind_now(),
     }
