@@ -62,6 +62,7 @@ SAME: dict[str, Callable[..., Any]] = {
     "where": lambda xp, a, b: xp.where(a > 0, a, 0),
     "fancy index": lambda xp, a, b: a[xp.arange(6), xp.asarray([0, 1, 2, 3, 4, 0])],
     "astype": lambda xp, a, b: (a * 10).astype(xp.int32),
+    "complex": lambda xp, a, b: a * (1 + 2j),
     "product": lambda xp, a, b: a @ b.T,
     "float64 product": lambda xp, a, b: a.astype("f8") @ b.astype("f8").T,
     "vectors": lambda xp, a, b: a[0] @ b[0],

@@ -140,6 +140,8 @@ def build_generated(source: str, names: Sequence[str], folders: Sequence[Path]) 
     """Compile a kernel that CuPy wrote: trusted, so neither watched nor poisoned."""
     flags = ["-O1", *(f"-I{folder}" for folder in folders)]
     headers = "#include <cupy/complex.cuh>\n#include <cupy/carray.cuh>\n"  # where all of them begin
+    if re.search(r"complex\s*<", source):  # for the others g++ loads half as much: 0.07 s, not 0.11
+        flags.append("-DGPUSIM_COMPLEX")
     return _library(source, flags, names, "cupy.cu", headers)
 
 

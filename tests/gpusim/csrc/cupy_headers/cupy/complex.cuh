@@ -1,5 +1,6 @@
 // Stands in for CuPy's complex header when CuPy's own kernels are compiled for the host.
 #pragma once
+#ifdef GPUSIM_COMPLEX  // by host.py, for a kernel that names the type: <complex> brings the streams
 #include <complex>
 template <class T>
 using complex = std::complex<T>;
@@ -7,3 +8,4 @@ namespace thrust {
 template <class T>
 using complex = std::complex<T>;
 }
+#endif
