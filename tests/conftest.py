@@ -108,8 +108,13 @@ def _registered_layers_are_forgotten() -> Iterator[None]:
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the runs of a test that looks at other things the two seconds that a report takes."""
+    """Spare the runs of a test that looks at other things the two seconds that a report takes.
+
+    Child processes, which find no Matplotlib, print that they write none.
+    """
     monkeypatch.setattr("nplenet.report.write_report", lambda folder, *_, **__: folder)
+    paths = [str(ROOT / "tests" / "without_plots"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
 
 @pytest.fixture(scope="session")
