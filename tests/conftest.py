@@ -20,6 +20,8 @@ import pytest
 
 from nplenet import BackendError, architecture, get_backend
 from nplenet.backend import Backend
+from nplenet.compiled.cpu import search, tuning_cache
+from nplenet.files import user_cache
 
 SIMULATED = "cupy-sim"
 CHOICES = {
@@ -95,6 +97,25 @@ def usable(name: str, config: pytest.Config) -> Backend:
         return get_backend("numpy" if name == "numpy" else "cupy")
     except BackendError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tunables_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search tunables in few rounds, and keep them from the user's cache.
+
+    No test asks which are the fastest, and where none are known a search takes a second or two of
+    the processor per size of batch.
+    """
+    users, folder = tuning_cache.user_cache(), tmp_path_factory.mktemp("cache")
+
+    def cache() -> Path | None:
+        found = user_cache()
+        return folder if found == users else found  # a test may choose another one, or none
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning_cache, "user_cache", cache)
+        patch.setattr(search, "CALM_ROUNDS", 4)
+        yield
 
 
 @pytest.fixture(autouse=True)
