@@ -109,7 +109,8 @@ def processes_with(word: str) -> list[str]:
 # 18 steps; the last batch of an epoch has two images, so that some ranks have none of it.
 UNEVEN: Settings = {"images": 162, "batch": 32}
 FLOAT32: Settings = UNEVEN | {"dtype": "float32", "rule": "SGD"}
-ENOUGH: Settings = {"images": 600, "batch": 256}  # for each of two threads of each of two ranks
+# Enough images for each of two threads of each of two ranks.
+ENOUGH: Settings = {"images": 600, "batch": 256, "epochs": 1}
 FEW: Settings = {"images": 20, "batch": 16, "epochs": 1, "eager": 1}
 TUNED = [("groups", ""), ("groups", "yes"), ("weighted", "yes"), ("weighted", "")]
 
