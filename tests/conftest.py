@@ -20,6 +20,8 @@ import pytest
 
 from nplenet import BackendError, architecture, get_backend
 from nplenet.backend import Backend
+from nplenet.compiled.cpu import search, tuning_cache
+from nplenet.files import user_cache
 
 SIMULATED = "cupy-sim"
 CHOICES = {
@@ -97,6 +99,25 @@ def usable(name: str, config: pytest.Config) -> Backend:
         pytest.skip(str(error))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _tunables_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search tunables in few rounds, and keep them from the user's cache.
+
+    No test asks which are the fastest, and where none are known a search takes a second or two of
+    the processor per size of batch.
+    """
+    users, folder = tuning_cache.user_cache(), tmp_path_factory.mktemp("cache")
+
+    def cache() -> Path | None:
+        found = user_cache()
+        return folder if found == users else found  # a test may choose another one, or none
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning_cache, "user_cache", cache)
+        patch.setattr(search, "CALM_ROUNDS", 4)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _registered_layers_are_forgotten() -> Iterator[None]:
     """Leave no layer registered that a test, or a chapter's cell, has registered."""
@@ -108,8 +129,13 @@ def _registered_layers_are_forgotten() -> Iterator[None]:
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the runs of a test that looks at other things the two seconds that a report takes."""
+    """Spare the runs of a test that looks at other things the two seconds that a report takes.
+
+    Child processes, which find no Matplotlib, print that they write none.
+    """
     monkeypatch.setattr("nplenet.report.write_report", lambda folder, *_, **__: folder)
+    paths = [str(ROOT / "tests" / "without_plots"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
 
 @pytest.fixture(scope="session")

@@ -34,9 +34,13 @@ from nplenet.train.stop import stop_on_signals
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--dataset", "digits", "--limit", "100", "--batch-size", "16", "--checkpoint-every", "0"]
-ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
 
 pytestmark = pytest.mark.usefixtures("no_report")
+
+
+def nowhere() -> dict[str, str]:
+    """Return the environment of a run that finds no cache of the user's."""
+    return {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +238,7 @@ def test_a_full_disk_lets_the_run_end_with_its_result_and_status_1(
     )
     command = [sys.executable, "-c", program, "train", *SMALL, "--epochs", "1", "--quiet"]
     command += ["--tunables", "{}", "--output", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=nowhere())
     assert done.returncode == 1
     assert done.stdout.startswith("test accuracy ")
     *warned, last = done.stderr.splitlines()
@@ -261,7 +265,7 @@ def test_a_report_that_cannot_be_written_is_one_line_and_status_1(
 
 def nplenet(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nplenet", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=nowhere())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals to send")
@@ -276,7 +280,7 @@ def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_from_there(
         command,
         stdout=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env=nowhere(),
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup has it ignored
     ) as process:
         assert process.stdout is not None

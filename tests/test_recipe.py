@@ -158,6 +158,7 @@ def measured(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_the_accuracy_of_a_recipe_is_measured_once_per_seed(tmp_path: Path) -> None:
     options = ("--recipe", "quick", "--seeds", "2", *SMALL)
     first = measured(tmp_path, *options)
@@ -184,6 +185,7 @@ def test_the_accuracy_of_a_recipe_is_measured_once_per_seed(tmp_path: Path) -> N
     assert "choose another --output" in other.stderr
 
 
+@pytest.mark.usefixtures("no_report")
 def test_an_interrupted_measurement_resumes_within_the_seed(tmp_path: Path) -> None:
     options = ("--recipe", "quick", "--seeds", "1", *SMALL)
     run = ["train", "--recipe", "quick", "--output", str(tmp_path / "runs/quick-0"), *SMALL]

@@ -145,7 +145,7 @@ def test_a_model_that_no_file_may_ask_for_is_not_saved(
 
 def test_a_run_whose_checkpoints_load_model_refuses_says_so_once(tmp_path: Path) -> None:
     model = Sequential(AvgPool2d(512, padding=256), Flatten(), Dense(1, 2))
-    loader = DataLoader(np.zeros((4, 1, 2, 2), np.float32), np.array([0, 1, 0, 1]), 2)
+    loader = DataLoader(np.zeros((2, 1, 2, 2), np.float32), np.array([0, 1]), 2)
     optimizer, folder = SGD(model.parameters(), 0.1), CheckpointFolder(tmp_path)
     loss = CrossEntropyLoss()
     with pytest.warns(CheckpointWarning, match="resume .* load_model will refuse") as warned:

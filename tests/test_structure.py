@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -378,11 +379,17 @@ INSIDE: dict[str, dict[str, str]] = {
 }
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(file: Path) -> list[str]:
     """Return the absolute names of all that ``file`` imports, inside functions too."""
     names = []
     package = ["nplenet", *file.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -396,6 +403,7 @@ def imports(file: Path) -> list[str]:
     return names
 
 
+@cache
 def imported_files(file: Path) -> set[Path]:
     """Return the files of nplenet that ``file`` names in its imports."""
     found = set()
@@ -517,7 +525,7 @@ def test_modules_and_functions_are_short(file: Path) -> None:
     """At most 400 lines a module, and fewer than 60 a function, without its docstring."""
     text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
             signature = node.body[0].lineno - node.lineno

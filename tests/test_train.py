@@ -300,17 +300,21 @@ def test_used_up_memory_is_named_with_the_batch_size(
 
 
 # MNIST is nowhere in these runs, so that they do the same on every machine.
-ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
-ENVIRONMENT.pop("NPLENET_DATA", None)
+def nowhere() -> dict[str, str]:
+    environment = {**os.environ, "XDG_CACHE_HOME": "/nowhere"}
+    environment.pop("NPLENET_DATA", None)
+    return environment
 
 
-def example(*options: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def example(
+    *options: object, timeout: float = 240, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "examples" / "train_mnist.py", *options]
     return subprocess.run(
         [str(part) for part in command],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
+        env=nowhere() | environment,
         timeout=timeout,
     )
 
@@ -329,11 +333,9 @@ def test_the_example_writes_what_it_prints(tmp_path: Path) -> None:
     assert "features.0 Conv2d" in done.stdout
 
 
-def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(ENVIRONMENT, "XDG_CACHE_HOME", str(tmp_path))
-    done = example("--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_path: Path) -> None:
+    options = ("--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+    done = example(*options, XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("MNIST is not available; using the bundled digits instead: ")
     assert str(tmp_path) in done.stderr
@@ -380,10 +382,12 @@ def test_the_example_without_a_gpu_says_what_to_install() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+@pytest.mark.usefixtures("no_report")
 def test_ctrl_c_ends_with_what_was_reached(tmp_path: Path) -> None:
     command = [sys.executable, "-u", str(ROOT / "examples" / "train_mnist.py")]
-    command += ["--dataset", "digits", "--epochs", "1000", "--output", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    command += ["--dataset", "digits", "--limit", "1000", "--epochs", "1000"]
+    command += ["--output", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=nowhere()) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("epoch   2"):
