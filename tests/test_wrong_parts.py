@@ -67,11 +67,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a class of transforms": (
         lambda: Compose([ToFloat]),  # type: ignore[list-item]
-        "Compose: expected transform",
+        "Compose: transforms: expected transform",
     ),
     "a transform alone": (
         lambda: Compose(ToFloat()),  # type: ignore[arg-type]
-        "Compose: takes a list of transforms",
+        "Compose: transforms must be a list of transforms",
     ),
     "a word for a truth value": (
         lambda: net().requires_grad_("False"),  # type: ignore[arg-type]
