@@ -243,7 +243,7 @@ def test_an_error_in_preparing_belongs_to_the_epoch_that_meets_it(
     assert rotation is not None
 
     def broken(loader: DeviceLoader) -> None:
-        rotation.degrees = float("nan")
+        rotation.degrees = 1.7e308  # twice is infinite
         prepare(loader)
 
     monkeypatch.setattr(DeviceLoader, "prepare", broken)
