@@ -14,7 +14,6 @@ from nplenet.data import MissingDataError, load_mnist, pad_images
 from nplenet.layers import Layer
 from nplenet.models import LeNet5
 from nplenet.recognize import MIN_DIGIT_SIDE, picture, prepare, recognize
-from nplenet.segment.colour import block_of
 
 
 @pytest.fixture(scope="module")
@@ -52,45 +51,26 @@ def test_drawn_digits_are_recognised(model: Layer) -> None:
     assert_most_are_right(model, list(PENS), lambda pen, digit: drawn(pen, digit, seed=digit))
 
 
-@pytest.fixture(scope="module")
-def mnist() -> tuple[np.ndarray, np.ndarray]:
+@pytest.mark.parametrize("enlarge", [1, 10])
+def test_mnist_on_a_larger_sheet_is_recognised_as_well_as_in_its_files(
+    model: Layer, enlarge: int
+) -> None:
     try:
         images, labels = load_mnist(split="test", download=False)
     except MissingDataError as error:
         pytest.skip(str(error))
-    return images[:500], labels[:500]
-
-
-def on_a_sheet(image: np.ndarray, enlarge: int) -> np.ndarray:
-    """Return one of MNIST's digits as ink at the upper right of a larger sheet."""
-    side = 28 * enlarge
-    page = np.full((side * 6 // 5, side * 3 // 2), 255, np.uint8)
-    page[enlarge : enlarge + side, -side:] -= np.kron(image, np.ones((enlarge, enlarge), np.uint8))
-    return page
-
-
-def test_mnist_on_a_larger_sheet_is_recognised_as_well_as_in_its_files(
-    model: Layer, mnist: tuple[np.ndarray, np.ndarray]
-) -> None:
+    images, labels = images[:500], labels[:500]
     right = {"original": 0, "sheet": 0}
-    for image, padded, label in zip(mnist[0], pad_images(mnist[0]), mnist[1], strict=True):
-        right["original"] += recognize(model, padded).probabilities.argmax() == label
-        right["sheet"] += answer(model, on_a_sheet(image, 1)) == label
+    for image, padded, label in zip(images, pad_images(images), labels, strict=True):
+        side = 28 * enlarge
+        page = np.full((side * 6 // 5, side * 3 // 2), 255, np.uint8)
+        page[enlarge : enlarge + side, -side:] -= np.kron(
+            image, np.ones((enlarge, enlarge), np.uint8)
+        )
+        right["original"] += recognize(model, padded[0]).probabilities.argmax() == label
+        right["sheet"] += answer(model, page) == label
     print(right)
     assert right["sheet"] >= right["original"] - 5  # 1 % of 500
-
-
-def test_mnist_with_its_pixels_enlarged_is_what_it_is_without(
-    mnist: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """So enlarged digits are recognised as well as those of the test above."""
-    for k, image in enumerate(mnist[0]):
-        enlarged, page = on_a_sheet(image, 10), on_a_sheet(image, 1)
-        assert block_of(enlarged[:, :, None]) == 10
-        small = enlarged[::10, ::10]  # 336 rows are 33 pixels and a part of one
-        np.testing.assert_array_equal(small, np.pad(page, ((0, 1), (0, 0)), constant_values=255))
-        if k % 20 == 0:  # from here on it is the same computation
-            np.testing.assert_array_equal(prepare(enlarged), prepare(page))
 
 
 def test_the_probabilities_of_image_and_inverse_are_those_of_the_model_in_eval_mode() -> None:

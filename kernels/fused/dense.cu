@@ -16,9 +16,9 @@
 // Threads: as in the picture. Forward, each lane ends with sums of its own for ROWS * I numbers of y; the warp
 // adds them up by halves, so that 32 sums take 31 shuffles and not 160. Backward, the parts are added by shuffles.
 // Each weight is read once for I images, VECTOR at a time, coalesced; their latency is what this costs, so eight
-// packs are on their way at once (fewer for large I). Loads of x and dy from shared memory: forward I per ROWS *
-// I * VECTOR multiply-adds, backward I per I * VECTOR. 2 * IN * OUT FLOP per image each way; IN * OUT numbers of
-// global memory per I images.
+// packs are on their way at once, fewer where I leaves no registers for them. Loads of x and dy from shared memory:
+// forward I per ROWS * I * VECTOR multiply-adds, backward I per I * VECTOR. 2 * IN * OUT FLOP per image each way;
+// IN * OUT numbers of global memory per I images.
 // NumPy twin: Dense in nplenet/layers/dense.py.
 
 // Sum each of N values over 2 * DISTANCE lanes: a lane keeps the half of them that is its own and gives the other

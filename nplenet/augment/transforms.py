@@ -183,7 +183,7 @@ class Normalize(Attributes):
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
         self.mean = mean  # type: ignore[assignment]  # becomes a tuple
-        self.std = std  # type: ignore[assignment]
+        self.std = std  # type: ignore[assignment]  # as well
         if 1 not in (len(self.mean), len(self.std)) and len(self.mean) != len(self.std):
             raise ValueError(
                 f"Normalize: mean is of {len(self.mean)} channels, std of {len(self.std)}"
