@@ -27,9 +27,9 @@ __device__ T normalised(T value, const T* __restrict__ normal, int c)
 }
 
 // A pixel, in all its channels.
-template <int C>
+template <int C, typename Number = T>
 struct Pixel {
-    T values[C];
+    Number values[C];
 };
 
 // Where a pixel comes from: the image and the settings of its augmentation, each of which may be null.
@@ -39,16 +39,22 @@ struct Origin {
     bool invert, gray;
 };
 
+// The origin of an entry of the feed.
 template <class Shape>
-__device__ __forceinline__ Pixel<Shape::C> pixel_of(const Origin& from, int pixel, const T* __restrict__ normal,
-                                                    int fill)
+__device__ __forceinline__ Origin origin_of(const Source* images, const int* order, const int* coefficients,
+                                            const unsigned char* inverted, const unsigned char* gray,
+                                            long long entry)
+{
+    constexpr int SIZE = Shape::C * Shape::H * Shape::W;
+    return {images + (order ? order[entry] : entry) * (long long)SIZE,
+            coefficients ? coefficients + 6 * entry : nullptr, inverted && inverted[entry], gray && gray[entry]};
+}
+
+// An augmented pixel of an image of bytes, 0 ... 255.
+template <class Shape>
+__device__ __forceinline__ Pixel<Shape::C, int> bytes_of(const Origin& from, int pixel, int fill)
 {
     constexpr int C = Shape::C, W = Shape::W, PLANE = Shape::H * W;
-    Pixel<C> result;
-    if constexpr (sizeof(Source) > 1) {
-        for (int c = 0; c < C; ++c) result.values[c] = T(from.image[c * PLANE + pixel]);
-        return result;
-    }
     bool inside = true;
     int source = pixel;
     if (from.coefficients) {
@@ -58,7 +64,8 @@ __device__ __forceinline__ Pixel<Shape::C> pixel_of(const Origin& from, int pixe
         inside = wi >= 0 && wi < W && hi >= 0 && hi < Shape::H;
         source = hi * W + wi;
     }
-    int values[C];
+    Pixel<C, int> result;
+    int* const values = result.values;
 #pragma unroll
     for (int c = 0; c < C; ++c) {
         const int v = inside ? int(from.image[c * PLANE + source]) : fill;
@@ -68,8 +75,22 @@ __device__ __forceinline__ Pixel<Shape::C> pixel_of(const Origin& from, int pixe
         if (from.gray)
             values[0] = values[1] = values[2] =
                 (19595 * values[0] + 38470 * values[1] + 7471 * values[2] + 32768) >> 16;
+    return result;
+}
+
+template <class Shape>
+__device__ __forceinline__ Pixel<Shape::C> pixel_of(const Origin& from, int pixel, const T* __restrict__ normal,
+                                                    int fill)
+{
+    constexpr int C = Shape::C, PLANE = Shape::H * Shape::W;
+    Pixel<C> result;
+    if constexpr (sizeof(Source) > 1) {
+        for (int c = 0; c < C; ++c) result.values[c] = T(from.image[c * PLANE + pixel]);
+    } else {
+        const Pixel<C, int> bytes = bytes_of<Shape>(from, pixel, fill);
 #pragma unroll
-    for (int c = 0; c < C; ++c) result.values[c] = normalised<C>(T(values[c]) / T(255), normal, c);
+        for (int c = 0; c < C; ++c) result.values[c] = normalised<C>(T(bytes.values[c]) / T(255), normal, c);
+    }
     return result;
 }
 
@@ -84,9 +105,7 @@ __device__ void head(const Source* __restrict__ images, const int* __restrict__ 
         count * PLANE,
         [=](int i) {
             const long long entry = first + (I == 1 ? 0 : i / PLANE);
-            const Origin from = {images + (order ? order[entry] : entry) * (long long)(C * PLANE),
-                                 coefficients ? coefficients + 6 * entry : nullptr, inverted && inverted[entry],
-                                 gray && gray[entry]};
+            const Origin from = origin_of<Shape>(images, order, coefficients, inverted, gray, entry);
             return pixel_of<Shape>(from, i % PLANE, normal, fill);
         },
         [=](int i, const Pixel<C>& pixel) {

@@ -17,12 +17,10 @@ from ...backend import Array
 from ...group import ALONE, Group
 from ...optim import Optimizer
 from ...rounding import ceil_div
-from .feed import Feed, rows
+from .feed import MAX_STEPS, Feed, rows
 from .graphs import Graphs
 from .host import HostSide, Rehearsal
 
-MAX_STEPS = 128
-"""In a graph: then a launch takes the host 0.1 us per step."""
 MAX_FLOP = 1e12
 """Floating-point operations in a graph, about; half a second on a small device."""
 MAX_QUEUED = 4

@@ -30,6 +30,10 @@ FIRST, FORWARD, KEYS = 0, 1, 2
 and the first dropout key; the numbers of the update follow the keys."""
 
 
+MAX_STEPS = 128
+"""In a graph: then a launch takes the host 0.1 us per step."""
+
+
 class Feed:
     """Arrays of fixed addresses on a device; ``load`` fills them.
 

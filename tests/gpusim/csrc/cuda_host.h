@@ -363,6 +363,13 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
 static inline int __mulhi(int a, int b) {
   return int64_t(a) * b >> 32;
 }
+static inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
+  for (int shift = 0; shift < 32; shift += 8) c += (a >> shift & 255) * (b >> shift & 255);
+  return c;
+}
+static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+  return unsigned(((uint64_t(high) << 32) | low) >> (shift & 31));
+}
 static inline int __popc(unsigned x) {
   return __builtin_popcount(x);
 }

@@ -24,6 +24,7 @@ from .code import aligned
 from .conv import SUMS_BYTES, FusedConv
 from .dense import FusedDense
 from .elementwise import ACTIVATIONS, FusedActivation, FusedDropout, FusedFlatten
+from .first import FirstConv, FirstNorm, can_be_first
 from .loss import FusedLoss
 from .norm import FusedFrozenNorm, FusedNorm, Normalise
 from .operation import Head, Source
@@ -34,31 +35,47 @@ from .update import Update
 
 NORMS = (BatchNorm1d, BatchNorm2d)
 PLAIN: dict[type[Layer], Any] = {
-    Source: Head,
     Dense: FusedDense,
     Flatten: FusedFlatten,
     AvgPool2d: FusedAveragePool,
     MaxPool2d: FusedMaxPool,
 } | dict.fromkeys(ACTIVATIONS, FusedActivation)
 MAX_ARGUMENT_BYTES = 4096  # of a kernel, before CUDA 12.1
-LAYERS = (*PLAIN, *NORMS, Conv2d, Dropout)
+OTHER_WORKS = {
+    "moments": "sums over the windows of the images, for all steps of a graph",
+    "join_moments": "mean and covariance of the pixels of a window",
+    "finish": "loss and correct predictions of the step",
+}
+LAYERS = (Source, *PLAIN, *NORMS, Conv2d, Dropout)
 """The layers that have device code."""
 
 
 class FusedExecutor:
     """What a plan needs of the executor on a GPU; see ``plan.Executor``.
 
-    ``max_sums_bytes`` and ``threads`` are for convolutions; see ``FusedConv``.
+    ``max_sums_bytes`` and ``threads`` are for convolutions; see ``FusedConv``. ``moments`` says
+    whether a first convolution and its batch norm may take moments, as images of bytes have them.
     """
 
-    def __init__(self, max_sums_bytes: int, threads: int) -> None:
-        self.max_sums_bytes, self.threads = max_sums_bytes, threads
+    def __init__(self, max_sums_bytes: int, threads: int, moments: bool) -> None:
+        self.max_sums_bytes, self.threads, self.moments = max_sums_bytes, threads, moments
         self._dropouts = 0
+        self._images: Value | None = None
+        self._first: FirstConv | None = None
 
     def operation(self, layers: Sequence[Layer], x: Value, training: bool) -> tuple[Any, int]:
         layer = layers[0]
         if isinstance(layer, NORMS):
-            return normalise(layers, x, training)
+            first = self._first if self._first is not None and self._first.y is x else None
+            return normalise(layers, x, training, first)
+        if isinstance(layer, Source):
+            head = Head(layer, x, training)
+            self._images = head.y
+            return head, 1
+        if isinstance(layer, Conv2d) and x is self._images and training and self.moments:
+            if can_be_first(layers, x.shape):
+                self._first = FirstConv(layer, x, self.max_sums_bytes, self.threads)
+                return self._first, 1
         if isinstance(layer, Conv2d):
             return FusedConv(layer, x, training, self.max_sums_bytes, self.threads), 1
         if isinstance(layer, Dropout):
@@ -80,14 +97,19 @@ class FusedExecutor:
         return aligned(value.nbytes(1))
 
 
-def normalise(layers: Sequence[Layer], x: Value, training: bool) -> tuple[Normalise, int]:
+def normalise(
+    layers: Sequence[Layer], x: Value, training: bool, first: FirstConv | None
+) -> tuple[Normalise, int]:
     """Return a batch norm with the nonlinearity and average pool that follow it."""
     norm, rest = layers[0], list(layers[1:])
     assert isinstance(norm, NORMS)
     activation = rest.pop(0) if rest and isinstance(rest[0], ACTIVATIONS) else None
     pool = rest[0] if rest and isinstance(rest[0], AvgPool2d) and tiles(rest[0], x) else None
-    kind = FusedNorm if training and norm.training else FusedFrozenNorm
     used = 1 + (activation is not None) + (pool is not None)
+    if first is not None:
+        assert isinstance(norm, BatchNorm2d)
+        return FirstNorm(norm, first, activation, pool), used
+    kind = FusedNorm if training and norm.training else FusedFrozenNorm
     return kind(norm, x, training, activation, pool), used
 
 
@@ -110,16 +132,18 @@ def make_program(
     batch_size: int,
     device: Device,
     update: Update | None = None,
+    moments: bool = False,
 ) -> Program:
     """Return the kernels of a training step, or of inference if the loss is None.
 
-    With an update the step ends with it, otherwise with the gradients.
+    With an update the step ends with it, otherwise with the gradients. With ``moments`` a first
+    convolution and its batch norm take them, if they can: the images must then be bytes.
 
     They may need more shared memory than the device has; see ``Program.too_large``.
     """
     for max_sums_bytes in SUMS_BYTES:
         x = Value(image_shape, dtype)
-        executor = FusedExecutor(max_sums_bytes, threads_of_block(batch_size, device))
+        executor = FusedExecutor(max_sums_bytes, threads_of_block(batch_size, device), moments)
         plan: Plan = make_plan([Source(), *layers], x, executor, loss)
         program = Program(plan, device, batch_size, dtype, loss is not None, update)
         if program.too_large() is None:
@@ -163,6 +187,6 @@ def why_not_fused(
 
 def works_of(program: Program, kernel: str) -> str:
     """Return what a kernel does: the works of its pass."""
-    if not kernel.startswith("pass"):
-        return "loss and correct predictions of the step"
+    if kernel in OTHER_WORKS:
+        return OTHER_WORKS[kernel]
     return str(program.plan.passes[int(kernel.removeprefix("pass")) - 1])

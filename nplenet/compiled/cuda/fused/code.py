@@ -138,7 +138,7 @@ class PassCode:
         return self.parts.gradient(name, owner, which)
 
     def kept(self, name: str, shape: Sequence[int], dtype: DType) -> str:
-        return self.parts.kept_array(name, shape, dtype)
+        return self.parts.kept(name, shape, dtype)
 
     def lasting(self, name: str, c_type: str, size: int, itemsize: int) -> str:
         self._lasting[name] = c_type, size * itemsize

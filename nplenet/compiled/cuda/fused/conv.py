@@ -24,6 +24,8 @@ class FusedConv(FusedOperation[Conv2d]):
     """
 
     convolves = True
+    sums_dy = False
+    """Whether backward sums dy of each filter also where there is no bias."""
 
     def __init__(
         self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int, threads: int
@@ -119,8 +121,9 @@ class FusedConv(FusedOperation[Conv2d]):
             half = "THREADS / 2"
             back, gradient = self._back(w, dy, half), self._gradient(w, x, dy, half)
             w.each.append(f"if (threadIdx.x < {half}) {gradient}\nelse {back}")
-        if self.layer.bias is not None:
-            self._bias_gradient(w, dy)
+        if self.sums_dy or self.layer.bias is not None:
+            self._sum_of_dy(w, dy)
+        self.complete(w)
 
     def _framed(self, w: Writer, name: str, shape: dict[str, int], x: str, frame: str) -> str:
         """Return the call that copies images into frames; their borders are zero from the start."""
@@ -164,11 +167,10 @@ class FusedConv(FusedOperation[Conv2d]):
             sums = w.lasting(f"{name}_sums", "T", parts * size, each)
             w.after.append(call("write_parts", sums, row, size, template=(parts,)))
         w.before.append(call("fill_zero", sums, parts * size))
-        self._sum_job(w, f"{name}_rows", "weight", size)
         arguments = ("threadIdx.x", frame, dy, sums, "count")
         return call("conv_gradient", *arguments, template=(shape,), threads=threads)
 
-    def _bias_gradient(self, w: Writer, dy: str) -> None:
+    def _sum_of_dy(self, w: Writer, dy: str) -> None:
         name, f, each = self.label, self.taps["F"], itemsize(self.x.dtype)
         sums = w.lasting(f"{name}_bias_sums", "T", f, each)
         row = w.rows(f"{name}_bias_rows", "T", f, each)
@@ -176,10 +178,14 @@ class FusedConv(FusedOperation[Conv2d]):
         template = (f"{name}_Gradient",)
         w.each.append(call("conv_bias_gradient", dy, sums, "count", template=template))
         w.after.append(call("write_parts", sums, row, f, template=(1,)))
-        self._sum_job(w, f"{name}_bias_rows", "bias", f)
+
+    def complete(self, w: Writer) -> None:
+        """Have the rows that the blocks leave added up beside the next launch."""
+        self._sum_job(w, f"{self.label}_rows", "weight", self.layer.weight.data.size)
+        if self.layer.bias is not None:
+            self._sum_job(w, f"{self.label}_bias_rows", "bias", self.taps["F"])
 
     def _sum_job(self, w: Writer, rows: str, which: str, size: int) -> None:
-        """Have the rows of the blocks added up beside the next launch."""
         array, blocks = w.rows_before(rows)
         _, out = w.gradient(self.label, self.layer, which)
         line = call("sum_rows", "job", array, blocks, out, "(T*)shared", template=(size,))

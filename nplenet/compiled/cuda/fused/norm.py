@@ -130,6 +130,20 @@ class Normalise(FusedOperation[AnyNorm]):
         """Shared memory in which rows are joined."""
         return TWO * self.channels
 
+    def use_statistics(self, w: Writer, joined: str) -> None:
+        """Track the statistics of the batch, and set the coefficients of this pass by them."""
+        average, momentum = str(self.layer.momentum is None).lower(), self.layer.momentum or 0.0
+        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        tracked = (self.statistics_of_batch(w), *(self.array(w, which) for which in buffers))
+        numbers, template = ("s.count", average, f"{float(momentum)!r}"), (self.constants(w),)
+        line = call("track_statistics", joined, *numbers, *tracked, template=template)
+        w.before.append(f"if (block == 0) {line}")
+        self.set_coefficients(w, "norm_values", joined)
+
+    def statistics_of_batch(self, w: Writer) -> str:
+        """Return a pointer to mean and variance, which block 0 of the forward leaves."""
+        return f"(Two*){w.kept(f'{self.label}_statistics', (2 * self.channels,), 'f8')}"
+
 
 class FusedNorm(Normalise):
     """By the statistics of the batch: a barrier."""
@@ -175,13 +189,7 @@ class FusedNorm(Normalise):
         images = w.images_before(f"{self.label}_rows")
         arguments = (rows, blocks, "s.count", joined)
         w.before.append(call("join_statistics", *arguments, template=(images, shape)))
-        average, momentum = str(self.layer.momentum is None).lower(), self.layer.momentum or 0.0
-        buffers = ("running_mean", "running_var", "num_batches_tracked")
-        tracked = (self.statistics_of_batch(w), *(self.array(w, which) for which in buffers))
-        numbers = ("s.count", average, f"{float(momentum)!r}")
-        line = call("track_statistics", joined, *numbers, *tracked, template=(shape,))
-        w.before.append(f"if (block == 0) {line}")
-        self.set_coefficients(w, "norm_values", joined)
+        self.use_statistics(w, joined)
         pointers = (w.at(self.x_saved), self.coefficients(w), w.at(self.y))
         w.each.append(call("norm_forward", self.act, *pointers, "count", template=("I", shape)))
 
@@ -208,10 +216,6 @@ class FusedNorm(Normalise):
         w.before.append(call("norm_slopes", *arguments, template=(shape,)))
         pointers = (w.at(self.x_saved), w.at(self.dy_saved), values, slopes, w.at(self.dx))
         w.each.append(call("norm_backward", self.act, *pointers, "count", template=("I", shape)))
-
-    def statistics_of_batch(self, w: Writer) -> str:
-        """Return a pointer to mean and variance, which block 0 of the forward leaves."""
-        return f"(Two*){w.kept(f'{self.label}_statistics', (2 * self.channels,), 'f8')}"
 
 
 class FusedFrozenNorm(Normalise):

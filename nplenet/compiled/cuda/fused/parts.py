@@ -100,7 +100,7 @@ class Parts:
         self.files = {"common", "update"}
         self._shapes: dict[str, dict[str, int]] = {}
         self.names = self._names()
-        self._kept = self._kept_buffers()
+        self._kept_names = self._kept_buffers()
 
     def _names(self) -> dict[Value, str]:
         """Name each value by the operation that writes it."""
@@ -167,7 +167,7 @@ class Parts:
             return kept, kept
         return kept, self.update.of(self, f"{name}_{which}", parameter, pointer)
 
-    def kept_array(self, name: str, shape: Sequence[int], dtype: DType) -> str:
+    def kept(self, name: str, shape: Sequence[int], dtype: DType) -> str:
         """Return the member that points to an array of the step."""
         made = Made(tuple(shape), np.dtype(dtype).str)
         return self.argument(name, f"{self.c_type(dtype)}*", made)
@@ -188,11 +188,11 @@ class Parts:
         rows = round_up(self.batch_size, MAX_IMAGES)  # whole groups
         shape = (rows, *value.shape)
         if isinstance(value, Saved):
-            return self.kept_array(self.names[value], shape, value.dtype)
+            return self.kept(self.names[value], shape, value.dtype)
         if value.buffer is self.plan.y.buffer and not self.training:
             return self.argument("out", "T*")
-        if value.buffer in self._kept:
-            return self.kept_array(self._kept[value.buffer], shape, value.dtype)
+        if value.buffer in self._kept_names:
+            return self.kept(self._kept_names[value.buffer], shape, value.dtype)
         return ""
 
     def structs(self) -> list[str]:

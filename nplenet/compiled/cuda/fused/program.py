@@ -13,6 +13,7 @@ from ...operation import DType
 from ...passes import Part, Work
 from ...plan import Plan
 from .code import Job, KernelText, PassCode, job_lines, kernel_text
+from .first import FirstConv
 from .operation import THREADS_PER_PROCESSOR, FusedOperation
 from .parts import MAX_IMAGES, Parts
 from .update import Update
@@ -22,7 +23,7 @@ THREADS = 256  # of a block, where two of them are to share a multiprocessor
 FILES = (
     *("common", "update", "head", "conv", "conv_gradient", "sums", "average_pool", "max_pool"),
     *("dense", "dense_gradient", "activation", "dropout", "cells", "join_rows", "norm_statistics"),
-    *("norm", "norm_gradient", "loss", "finish"),
+    *("norm", "norm_gradient", "window_moments", "first_norm", "loss", "finish"),
 )
 """Files of ``kernels/fused``, each behind those it uses."""
 
@@ -52,8 +53,12 @@ class Program:
     ----------
     plan : Plan
     parts : Parts
+    first : FirstConv or None
+        A first convolution that takes moments.
+    opening : list of KernelText
+        Launched once for some steps that follow each other, with as many blocks for each step.
     kernels : list of KernelText
-        In the order of their launches.
+        Of a step, in the order of their launches.
     """
 
     def __init__(
@@ -68,6 +73,11 @@ class Program:
         self.plan, self.device, self.batch_size = plan, device, batch_size
         self.dtype, self.training = np.dtype(dtype), training
         self.parts = Parts(plan, batch_size, self.dtype, training, update)
+        firsts = [each for each in plan.operations if isinstance(each, FirstConv)]
+        self.first = firsts[0] if firsts else None
+        self.opening: list[KernelText] = []
+        if self.first is not None:
+            self.opening = self.first.moments.kernels(self.parts, batch_size)
         self.kernels = self._write()
 
     def _write(self) -> list[KernelText]:
@@ -148,12 +158,14 @@ class Program:
         """Return the module for images of a dtype."""
         types = [f"typedef {C_NAMES[self.dtype]} T;", f"typedef {SOURCES[source]} Source;", ""]
         files = [kernel_source(f"fused/{name}") for name in FILES if name in self.parts.files]
-        kernels = [f"{kernel.text}\n" for kernel in self.kernels]
+        kernels = [f"{kernel.text}\n" for kernel in (*self.opening, *self.kernels)]
         return "\n".join([*types, *files, *self.parts.structs(), *kernels])
 
     def too_large(self) -> KernelText | None:
         """Return the first kernel that needs more shared memory than the device has."""
-        return next((k for k in self.kernels if k.shared > self.device.shared), None)
+        return next(
+            (k for k in (*self.opening, *self.kernels) if k.shared > self.device.shared), None
+        )
 
 
 def crowded(works: Sequence[Work]) -> bool:

@@ -12,8 +12,10 @@ from ....backend import Array
 from ....layers import BatchNorm1d, BatchNorm2d, Layer
 from ....losses import CrossEntropyLoss
 from ....optim import Optimizer
-from ..feed import Feed
+from ..feed import MAX_STEPS, Feed
 from .choose import make_program, works_of
+from .code import KernelText
+from .first import can_be_first
 from .parts import FEED, Made, argument_dtype
 from .program import Device, Program
 from .update import FORMS, Update
@@ -82,13 +84,13 @@ class FusedStep:
         device = device_of(backend)
         self.image_shape = tuple(image_shape)
         arguments = (self.layers, self.image_shape, self.dtype)
-        self.training = make_program(*arguments, loss, batch_size, device)
         self.inference = make_program(*arguments, None, batch_size, device)
+        self.training = Training(*arguments, loss, batch_size, device)
         self.whole = self.training
         if optimizer is not None and type(optimizer) in FORMS:
-            update = Update(optimizer)
-            self.whole = make_program(*arguments, loss, batch_size, device, update)
-        self.classes = self.training.plan.y.shape[0]
+            self.whole = Training(*arguments, loss, batch_size, device, Update(optimizer))
+        self.classes = self.inference.plan.y.shape[0]
+        self._last: CompiledProgram | None = None  # of ``gradients``
         self._programs: dict[tuple[int, str], CompiledProgram] = {}
 
     def gradients(self, feed: Feed, images: int) -> None:
@@ -104,7 +106,9 @@ class FusedStep:
             When a batch norm gets a single value per channel, the batch is too large, or the images
             have another shape.
         """
-        self._prepared(self.training, feed, images).launch_all()
+        self._last = self._prepared(self.training, feed, images)
+        self._last.open(1)
+        self._last.launch_all()
 
     def step(self, feed: Feed, images: int, optimizer: Optimizer, times: int) -> None:
         """Enqueue ``gradients`` and the update of all parameters that are trained, ``times`` times.
@@ -112,14 +116,17 @@ class FusedStep:
         Its steps differ only in what they find in the feed, so the host prepares them once.
         """
         compiled = self._prepared(self.whole, feed, images)
-        for _ in range(times):
+        for step in range(times):
+            if step % MAX_STEPS == 0:
+                compiled.open(min(times - step, MAX_STEPS))
             compiled.launch_all()
-            if self.whole.parts.update is None:
+            if compiled.program.parts.update is None:
                 optimizer.update(feed.numbers)
 
-    def _prepared(self, program: Program, feed: Feed, images: int) -> CompiledProgram:
-        """Return the kernels of a program, with their arguments for a batch of the feed."""
+    def _prepared(self, training: Training, feed: Feed, images: int) -> CompiledProgram:
+        """Return the kernels of a training step, with their arguments for a batch of the feed."""
         self._check(feed, images)
+        program = training.program_for(feed)
         compiled = self._compiled(program, feed.images.dtype.name)
         mean = self.loss.reduction == "mean"
         numbers = {"scale": 1.0 / images if mean else 1.0, "count": images, "words": feed.words}
@@ -152,32 +159,30 @@ class FusedStep:
 
     def describe(self) -> list[str]:
         """Return a line per kernel, and one with its blocks, threads and shared memory."""
-        lines = []
-        for k in self.training.kernels:
-            images = f", {k.images} images at a time" if k.images > 1 else ", an image at a time"
-            images = "" if k.name == "finish" else images
-            beside = f"; {k.job_blocks} more for gradients" if k.job_blocks else ""
-            blocks = "1 block" if k.max_blocks == 1 else f"up to {k.max_blocks} blocks"
-            lines.append(f"{k.name}: {works_of(self.training, k.name)}")
-            lines.append(
-                f"    {blocks} of {k.threads} threads{images}{beside}; "
-                f"{k.shared / 1e3:.1f} kB of shared memory"
-            )
-        return lines
+        training = self.training
+        if training.on_bytes is None:
+            return describe(training.any)
+        on_bytes, others = describe(training.on_bytes), describe(training.any)
+        return ["of images of bytes:", *on_bytes, "of images of floats:", *others]
 
     def source(self, images: str = "uint8") -> str:
         """Return the CUDA C of the training step for images of a dtype."""
-        return self.training.text(images)
+        on_bytes = self.training.on_bytes if images == "uint8" else None
+        return (on_bytes or self.training.any).text(images)
 
     def kernels(self) -> list[FusedKernel]:
         """Return the kernels of the last training step; none before the first one."""
-        programs = [each for each in self._programs.values() if each.program is self.training]
-        if not programs:
+        compiled = self._last
+        if compiled is None:
             return []
-        compiled = programs[-1]
+        program, n = compiled.program, compiled.images
         return [
-            FusedKernel(k.name, launch, k.flop * compiled.images, k.traffic * compiled.images)
-            for k, launch in zip(self.training.kernels, compiled.launches(), strict=True)
+            FusedKernel(k.name, launch, k.flop * n, k.traffic * n)
+            for k, launch in zip(
+                [*program.opening, *program.kernels],
+                [*compiled.opening(1), *compiled.launches()],
+                strict=True,
+            )
         ]
 
     def _check(self, feed: Feed, images: int) -> None:
@@ -185,7 +190,7 @@ class FusedStep:
             raise ValueError(f"images of {self.image_shape}, the feed has {feed.images.shape[1:]}")
         if not 0 < images <= self.batch_size:
             raise ValueError(f"a step of {images} images, the largest has {self.batch_size}")
-        for operation in self.training.plan.operations:
+        for operation in self.training.any.plan.operations:
             layer, shape = operation.layer, operation.x.shape
             norm = isinstance(layer, (BatchNorm1d, BatchNorm2d)) and layer.training
             if norm and images * prod(shape[1:]) < 2:
@@ -203,6 +208,61 @@ class FusedStep:
         return self._programs[key]
 
 
+class Training:
+    """The programs of a training step.
+
+    Attributes
+    ----------
+    any : Program
+        For images of any dtype.
+    on_bytes : Program or None
+        With fewer passes, for images of bytes; None where there is none for the chain, or the
+        device has too little memory for its larger kernels.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        image_shape: Sequence[int],
+        dtype: Any,
+        loss: CrossEntropyLoss,
+        batch_size: int,
+        device: Device,
+        update: Update | None = None,
+    ) -> None:
+        arguments = (layers, image_shape, dtype, loss, batch_size, device, update)
+        self.any = make_program(*arguments)
+        self.on_bytes: Program | None = None
+        if can_be_first(layers, image_shape):
+            program = make_program(*arguments, moments=True)
+            self.on_bytes = program if program.too_large() is None else None
+
+    def program_for(self, feed: Feed) -> Program:
+        """Return the program for the images of a feed."""
+        if self.on_bytes is None or feed.images.dtype != np.uint8:
+            return self.any
+        assert self.on_bytes.first is not None
+        mixed = self.on_bytes.first.padded and feed.normal is not None
+        return self.any if mixed else self.on_bytes
+
+
+def describe(program: Program) -> list[str]:
+    """Return a line per kernel, and one with its blocks, threads and shared memory."""
+    lines = []
+    for k in (*program.opening, *program.kernels):
+        images = f", {k.images} images at a time" if k.images > 1 else ", an image at a time"
+        images = images if k.name.startswith("pass") else ""
+        beside = f"; {k.job_blocks} more for gradients" if k.job_blocks else ""
+        blocks = "1 block" if k.max_blocks == 1 else f"up to {k.max_blocks} blocks"
+        blocks += " for a step" if k in program.opening else ""
+        lines.append(f"{k.name}: {works_of(program, k.name)}")
+        lines.append(
+            f"    {blocks} of {k.threads} threads{images}{beside}; "
+            f"{k.shared / 1e3:.1f} kB of shared memory"
+        )
+    return lines
+
+
 class CompiledProgram:
     """A program compiled for images of one dtype, with its arrays and its argument."""
 
@@ -210,8 +270,9 @@ class CompiledProgram:
         xp = backend.xp
         self.program, self.backend = program, backend
         module = xp.RawModule(code=program.text(source), options=("-std=c++17",))
-        self.functions = [module.get_function(kernel.name) for kernel in program.kernels]
-        for function, kernel in zip(self.functions, program.kernels, strict=True):
+        self.functions = {}
+        for kernel in (*program.opening, *program.kernels):
+            self.functions[kernel.name] = function = module.get_function(kernel.name)
             if kernel.shared > STATIC_SHARED:
                 function.max_dynamic_shared_size_bytes = kernel.shared
         self.arrays = {
@@ -220,14 +281,14 @@ class CompiledProgram:
             if isinstance(each.source, Made)
         }
         self.argument = np.zeros((), argument_dtype(program.parts.arguments))
-        self.grids: list[int] = []
         self.images = 0
         self._launches: list[Any] = []
 
     def prepare(self, values: dict[str, Any], images: int) -> None:
         """Set the arguments; ``values`` are the members that each call gives."""
         program, argument, self.images = self.program, self.argument, images
-        blocks = {f"blocks_{k.name}": k.blocks(images) for k in program.kernels}
+        kernels = (*program.opening, *program.kernels)
+        blocks = {f"blocks_{k.name}": k.blocks(images) for k in kernels}
         for name, each in program.parts.arguments.items():
             if name in values:
                 argument[name] = values[name]
@@ -237,36 +298,41 @@ class CompiledProgram:
                 argument[name] = value_of(self.arrays[name])
             elif callable(each.source):
                 argument[name] = value_of(each.source())
-        self.grids = [k.blocks(images) + k.job_blocks for k in program.kernels]
         self._launches = self.launches()
 
+    def open(self, steps: int) -> None:
+        """Launch what is done once for the next steps; they are at most ``MAX_STEPS``."""
+        for launch in self.opening(steps):
+            launch()
+
     def launch_all(self) -> None:
-        """Launch all kernels with the arguments as they were set."""
-        if self.backend.traced:
-            self._launch_and_print()
-            return
+        """Launch all kernels of a step with the arguments as they were set."""
         for launch in self._launches:
             launch()
 
-    def _launch_and_print(self) -> None:
-        """Launch one after the other, and print the time of each; see ``Launcher``."""
-        for function, grid, k in zip(self.functions, self.grids, self.program.kernels, strict=True):
-            self.backend.launch_and_print(
-                k.name, function, (grid,), k.threads, (self.argument,), k.shared
-            )
+    def opening(self, steps: int) -> list[Any]:
+        """Return a function for each kernel of ``open`` that launches it."""
+        return [self._launcher(k, steps) for k in self.program.opening]
 
     def launches(self) -> list[Any]:
-        """Return a function per kernel that launches it."""
+        """Return a function for each kernel of a step that launches it."""
+        return [self._launcher(k) for k in self.program.kernels]
 
-        def launcher(function: Any, grid: int, threads: int, shared: int) -> Any:
-            return lambda: function((grid,), (threads,), (self.argument,), shared_mem=shared)
+    def _launcher(self, k: KernelText, steps: int = 1) -> Any:
+        """Return a function that launches a kernel, and prints its time if that is asked for."""
+        function, arguments = self.functions[k.name], (self.argument,)
+        traced, launch_and_print = self.backend.traced, self.backend.launch_and_print
+        grid, threads = (steps * (k.blocks(self.images) + k.job_blocks),), (k.threads,)
 
-        return [
-            launcher(function, grid, k.threads, k.shared)
-            for function, grid, k in zip(
-                self.functions, self.grids, self.program.kernels, strict=True
-            )
-        ]
+        def launch() -> None:
+            if self.backend.traced:
+                self.backend.launch_and_print(
+                    k.name, function, grid, k.threads, arguments, k.shared
+                )
+            else:
+                function(grid, threads, arguments, shared_mem=k.shared)
+
+        return launch
 
 
 def device_of(backend: Any) -> Device:

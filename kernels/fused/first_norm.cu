@@ -1,0 +1,111 @@
+// Batch norm behind the first convolution, whose sums over the batch follow from the images alone.
+//
+// With mean m (K) and covariance V (K, K) of the pixels of a window (window_moments.cu), weights w (K) of a filter
+// and y = w . x for each of the M windows, forward needs
+//
+//   mean of y = w . m        var of y = w^T V w
+//
+// and backward, with d the gradient of the normalised output as in norm_gradient.cu, and two sums of each block,
+// A = sum of d x (what conv_gradient makes of d) and S = sum of d:
+//
+//   dbias = S      dweight = sum of d * xhat = inverse_std * w . (A - S m)
+//   dw = sum of dy x, dy = scale * (d - S / M - xhat * dweight / M)
+//      = scale * (A - S m - dweight * inverse_std * V w)        because sum of xhat x = M * inverse_std * V w
+//
+// So there is no barrier between the convolution and its batch norm, forward or backward.
+//
+//   moments (K + K * K): m and V   weight (F, K)   joined, statistics (F)   products (blocks, F, K)   sums (blocks, F)
+//   Shape   C, KH, KW with K = C * KH * KW; F. Norm   as Shape in norm.cu
+//
+// Threads of window_statistics: a warp per filter, a lane per pixel of the window, which reads a column of V
+// (coalesced). Of first_norm_backward: one per cell (cells.cu). Of first_norm_gradients: a job for each filter
+// beside the next launch, in which nothing reads these parameters: groups of K + 1 neighbouring threads share
+// out the blocks' rows, then a thread per pixel of the window.
+// NumPy twins: batch_norm_sums, batch_norm_gradient_sums in nplenet/layers/batchnorm.py, add_weight_gradient in
+// nplenet/layers/conv.py.
+
+// Leave mean and biased variance of the convolution's output in joined[0 ... F - 1]. Then the block waits.
+template <int THREADS, class Shape>
+__device__ void window_statistics(const double* __restrict__ moments, const T* __restrict__ weight, Two* joined)
+{
+    constexpr int K = Shape::C * Shape::KH * Shape::KW, F = Shape::F;
+    const int lane = threadIdx.x % 32;
+    for (int f = threadIdx.x / 32; f < F; f += THREADS / 32) {
+        const T* w = weight + f * K;
+        double mean = 0.0, var = 0.0;
+        for (int k = lane; k < K; k += 32) {
+            double column = 0.0;
+#pragma unroll 8
+            for (int j = 0; j < K; ++j) column += w[j] * moments[K + j * K + k];
+            mean += w[k] * moments[k];
+            var += w[k] * column;
+        }
+        mean = lanes_sum<32>(mean);
+        var = lanes_sum<32>(var);
+        if (lane == 0) joined[f] = {mean, var < 0.0 ? 0.0 : var};  // NaN stays, which max would drop
+    }
+    __syncthreads();
+}
+
+// Leave d, the gradient of the normalised output, for each pixel of the convolution's output.
+template <int THREADS, int I, class Norm, class Activation>
+__device__ void first_norm_backward(Activation act, const T* x, const T* dy, const NormValues* values, T* d, int count)
+{
+    constexpr int C = Norm::C, CH = Norm::CH, CW = Norm::CW, PH = Norm::PH, PW = Norm::PW;
+    constexpr int MOST = (I * C * CH * CW + THREADS - 1) / THREADS;
+    constexpr int GROUP = MOST < Norm::AHEAD ? MOST : Norm::AHEAD;
+    each_of<THREADS, GROUP>(
+        count * C * CH * CW, [=](int i) { return load_cell<Norm>(x, dy, i / (CH * CW), i / CW % CH, i % CW); },
+        [=](int i, const Cell<Norm>& cell) {
+            const int plane = i / (CH * CW);
+            T results[PH][PW];
+#pragma unroll
+            for (int e = 0; e < PH * PW; ++e)
+                results[e / PW][e % PW] = gradient_at(act, values[plane % C], cell.x[e / PW][e % PW], cell.dy);
+            store_cell<Norm>(results, d, plane, i / CW % CH, i % CW);
+        });
+}
+
+// scratch (THREADS + K), shared.
+template <int THREADS, class Shape, class OutFilter, class OutWeight, class OutBias>
+__device__ void first_norm_gradients(int f, const T* __restrict__ products, const T* __restrict__ sums, int blocks,
+                                     const double* __restrict__ moments, const T* weight, const T* norm_weight,
+                                     const Two* statistics, double eps, OutFilter out_filter, OutWeight out_weight,
+                                     OutBias out_bias, double* scratch)
+{
+    constexpr int K = Shape::C * Shape::KH * Shape::KW, F = Shape::F, EACH = K + 1, GROUPS = THREADS / EACH;
+    static_assert(GROUPS > 0, "a thread for each pixel of a window, and one more");
+    const int k = threadIdx.x % EACH, group = threadIdx.x / EACH;
+    double sum = 0.0;
+    if (group < GROUPS) {
+#pragma unroll 8
+        for (int r = group; r < blocks; r += GROUPS)
+            sum += k < K ? products[((long long)r * F + f) * K + k] : sums[(long long)r * F + f];
+    }
+    scratch[threadIdx.x] = sum;
+    __syncthreads();
+    if (group == 0) {
+        for (int g = 1; g < GROUPS; ++g) sum += scratch[g * EACH + k];
+        scratch[k] = sum;  // its own: no other thread of the group reads it here
+    }
+    __syncthreads();
+    const double S = scratch[K], inverse_std = 1.0 / sqrt(statistics[f].second + eps);
+    const double scale = norm_weight[f] * inverse_std;
+    const T* w = weight + f * K;
+    double* centered = scratch + THREADS;
+    double column = 0.0, dweight = 0.0;
+    if (threadIdx.x < K) {
+        centered[k] = sum - S * moments[k];
+        for (int j = 0; j < K; ++j) column += w[j] * moments[K + j * K + k];
+    }
+    __syncthreads();
+    if (threadIdx.x < K)
+        for (int j = 0; j < K; ++j) dweight += w[j] * centered[j];
+    dweight *= inverse_std;
+    __syncthreads();  // all have read the weights, which change now
+    if (threadIdx.x < K) out_filter(f * K + k, T(scale * (centered[k] - dweight * inverse_std * column)));
+    if (threadIdx.x == 0) {
+        out_weight(f, T(dweight));
+        out_bias(f, T(S));
+    }
+}
