@@ -144,7 +144,7 @@ class Twins:
         assert error <= self.tolerance, f"{what}: off by {error:.1e}"
 
 
-def off_the_kinks(twins: Twins) -> None:
+def off_the_kinks(twins: Twins, *, as_bytes: bool = False) -> None:
     """Have images of which no ReLU of the model gets a number close to zero.
 
     A number within rounding of zero is cut by one program and passed by another, both right, and
@@ -153,6 +153,9 @@ def off_the_kinks(twins: Twins) -> None:
     for seed in range(200):
         x = np.random.default_rng([9, seed]).standard_normal(twins.images.shape)
         x = x.astype(twins.dtype)
+        if as_bytes:
+            twins.take_bytes(seed)
+            x = twins.images
         exact, y, nearest = copy.deepcopy(twins.textbook).astype(np.float64), x.astype(float), 1.0
         for layer in layers_of(exact):
             if isinstance(layer, ReLU):

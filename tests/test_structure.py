@@ -253,9 +253,12 @@ INSIDE: dict[str, dict[str, str]] = {
         "conv": "operation tiles",
         "norm": "elementwise operation",
         "update": "parts",
-        "program": "code operation parts update",
-        "choose": "code conv dense elementwise loss norm operation parts pooling program update",
-        "step": "choose parts program update",
+        "moments": "code operation parts",
+        "first": "conv moments norm operation",
+        "program": "code first operation parts update",
+        "choose": "code conv dense elementwise first loss norm operation parts pooling program"
+        " update",
+        "step": "choose code parts program update",
         "__init__": "choose program step",
     },
     "data": {

@@ -109,7 +109,7 @@ def test_the_update_within_a_step_gives_the_bits_of_the_one_behind_it(
     assert within.losses == apart.losses
     assert within.gradients == apart.gradients
     assert within.state == apart.state
-    has_code = within.step.whole.parts.update is not None
+    has_code = within.step.whole.any.parts.update is not None
     assert has_code == (name != "no device code")
 
 

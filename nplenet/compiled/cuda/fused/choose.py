@@ -72,12 +72,13 @@ class FusedExecutor:
             head = Head(layer, x, training)
             self._images = head.y
             return head, 1
-        if isinstance(layer, Conv2d) and x is self._images and training and self.moments:
-            if can_be_first(layers, x.shape):
-                self._first = FirstConv(layer, x, self.max_sums_bytes, self.threads)
-                return self._first, 1
+        may_be_first = self.moments and training and x is self._images
+        if isinstance(layer, Conv2d) and may_be_first and can_be_first(layers, x.shape):
+            self._first = FirstConv(layer, x, self.max_sums_bytes, self.threads)
+            return self._first, 1
         if isinstance(layer, Conv2d):
-            return FusedConv(layer, x, training, self.max_sums_bytes, self.threads), 1
+            lasts = self._first is None  # otherwise a pass has two convolutions, and little room
+            return FusedConv(layer, x, training, self.max_sums_bytes, self.threads, lasts), 1
         if isinstance(layer, Dropout):
             self._dropouts += 1
             return FusedDropout(layer, x, training, self._dropouts - 1), 1
@@ -141,14 +142,15 @@ def make_program(
 
     They may need more shared memory than the device has; see ``Program.too_large``.
     """
+    programs = []
     for max_sums_bytes in SUMS_BYTES:
         x = Value(image_shape, dtype)
         executor = FusedExecutor(max_sums_bytes, threads_of_block(batch_size, device), moments)
         plan: Plan = make_plan([Source(), *layers], x, executor, loss)
-        program = Program(plan, device, batch_size, dtype, loss is not None, update)
-        if program.too_large() is None:
-            break
-    return program
+        programs.append(Program(plan, device, batch_size, dtype, loss is not None, update))
+        if programs[-1].has_room:
+            return programs[-1]
+    return next((program for program in programs if program.too_large() is None), programs[-1])
 
 
 def why_not_fused(

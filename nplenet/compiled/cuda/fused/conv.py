@@ -19,6 +19,9 @@ SUMS_BYTES = (49152, 16384, 0)
 class FusedConv(FusedOperation[Conv2d]):
     """``max_sums_bytes`` is one of ``SUMS_BYTES``; ``threads`` are those of a block.
 
+    With ``frames_last`` the frame of dy has memory of its own, so that its zeros stay from image to
+    image. Without, they are written for each image, and other layers have the memory in turn.
+
     The dicts hold the constants of the structs in the kernels, by their names there, which
     ``conv.cu`` and ``conv_gradient.cu`` explain.
     """
@@ -28,10 +31,16 @@ class FusedConv(FusedOperation[Conv2d]):
     """Whether backward sums dy of each filter also where there is no bias."""
 
     def __init__(
-        self, layer: Conv2d, x: Value, training: bool, max_sums_bytes: int, threads: int
+        self,
+        layer: Conv2d,
+        x: Value,
+        training: bool,
+        max_sums_bytes: int,
+        threads: int,
+        frames_last: bool = True,
     ) -> None:
         super().__init__(layer, x, training)
-        self.max_sums_bytes, self.threads = max_sums_bytes, threads
+        self.max_sums_bytes, self.threads, self.frames_last = max_sums_bytes, threads, frames_last
         self.x_saved, self.forward_pass = self.saved(x), ""
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
@@ -82,16 +91,17 @@ class FusedConv(FusedOperation[Conv2d]):
         self.back_image_shape = frame | {"H": oh, "W": ow, "SH": sh, "SW": sw} | edges
         self.back_shape = frame | {"KH": kh, "KW": kw, "SH": 1, "SW": 1, "F": c, "OH": h, "OW": w}
         self.back_shape |= numbers | {"TOP": top, "SECOND": second}
-        self.dy_frame = Lasting((f * fh * fw,), dy.dtype)
+        kind = Lasting if self.frames_last else Value
+        self.dy_frame = kind((f * fh * fw,), dy.dtype)
 
     def uses(self, part: Part) -> list[Value | None]:
         if part is Part.FORWARD:
             return [self.x, self.y]
-        return [self.dy, self.dx]
+        return [self.dy, self.dx, None if self.frames_last else self.dy_frame]
 
     def frame_bytes(self, part: Part) -> int:
         frames = [self.frame] if part is Part.FORWARD else [self.x_frame, self.dy_frame]
-        return sum(frame.nbytes(1) for frame in frames if frame is not None)
+        return sum(frame.nbytes(1) for frame in frames if isinstance(frame, Lasting))
 
     def forward(self, w: Writer) -> None:
         w.use("conv")
@@ -135,7 +145,9 @@ class FusedConv(FusedOperation[Conv2d]):
         n = vector(together, itemsize(self.x.dtype))
         struct = w.shape(f"{self.label}_{name}", **shape, VECTOR=n, INSIDE=int(inside))
         if not inside or (h, width) != (fh, fw):
-            w.before.append(call("fill_zero", frame, f"I * {shape['C'] * fh * fw}"))
+            lasts = self.frames_last or name != "BackImage"
+            lines = w.before if lasts else w.each
+            lines.append(call("fill_zero", frame, f"I * {shape['C'] * fh * fw}"))
         return call("frame_image", x, frame, "count", template=(struct,))
 
     def _weights(self, w: Writer, function: str, shape: str, numbers: dict[str, int]) -> str:

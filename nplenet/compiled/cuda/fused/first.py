@@ -69,8 +69,8 @@ class FirstNorm(Normalise):
         w.use("window_moments", "first_norm")
         joined, moments = w.scratch("Two", self.joined_bytes), self.conv.moments
         arguments = (moments.of_step(w, w.feed_row()), self._filters(w), joined)
-        template = (moments.struct(w),)
-        w.before.append(call("window_statistics", *arguments, template=template))
+        windows = (moments.struct(w),)
+        w.before.append(call("window_statistics", *arguments, template=windows))
         self.use_statistics(w, joined)
         self.save(w, self.x, self.x_saved)
         template = ("I", self.constants(w))

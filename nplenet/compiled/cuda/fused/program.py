@@ -20,6 +20,8 @@ from .update import Update
 
 THREADS = 256  # of a block, where two of them are to share a multiprocessor
 
+RESERVED = 1024  # bytes of shared memory that each block has beside its own
+
 FILES = (
     *("common", "update", "head", "conv", "conv_gradient", "sums", "average_pool", "max_pool"),
     *("dense", "dense_gradient", "activation", "dropout", "cells", "join_rows", "norm_statistics"),
@@ -160,6 +162,13 @@ class Program:
         files = [kernel_source(f"fused/{name}") for name in FILES if name in self.parts.files]
         kernels = [f"{kernel.text}\n" for kernel in (*self.opening, *self.kernels)]
         return "\n".join([*types, *files, *self.parts.structs(), *kernels])
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a multiprocessor has room for as many blocks as are to share it."""
+        room = self.device.shared + RESERVED
+        blocks = [(THREADS_PER_PROCESSOR // k.threads, k.shared + RESERVED) for k in self.kernels]
+        return all(number * nbytes <= room for number, nbytes in blocks)
 
     def too_large(self) -> KernelText | None:
         """Return the first kernel that needs more shared memory than the device has."""

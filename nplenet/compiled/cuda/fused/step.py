@@ -15,7 +15,6 @@ from ....optim import Optimizer
 from ..feed import MAX_STEPS, Feed
 from .choose import make_program, works_of
 from .code import KernelText
-from .first import can_be_first
 from .parts import FEED, Made, argument_dtype
 from .program import Device, Program
 from .update import FORMS, Update
@@ -232,10 +231,9 @@ class Training:
     ) -> None:
         arguments = (layers, image_shape, dtype, loss, batch_size, device, update)
         self.any = make_program(*arguments)
-        self.on_bytes: Program | None = None
-        if can_be_first(layers, image_shape):
-            program = make_program(*arguments, moments=True)
-            self.on_bytes = program if program.too_large() is None else None
+        on_bytes = make_program(*arguments, moments=True)
+        fits = on_bytes.first is not None and on_bytes.too_large() is None
+        self.on_bytes = on_bytes if fits else None
 
     def program_for(self, feed: Feed) -> Program:
         """Return the program for the images of a feed."""
@@ -321,14 +319,12 @@ class CompiledProgram:
     def _launcher(self, k: KernelText, steps: int = 1) -> Any:
         """Return a function that launches a kernel, and prints its time if that is asked for."""
         function, arguments = self.functions[k.name], (self.argument,)
-        traced, launch_and_print = self.backend.traced, self.backend.launch_and_print
         grid, threads = (steps * (k.blocks(self.images) + k.job_blocks),), (k.threads,)
+        backend = self.backend
 
         def launch() -> None:
-            if self.backend.traced:
-                self.backend.launch_and_print(
-                    k.name, function, grid, k.threads, arguments, k.shared
-                )
+            if backend.traced:
+                backend.launch_and_print(k.name, function, grid, k.threads, arguments, k.shared)
             else:
                 function(grid, threads, arguments, shared_mem=k.shared)
 
