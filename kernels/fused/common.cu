@@ -80,5 +80,5 @@ __device__ void copy(const T* from, T* to, int size)
 template <int THREADS, typename Number>
 __device__ void fill_zero(Number* values, int size)
 {
-    for (int i = threadIdx.x; i < size; i += THREADS) values[i] = Number(0);
+    for (int i = computed_here(threadIdx.x); i < size; i += THREADS) values[i] = Number(0);
 }

@@ -75,8 +75,8 @@ template <int THREADS, class Shape>
 __device__ void conv_bias_gradient(const T* dy, T* bias_sums, int count)
 {
     constexpr int F = Shape::F, PIXELS = Shape::OH * Shape::OW;
-    const int lane = threadIdx.x % 32;
-    for (int f = threadIdx.x / 32; f < F; f += THREADS / 32) {
+    const int thread = computed_here(threadIdx.x), lane = thread % 32;
+    for (int f = thread / 32; f < F; f += THREADS / 32) {
         T sum = T(0);
         for (int i = 0; i < count; ++i)
             for (int p = lane; p < PIXELS; p += 32) sum += dy[(i * F + f) * PIXELS + p];

@@ -31,7 +31,12 @@ every_file = pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem
 
 
 def reports_on_lenet5(
-    folder: Path, device: Device, batch_size: int, architectures: Sequence[int], only: str = ""
+    folder: Path,
+    device: Device,
+    batch_size: int,
+    architectures: Sequence[int],
+    moments: bool,
+    only: str = "",
 ) -> list[nvrtc.KernelReport]:
     """Return what NVRTC says of the step's kernels, or of one only."""
     try:
@@ -41,7 +46,7 @@ def reports_on_lenet5(
     model, file = LeNet5(seed=0), folder / "lenet5.cu"
     arguments = ([layer for _, layer in leaves(model)], (1, 32, 32), np.dtype(np.float32))
     update = Update(AdamW(model.parameters()))
-    program = make_program(*arguments, CrossEntropyLoss(), batch_size, device, update)
+    program = make_program(*arguments, CrossEntropyLoss(), batch_size, device, update, moments)
     text = program.text("uint8")
     for kernel in program.kernels:
         if only not in ("", kernel.name):
@@ -64,10 +69,12 @@ def assert_clean(reports: Sequence[nvrtc.KernelReport]) -> None:
     [(64, (70, 80, 90, 120)), (1024, (80, 90)), (4096, (80,))],
     ids=str,
 )
+@pytest.mark.parametrize("moments", [False, True], ids=["any images", "bytes"])
 def test_nvrtc_takes_lenet5_without_warnings_or_spills(
-    tmp_path: Path, batch_size: int, architectures: tuple[int, ...]
+    tmp_path: Path, batch_size: int, architectures: tuple[int, ...], moments: bool
 ) -> None:
-    assert_clean(reports_on_lenet5(tmp_path, H100, batch_size, architectures))
+    """Images of bytes have four kernels a step and two more, any images have six."""
+    assert_clean(reports_on_lenet5(tmp_path, H100, batch_size, architectures, moments))
 
 
 @pytest.mark.parametrize("batch_size", [256, 512, 1024])
@@ -80,7 +87,9 @@ def test_the_pass_with_most_registers_spills_none_on_newer_cards(
     tmp_path: Path, device: Device, architecture: int, batch_size: int
 ) -> None:
     """The dense layers, forward and backward, with as many images as such a card gives a block."""
-    assert_clean(reports_on_lenet5(tmp_path, device, batch_size, [architecture], only="pass3"))
+    assert_clean(
+        reports_on_lenet5(tmp_path, device, batch_size, [architecture], False, only="pass3")
+    )
 
 
 def test_each_file_is_in_the_list_of_the_program() -> None:

@@ -183,12 +183,13 @@ class FusedConv(FusedOperation[Conv2d]):
         return call("conv_gradient", *arguments, template=(shape,), threads=threads)
 
     def _sum_of_dy(self, w: Writer, dy: str) -> None:
+        """Add to the sums of dy, beside the line before, which only reads what is read here."""
         name, f, each = self.label, self.taps["F"], itemsize(self.x.dtype)
         sums = w.lasting(f"{name}_bias_sums", "T", f, each)
         row = w.rows(f"{name}_bias_rows", "T", f, each)
         w.before.append(call("fill_zero", sums, f))
         template = (f"{name}_Gradient",)
-        w.each.append(call("conv_bias_gradient", dy, sums, "count", template=template))
+        w.each[-1] += "\n" + call("conv_bias_gradient", dy, sums, "count", template=template)
         w.after.append(call("write_parts", sums, row, f, template=(1,)))
 
     def complete(self, w: Writer) -> None:
