@@ -26,8 +26,9 @@ GOAL = 0.99  # test accuracy
 class NplenetSteps:
     """A training step of nplenet; see ``gpu_case.System``.
 
-    ``kind`` is "compiled" (what ``nplenet.compile`` gives on a GPU), "textbook" (the layers on
-    CuPy) or "numpy" (the layers on NumPy in float64, which the others must equal).
+    ``kind`` is "compiled" (what ``nplenet.compile`` gives on a GPU, for images of bytes as a data
+    set has them), "textbook" (the layers on CuPy) or "numpy" (the layers on NumPy in float64, which
+    the others must equal).
     """
 
     def __init__(self, case: Case, kind: str) -> None:
@@ -36,7 +37,10 @@ class NplenetSteps:
         self.backend = nplenet.get_backend("numpy" if kind == "numpy" else "cupy")
         self.model.to(self.backend)
         self.step = new_step(self.model, case, case.batch, kind == "compiled")
-        self.x, self.y = (self.backend.asarray(a) for a in floats_and_labels(case.batch, dtype))
+        x, y = floats_and_labels(case.batch, dtype)
+        if kind == "compiled":
+            x, y = bytes_and_labels(case.batch)  # the same
+        self.x, self.y = self.backend.asarray(x), self.backend.asarray(y)
         self.about = f"nplenet {nplenet.__version__}, {self.step.describe().splitlines()[0]}"
 
     def steps(self, n: int) -> None:
@@ -72,7 +76,7 @@ def epochs(case: Case, images: int, count: int, augmented: bool) -> dict[str, An
 
     With ``augmented``, an epoch is one of ``nplenet train``: shuffled bytes, the standard
     augmentation, the schedule and the metrics. Without, every batch holds the same images as the
-    batch of the other systems, in floats; the step still gathers it from the data set.
+    batch of the other systems; the step still gathers it from the data set.
     """
     x, y = bytes_and_labels(images if augmented else case.batch)
     repeats = 1 if augmented else -(-images // case.batch)

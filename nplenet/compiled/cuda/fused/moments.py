@@ -52,7 +52,7 @@ class Moments:
         f, oh, ow = layer.output_shape((1, *image_shape))[1:]
         self.pixels = c * kh * kw
         self.size = self.pixels + self.pixels**2  # numbers of a step
-        self.image_bytes, self.products = prod(image_shape), self.pixels**2 // 2 * oh * ow
+        self.image_bytes = prod(image_shape)
         self.shape = {"C": c, "H": h, "W": w, "TOP": ph, "LEFT": pw, "FH": h + 2 * ph}
         self.shape |= {"ROW": round_up(w + 2 * pw, 4) + 4}
         self.shape |= {"KH": kh, "KW": kw, "OH": oh, "OW": ow, "F": f}
@@ -93,8 +93,8 @@ class Moments:
         )
         step = "step = blockIdx.x / s.blocks_moments, block = blockIdx.x % s.blocks_moments"
         line = call("window_moments", *arguments, template=(self.struct(parts),))
-        shared, flop = frame + self.size * 8, 2 * self.products
-        return kernel("moments", step, line, shared, IMAGES, blocks, flop, self.image_bytes)
+        shared = frame + self.size * 8
+        return kernel("moments", step, line, shared, IMAGES, blocks, self.image_bytes)
 
     def _join(self, parts: Parts, rows: str, batch_size: int) -> KernelText:
         arguments = (
@@ -105,11 +105,11 @@ class Moments:
         line = call("join_window_moments", *arguments, template=(self.struct(parts),))
         traffic = ceil_div(self.size * 8, IMAGES)
         shared = self.pixels * 8
-        return kernel("join_moments", "step = blockIdx.x", line, shared, batch_size, 1, 0, traffic)
+        return kernel("join_moments", "step = blockIdx.x", line, shared, batch_size, 1, traffic)
 
 
 def kernel(
-    name: str, step: str, line: str, shared: int, images: int, blocks: int, flop: int, traffic: int
+    name: str, step: str, line: str, shared: int, images: int, blocks: int, traffic: int
 ) -> KernelText:
     """Return a kernel that does a line for some steps; ``step`` says which step a block has."""
     body = [
@@ -120,4 +120,5 @@ def kernel(
         line,
     ]
     text = kernel_text(name, THREADS, body)
+    flop = 0  # of floats
     return KernelText(name, text, images, THREADS, blocks, 0, shared, flop, traffic)

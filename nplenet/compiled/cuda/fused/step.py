@@ -162,7 +162,7 @@ class FusedStep:
         if training.on_bytes is None:
             return describe(training.any)
         on_bytes, others = describe(training.on_bytes), describe(training.any)
-        return ["of images of bytes:", *on_bytes, "of images of floats:", *others]
+        return ["for images of bytes:", *on_bytes, "for images of floats:", *others]
 
     def source(self, images: str = "uint8") -> str:
         """Return the CUDA C of the training step for images of a dtype."""
@@ -252,7 +252,7 @@ def describe(program: Program) -> list[str]:
         images = images if k.name.startswith("pass") else ""
         beside = f"; {k.job_blocks} more for gradients" if k.job_blocks else ""
         blocks = "1 block" if k.max_blocks == 1 else f"up to {k.max_blocks} blocks"
-        blocks += " for a step" if k in program.opening else ""
+        blocks = f"for each step {blocks}" if k in program.opening else blocks
         lines.append(f"{k.name}: {works_of(program, k.name)}")
         lines.append(
             f"    {blocks} of {k.threads} threads{images}{beside}; "
