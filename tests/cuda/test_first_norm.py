@@ -82,6 +82,11 @@ CHAINS: dict[str, tuple[Make, tuple[int, ...], np.ndarray | None]] = {
         (2, 9, 8),
         NORMAL,
     ),
+    "pixels-without-a-window": (
+        lambda: chain(conv(1, 3, 3), ReLU(), AvgPool2d((2, 4)), outputs=9),
+        (1, 9, 8),
+        None,
+    ),
     "as-large-as-the-image": (lambda: chain(conv(1, 5, (6, 5)), outputs=5), (1, 6, 5), None),
     "more-padding-than-window": (
         lambda: chain(conv(2, 3, 2, padding=3), ReLU(), AvgPool2d(3), outputs=27),

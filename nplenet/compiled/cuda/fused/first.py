@@ -8,14 +8,19 @@ otherwise, and the output of its first convolution is written once and read once
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
-from ....layers import AvgPool2d, BatchNorm2d, Conv2d, Layer
+import numpy as np
+
+from ....layers import AvgPool2d, BatchNorm2d, Conv2d, Layer, ReLU
 from ...operation import Value
 from ...passes import Part
 from .conv import FusedConv
 from .moments import Moments
 from .norm import Normalise
-from .operation import Writer, call
+from .operation import Saved, Writer, call
+
+BITS = 8  # of a byte: pixels of a pooling window, of which a ReLU notes what it let pass
 
 
 def can_be_first(layers: Sequence[Layer], image_shape: Sequence[int]) -> bool:
@@ -49,7 +54,13 @@ class FirstConv(FusedConv):
 
 
 class FirstNorm(Normalise):
-    """The batch norm behind a ``FirstConv``."""
+    """The batch norm behind a ``FirstConv``.
+
+    For backward it keeps where a ReLU let a pixel pass; with other nonlinearities its input.
+    """
+
+    x_saved: Saved | None
+    passed: Saved | None
 
     def __init__(
         self,
@@ -59,8 +70,12 @@ class FirstNorm(Normalise):
         pool: AvgPool2d | None = None,
     ) -> None:
         super().__init__(layer, conv.y, True, activation, pool)
-        self.conv, self.x_saved = conv, self.saved(conv.y)
+        self.conv, self.x_saved, self.passed = conv, None, None
         conv.norm = self
+        if type(activation) is ReLU and prod(self.pool) <= BITS:
+            self.passed = Saved(self.y.shape, np.dtype(np.uint8))
+        else:
+            self.x_saved = self.saved(conv.y)
 
     def uses(self, part: Part) -> list[Value | None]:
         return [self.x, self.y] if part is Part.FORWARD else [self.dy, self.dx]
@@ -75,11 +90,20 @@ class FirstNorm(Normalise):
         self.save(w, self.x, self.x_saved)
         template = ("I", self.constants(w))
         pointers = (w.at(self.x), self.coefficients(w), w.at(self.y))
-        w.each.append(call("norm_forward", self.act, *pointers, "count", template=template))
+        if self.passed is not None:
+            passed = w.at(self.passed)
+            w.each.append(call("first_norm_relu", *pointers, passed, "count", template=template))
+        else:
+            w.each.append(call("norm_forward", self.act, *pointers, "count", template=template))
 
     def backward(self, w: Writer) -> None:
-        assert self.x_saved is not None
         assert self.dx is not None
+        if self.passed is not None:
+            template = ("I", self.constants(w))
+            arguments = (w.at(self.passed), w.at(self.dy), w.at(self.dx), "count")
+            w.each.append(call("first_norm_relu_backward", *arguments, template=template))
+            return
+        assert self.x_saved is not None
         self.set_coefficients(w, "norm_values", self.statistics_of_batch(w))
         pointers = (w.at(self.x_saved), w.at(self.dy), self.coefficients(w), w.at(self.dx))
         template = ("I", self.constants(w))
