@@ -258,7 +258,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "program": "code first operation parts update",
         "choose": "code conv dense elementwise first loss norm operation parts pooling program"
         " update",
-        "step": "choose code parts program update",
+        "module": "code parts program",
+        "training": "choose program update",
+        "step": "choose module parts program training update",
         "__init__": "choose program step",
     },
     "data": {

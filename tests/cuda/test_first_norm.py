@@ -13,7 +13,7 @@ from fused_twins import CLASSES, Make, Twins, feed_of, layers_of, off_the_kinks,
 from nplenet.backend import Backend
 from nplenet.compiled.cuda.feed import Feed, rows
 from nplenet.compiled.cuda.fused import Device, FusedStep, device_of
-from nplenet.compiled.cuda.fused.step import Training
+from nplenet.compiled.cuda.fused.training import Training
 from nplenet.layers import (
     AvgPool2d,
     BatchNorm2d,

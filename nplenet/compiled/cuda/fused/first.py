@@ -2,7 +2,7 @@
 
 What batch norm must know of the convolution's output over the whole batch follows from the moments
 of the windows; see ``kernels/fused/first_norm.cu``. LeNet-5 has three passes so, where it has five
-otherwise, and the output of its first convolution is written once and read once.
+otherwise, and the output of its first convolution stays in the block.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Moments:
     Parameters
     ----------
     layer : Conv2d
-        ``why_none`` is an empty string for it.
+        For which they ``exist``.
     image_shape : (C, H, W)
     """
 
@@ -72,7 +72,7 @@ class Moments:
     def of_step(self, names: Names, row: str) -> str:
         """Return a pointer to the moments of a step; ``row`` is its row of the feed's table."""
         array = names.kept("moments", (MAX_STEPS, self.size), "f8")
-        return f"(const double*){array} + {row}[{FORWARD}] % {MAX_STEPS} * {self.size}"
+        return f"(double*){array} + {row}[{FORWARD}] % {MAX_STEPS} * {self.size}"
 
     def kernels(self, parts: Parts, batch_size: int) -> list[KernelText]:
         """Return the two kernels, whose blocks are those of one step."""
@@ -100,7 +100,7 @@ class Moments:
         arguments = (
             f"{rows} + (long long)step * s.blocks_moments * {self.size}",
             "s.blocks_moments, s.count, s.normal, (double*)shared",
-            self.of_step(parts, "row").replace("const ", ""),
+            self.of_step(parts, "row"),
         )
         line = call("join_window_moments", *arguments, template=(self.struct(parts),))
         traffic = ceil_div(self.size * 8, IMAGES)

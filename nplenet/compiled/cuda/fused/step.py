@@ -13,13 +13,12 @@ from ....layers import BatchNorm1d, BatchNorm2d, Layer
 from ....losses import CrossEntropyLoss
 from ....optim import Optimizer
 from ..feed import MAX_STEPS, Feed
-from .choose import make_program, works_of
-from .code import KernelText
-from .parts import FEED, Made, argument_dtype
+from .choose import make_program
+from .module import CompiledProgram, value_of
+from .parts import FEED
 from .program import Device, Program
+from .training import Training, describe
 from .update import FORMS, Update
-
-STATIC_SHARED = 49152  # bytes that a block may have without asking for more
 
 
 class FusedKernel(NamedTuple):
@@ -207,143 +206,7 @@ class FusedStep:
         return self._programs[key]
 
 
-class Training:
-    """The programs of a training step.
-
-    Attributes
-    ----------
-    any : Program
-        For images of any dtype.
-    on_bytes : Program or None
-        With fewer passes, for images of bytes; None where there is none for the chain, or the
-        device has too little memory for its larger kernels.
-    """
-
-    def __init__(
-        self,
-        layers: Sequence[Layer],
-        image_shape: Sequence[int],
-        dtype: Any,
-        loss: CrossEntropyLoss,
-        batch_size: int,
-        device: Device,
-        update: Update | None = None,
-    ) -> None:
-        arguments = (layers, image_shape, dtype, loss, batch_size, device, update)
-        self.any = make_program(*arguments)
-        on_bytes = make_program(*arguments, moments=True)
-        fits = on_bytes.first is not None and on_bytes.too_large() is None
-        self.on_bytes = on_bytes if fits else None
-
-    def program_for(self, feed: Feed) -> Program:
-        """Return the program for the images of a feed."""
-        if self.on_bytes is None or feed.images.dtype != np.uint8:
-            return self.any
-        assert self.on_bytes.first is not None
-        mixed = self.on_bytes.first.padded and feed.normal is not None
-        return self.any if mixed else self.on_bytes
-
-
-def describe(program: Program) -> list[str]:
-    """Return a line per kernel, and one with its blocks, threads and shared memory."""
-    lines = []
-    for k in (*program.opening, *program.kernels):
-        images = f", {k.images} images at a time" if k.images > 1 else ", an image at a time"
-        images = images if k.name.startswith("pass") else ""
-        beside = f"; {k.job_blocks} more for gradients" if k.job_blocks else ""
-        blocks = "1 block" if k.max_blocks == 1 else f"up to {k.max_blocks} blocks"
-        blocks = f"for each step {blocks}" if k in program.opening else blocks
-        lines.append(f"{k.name}: {works_of(program, k.name)}")
-        lines.append(
-            f"    {blocks} of {k.threads} threads{images}{beside}; "
-            f"{k.shared / 1e3:.1f} kB of shared memory"
-        )
-    return lines
-
-
-class CompiledProgram:
-    """A program compiled for images of one dtype, with its arrays and its argument."""
-
-    def __init__(self, program: Program, source: str, backend: Any) -> None:
-        xp = backend.xp
-        self.program, self.backend = program, backend
-        module = xp.RawModule(code=program.text(source), options=("-std=c++17",))
-        self.functions = {}
-        for kernel in (*program.opening, *program.kernels):
-            self.functions[kernel.name] = function = module.get_function(kernel.name)
-            if kernel.shared > STATIC_SHARED:
-                function.max_dynamic_shared_size_bytes = kernel.shared
-        self.arrays = {
-            name: xp.empty(each.source.shape, each.source.dtype)
-            for name, each in program.parts.arguments.items()
-            if isinstance(each.source, Made)
-        }
-        self.argument = np.zeros((), argument_dtype(program.parts.arguments))
-        self.images = 0
-        self._launches: list[Any] = []
-
-    def prepare(self, values: dict[str, Any], images: int) -> None:
-        """Set the arguments; ``values`` are the members that each call gives."""
-        program, argument, self.images = self.program, self.argument, images
-        kernels = (*program.opening, *program.kernels)
-        blocks = {f"blocks_{k.name}": k.blocks(images) for k in kernels}
-        for name, each in program.parts.arguments.items():
-            if name in values:
-                argument[name] = values[name]
-            elif name in blocks:
-                argument[name] = blocks[name]
-            elif name in self.arrays:
-                argument[name] = value_of(self.arrays[name])
-            elif callable(each.source):
-                argument[name] = value_of(each.source())
-        self._launches = self.launches()
-
-    def open(self, steps: int) -> None:
-        """Launch what is done once for the next steps; they are at most ``MAX_STEPS``."""
-        for launch in self.opening(steps):
-            launch()
-
-    def launch_all(self) -> None:
-        """Launch all kernels of a step with the arguments as they were set."""
-        for launch in self._launches:
-            launch()
-
-    def opening(self, steps: int) -> list[Any]:
-        """Return a function for each kernel of ``open`` that launches it."""
-        return [self._launcher(k, steps) for k in self.program.opening]
-
-    def launches(self) -> list[Any]:
-        """Return a function for each kernel of a step that launches it."""
-        return [self._launcher(k) for k in self.program.kernels]
-
-    def _launcher(self, k: KernelText, steps: int = 1) -> Any:
-        """Return a function that launches a kernel, and prints its time if that is asked for."""
-        function, arguments = self.functions[k.name], (self.argument,)
-        grid, threads = (steps * (k.blocks(self.images) + k.job_blocks),), (k.threads,)
-        backend = self.backend
-
-        def launch() -> None:
-            if backend.traced:
-                backend.launch_and_print(k.name, function, grid, k.threads, arguments, k.shared)
-            else:
-                function(grid, threads, arguments, shared_mem=k.shared)
-
-        return launch
-
-
 def device_of(backend: Any) -> Device:
     """Return what the current device has."""
     attributes = backend.xp.cuda.Device().attributes
     return Device(attributes["MaxSharedMemoryPerBlockOptin"], attributes["MultiProcessorCount"])
-
-
-def value_of(array: Array | None) -> int:
-    """Return a pointer; a ValueError for an array whose numbers do not lie in C order."""
-    if array is None:
-        return 0
-    if not array.flags.c_contiguous:
-        raise ValueError(
-            f"the compiled step: an array of {array.dtype} {array.shape} is not C-contiguous; "
-            "pass it through ascontiguousarray first"
-        )
-    return int(array.data.ptr)
