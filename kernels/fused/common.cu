@@ -24,12 +24,11 @@ __device__ __forceinline__ Pack<N> pack_at(const T* place)
 }
 
 // Return the sum over WIDTH neighbouring lanes, to each of them the same bits. WIDTH is a power of 2,
-// at most 32; all lanes of the warp call.
+// at most 32; all lanes of `mask` call, of which these are some.
 template <int WIDTH, typename Number>
-__device__ __forceinline__ Number lanes_sum(Number value)
+__device__ __forceinline__ Number lanes_sum(Number value, unsigned mask = 0xffffffffu)
 {
-    for (int distance = WIDTH / 2; distance > 0; distance /= 2)
-        value += __shfl_xor_sync(0xffffffffu, value, distance);
+    for (int distance = WIDTH / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(mask, value, distance);
     return value;
 }
 

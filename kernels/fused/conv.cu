@@ -16,14 +16,16 @@
 //
 //   x (I, C, H, W)   frame (I, C, FH, FW)   weights (C * KH * KW, FP)   y (I, F, OH, OW)
 //   Shape   frame: C, H, W, TOP, LEFT, SH, SW, FH, FW, VECTOR, INSIDE: whether all of x lies in it
-//           correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT, TOP, SECOND,
+//           correlate: C, FH, FW, KH, KW, SH, SW, F, FP, OH, OW, FT, PT, SPLIT, TOP, SECOND,
 //           VECTOR: numbers per load of the frame, a divisor of FW and of PT * SW
 //
-// Threads of correlate: THREADS of the block, `thread` is the number of this one; one per tile of FT channels
+// Threads of correlate: one per tile of FT channels
 // x PT neighbouring pixels of y, which it keeps in registers. Per c and kh it loads (PT - 1) * SW + KW
 // numbers of the frame and KW packs of FT weights, for KW * FT * PT multiply-adds: 2 + 5 loads of 16 bytes
 // for 80 of them with floats, FT = PT = 4 and KW = 5. Neighbouring threads have neighbouring tiles of a row:
-// their loads of VECTOR numbers meet in no bank, and the weights are a broadcast.
+// their loads of VECTOR numbers meet in no bank, and the weights are a broadcast. Where there are fewer tiles than
+// threads, or larger ones save loads, SPLIT neighbouring lanes share a tile: each takes every SPLITth channel, and
+// shuffles add up what they have.
 // 2 * F * OH * OW * C * KH * KW FLOP per image.
 //
 //      | 0 0 |  <- window of row r        Backward, a frame is zero above and below its SECOND rows of dy. Row r
@@ -68,24 +70,26 @@ __device__ void arrange_turned_weights(const T* __restrict__ weight, T* weights)
     }
 }
 
-// Add to the sums of a tile what row kh of the window gives; `row` and `tap` are of channel 0.
+// Add to the sums of a tile what row kh of the window gives, in channels part, part + SPLIT, ...; `row` and `tap`
+// are of channel 0.
 template <class Shape>
-__device__ __forceinline__ void add_row(const T* row, const T* tap, T (&sums)[Shape::FT][Shape::PT])
+__device__ __forceinline__ void add_row(int part, const T* row, const T* tap, T (&sums)[Shape::FT][Shape::PT])
 {
     constexpr int KH = Shape::KH, KW = Shape::KW, FT = Shape::FT, PT = Shape::PT, VECTOR = Shape::VECTOR;
+    constexpr int PLANE = Shape::FH * Shape::FW, TAPS = KH * KW * Shape::FP, SPLIT = Shape::SPLIT;
     constexpr int PACKS = ((PT - 1) * Shape::SW + KW + VECTOR - 1) / VECTOR;
 #pragma unroll 1
-    for (int c = 0; c < Shape::C; ++c, row += Shape::FH * Shape::FW, tap += KH * KW * Shape::FP) {
+    for (int c = part; c < Shape::C; c += SPLIT) {
         T inputs[PACKS * VECTOR];
 #pragma unroll
         for (int j = 0; j < PACKS; ++j) {
-            const Pack<VECTOR> some = pack_at<VECTOR>(row + j * VECTOR);
+            const Pack<VECTOR> some = pack_at<VECTOR>(row + c * PLANE + j * VECTOR);
 #pragma unroll
             for (int e = 0; e < VECTOR; ++e) inputs[j * VECTOR + e] = some.values[e];
         }
 #pragma unroll
         for (int kw = 0; kw < KW; ++kw) {
-            const Pack<FT> w = pack_at<FT>(tap + kw * Shape::FP);
+            const Pack<FT> w = pack_at<FT>(tap + c * TAPS + kw * Shape::FP);
 #pragma unroll
             for (int f = 0; f < FT; ++f)
 #pragma unroll
@@ -95,15 +99,16 @@ __device__ __forceinline__ void add_row(const T* row, const T* tap, T (&sums)[Sh
 }
 
 template <int THREADS, class Shape>
-__device__ void correlate(int thread, const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
+__device__ void correlate(const T* frame, const T* weights, const T* __restrict__ bias, T* y, int count)
 {
     constexpr int FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, F = Shape::F, OH = Shape::OH, OW = Shape::OW;
     constexpr int FT = Shape::FT, PT = Shape::PT, ROW = (OW + PT - 1) / PT, GROUPS = Shape::FP / FT;
-    constexpr int SECOND = Shape::SECOND, UNITS = SECOND ? SECOND : OH;
+    constexpr int SECOND = Shape::SECOND, UNITS = SECOND ? SECOND : OH, SPLIT = Shape::SPLIT;
+    const unsigned together = ((1u << SPLIT) - 1) << threadIdx.x % 32 / SPLIT * SPLIT;
 #pragma unroll 1
-    for (int task = computed_here(thread); task < count * GROUPS * UNITS * ROW; task += THREADS) {
-        const int left = task % ROW * PT, oh = task / ROW % UNITS;
-        const int f0 = task / (ROW * UNITS) % GROUPS * FT, image = task / (ROW * UNITS * GROUPS);
+    for (int task = computed_here(threadIdx.x); task < count * GROUPS * UNITS * ROW * SPLIT; task += THREADS) {
+        const int part = task % SPLIT, tile = task / SPLIT, left = tile % ROW * PT, oh = tile / ROW % UNITS;
+        const int f0 = tile / (ROW * UNITS) % GROUPS * FT, image = tile / (ROW * UNITS * GROUPS);
         const bool two = SECOND && oh + SECOND < OH;  // also row oh + SECOND, by taps 0 ... first - 1
         const int first = SECOND ? max(Shape::TOP - oh, 0) : 0;
         T sums[FT][PT];
@@ -111,7 +116,7 @@ __device__ void correlate(int thread, const T* frame, const T* weights, const T*
         auto begin = [&]() {
 #pragma unroll
             for (int f = 0; f < FT; ++f) {
-                const T start = bias && f0 + f < F ? bias[f0 + f] : T(0);
+                const T start = bias && part == 0 && f0 + f < F ? bias[f0 + f] : T(0);
 #pragma unroll
                 for (int p = 0; p < PT; ++p) sums[f][p] = start;
             }
@@ -120,8 +125,11 @@ __device__ void correlate(int thread, const T* frame, const T* weights, const T*
 #pragma unroll
             for (int f = 0; f < FT; ++f)
 #pragma unroll
-                for (int p = 0; p < PT; ++p)
-                    if (f0 + f < F && left + p < OW) y[((image * F + f0 + f) * OH + row) * OW + left + p] = sums[f][p];
+                for (int p = 0; p < PT; ++p) {
+                    const T sum = lanes_sum<SPLIT>(sums[f][p], together);
+                    if ((f * PT + p) % SPLIT == part && f0 + f < F && left + p < OW)
+                        y[((image * F + f0 + f) * OH + row) * OW + left + p] = sum;
+                }
         };
 
         begin();
@@ -133,7 +141,7 @@ __device__ void correlate(int thread, const T* frame, const T* weights, const T*
             }
             const int row = (two && kh < first ? oh + SECOND : oh) * Shape::SH + kh;
             const T* input = frame + (image * Shape::C * FH + row) * FW + left * Shape::SW;
-            add_row<Shape>(input, weights + kh * Shape::KW * Shape::FP + f0, sums);
+            add_row<Shape>(part, input, weights + kh * Shape::KW * Shape::FP + f0, sums);
         }
         write(oh);
     }

@@ -9,23 +9,22 @@
 //   Shape   C, FH, FW, KH, KW, SH, SW, F, OH, OW, FT, PT, KR, PARTS; frame as in conv.cu, but with an odd FW:
 //           threads that read in different rows do not meet in a bank
 //
-// Threads: THREADS of the block, `thread` is the number of this one; one per
-// (s, FT filters, c, KR rows of taps). It keeps all its taps in registers over the rows of an image, and adds
-// them to `sums`, of which no other thread adds to the same number: no atomics. Per PT pixels it loads FT *
-// PT numbers of dy and KR * ((PT - 1) * SW + KW) of the frame for FT * PT * KR * KW multiply-adds: 55 loads
-// for 250 with a 5x5 window, FT = 2, PT = 5. Neighbouring threads differ in c: dy is a broadcast. After the
-// last image `write_parts` adds up the parts and writes the row of the block; a job beside the next
-// pass (sums.cu) adds up the blocks. 2 * F * OH * OW * C * KH * KW FLOP per image.
+// Threads: one per (s, FT filters, c, KR rows of taps). It keeps all its taps in registers over the rows of an
+// image, and adds them to `sums`, of which no other thread adds to the same number: no atomics. Per PT pixels it
+// loads FT * PT numbers of dy and KR * ((PT - 1) * SW + KW) of the frame for FT * PT * KR * KW multiply-adds: 55
+// loads for 250 with a 5x5 window, FT = 2, PT = 5. Neighbouring threads differ in c: dy is a broadcast. After the
+// last image `write_parts` adds up the parts and writes the row of the block; a job beside the next pass (sums.cu)
+// adds up the blocks. 2 * F * OH * OW * C * KH * KW FLOP per image.
 // NumPy twin: add_weight_gradient in nplenet/layers/conv.py.
 
 template <int THREADS, class Shape>
-__device__ void conv_gradient(int thread, const T* frame, const T* dy, T* sums, int count)
+__device__ void conv_gradient(const T* frame, const T* dy, T* sums, int count)
 {
     constexpr int C = Shape::C, FH = Shape::FH, FW = Shape::FW, KH = Shape::KH, KW = Shape::KW, KR = Shape::KR;
     constexpr int F = Shape::F, OH = Shape::OH, OW = Shape::OW, FT = Shape::FT, PT = Shape::PT;
     constexpr int GROUPS = (F + FT - 1) / FT, BANDS = KH / KR, INPUTS = (PT - 1) * Shape::SW + KW;
 #pragma unroll 1
-    for (int task = computed_here(thread); task < Shape::PARTS * GROUPS * C * BANDS; task += THREADS) {
+    for (int task = computed_here(threadIdx.x); task < Shape::PARTS * GROUPS * C * BANDS; task += THREADS) {
         const int c = task % C, f0 = task / C % GROUPS * FT, band = task / (C * GROUPS) % BANDS * KR;
         const int part = task / (C * GROUPS * BANDS);
         T own[FT][KR][KW];

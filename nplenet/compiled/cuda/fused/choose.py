@@ -148,7 +148,7 @@ def make_program(
         executor = FusedExecutor(max_sums_bytes, threads_of_block(batch_size, device), moments)
         plan: Plan = make_plan([Source(), *layers], x, executor, loss)
         programs.append(Program(plan, device, batch_size, dtype, loss is not None, update))
-        if programs[-1].has_room:
+        if programs[-1].has_room and max_sums_bytes:
             return programs[-1]
     return next((program for program in programs if program.too_large() is None), programs[-1])
 

@@ -12,8 +12,9 @@ from .operation import FusedOperation, Lasting, Writer, call, itemsize, vector
 from .tiles import gradient_tile, tile
 
 SUMS_BYTES = (49152, 16384, 0)
-"""Shared memory for the parts of a gradient's sums, at most: the first of these that has room. With
-0 a block adds to its row in global memory."""
+"""Shared memory for the parts of a gradient's sums, at most: the first of these with which as many
+blocks as are to share a multiprocessor have room, or else one. With 0 a block adds to its row in
+global memory."""
 
 
 class FusedConv(FusedOperation[Conv2d]):
@@ -44,9 +45,9 @@ class FusedConv(FusedOperation[Conv2d]):
         self.x_saved, self.forward_pass = self.saved(x), ""
         (c, h, w), (f, oh, ow), window = x.shape, self.y.shape, layer.window
         (kh, kw), (sh, sw), (ph, pw) = window.size, window.stride, window.padding
-        size = itemsize(x.dtype)
-        numbers = tile(f, oh, ow, kw, sw, size, threads)
-        fh, fw = window.padded_size(h, w)
+        size, padded = itemsize(x.dtype), window.padded_size(h, w)
+        numbers = tile((f, c, kh, kw), (oh, ow), (sh, sw), padded, size, threads)
+        fh, fw = padded
         fw = max(fw, (round_up(ow, numbers["PT"]) - 1) * sw + kw)
         self.frame: Value | None = None
         if (fh, fw) != (h, w) or w % numbers["VECTOR"]:  # otherwise the image is its own frame
@@ -63,9 +64,9 @@ class FusedConv(FusedOperation[Conv2d]):
         super().take_gradient(dy, wanted)
         (_, oh, ow), window = dy.shape, self.layer.window
         kw, sw = window.size[1], window.stride[1]
-        threads = self.threads // 2 if wanted else self.threads
         most = self.max_sums_bytes // itemsize(dy.dtype)
-        self.gradient = gradient_tile(self.layer.weight.data.shape, oh, ow, sw, most, threads)
+        weight = self.layer.weight.data.shape
+        self.gradient = gradient_tile(weight, oh, ow, sw, most, self.threads)
         fh, fw = self._frame_size
         fw = max(fw, (round_up(ow, self.gradient["PT"]) - 1) * sw + kw)
         # An odd width: threads that read in different rows do not meet in a bank.
@@ -83,7 +84,8 @@ class FusedConv(FusedOperation[Conv2d]):
         top = kh - 1 - ph
         # A thread takes row r of dx and row r + oh, whose taps on dy are KH together: see conv.cu.
         second = oh if sh == 1 and top > 0 and oh < h <= 2 * oh else 0
-        numbers = tile(c, second or h, w, kw, 1, itemsize(dy.dtype), self.threads // 2)
+        turned, size, padded = (c, f, kh, kw), itemsize(dy.dtype), (h + kh - 1, w + kw - 1)
+        numbers = tile(turned, (second or h, w), (1, 1), padded, size, self.threads)
         fh, fw = h + kh - 1, round_up(w, numbers["PT"]) - 1 + kw
         fw = round_up(fw, numbers["VECTOR"])
         frame = {"C": f, "FH": fh, "FW": fw}
@@ -114,7 +116,7 @@ class FusedConv(FusedOperation[Conv2d]):
         if self.frame is not None:
             x = w.at(self.frame)
             w.each.append(self._framed(w, "Image", self.image_shape, w.at(self.x), x))
-        arguments = ("threadIdx.x", x, weights, bias_pointer, w.at(self.y), "count")
+        arguments = (x, weights, bias_pointer, w.at(self.y), "count")
         w.each.append(call("correlate", *arguments, template=(shape,)))
 
     def backward(self, w: Writer) -> None:
@@ -125,12 +127,9 @@ class FusedConv(FusedOperation[Conv2d]):
         line = self._framed(w, "GradientImage", shape, w.at(self.x_saved), x)
         lines = w.each if w.name == self.forward_pass else w.first
         lines.append(line)
-        if self.dy_frame is None:
-            w.each.append(self._gradient(w, x, dy, "THREADS"))
-        else:  # at the same time: they only read what they share
-            half = "THREADS / 2"
-            back, gradient = self._back(w, dy, half), self._gradient(w, x, dy, half)
-            w.each.append(f"if (threadIdx.x < {half}) {gradient}\nelse {back}")
+        back = "" if self.dy_frame is None else "\n" + self._back(w, dy)
+        # One line: they only read what they share, so a warp goes from one to the other at once.
+        w.each.append(self._gradient(w, x, dy) + back)
         if self.sums_dy or self.layer.bias is not None:
             self._sum_of_dy(w, dy)
         self.complete(w)
@@ -158,17 +157,17 @@ class FusedConv(FusedOperation[Conv2d]):
         w.before.append(call(function, weight, weights, template=(shape,)))
         return weights
 
-    def _back(self, w: Writer, dy: str, threads: str) -> str:
-        """Frame dy, and return the call of the other threads that compute dx."""
+    def _back(self, w: Writer, dy: str) -> str:
+        """Frame dy, and return the call that computes dx."""
         assert self.dx is not None
         assert self.dy_frame is not None
         frame, shape = w.at(self.dy_frame), w.shape(f"{self.label}_Back", **self.back_shape)
         w.each.append(self._framed(w, "BackImage", self.back_image_shape, dy, frame))
         weights = self._weights(w, "arrange_turned_weights", shape, self.back_shape)
-        arguments = (f"threadIdx.x - {threads}", frame, weights, "nullptr", w.at(self.dx), "count")
-        return call("correlate", *arguments, template=(shape,), threads=threads)
+        arguments = (frame, weights, "nullptr", w.at(self.dx), "count")
+        return call("correlate", *arguments, template=(shape,))
 
-    def _gradient(self, w: Writer, frame: str, dy: str, threads: str) -> str:
+    def _gradient(self, w: Writer, frame: str, dy: str) -> str:
         """Return the call that adds to the weight's gradient; write what is before and after."""
         name, size = self.label, self.layer.weight.data.size
         each, parts = itemsize(self.x.dtype), self.gradient["PARTS"]
@@ -179,8 +178,8 @@ class FusedConv(FusedOperation[Conv2d]):
             sums = w.lasting(f"{name}_sums", "T", parts * size, each)
             w.after.append(call("write_parts", sums, row, size, template=(parts,)))
         w.before.append(call("fill_zero", sums, parts * size))
-        arguments = ("threadIdx.x", frame, dy, sums, "count")
-        return call("conv_gradient", *arguments, template=(shape,), threads=threads)
+        arguments = (frame, dy, sums, "count")
+        return call("conv_gradient", *arguments, template=(shape,))
 
     def _sum_of_dy(self, w: Writer, dy: str) -> None:
         """Add to the sums of dy, beside the line before, which only reads what is read here."""

@@ -120,11 +120,9 @@ class Writer(Protocol):
         """
 
 
-def call(
-    function: str, *arguments: object, template: Sequence[object] = (), threads: str = "THREADS"
-) -> str:
+def call(function: str, *arguments: object, template: Sequence[object] = ()) -> str:
     """Return a line that calls a device function."""
-    parameters = ", ".join(map(str, (threads, *template)))
+    parameters = ", ".join(map(str, ("THREADS", *template)))
     return f"{function}<{parameters}>({', '.join(map(str, arguments))});"
 
 

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from math import gcd
+from functools import cache
 
+from ....checks import Pair
 from ....rounding import ceil_div, round_up
+
+Weight = tuple[int, int, int, int]
 
 MAX_TILE = 32  # accumulators of a thread: with a row of inputs and weights below 80 registers
 MAX_TAPS = 32  # taps that a thread of the gradient keeps per filter; larger windows go row by row
 
 
-def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int, threads: int) -> dict[str, int]:
+@cache
+def tile(
+    weight: Weight, out: Pair, stride: Pair, frame: Pair, itemsize: int, threads: int
+) -> dict[str, int]:
     """Return what a thread of a convolution takes: constants of ``conv.cu``.
 
     Parameters
     ----------
-    f, oh, ow : int
-        Shape of the output; of rows that one thread takes together only the first counts.
-    kw, sw : int
-        Width of the window, and its stride along a row.
+    weight : (F, C, KH, KW)
+        The shape of the weights.
+    out : (OH, OW)
+        Of rows that one thread takes together only the first counts.
+    stride : (SH, SW)
+    frame : (FH, FW)
+        Of the input, at least.
     itemsize : int
     threads : int
         That share the work of an image.
@@ -27,28 +37,51 @@ def tile(f: int, oh: int, ow: int, kw: int, sw: int, itemsize: int, threads: int
     Returns
     -------
     dict of str to int
-        FT channels and PT pixels at a time, FP channels filled up to whole tiles, VECTOR numbers
-        per load of the input.
+        FT channels and PT pixels at a time, FP channels filled up to whole tiles, SPLIT lanes that
+        share a tile, VECTOR numbers per load of the input.
     """
+    (f, c, kh, kw), (oh, ow), (sh, sw) = weight, out, stride
 
-    def vector(pt: int) -> int:
-        return next(v for v in (4, 2, 1) if pt * sw % v == 0 and v * itemsize <= 16)
+    def vector(n: int) -> int:
+        return next(v for v in (4, 2, 1) if n % v == 0 and v * itemsize <= 16)
 
-    def cost(ft: int, pt: int) -> float:
-        conflicts = max(1, gcd(pt * sw, 32) // vector(pt))  # of threads that read in one bank
-        inputs, weights = (pt - 1) * sw + kw, kw * ceil_div(ft * itemsize, 16)
-        instructions = ceil_div(inputs, vector(pt)) + weights + kw * ft * pt
-        tasks = ceil_div(f, ft) * oh * ceil_div(ow, pt)
-        return cycles(tasks, inputs * conflicts + weights, instructions, threads)
+    def cost(ft: int, pt: int, split: int) -> float:
+        row, fp, one, some = ceil_div(ow, pt), round_up(f, ft), vector(pt * sw), vector(ft)
+        width = round_up(max(frame[1], (row * pt - 1) * sw + kw), one)
+        tiles = [(lane % split, lane // split) for lane in range(32)]
+        inputs = [
+            p * frame[0] * width + t // row % oh * sh * width + t % row * pt * sw for p, t in tiles
+        ]
+        weights = [p * kh * kw * fp + t // (row * oh) * ft % fp for p, t in tiles]
+        packs = ceil_div((pt - 1) * sw + kw, one), kw * ft // some
+        loads = packs[0] * wavefronts(inputs, one, itemsize)
+        loads += packs[1] * wavefronts(weights, some, itemsize)
+        tasks = fp // ft * oh * row * split
+        joined = ft * pt * 2 * (split.bit_length() - 1)  # a shuffle and an addition per doubling
+        one_row = cycles(tasks, loads, sum(packs) + kw * ft * pt, threads)
+        end = cycles(tasks, joined // 2, joined, threads) if split > 1 else 0.0
+        return kh * ceil_div(c, split) * one_row + end
 
     sizes = [
-        (ft, pt)
+        (ft, pt, split)
+        for split in (1, 2, 4, 8)
         for ft in (1, 2, 4, 6, 8)
         for pt in range(1, 9)
-        if ft * pt <= MAX_TILE and pt <= ow and ft < 2 * f
+        if ft * pt <= MAX_TILE and pt <= ow and ft < 2 * f and split <= c
     ]
-    ft, pt = min(sizes, key=lambda size: cost(*size))
-    return {"FT": ft, "PT": pt, "FP": round_up(f, ft), "VECTOR": vector(pt)}
+    ft, pt, split = min(sizes, key=lambda size: cost(*size))
+    vectors = vector(pt * sw)
+    return {"FT": ft, "PT": pt, "FP": round_up(f, ft), "SPLIT": split, "VECTOR": vectors}
+
+
+def wavefronts(places: Sequence[int], vector: int, itemsize: int) -> int:
+    """Return how often shared memory answers a load of ``vector`` numbers from each of 32 places.
+
+    It has 32 banks of 4 bytes, and gives a word of each at a time, to all lanes that ask for it.
+    """
+    words = itemsize // 4
+    asked = {place * words + word for place in places for word in range(vector * words)}
+    return max(Counter(word % 32 for word in asked).values())
 
 
 def gradient_tile(
