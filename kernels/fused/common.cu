@@ -32,15 +32,22 @@ __device__ __forceinline__ Number lanes_sum(Number value, unsigned mask = 0xffff
     return value;
 }
 
-// Return how many images a block takes: block b of `blocks` takes groups b, b + blocks, ... of I images.
+// How many images each block takes: block b of `blocks` takes groups b, b + blocks, ... of I images.
 template <int I>
-__device__ __forceinline__ int images_of(int block, int blocks, int images)
-{
-    const int groups = (images + I - 1) / I;
-    const int each = groups / blocks, own = each + (block < groups - each * blocks);
-    const bool has_last = (groups - 1) % blocks == block;
-    return own * I - (has_last ? groups * I - images : 0);
-}
+struct Shares {
+    int each, more, last, missing;  // groups of all, blocks with one more, the block with the last one, and its gap
+
+    __device__ Shares(int blocks, int images)
+    {
+        const int groups = (images + I - 1) / I;
+        each = groups / blocks;
+        more = groups - each * blocks;
+        last = (more ? more : blocks) - 1;
+        missing = groups * I - images;
+    }
+
+    __device__ int of(int block) const { return (each + (block < more)) * I - (block == last ? missing : 0); }
+};
 
 // Return i, hidden from the compiler, which otherwise would compute addresses once for all images and keep
 // them in registers that a convolution needs.

@@ -15,8 +15,8 @@
 //
 // Threads: as in the picture. Forward, each lane ends with sums of its own for ROWS * I numbers of y; the warp
 // adds them up by halves, so that 32 sums take 31 shuffles and not 160. Backward, the parts are added by shuffles.
-// Each weight is read once for I images, VECTOR at a time, coalesced; their latency is what this costs, so eight
-// packs are on their way at once, fewer where I leaves no registers for them. Loads of x and dy from shared memory:
+// Each weight is read once for I images, VECTOR at a time, coalesced; their latency is what this costs, so up to
+// 16 packs are on their way at once, fewer where I leaves no registers for them. Loads of x and dy from shared memory:
 // forward I per ROWS * I * VECTOR multiply-adds, backward I per I * VECTOR. 2 * IN * OUT FLOP per image each way;
 // IN * OUT numbers of global memory per I images.
 // NumPy twin: Dense in nplenet/layers/dense.py.
@@ -41,11 +41,18 @@ __device__ __forceinline__ T lanes_sums(const T (&values)[N])
     }
 }
 
+// Return how many of `all` steps have their loads on the way together, at most `most`: all rounds are about equal.
+constexpr int ahead(int all, int most)
+{
+    const int rounds = (all + most - 1) / most;
+    return (all + rounds - 1) / rounds;
+}
+
 template <int THREADS, int I, class Shape>
 __device__ void dense_forward(const T* x, const T* __restrict__ weight, const T* __restrict__ bias, T* y, int count)
 {
     constexpr int IN = Shape::IN, OUT = Shape::OUT, N = Shape::VECTOR, PACKS = IN / N;
-    constexpr int ROWS = 4, AHEAD = I > 2 ? 1 : 2, SHARE = 32 / (ROWS * I);
+    constexpr int ROWS = 4, SHARE = 32 / (ROWS * I), AHEAD = ahead((PACKS + 31) / 32, I == 1 ? 4 : I == 2 ? 2 : 1);
     const int lane = threadIdx.x % 32;
 #pragma unroll 1
     for (int o = computed_here(threadIdx.x / 32 * ROWS); o < OUT; o += THREADS / 32 * ROWS) {
@@ -54,19 +61,26 @@ __device__ void dense_forward(const T* x, const T* __restrict__ weight, const T*
         T sums[ROWS * I];
 #pragma unroll
         for (int j = 0; j < ROWS * I; ++j) sums[j] = T(0);
-#pragma unroll AHEAD
-        for (int k = lane; k < PACKS; k += 32) {
-            Pack<N> w[ROWS];
+#pragma unroll 1
+        for (int begin = lane; begin < PACKS; begin += 32 * AHEAD) {
+            Pack<N> w[AHEAD][ROWS];
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r) w[r] = pack_at<N>(weight + ((long long)min(o + r, OUT - 1) * PACKS + k) * N);
-#pragma unroll
-            for (int i = 0; i < I; ++i) {
-                const Pack<N> value = pack_at<N>(x + (i * PACKS + k) * N);
+            for (int a = 0; a < AHEAD; ++a)
 #pragma unroll
                 for (int r = 0; r < ROWS; ++r)
+                    if (begin + 32 * a < PACKS)
+                        w[a][r] = pack_at<N>(weight + ((long long)min(o + r, OUT - 1) * PACKS + begin + 32 * a) * N);
 #pragma unroll
-                    for (int e = 0; e < N; ++e) sums[r * I + i] += w[r].values[e] * value.values[e];
-            }
+            for (int a = 0; a < AHEAD; ++a)
+#pragma unroll
+                for (int i = 0; i < I; ++i) {
+                    if (begin + 32 * a >= PACKS) continue;
+                    const Pack<N> value = pack_at<N>(x + (i * PACKS + begin + 32 * a) * N);
+#pragma unroll
+                    for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+                        for (int e = 0; e < N; ++e) sums[r * I + i] += w[a][r].values[e] * value.values[e];
+                }
         }
         const T sum = lanes_sums<16>(sums);
         if (lane % SHARE == 0 && image < count && output < OUT) y[image * OUT + output] = sum + start;
@@ -77,7 +91,7 @@ template <int THREADS, int I, class Shape>
 __device__ void dense_backward(const T* dy, const T* __restrict__ weight, T* dx, int count)
 {
     constexpr int IN = Shape::IN, OUT = Shape::OUT, N = Shape::VECTOR, PACKS = IN / N, PARTS = Shape::PARTS;
-    constexpr int AHEAD = I > 4 ? 2 : 8, WIDTH = 32 / PARTS;
+    constexpr int AHEAD = ahead((OUT + PARTS - 1) / PARTS, I <= 2 ? 16 : I <= 4 ? 8 : 2), WIDTH = 32 / PARTS;
     const int part = threadIdx.x % 32 / WIDTH;
 #pragma unroll 1
     for (int first = computed_here(threadIdx.x / 32 * WIDTH); first < PACKS; first += THREADS / 32 * WIDTH) {
@@ -88,13 +102,23 @@ __device__ void dense_backward(const T* dy, const T* __restrict__ weight, T* dx,
         for (int i = 0; i < I; ++i)
 #pragma unroll
             for (int e = 0; e < N; ++e) sums[i][e] = T(0);
-#pragma unroll AHEAD
-        for (int o = part; o < OUT; o += PARTS) {
-            const Pack<N> w = pack_at<N>(weight + ((long long)o * PACKS + (inside ? k : 0)) * N);
+#pragma unroll 1
+        for (int begin = part; begin < OUT; begin += PARTS * AHEAD) {
+            Pack<N> w[AHEAD];
 #pragma unroll
-            for (int i = 0; i < I; ++i)
+            for (int a = 0; a < AHEAD; ++a) {
+                const int o = begin + PARTS * a;
+                if (o < OUT) w[a] = pack_at<N>(weight + ((long long)o * PACKS + (inside ? k : 0)) * N);
+            }
 #pragma unroll
-                for (int e = 0; e < N; ++e) sums[i][e] += w.values[e] * dy[i * OUT + o];
+            for (int a = 0; a < AHEAD; ++a) {
+                const int o = begin + PARTS * a;
+                if (o >= OUT) continue;
+#pragma unroll
+                for (int i = 0; i < I; ++i)
+#pragma unroll
+                    for (int e = 0; e < N; ++e) sums[i][e] += w[a].values[e] * dy[i * OUT + o];
+            }
         }
 #pragma unroll
         for (int i = 0; i < I; ++i) {

@@ -74,8 +74,9 @@ template <int THREADS, int I, class Shape>
 __device__ void join_statistics(const Two* __restrict__ rows, int blocks, int images, Two* joined)
 {
     const double M = (double)images * Shape::L;
+    const Shares<I> shares(blocks, images);
     join_rows<THREADS, Shape>(rows, blocks, joined, [=](int c, int block, const Two& own) -> Two {
-        const double n = (double)images_of<I>(block, blocks, images) * Shape::L, deviation = own.first - rows[c].first;
+        const double n = (double)shares.of(block) * Shape::L, deviation = own.first - rows[c].first;
         return {n * deviation, own.second + n * deviation * deviation};
     });
     for (int c = threadIdx.x; c < Shape::C; c += THREADS) {

@@ -234,7 +234,7 @@ class PassCode:
     def _end(self) -> list[str]:
         if not any("own_images" in line for line in self.after):
             return self.after
-        own = f"images_of<I>(block, s.blocks_{self.name}, s.count)"
+        own = f"Shares<I>(s.blocks_{self.name}, s.count).of(block)"
         return [f"const int own_images = {own};", *self.after]
 
 
