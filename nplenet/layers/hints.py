@@ -9,7 +9,7 @@ import numpy as np
 
 from ..attributes import is_ours
 from ..checks import is_masked
-from ..parameter import Parameter
+from ..parameter import FLOAT_CHARS, Parameter
 
 Layer = Any  # nplenet.layers.Layer, whose module imports this one
 
@@ -24,17 +24,38 @@ def array_in_words(x: object) -> str:
 
 
 def returned(layer: Layer, array: Any, method: str, shape: tuple[int, ...] | None = None) -> Any:
-    """Return what a layer's forward or backward made; None is a TypeError.
+    """Return what a layer's forward or backward made; what is not an array is a TypeError.
 
     Another shape than ``shape``, that of its ``output_shape`` or of its input, is a ValueError.
     """
     if array is None:
         end = "return self.remember(y, ...)" if method == "forward" else "return dx"
         raise TypeError(f"{layer._label}: its {method} returned None; end it with `{end}`")
-    if shape is not None and getattr(array, "shape", None) != shape:
+    if not hasattr(array, "shape"):
+        alone = "; add the gradients of parameters to their .grad" if method == "backward" else ""
+        raise TypeError(
+            f"{layer._label}: its {method} returned a {type(array).__name__}, not one array{alone}"
+        )
+    if shape is not None and array.shape != shape:
         source = "its output_shape says" if method == "forward" else "its input had"
         raise ValueError(
             f"{layer._label}: its {method} returned {array_in_words(array)}, {source} {shape}"
+        )
+    return array
+
+
+def floats_returned(
+    layer: Layer, array: Any, method: str, shape: tuple[int, ...] | None = None
+) -> Any:
+    """Do what ``returned`` does, and refuse what the next layer of a chain would refuse.
+
+    For callers that copy the result: the copy would round it, or lose the mask.
+    """
+    returned(layer, array, method, shape)
+    if not layer.backend.owns(array) or array.dtype.char not in FLOAT_CHARS:
+        raise TypeError(
+            f"{layer._label}: its {method} returned {array_in_words(array)}, expected an array "
+            f"of float32 or float64 on the {layer.backend.name} backend"
         )
     return array
 
