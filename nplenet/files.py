@@ -76,7 +76,7 @@ def atomic_write(
     Raises
     ------
     NotRegularError
-        An OSError, when a folder, pipe or device has the name: a rename would remove the device.
+        An OSError, when a pipe or device has the name: a rename would remove it.
     OSError
         When the folder cannot be written. Whatever the error, the temporary file is removed.
     """
@@ -84,7 +84,8 @@ def atomic_write(
     mode = None
     with suppress(FileNotFoundError):
         mode = path.stat().st_mode
-        _check_regular(path, mode)
+        if not stat.S_ISDIR(mode):  # which no file replaces
+            _check_regular(path, mode)
     # Not `tempfile`: only the owner may read its files, and a cache may be shared.
     temporary = _temporary(path)
     try:
