@@ -390,9 +390,7 @@ def test_folders_beside_train_and_test_are_named_in_a_warning(tmp_path: Path) ->
         for kind in "ab":
             for k in range(3):
                 picture(tmp_path / split / kind / f"{k}.png", images(1, 30, 30)[0])
-    with pytest.warns(
-        UserWarning, match=": passed over val; the images are those of tr"
-    ):
+    with pytest.warns(UserWarning, match=": passed over val; the images are those of tr"):
         data = load_dataset(f"folder:{tmp_path}")
     assert (len(data.train_images), len(data.test_images)) == (6, 6)
     (tmp_path / "val").rename(tmp_path / ".val")  # hidden: put aside on purpose
