@@ -236,6 +236,7 @@ SETTINGS: list[tuple[Any, str, Any, list[Any]]] = [
     (lambda: layers.BatchNorm2d(4), "eps", 0.5, [-1.0, np.nan, None, "1"]),
     (lambda: layers.BatchNorm1d(4), "momentum", None, [-0.5, 7, np.nan, "1"]),
     (lambda: layers.GroupNorm(2, 4), "eps", np.float32(0.5), [-1.0, np.nan, None]),
+    (lambda: layers.GroupNorm(2, 4), "num_groups", np.int64(4), [0, 1.5, None]),
     (lambda: layers.LayerNorm(4), "eps", 1, [-1.0, np.nan, None]),
     (lambda: layers.AvgPool2d(3, 1, 1), "count_include_pad", np.False_, ["no", 0, None]),
     (layers.LeakyReLU, "negative_slope", -0.5, [np.nan, np.inf, None, "1"]),
@@ -246,7 +247,7 @@ SIZES = [
     (lambda: layers.Conv2d(4, 2, 3, groups=2), ("in_channels", "out_channels", "groups")),
     (lambda: layers.Dense(4, 2), ("in_features", "out_features")),
     (lambda: layers.BatchNorm2d(4), ("num_features",)),
-    (lambda: layers.GroupNorm(2, 4), ("num_groups", "num_channels", "affine")),
+    (lambda: layers.GroupNorm(2, 4), ("num_channels", "affine")),
     (lambda: layers.LayerNorm(4), ("normalized_shape",)),
 ]
 

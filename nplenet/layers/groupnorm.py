@@ -67,8 +67,8 @@ class GroupNorm(Layer):
     """
 
     ranks = (2, 3, 4)
-    num_groups: int = size(count)
     num_channels: int = size(count)
+    num_groups: int = setting(count)
     eps: float = setting(not_negative)
     affine: bool = size(flag)
 
