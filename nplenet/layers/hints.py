@@ -118,6 +118,21 @@ def warn_of_float64(layer: Layer) -> None:
         )
 
 
+def buffers_of(layer: Layer) -> dict[str, Any]:
+    """Return the arrays that a layer names in ``buffers``, without those of its sub-layers.
+
+    A number there would be saved, and no file could bring it back.
+    """
+    found = {name: getattr(layer, name) for name in layer.buffers}
+    for name, array in found.items():
+        if not hasattr(array, "dtype"):
+            raise TypeError(
+                f"{layer._label}: its buffer {name} must be an array, got {array_in_words(array)}; "
+                "one that holds a number is numpy.zeros(())"
+            )
+    return found
+
+
 def warn_of_plain_arrays(model: Layer) -> None:
     """Warn of arrays in layers of your own that are neither trained nor saved."""
     for path, layer in model.modules():
