@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import layers
-from .layers import BatchNorm2d, Conv2d, GroupNorm, Layer, Residual, Sequential
+from .layers import BatchNorm2d, Conv2d, GroupNorm, Layer, Parameter, Residual, Sequential
 from .layers.sequential import LAYER_ERRORS, is_chain, is_patched
 from .tied import tie
 from .window import Window
@@ -195,9 +195,12 @@ def build(
         largest[owner] = max(largest.get(owner, 0), array.size)
     model = _build(description, largest, "")
     _check_images(model, input_shape)
-    dtypes = {a.dtype for a in weights.values() if a.dtype.kind == "f"}
-    if len(dtypes) == 1:
-        model.astype(dtypes.pop())
+    for path, layer in model.modules():  # a layer before those that it holds
+        names = (path + name for name in (*layer._held(Parameter), *layer.buffers))
+        dtypes = {weights[key].dtype for key in names if key in weights}
+        floats = [dtype for dtype in dtypes if dtype.kind == "f"]
+        if len(floats) == 1:
+            layer.astype(floats[0])
     model.load_state_dict(weights)
     tie(model, tied or {})
     return model.eval()

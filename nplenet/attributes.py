@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -46,6 +46,39 @@ class Attributes:
     def _declares(cls, name: str) -> bool:
         kind: Any = cls  # mypy finds no hash in a class
         return bool(is_declared(kind, name))
+
+
+class Setting:
+    """A setting of a layer, declared in its class: each assignment is checked.
+
+        eps: float = setting(not_negative)
+
+    The value lies among the attributes of the layer, where it is read as fast as any other.
+    """
+
+    def __init__(self, check: Callable[[Any, str], Any], once: bool) -> None:
+        self.check, self.once = check, once
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, layer: object, value: Any) -> None:
+        owner, own = type(layer).__name__, vars(layer)
+        if self.once and self.name in own:
+            raise AttributeError(
+                f"{owner}: {self.name} is read once, when it is made: make a new one"
+            )
+        own[self.name] = self.check(value, f"{owner}: {self.name}")
+
+
+def setting(check: Callable[[Any, str], Any]) -> Any:
+    """Return a ``Setting`` that may be assigned at any time."""
+    return Setting(check, once=False)
+
+
+def size(check: Callable[[Any, str], Any]) -> Any:
+    """Return a ``Setting`` that parameters were made for: a second assignment is an error."""
+    return Setting(check, once=True)
 
 
 def is_ours(kind: type) -> bool:

@@ -177,7 +177,7 @@ def state(
     missing, unknown = sorted(expected - given.keys()), sorted(given.keys() - expected)
     if missing or unknown:
         raise ValueError(f"{name}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
-    found = {key: np.asarray(given[key]) for key in arrays}
+    found = {key: np.asarray(unmasked(given[key], f"{name}: {key}")) for key in arrays}
     wrong = [
         f"{key} is {found[key].dtype} {found[key].shape}, expected {own.dtype} {own.shape}"
         for key, own in arrays.items()

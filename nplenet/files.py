@@ -7,6 +7,7 @@ without trust: it may be a stranger's.
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,8 @@ def atomic_write(
     ----------
     path
         Final name. An existing file is replaced in one step; readers see the old or the new one.
+        Its permissions remain. A symbolic link is replaced, not followed: a folder may be a
+        stranger's.
     previous
         A second name under which the existing file is kept. The file gets it before the new file
         replaces `path`, so at every moment one of the two names has a complete file.
@@ -72,14 +75,23 @@ def atomic_write(
 
     Raises
     ------
+    NotRegularError
+        An OSError, when a pipe or device has the name: a rename would remove it.
     OSError
         When the folder cannot be written. Whatever the error, the temporary file is removed.
     """
-    path = Path(path)
+    given, path = os.fspath(path), Path(path)
+    mode = None
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if not stat.S_ISDIR(mode):  # which no file replaces
+            _check_regular(path, mode)
     # Not `tempfile`: only the owner may read its files, and a cache may be shared.
     temporary = _temporary(path)
     try:
         with open(temporary, "xb") as file:
+            if mode is not None:
+                os.chmod(temporary, stat.S_IMODE(mode))
             yield file
             file.flush()
             os.fsync(file.fileno())  # otherwise a power cut may leave the new name on an empty file
@@ -88,9 +100,11 @@ def atomic_write(
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:  # Ctrl-C too
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a name too long for a file is too long to be removed
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and str(error.filename) == os.fspath(temporary):
-            error.filename, error.filename2 = os.fspath(path), None  # the name that the user knows
+            # The name that the user knows; a second one cannot be taken from an error.
+            raise OSError(error.errno, error.strerror, given) from error
         raise
 
 
@@ -160,17 +174,16 @@ def _temporary(path: Path) -> Path:
 
 
 def _keep(path: Path, previous: Path) -> None:
-    """Give the file at `path` the second name `previous`; without hard links, rename it.
+    """Give the file at `path` the second name `previous`; without hard links, copy it.
 
     A new hard link can't replace a file, so it is made under a temporary name and renamed.
     """
     link = _temporary(previous)
     try:
-        os.link(path, link)
-    except OSError:  # a file system without hard links
-        os.replace(path, previous)
-        return
-    try:
+        try:
+            os.link(path, link)
+        except OSError:  # a file system without hard links
+            shutil.copy2(path, link)
         os.replace(link, previous)
     finally:
         link.unlink(missing_ok=True)

@@ -40,7 +40,7 @@ import numpy.typing as npt
 from .backend import Array, Backend, backend_of
 from .cases import Case
 from .layers import Layer
-from .layers.hints import warn_of_plain_arrays
+from .layers.hints import floats_returned, warn_of_plain_arrays
 from .losses import CrossEntropyLoss
 from .names import answer_wrong_names
 
@@ -267,7 +267,8 @@ class _Twin:
         """Return a copy of the output; the random generators start from their first state."""
         for bit_generator, state in self._generators:
             bit_generator.state = state
-        return np.array(self.backend.to_numpy(self.layer.forward(self.x)))  # y may be a view of x
+        y = floats_returned(self.layer, self.layer.forward(self.x), "forward")  # a view of x?
+        return np.array(self.backend.to_numpy(y))
 
     def checked_forward(self) -> Floats:
         """Return the output, once two forwards agree and neither has changed the input."""
@@ -287,11 +288,9 @@ class _Twin:
         """Return copies of dx and of the accumulated gradients, after one more forward."""
         self.forward()
         dx = self.layer.backward(self.backend.asarray(dy))
+        dx = np.empty(0) if dx is None else floats_returned(self.layer, dx, "backward")
         arrays = {"x": dx, **{p.name: p.grad for p in self.layer.parameters()}}
-        return {
-            name: np.empty(0) if array is None else np.array(self.backend.to_numpy(array))
-            for name, array in arrays.items()
-        }
+        return {name: np.array(self.backend.to_numpy(array)) for name, array in arrays.items()}
 
 
 def _check_tensor(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .attributes import Attributes
 from .backend import Array, Backend, backend_of
 from .backend.base import A
-from .checks import Checks, count, fraction
+from .checks import Checks, count, fraction, unmasked
 from .loss_hints import one_hot_hint, warn_of_probabilities
 from .names import answer_wrong_names
 
@@ -373,7 +373,7 @@ class CrossEntropyLoss(Attributes):
 
     def _checked_backend(self, logits: Array, targets: Array) -> Backend:
         backend = backend_of(logits)
-        if not backend.owns(targets):
+        if not backend.owns(unmasked(targets, "CrossEntropyLoss: targets")):
             raise TypeError(
                 f"CrossEntropyLoss: logits are on the {backend.name} backend, targets are "
                 f"{type(targets).__name__}; pass get_backend({backend.name!r}).asarray(targets)"

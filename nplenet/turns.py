@@ -18,6 +18,7 @@ import atexit
 import os
 import threading
 import weakref
+from typing import Any
 
 MAX_SECONDS_AT_EXIT = 10.0
 """Seconds that the exit of the interpreter waits for a turn; a training step takes milliseconds."""
@@ -32,10 +33,11 @@ class Turns:
 
     def _renew(self) -> None:
         self._process = os.getpid()
-        self._owner: int | None = None
-        self._held = 0  # turns of the owner, each nested in another
+        self._held = 0  # turns of the thread that has them, each nested in another
         self._depth = 0  # and trainings
-        self._turn, self._training = threading.Lock(), threading.RLock()
+        # The lock itself knows whose it is, also when Ctrl-C comes just after it was taken.
+        self._turn: Any = threading.RLock()
+        self._training = threading.RLock()
         # Who waits for the turn holds the line, or a thread that comes back at once would always
         # be faster than one that must wake up first.
         self._line = threading.Lock()
@@ -84,23 +86,22 @@ class Turns:
         training.release()
 
     def _take(self) -> None:
-        own = threading.get_ident()
-        if self._owner == own:
+        if self._turn._is_owned():
             self._held += 1
             return
         try:
             with self._line:
                 self._turn.acquire()
-                self._held, self._owner = 1, own
+                self._held = 1
         except BaseException:  # Ctrl-C, perhaps with the turn in hand
+            self._held = 1 if self._turn._is_owned() else self._held
             self._give()
             raise
 
     def _give(self) -> None:
-        if self._owner == threading.get_ident():  # unless this process was forked since
+        if self._turn._is_owned():  # unless this process was forked since
             self._held -= 1
-            if not self._held:
-                self._owner = None
+            if self._held <= 0:
                 self._turn.release()
 
     def end(self) -> None:
@@ -108,7 +109,7 @@ class Turns:
         self._check_process()
         locks = self._line, self._turn
         if all(lock.acquire(timeout=MAX_SECONDS_AT_EXIT) for lock in locks):
-            self._owner, self._held = threading.get_ident(), 1
+            self._held = 1
 
     def _check_process(self) -> None:
         """Begin anew in a forked process: other threads, with their turns, are not in it."""

@@ -230,3 +230,48 @@ def test_a_class_of_ones_own_may_have_any_attributes() -> None:
     assert (mine.name, mine.extra, Strided().steps) == ("mine", 1.0, 1)
     with pytest.raises(ValueError, match="Mine: lr must be a number"):
         mine.lr = -1.0
+
+
+SETTINGS: list[tuple[Any, str, Any, list[Any]]] = [
+    (lambda: layers.BatchNorm2d(4), "eps", 0.5, [-1.0, np.nan, None, "1"]),
+    (lambda: layers.BatchNorm1d(4), "momentum", None, [-0.5, 7, np.nan, "1"]),
+    (lambda: layers.GroupNorm(2, 4), "eps", np.float32(0.5), [-1.0, np.nan, None]),
+    (lambda: layers.GroupNorm(2, 4), "num_groups", np.int64(4), [0, 1.5, None]),
+    (lambda: layers.LayerNorm(4), "eps", 1, [-1.0, np.nan, None]),
+    (lambda: layers.AvgPool2d(3, 1, 1), "count_include_pad", np.False_, ["no", 0, None]),
+    (layers.LeakyReLU, "negative_slope", -0.5, [np.nan, np.inf, None, "1"]),
+    (layers.GELU, "approximate", "tanh", ["fast", None, 1]),
+    (layers.Softmax, "dim", -1, [1.5, 65, None]),
+]
+SIZES = [
+    (lambda: layers.Conv2d(4, 2, 3, groups=2), ("in_channels", "out_channels", "groups")),
+    (lambda: layers.Dense(4, 2), ("in_features", "out_features")),
+    (lambda: layers.BatchNorm2d(4), ("num_features",)),
+    (lambda: layers.GroupNorm(2, 4), ("num_channels", "affine")),
+    (lambda: layers.LayerNorm(4), ("normalized_shape",)),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "good", "bad"), SETTINGS, ids=lambda v: str(v)[:20])
+def test_a_setting_of_a_layer_is_checked_wherever_it_is_assigned(
+    make: Any, name: str, good: Any, bad: list[Any]
+) -> None:
+    layer = make()
+    for value in bad:
+        with pytest.raises((TypeError, ValueError), match=f"{type(layer).__name__}: {name} must"):
+            setattr(layer, name, value)
+    setattr(layer, name, good)
+    assert getattr(layer, name) == layer.arguments()[name] == good
+    assert not isinstance(getattr(layer, name), np.generic)
+    assert type(layer)(**layer.arguments()).arguments() == layer.arguments()  # a file can hold it
+
+
+@pytest.mark.parametrize(("make", "names"), SIZES, ids=lambda v: str(v)[:20])
+def test_the_sizes_of_a_layer_are_those_of_its_parameters(make: Any, names: tuple[str]) -> None:
+    # An assigned size changed nothing but what was saved: no file could hold the model any more.
+    layer = make()
+    before = layer.arguments()
+    for name in names:
+        with pytest.raises(AttributeError, match=rf"\w: {name} is read once, when it is made"):
+            setattr(layer, name, before[name])
+    assert layer.arguments() == before

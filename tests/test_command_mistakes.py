@@ -106,3 +106,42 @@ def test_a_file_of_another_kind_is_named(
 def test_a_layer_may_be_named_as_its_class(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gradcheck", "ReLU"]) == 0
     assert "relu/plain" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("other_name", [False, True])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export FILE --to pytorch --output FILE",
+        "draw FILE --no-open --output FILE",
+        "import FILE --like lenet5 --output FILE",
+        "predict default FILE --boxes FILE",
+    ],
+)
+def test_a_command_does_not_write_over_the_file_that_it_reads(
+    command: str,
+    other_name: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # An export to the checkpoint of a run replaced it by weights: the run could not be resumed.
+    name = "photo.png" if "predict" in command else "model.safetensors"
+    path = tmp_path / name
+    save_model(LeNet5(seed=0), tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").rename(path)
+    before, target = path.read_bytes(), path
+    if other_name:
+        (tmp_path / "folder").symlink_to(tmp_path)
+        target = tmp_path / "folder" / name
+    first, _, rest = command.rpartition("FILE")
+    typed = (first.replace("FILE", str(path)) + str(target) + rest).split()
+    option = "--boxes" if "predict" in command else "--output"
+    line = f"nplenet {typed[0]}: {option} {target} is the file that is read: name another"
+    assert answer(typed, capsys) == line
+    assert path.read_bytes() == before
+
+
+def test_boxes_are_a_png_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["predict", "default", "photo.jpg", "--boxes", str(tmp_path / "boxes.jpg")]
+    line = answer(typed, capsys)
+    assert line == f"nplenet predict: --boxes must end with .png, got {tmp_path / 'boxes.jpg'}"

@@ -126,6 +126,19 @@ def test_a_run_with_a_folder_keeps_its_model_and_announces_the_report(
     assert not any("not kept" in line or "to resume" in line for line in lines)
 
 
+def test_a_new_run_says_what_becomes_of_the_earlier_one_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = "a new run; the earlier one becomes run/previous-checkpoint.safetensors"
+    for resume, expected in (([], False), (["--resume", "auto"], False), ([], True)):
+        assert main([*SMALL, "--output", "run", *resume]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert (said in lines) is expected
+        assert all(len(line) <= WINDOW for line in lines)
+    assert (tmp_path / "run" / "previous-checkpoint.safetensors").is_file()
+
+
 def test_a_quiet_run_says_the_result_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

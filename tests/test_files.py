@@ -1,8 +1,9 @@
-"""Files: only regular ones are read, and no reader waits for a pipe."""
+"""Files: only regular ones are read and replaced, and no reader waits for a pipe."""
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from nplenet.checkpoint import load, load_model
 from nplenet.compiled.cpu import tuning_cache
 from nplenet.compiled.cpu.tuning import Tunables
 from nplenet.data.idx import read_idx
-from nplenet.files import NotRegularError, open_regular
+from nplenet.files import NotRegularError, atomic_write, open_regular
 from nplenet.interop.pytorch import load_state_dict
 from nplenet.recognize import read_image
 
@@ -100,3 +101,52 @@ def test_a_file_that_became_a_pipe_before_it_was_opened_is_refused(
     os.mkfifo(pipe)
     monkeypatch.setattr(os, "stat", lambda name: real(path))
     assert isinstance(in_time(lambda: open_regular(pipe)), NotRegularError)
+
+
+def unnamed_device(path: Path) -> None:
+    """Make a device like /dev/null under a name of its own, where root may."""
+    try:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a device"])
+def test_a_write_replaces_neither_a_pipe_nor_a_device_nor_a_folder(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    makes: dict[str, Callable[[Path], None]] = {
+        "pipe": os.mkfifo,
+        "device": unnamed_device,
+        "folder": Path.mkdir,
+        "link to a device": lambda link: link.symlink_to("/dev/null"),
+    }
+    makes[kind](path)
+    before = path.lstat().st_mode
+    words = "is not a regular file"
+    if kind == "folder":
+        words = "Is a directory"
+    with pytest.raises(OSError, match=words) as caught, atomic_write(path):
+        pass
+    assert str(path) in str(caught.value)
+    assert path.lstat().st_mode == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_keeps_the_permissions_of_the_file_that_it_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "private"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    with atomic_write(path) as file:
+        assert stat.S_IMODE(os.stat(file.name).st_mode) == 0o600  # before a byte is in it
+        file.write(b"new")
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", 0o600)
+
+
+@pytest.mark.parametrize("name", ["none/a", "very" * 80])
+def test_an_error_of_a_write_has_the_name_that_the_user_knows(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with pytest.raises(OSError) as caught, atomic_write(path):  # noqa: PT011  its text is below
+        pass
+    assert str(caught.value).endswith(f": {str(path)!r}")

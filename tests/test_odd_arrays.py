@@ -238,3 +238,10 @@ def test_an_idx_file_of_a_masked_array_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="write_idx: array must not be masked"):
         write_idx(tmp_path / "x.idx", np.ma.masked_array(BYTES))
     assert not any(tmp_path.iterdir())
+
+
+def test_the_cure_for_masked_targets_keeps_their_mask_in_mind() -> None:
+    # ``asarray(targets)``, which the error named, drops the mask, and what is masked counts.
+    targets = np.ma.masked_equal(np.arange(3), 1)
+    with pytest.raises(TypeError, match=r"targets must not be masked; give it values"):
+        CrossEntropyLoss()(np.zeros((3, 3), np.float32), targets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -535,6 +536,25 @@ def test_an_assignment_to_the_optimizer_is_for_all_groups_and_is_checked() -> No
             setattr(optimizer, name, value)
     with pytest.raises(AttributeError, match="a group of parameters has no rate"):
         optimizer.param_groups[0].rate = 1.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda optimizer: optimizer.param_groups.reverse(),
+        lambda optimizer: optimizer.param_groups.pop(),
+        lambda optimizer: optimizer.param_groups[0].params.pop(),
+        lambda optimizer: optimizer.param_groups[0]["params"].append(Parameter(np.ones(2), "c")),
+        lambda optimizer: setattr(optimizer, "param_groups", []),
+        lambda optimizer: setattr(optimizer.param_groups[0], "params", []),
+    ],
+)
+def test_the_groups_are_packed_once_and_refuse_a_change(change: Callable[[Any], Any]) -> None:
+    # Reversed groups gave each parameter the other group's rate; a parameter taken out was trained.
+    optimizer, _ = grouped(NUMPY)
+    with pytest.raises(AttributeError):
+        change(optimizer)
+    assert [group.lr for group in optimizer.param_groups] == [0.1, 0.5]
 
 
 @pytest.mark.parametrize(

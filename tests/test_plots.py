@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,15 @@ def test_learning_curves_differ_in_more_than_colour() -> None:
 def test_without_validation_there_is_no_curve_of_it() -> None:
     for ax in plots.learning_curves(history(validation=False)).axes:
         assert [line.get_label() for line in ax.lines] == ["training"]
+
+
+def test_losses_of_zero_are_drawn() -> None:
+    """Those of a data set of one class; a logarithmic axis has no place for them, and warns."""
+    run = history(validation=False)
+    figure = plots.learning_curves(History([replace(epoch, loss=0.0) for epoch in run.epochs]))
+    figure.savefig(BytesIO(), format="png")
+    assert figure.axes[0].get_yscale() == "linear"
+    assert plots.learning_curves(run).axes[0].get_yscale() == "log"
 
 
 def test_learning_curves_need_an_epoch() -> None:

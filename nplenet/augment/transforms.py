@@ -270,10 +270,10 @@ def before_float(transform: Transform | None, dtype: npt.DTypeLike) -> Transform
     Otherwise return None. For a step that converts bytes to floats while it copies them. (It also
     normalises, but only images of a pipeline that ``fuse`` knows.)
     """
-    *others, last = flattened(transform)
-    if type(last) is not ToFloat or last.dtype != np.dtype(dtype):
+    parts = flattened(transform)  # none at all in an empty Compose
+    if not parts or type(parts[-1]) is not ToFloat or parts[-1].dtype != np.dtype(dtype):
         return None
-    return Compose(others)
+    return Compose(parts[:-1])
 
 
 def flattened(transform: Any) -> list[Any]:

@@ -92,6 +92,13 @@ def nonempty_path(text: str) -> Path:
     return Path(text)
 
 
+def check_output(option: str, output: Path, read: str | Path) -> None:
+    """Refuse to write a file in the place of the one that the command reads."""
+    with suppress(OSError):  # one that is missing is not the other
+        if output.samefile(read):
+            raise ValueError(f"{option} {output} is the file that is read: name another")
+
+
 def seed(text: str) -> int:
     """Return the value of an option that is a random seed."""
     return at_least(0, text)

@@ -37,8 +37,9 @@ class Console:
         loader: DataLoader | DeviceLoader,
         resume: Checkpoint | None,
         epochs: int,
+        checkpoints: CheckpointFolder | None,
     ) -> None:
-        """Print the data set and, for a resumed run, the checkpoint and the epochs added to it."""
+        """Print the data set, the checkpoint of a run that resumes, and what a new one moves."""
         if data.notice:
             self.print(printable(data.notice), file=sys.stderr)
         images, tests = len(loader.images), len(data.test_images)
@@ -48,6 +49,9 @@ class Console:
         )
         if resume:
             self.detail(f"resuming from {printable(resume.path)}")
+        elif checkpoints and checkpoints.latest.is_file():
+            kept = checkpoints.folder / f"previous-{checkpoints.latest.name}"
+            self.detail(f"a new run; the earlier one becomes {printable(kept)}")
         if done := epochs_before(resume, epochs):
             self.detail(
                 f"its {done} epochs were finished: {epochs - done} more, with a new schedule"

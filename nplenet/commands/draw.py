@@ -14,7 +14,7 @@ from pathlib import Path
 from ..checkpoint import load_model
 from ..page import write_page
 from ..terminal import printable, show
-from . import add_checkpoint, nonempty_path
+from . import add_checkpoint, check_output, nonempty_path
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    check_output("--output", options.output, options.checkpoint)
     write_page(
         load_model(options.checkpoint, allow_non_finite=options.allow_non_finite), options.output
     )

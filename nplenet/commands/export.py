@@ -14,7 +14,7 @@ from ..augment import in_words
 from ..checkpoint import DEFAULT_MODEL, load
 from ..input_shape import input_shape
 from ..terminal import printable, show
-from . import add_checkpoint, add_input_shape, nonempty_path
+from . import add_checkpoint, add_input_shape, check_output, nonempty_path
 
 SUFFIXES = {
     "onnx": (".onnx",),
@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     path = options.output or beside
     if not path.name.endswith(suffixes):
         raise ValueError(f"--output must end with {' or '.join(suffixes)}, got {path}")
+    check_output("--output", path, options.checkpoint)
     checkpoint = load(options.checkpoint)
     model = checkpoint.model(allow_non_finite=options.allow_non_finite)
     if options.to == "onnx":

@@ -24,7 +24,7 @@ from ..interop.torch_states import SeveralStates, Weights
 from ..layers import Layer
 from ..models import LeNet5, LeNet5For28x28
 from ..terminal import printable, show
-from . import ALLOW_HELP, nonempty_path
+from . import ALLOW_HELP, check_output, nonempty_path
 
 State = Mapping[str, np.ndarray]
 COUNT = "num_batches_tracked"  # which files by old versions of PyTorch lack
@@ -95,6 +95,7 @@ def numbers(text: str) -> tuple[float, ...]:
 def run(options: argparse.Namespace) -> int:
     if (options.mean is None) != (options.std is None):
         raise ValueError("--mean and --std belong together: give both or neither")
+    check_output("--output", options.output, options.weights)
     if is_checkpoint(options.weights):
         raise ValueError(f"{options.weights} is already a file of nplenet: it needs no import")
     key, names = read(options)

@@ -34,7 +34,7 @@ from ..recognize import (
 )
 from ..terminal import printable, show, show_json
 from ..trust import Judgement, judged
-from . import add_checkpoint, add_input_shape, known_pictures, nonempty_path
+from . import add_checkpoint, add_input_shape, check_output, known_pictures, nonempty_path
 
 SHOWN = 10  # classes, the most probable ones
 
@@ -63,7 +63,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--boxes",
         type=nonempty_path,
         metavar="FILE",
-        help="save the image with a box around each digit and its class beside it; for one IMAGE",
+        help="PNG file to write: the image with a box around each digit and its class beside it; "
+        "for one IMAGE",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per image")
 
@@ -76,6 +77,10 @@ def run(options: argparse.Namespace) -> int:
     whole = options.kind == "image" if options.kind else pictures.kind == "whole"
     if options.boxes is not None and (whole or len(options.images) > 1):
         raise ValueError("--boxes takes one IMAGE of digits")
+    if options.boxes is not None:
+        if options.boxes.suffix.lower() != ".png":
+            raise ValueError(f"--boxes must end with .png, got {options.boxes}")
+        check_output("--boxes", options.boxes, options.images[0])
     if model.pictures is None and options.kind is None and len(names) != 10 and not whole:
         show(
             "nplenet predict: the file does not say how its images were made, so each picture is "

@@ -119,7 +119,7 @@ def train_in(
     model, loss, optimizer = parts(data, settings, backend)
     schedule, resume = scheduled(settings, optimizer, len(loader), resume)
     step = chosen_step(settings, model, loss, optimizer, max(loader.sizes()), group)
-    console.introduce(data, loader, resume, epochs)
+    console.introduce(data, loader, resume, epochs, checkpoints)
     console.announce(model, settings, options.backend, group, loader, checkpoints)
 
     # Loop.

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checks
-from ..attributes import Attributes
+from ..attributes import Attributes, is_ours
+from ..augment.transforms import Transform, flattened
 from ..group import ALONE
 from ..names import OF_A_LOADER
 from ..seeds import generator_state, restore_generator
@@ -64,6 +65,7 @@ class Batches(Attributes):
     drop_last: bool
     rng: np.random.Generator | None
     transform_rng: np.random.Generator | None
+    transform: Transform | None = None
     group = ALONE
 
     def __init__(
@@ -99,6 +101,15 @@ class Batches(Attributes):
                 f"{owner}: shuffle needs a generator; pass rng=numpy.random.default_rng(seed)"
             )
 
+    def _check_not_random(self) -> None:
+        """Refuse a random transform of the library, which would only name its own argument."""
+        for part in flattened(self.transform):
+            if is_ours(type(part)) and getattr(part, "random", False):
+                raise ValueError(
+                    f"{type(self).__name__}: {type(part).__name__} needs a generator; pass "
+                    "transform_rng=numpy.random.default_rng(seed)"
+                )
+
     def epoch(self, order: npt.NDArray[np.int64]) -> MakeBatch:
         """Prepare an epoch with its images in this order; return the function for its batches."""
         raise NotImplementedError(f"{type(self).__name__} has no epoch")
@@ -124,6 +135,8 @@ class Batches(Attributes):
     def draw_order(self) -> npt.NDArray[np.int64]:
         """Draw the order of an epoch: the indexes of its images, batch after batch."""
         self.check()
+        if self.transform_rng is None:
+            self._check_not_random()
         order = np.arange(len(self.images))
         if self.shuffle and self.rng is not None:
             self.rng.shuffle(order)

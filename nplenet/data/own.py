@@ -7,6 +7,7 @@ are returned in an order drawn once, as files are often in the order of their cl
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..files import expanded
 from ..seeds import generator
+from ..terminal import printable
 from .csv_file import from_csv
 from .idx import DataError
 from .image_set import ImageSet
@@ -69,7 +71,13 @@ def load_own(
         parts = [from_csv(path / f"{split}.csv") for split in _SPLITS]
     elif kind == "npz" and has_test_split(path):
         parts = [from_npz(path, split) for split in _SPLITS]
-    elif kind == "folder" and set(_SPLITS) <= set(class_folders(path)):
+    elif kind == "folder" and set(_SPLITS) <= (folders := set(class_folders(path))):
+        if others := sorted(folders - {*_SPLITS}):
+            warnings.warn(
+                f"{path}: passed over {', '.join(map(printable, others))}; the images are those of "
+                "train and test, and --validation holds out some of train",
+                stacklevel=2,
+            )
         train = from_folder(path / "train", size=size, channels=channels, classes=classes)
         own = train.images.shape[1]
         test = from_folder(path / "test", size=size, channels=own, classes=train.classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..attributes import setting
 from ..backend import Array
 from ..checks import number
 from .base import Layer
@@ -50,9 +51,11 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """y = x where x > 0, negative_slope * x elsewhere; dx = dy times the same slope."""
 
+    negative_slope: float = setting(number)
+
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = number(negative_slope, "LeakyReLU: negative_slope")
+        self.negative_slope = negative_slope
 
     def forward(self, x: Array) -> Array:
         self.check(x)

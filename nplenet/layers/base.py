@@ -294,15 +294,15 @@ class Layer:
             layer._saved = None
             for parameter in layer._held(Parameter).values():
                 parameter.data, parameter.grad = map(function, (parameter.data, parameter.grad))
-            for name in layer.buffers:
-                setattr(layer, name, function(getattr(layer, name)))
+            for name, array in hints.buffers_of(layer).items():
+                setattr(layer, name, function(array))
 
     def _state(self) -> dict[str, Array]:
         """Return the arrays themselves by path: parameters, then buffers, layer by layer."""
         state: dict[str, Array] = {}
         for path, layer in self.modules():
             own = {name: parameter.data for name, parameter in layer._held(Parameter).items()}
-            own.update({name: getattr(layer, name) for name in layer.buffers})
+            own.update(hints.buffers_of(layer))
             state.update({path + name: array for name, array in own.items()})
         return state
 

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..attributes import setting, size
 from ..backend import Array
-from ..checks import count, number
+from ..checks import count, fraction, not_negative
 from ..group import ALONE
 from ..parameter import Parameter
 from .base import Layer
@@ -141,6 +142,10 @@ def _column(channel_values: Array) -> Array:
     return channel_values[:, None]
 
 
+def _momentum(value: Any, name: str) -> float | None:
+    return None if value is None else fraction(value, name)
+
+
 class _BatchNorm(Layer):
     r"""Normalise each channel over the M values it has in the batch (Ioffe & Szegedy, 2015).
 
@@ -175,6 +180,9 @@ class _BatchNorm(Layer):
 
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     group = ALONE
+    num_features: int = size(count)
+    eps: float = setting(not_negative)
+    momentum: float | None = setting(_momentum)
 
     def __init__(
         self,
@@ -185,12 +193,8 @@ class _BatchNorm(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        self.num_features = self.channels = count(num_features, f"{name}: num_features")
-        self.eps = number(eps, f"{name}: eps", "[0, inf)")
-        self.momentum = (
-            None if momentum is None else number(momentum, f"{name}: momentum", "[0, 1]")
-        )
+        self.num_features = num_features
+        self.channels, self.eps, self.momentum = self.num_features, eps, momentum
         self.weight = Parameter(np.ones(num_features, dtype))  # gamma in the paper
         self.bias = Parameter(np.zeros(num_features, dtype))  # beta in the paper
         self.running_mean: Array = np.zeros(num_features, dtype)

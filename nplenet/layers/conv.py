@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..attributes import size
 from ..backend import Array
 from ..checks import Pair, count, flag, generator_or_new, pair
 from ..parameter import Parameter
@@ -133,6 +134,9 @@ class Conv2d(Windowed, Layer):
     """
 
     ranks = (4,)
+    in_channels: int = size(count)
+    out_channels: int = size(count)
+    groups: int = size(count)
 
     def __init__(
         self,
@@ -150,15 +154,15 @@ class Conv2d(Windowed, Layer):
         init: str = "he",
     ) -> None:
         super().__init__()
-        self.in_channels = self.channels = count(in_channels, "Conv2d: in_channels")
-        self.out_channels = count(out_channels, "Conv2d: out_channels")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.channels = self.in_channels
         self.window = Window(
             pair(kernel_size, "Conv2d: kernel_size", 1),
             pair(stride, "Conv2d: stride", 1),
             pair(padding, "Conv2d: padding", 0),
             pair(dilation, "Conv2d: dilation", 1),
         )
-        self.groups = count(groups, "Conv2d: groups")
+        self.groups = groups
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 "Conv2d: groups must divide in_channels and out_channels, "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..attributes import size
 from ..backend import Array
 from ..checks import count, flag, generator_or_new
 from ..parameter import Parameter
@@ -40,6 +41,8 @@ class Dense(Layer):
     """
 
     ranks = (2,)
+    in_features: int = size(count)
+    out_features: int = size(count)
 
     def __init__(
         self,
@@ -52,8 +55,8 @@ class Dense(Layer):
         init: str = "he",
     ) -> None:
         super().__init__()
-        self.in_features = self.channels = count(in_features, "Dense: in_features")
-        self.out_features = count(out_features, "Dense: out_features")
+        self.in_features, self.out_features = in_features, out_features
+        self.channels = self.in_features
         bias, rng = flag(bias, "Dense: bias"), generator_or_new(rng, "Dense: rng")
         self.weight = Parameter(initial_weight((out_features, in_features), init, rng, dtype))
         self.bias = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..attributes import setting
 from ..backend import Array
 from .base import Layer
 
@@ -53,6 +54,12 @@ def gelu_tanh(xp: Any, x: Array) -> tuple[Array, Array]:
     return x * below, below + 0.5 * x * (1 - t * t) * ROOT * (1 + 3 * CUBIC * square)
 
 
+def _form(value: Any, name: str) -> Any:
+    if value not in ("none", "tanh"):
+        raise ValueError(f"{name} must be 'none' or 'tanh', got {value!r}")
+    return value
+
+
 class GELU(Layer):
     """y = x P(X < x) for a standard normal X (Hendrycks & Gimpel, 2016); dx = dy * y'(x).
 
@@ -66,10 +73,10 @@ class GELU(Layer):
         were trained; it is up to 4.8e-4 off.
     """
 
+    approximate: str = setting(_form)
+
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
     def forward(self, x: Array) -> Array:

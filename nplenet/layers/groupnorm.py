@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..attributes import setting, size
 from ..backend import Array
-from ..checks import count, flag, number
+from ..checks import count, flag, not_negative
 from ..parameter import Parameter
 from .base import Layer
 
@@ -66,6 +67,10 @@ class GroupNorm(Layer):
     """
 
     ranks = (2, 3, 4)
+    num_channels: int = size(count)
+    num_groups: int = setting(count)
+    eps: float = setting(not_negative)
+    affine: bool = size(flag)
 
     def __init__(
         self,
@@ -77,15 +82,13 @@ class GroupNorm(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.num_groups = count(num_groups, "GroupNorm: num_groups")
-        self.num_channels = self.channels = count(num_channels, "GroupNorm: num_channels")
+        self.num_groups, self.num_channels = num_groups, num_channels
+        self.channels, self.eps, self.affine = self.num_channels, eps, affine
         if self.num_channels % self.num_groups:
             raise ValueError(
                 "GroupNorm: num_groups must divide num_channels, "
                 f"got {num_groups} for {num_channels}"
             )
-        self.eps = number(eps, "GroupNorm: eps", "[0, inf)")
-        self.affine = flag(affine, "GroupNorm: affine")
         self.weight = Parameter(np.ones(num_channels, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_channels, dtype)) if affine else None
 
@@ -121,6 +124,13 @@ class GroupNorm(Layer):
         return sizes | {"eps": self.eps, "affine": self.affine}
 
 
+def _sizes(value: Any, name: str) -> tuple[int, ...]:
+    sizes = tuple(count(n, name) for n in (value if isinstance(value, (tuple, list)) else [value]))
+    if not sizes:
+        raise ValueError(f"{name} must name at least one axis")
+    return sizes
+
+
 class LayerNorm(Layer):
     r"""Normalise the last axes of x, as many as ``normalized_shape`` has (Ba et al., 2016).
 
@@ -146,6 +156,9 @@ class LayerNorm(Layer):
     x, y (N, ..., S); weight, bias (S); S are the sizes in normalized_shape.
     """
 
+    normalized_shape: tuple[int, ...] = size(_sizes)
+    eps: float = setting(not_negative)
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -156,13 +169,8 @@ class LayerNorm(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        sizes = (
-            normalized_shape if isinstance(normalized_shape, (tuple, list)) else [normalized_shape]
-        )
-        self.normalized_shape = tuple(count(n, "LayerNorm: normalized_shape") for n in sizes)
-        if not self.normalized_shape:
-            raise ValueError("LayerNorm: normalized_shape must name at least one axis")
-        self.eps = number(eps, "LayerNorm: eps", "[0, inf)")
+        self.normalized_shape = normalized_shape  # type: ignore[assignment]  # becomes a tuple
+        self.eps = eps
         affine = flag(elementwise_affine, "LayerNorm: elementwise_affine")
         shift = flag(bias, "LayerNorm: bias") and affine
         self.weight = Parameter(np.ones(self.normalized_shape, dtype)) if affine else None

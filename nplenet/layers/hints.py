@@ -9,7 +9,7 @@ import numpy as np
 
 from ..attributes import is_ours
 from ..checks import is_masked
-from ..parameter import Parameter
+from ..parameter import FLOAT_CHARS, Parameter
 
 Layer = Any  # nplenet.layers.Layer, whose module imports this one
 
@@ -24,17 +24,38 @@ def array_in_words(x: object) -> str:
 
 
 def returned(layer: Layer, array: Any, method: str, shape: tuple[int, ...] | None = None) -> Any:
-    """Return what a layer's forward or backward made; None is a TypeError.
+    """Return what a layer's forward or backward made; what is not an array is a TypeError.
 
     Another shape than ``shape``, that of its ``output_shape`` or of its input, is a ValueError.
     """
     if array is None:
         end = "return self.remember(y, ...)" if method == "forward" else "return dx"
         raise TypeError(f"{layer._label}: its {method} returned None; end it with `{end}`")
-    if shape is not None and getattr(array, "shape", None) != shape:
+    if not hasattr(array, "shape"):
+        alone = "; add the gradients of parameters to their .grad" if method == "backward" else ""
+        raise TypeError(
+            f"{layer._label}: its {method} returned a {type(array).__name__}, not one array{alone}"
+        )
+    if shape is not None and array.shape != shape:
         source = "its output_shape says" if method == "forward" else "its input had"
         raise ValueError(
             f"{layer._label}: its {method} returned {array_in_words(array)}, {source} {shape}"
+        )
+    return array
+
+
+def floats_returned(
+    layer: Layer, array: Any, method: str, shape: tuple[int, ...] | None = None
+) -> Any:
+    """Do what ``returned`` does, and refuse what the next layer of a chain would refuse.
+
+    For callers that copy the result: the copy would round it, or lose the mask.
+    """
+    returned(layer, array, method, shape)
+    if not layer.backend.owns(array) or array.dtype.char not in FLOAT_CHARS:
+        raise TypeError(
+            f"{layer._label}: its {method} returned {array_in_words(array)}, expected an array "
+            f"of float32 or float64 on the {layer.backend.name} backend"
         )
     return array
 
@@ -95,6 +116,21 @@ def warn_of_float64(layer: Layer) -> None:
             "speed: pass x.astype('float32'), or use model.astype('float64')",
             stacklevel=2,  # of one place, so that it comes once
         )
+
+
+def buffers_of(layer: Layer) -> dict[str, Any]:
+    """Return the arrays that a layer names in ``buffers``, without those of its sub-layers.
+
+    A number there would be saved, and no file could bring it back.
+    """
+    found = {name: getattr(layer, name) for name in layer.buffers}
+    for name, array in found.items():
+        if not hasattr(array, "dtype"):
+            raise TypeError(
+                f"{layer._label}: its buffer {name} must be an array, got {array_in_words(array)}; "
+                "one that holds a number is numpy.zeros(())"
+            )
+    return found
 
 
 def warn_of_plain_arrays(model: Layer) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..attributes import setting
 from ..backend import Array
 from ..checks import Pair, flag, pair
 from ..window import Window, Windowed
@@ -156,6 +157,8 @@ class AvgPool2d(_Pool2d):
     OH = (H + 2*padding - KH) // stride + 1 (rounded up in ceil_mode).
     """
 
+    count_include_pad: bool = setting(flag)
+
     def __init__(
         self,
         kernel_size: int | Pair,
@@ -166,7 +169,7 @@ class AvgPool2d(_Pool2d):
     ) -> None:
         super().__init__()
         self.window = _pooling_window("AvgPool2d", kernel_size, stride, padding, 1, ceil_mode)
-        self.count_include_pad = flag(count_include_pad, "AvgPool2d: count_include_pad")
+        self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:
         self.check(x)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from ..attributes import setting
 from ..backend import Array
 from ..checks import count
 from .base import Layer
@@ -37,9 +39,11 @@ class Softmax(Layer):
         The axis along which the shares sum to 1: not 0, the images; negative counts from the end.
     """
 
+    dim: int = setting(partial(count, minimum=-64, maximum=64))
+
     def __init__(self, dim: int = 1) -> None:
         super().__init__()
-        self.dim = count(dim, "Softmax: dim", -64, 64)
+        self.dim = dim
 
     def forward(self, x: Array) -> Array:
         self.check(x)

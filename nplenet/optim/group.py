@@ -22,7 +22,8 @@ class ParameterGroup:
         The optimizer's name, for errors.
     checks : dict of str to function
         Of the hyper-parameters by name.
-    params : list of Parameter
+    params : sequence of Parameter
+        Kept as a tuple.
     values : dict
         The hyper-parameters.
     """
@@ -30,7 +31,7 @@ class ParameterGroup:
     def __init__(
         self, owner: str, checks: Checks, params: Sequence[Parameter], values: Mapping[str, Any]
     ) -> None:
-        vars(self).update(owner=owner, checks=checks, params=list(params))
+        vars(self).update(owner=owner, checks=checks, params=tuple(params))
         for name in checks:
             setattr(self, name, values[name])
 

@@ -43,7 +43,8 @@ class Optimizer(Attributes):
     ----------
     hyper_parameters : dict of str to function
         The check of each hyper-parameter by its name (see ``nplenet.checks``).
-    param_groups : list of ParameterGroup
+    param_groups : tuple of ParameterGroup
+        Their parameters are packed when the optimizer is made: for others make a new one.
     step_count : int
         Steps done.
     flats : list of FlatParameters
@@ -62,10 +63,11 @@ class Optimizer(Attributes):
 
     moment_names: ClassVar[tuple[str, ...]] = ()
     hyper_parameters: ClassVar[Checks] = {}
+    read_once = ("param_groups",)
     ours: ClassVar[Mapping[str, str]] = OF_AN_OPTIMIZER
     lr: float
     weight_decay: float
-    param_groups: list[ParameterGroup]
+    param_groups: tuple[ParameterGroup, ...]
     step_count: int
     flats: list[FlatParameters]
     turns: Turns
@@ -79,10 +81,10 @@ class Optimizer(Attributes):
             raise TypeError(
                 f"{owner}: takes one group of parameters; write rule(group) for several"
             )
-        self.param_groups = [
+        self.param_groups = tuple(
             ParameterGroup(owner, self.hyper_parameters, members, self._checked(values))
             for members, values in groups
-        ]
+        )
         self.step_count, self.turns = 0, Turns()
         packed = [
             (group, [p for p in group.params if p.data.dtype.name == name])

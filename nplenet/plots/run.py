@@ -56,7 +56,8 @@ def learning_curves(history: History) -> Figure:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(frameon=False)
     losses, accuracies = panels
-    losses.set_yscale("log", subs=(2, 5))
+    if any(max(line.get_ydata()) > 0 for line in losses.lines):  # of one class all are 0
+        losses.set_yscale("log", subs=(2, 5))
     losses.yaxis.set_major_formatter("{x:g}")
     losses.yaxis.set_minor_formatter("{x:g}")
     accuracies.yaxis.set_major_formatter(PercentFormatter(1))

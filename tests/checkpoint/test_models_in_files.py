@@ -22,6 +22,7 @@ from nplenet.checkpoint import (
 )
 from nplenet.data import DataLoader
 from nplenet.layers import (
+    BatchNorm1d,
     BatchNorm2d,
     Conv2d,
     Dense,
@@ -53,6 +54,22 @@ def test_a_model_comes_back_from_its_file_with_its_architecture(tmp_path: Path) 
         assert repr(again).split("\n")[1:] == repr(model).split("\n")[1:]
         x = np.random.default_rng(0).random((2, 1, 32, 32)).astype(model.parameters()[0].data.dtype)
         assert np.array_equal(again(x), model.eval()(x))
+
+
+@pytest.mark.parametrize("double", ["0", "1", "2.body", "4"])
+def test_a_layer_of_another_dtype_comes_back_in_it(double: str, tmp_path: Path) -> None:
+    # The file held the double precision, but the model that came from it had lost it.
+    inner = Sequential(Dense(5, 5, rng=1), LeakyReLU())
+    model = Sequential(
+        Dense(4, 5, rng=0), BatchNorm1d(5), Residual(inner), ReLU(), Dense(5, 3, rng=2)
+    )
+    dict(model.modules())[f"{double}."].astype(np.float64)
+    for parameter in model.parameters():
+        parameter.data *= 1.0 + 1e-9
+    save_model(model, tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors")
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[key], array, strict=True)
 
 
 def test_the_model_of_a_checkpoint_needs_nothing_else(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from nplenet import compile
 from nplenet.backend import Backend
 from nplenet.compiled import CompiledStep, TextbookStep
+from nplenet.gradcheck import check_layer
 from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import SGD, clip_gradients
@@ -94,6 +95,57 @@ def test_an_array_of_another_shape_is_refused_rather_than_broadcast(method: str)
     if method == "forward":
         with pytest.raises(ValueError, match=r"its output_shape says \(8, 4\)"):
             compile(model, tunables={}).predict(X)
+
+
+class Converts(Layer):
+    """Doubles x, and converts the result of one of its methods."""
+
+    def __init__(self, method: str, convert: Any) -> None:
+        super().__init__()
+        self.method, self.convert = method, convert
+
+    def forward(self, x: Any) -> Any:
+        self.check(x)
+        y = self.remember(2 * x)
+        return self.convert(y) if self.method == "forward" else y
+
+    def backward(self, dy: Any) -> Any:
+        self.recall(dy)
+        return self.convert(2 * dy) if self.method == "backward" else 2 * dy
+
+
+CONVERSIONS = {
+    "int64": lambda a: a.astype("int64"),
+    "bool": lambda a: a > 0,
+    "float16": lambda a: a.astype("float16"),
+    "complex128": lambda a: a + 0j,
+    "object": lambda a: a.astype(object),
+    "masked": lambda a: np.ma.array(a, mask=a > 0),
+    "list": lambda a: a.tolist(),
+    "tuple": lambda a: (a, a),
+}
+
+
+@pytest.mark.parametrize("method", ["forward", "backward"])
+@pytest.mark.parametrize("conversion", CONVERSIONS.values(), ids=CONVERSIONS)
+def test_a_layer_of_your_own_that_makes_no_floats_is_refused_as_by_the_layers(
+    method: str, conversion: Any
+) -> None:
+    # The compiled step rounded the integers of such a layer to numbers, and dropped a mask.
+    def model() -> Sequential:
+        layers = Flatten(), Dense(36, 4, rng=0), Converts(method, conversion), Dense(4, 3, rng=1)
+        return Sequential(*layers).astype("f8")
+
+    chain_of_layers = model()
+    with pytest.raises(TypeError):
+        chain_of_layers.backward(np.ones_like(chain_of_layers(X)))
+    with pytest.raises(TypeError, match=rf"Converts\(.*: its {method} returned"):
+        compiled(model())(X, Y)
+    with pytest.raises(TypeError, match=rf"Converts\(.*: its {method} returned"):
+        check_layer(Converts(method, conversion), RNG.standard_normal((3, 4)))
+    if method == "forward":
+        with pytest.raises(TypeError, match=r"Converts\(.*: its forward returned"):
+            compile(model(), tunables={}).predict(X)
 
 
 def tied() -> tuple[Sequential, Dense]:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -270,6 +271,43 @@ def test_control_c_while_a_turn_is_taken_gives_it_back() -> None:
     with pytest.raises(KeyboardInterrupt), turns.training_turn():
         pytest.fail("the block ran")
     turns._line = line
-    assert not turns._turn.locked()
+    with ThreadPoolExecutor(1) as pool:  # for another thread to take, too
+        assert pool.submit(turns._turn.acquire, timeout=0).result(20)
+        pool.submit(turns._turn.release).result(20)
     with turns.training_turn():
         assert not turns.within_a_loop
+
+
+class JustTaken:
+    """A lock that Ctrl-C follows: what the call returned is lost."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock, self._first = lock, True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+    def acquire(self) -> None:
+        self._lock.acquire()
+        if self._first:
+            self._first = False
+            raise KeyboardInterrupt
+
+
+def test_control_c_just_after_a_turn_was_taken_gives_it_back() -> None:
+    """The next step of the same thread waited for ever."""
+    turns, taken = Turns(), list[bool]()
+
+    def steps() -> None:
+        turns._turn = JustTaken(turns._turn)
+        with pytest.raises(KeyboardInterrupt), turns.training_turn():
+            pytest.fail("the block ran")
+        for _ in range(2):
+            with turns.training_turn():
+                taken.append(not turns.within_a_loop)
+
+    for _ in range(2):  # and then that of another one
+        thread = threading.Thread(target=steps, daemon=True)
+        thread.start()
+        thread.join(20)
+    assert taken == [True] * 4

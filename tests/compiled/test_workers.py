@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -135,6 +139,110 @@ def test_control_c_while_waiting_ends_the_step_and_leaves_no_helper_at_work(lock
         threads.share(2, work)
     assert not at_work.is_set()
     threads.share(2, lambda worker, barrier: barrier.wait(worker, []))
+
+
+@pytest.mark.parametrize("moment", ["a task has begun", "a helper has finished", "at the end"])
+def test_control_c_just_after_a_gate_has_opened_loses_no_helper(moment: str, lock: None) -> None:
+    """The call that opened or passed it returns nothing then, so nobody knows that it did.
+
+    The next step waited for ever, or went on while a helper was still at work.
+    """
+    threads, done = Threads(), list[int]()
+
+    def work(worker: int, barrier: ThreadBarrier) -> None:
+        barrier.wait(worker, [])
+        time.sleep(0.05 * worker)
+        done.append(worker)
+
+    def steps() -> None:
+        threads.share(2, work)
+        (helper,) = threads._helpers
+        owner, name = {
+            "a task has begun": (helper, "begin"),
+            "a helper has finished": (helper._done, "wait"),
+            "at the end": (helper, "finish"),
+        }[moment]
+        real = getattr(owner, name)
+
+        def interrupted(*arguments: Any) -> None:
+            delattr(owner, name)  # the next call is the class's again
+            real(*arguments)
+            raise KeyboardInterrupt
+
+        setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.share(2, work)
+        for _ in range(3):
+            done.clear()
+            threads.share(2, work)
+            assert sorted(done) == [0, 1]
+
+    in_time(steps)
+
+
+def in_time(work: Callable[[], None]) -> None:
+    """Do the work in a thread that may hang; raise what it raises."""
+    found: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found, "it waits for ever"
+    if found[0] is not None:
+        raise found[0]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
+def test_control_c_at_any_moment_leaves_a_step_that_computes_the_same() -> None:
+    """In a process of its own, which may hang; 0.1 s of steps that are interrupted, many times."""
+    program = """if True:
+        import signal, sys, time
+        import numpy as np
+        import nplenet
+        from nplenet.layers import Dense, Flatten, ReLU, Sequential
+        from nplenet.losses import CrossEntropyLoss
+        from nplenet.optim import SGD
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        rng = np.random.default_rng(0)
+        model = Sequential(Flatten(), Dense(16, 8, rng=0), ReLU(), Dense(8, 3, rng=1))
+        optimizer = SGD(model.parameters(), 0.1)
+        tunables = {"threads": 2, "worker_images": 1, "worker_images_for_features": 1}
+        step = nplenet.compile(model, CrossEntropyLoss(), optimizer, 64, tunables=tunables)
+        x, y = rng.random((64, 4, 4), np.float32), rng.integers(0, 3, 64)
+        before, end, expected = model.state_dict(), time.monotonic() + 3, None
+        signal.signal(signal.SIGALRM, interrupt)
+        while time.monotonic() < end:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.0001, 0.003))
+                while True:
+                    step(x, y)
+            except KeyboardInterrupt:
+                model.load_state_dict(before)
+                found = [float(step(x, y)) for _ in range(2)]
+                expected = expected or found
+                assert found == expected, (found, expected)
+        print(step.describe())
+    """
+    environment = os.environ | {"NPLENET_WORKERS": "threads", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 threads" in done.stdout
 
 
 def test_helpers_see_the_buffer_size_and_the_errors_that_the_caller_has_set() -> None:

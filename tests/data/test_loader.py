@@ -10,6 +10,7 @@ import traceback
 import numpy as np
 import pytest
 
+from nplenet.augment import Compose, RandomInvert, ToFloat
 from nplenet.data import DataLoader, pad_images, train_validation_split
 
 IMAGES = np.arange(10 * 3 * 2 * 2, dtype=np.uint8).reshape(10, 3, 2, 2)
@@ -126,6 +127,24 @@ def test_arguments_that_make_no_sense_are_refused(
 ):
     with pytest.raises(error, match=message):
         DataLoader(images, labels, batch_size, **options)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_random_transform_without_a_generator_is_refused_with_the_argument_to_pass(lazy):
+    loader = DataLoader(IMAGES, LABELS, 4, transform=Compose([RandomInvert(), ToFloat()]))
+    with pytest.raises(
+        ValueError, match=r"DataLoader: RandomInvert needs a generator; pass transform_rng="
+    ):
+        next(iter(loader.in_bytes(np.float32) if lazy else loader))
+    loader.transform_rng = 0
+    assert len(next(iter(loader))[0]) == 4
+
+
+@pytest.mark.parametrize("transform", [Compose([]), Compose([Compose([])])])
+def test_an_empty_transform_is_none(transform):
+    loader = DataLoader(IMAGES, LABELS, 4, transform=transform)
+    for batches in (loader, loader.in_bytes(np.float32)):
+        np.testing.assert_array_equal(next(iter(batches))[0], IMAGES[:4], strict=True)
 
 
 # --- prefetch ---

@@ -385,6 +385,18 @@ def test_what_is_not_an_image_in_a_class_is_named(
     one_line(refusal.value, path)
 
 
+def test_folders_beside_train_and_test_are_named_in_a_warning(tmp_path: Path) -> None:
+    for split in ("train", "test", "val"):
+        for kind in "ab":
+            for k in range(3):
+                picture(tmp_path / split / kind / f"{k}.png", images(1, 30, 30)[0])
+    with pytest.warns(UserWarning, match=": passed over val; the images are those of tr"):
+        data = load_dataset(f"folder:{tmp_path}")
+    assert (len(data.train_images), len(data.test_images)) == (6, 6)
+    (tmp_path / "val").rename(tmp_path / ".val")  # hidden: put aside on purpose
+    assert len(load_dataset(f"folder:{tmp_path}").train_images) == 6
+
+
 def test_stray_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "1.png", images(1, 30, 30)[0])
     picture(tmp_path / "__MACOSX" / "1.png", images(1, 30, 30)[0])

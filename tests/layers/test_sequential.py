@@ -26,6 +26,7 @@ from nplenet.layers import (
     Residual,
     Sequential,
 )
+from nplenet.optim import SGD
 
 KEYS = [
     "features.0.weight",
@@ -562,3 +563,36 @@ def test_the_summary_lists_shapes_parameters_and_multiply_adds() -> None:
 @pytest.mark.parametrize("case", cases_of("sequential"))
 def test_backward_is_the_derivative_of_forward(case: Case) -> None:
     assert_backward(case)
+
+
+class Counts(Layer):
+    """Counts in a number, where an array belongs."""
+
+    buffers = ("seen",)
+
+    def __init__(self, seen: object) -> None:
+        super().__init__()
+        self.seen = seen
+
+
+@pytest.mark.parametrize("seen", [0, 0.5, [0.0], None])
+def test_a_buffer_that_is_no_array_is_refused_before_it_is_saved(seen: object) -> None:
+    # It was saved, and only loading it failed: a run could not be resumed.
+    chain = Sequential(Counts(seen))
+    for call in (chain.state_dict, lambda: chain.astype(np.float64), lambda: chain.to("numpy")):
+        with pytest.raises(TypeError, match=r"Counts\(\): its buffer seen must be an array, got"):
+            call()
+    chain[0].seen = np.zeros(())
+    chain.load_state_dict({"0.seen": np.array(3.0)})
+    assert chain[0].seen == 3.0
+
+
+@pytest.mark.parametrize("kind", ["layers", "optimizer"])
+def test_a_state_of_masked_arrays_is_refused(kind: str) -> None:
+    model = Sequential(Dense(2, 2))
+    subject: Any = model if kind == "layers" else SGD(model.parameters(), 0.1, momentum=0.5)
+    state = subject.state_dict()
+    key = next(name for name, value in state.items() if np.ndim(value) == 2)
+    state[key] = np.ma.masked_array(state[key], mask=state[key] == 0)
+    with pytest.raises(TypeError, match=rf"load_state_dict: {key} must not be masked"):
+        subject.load_state_dict(state)

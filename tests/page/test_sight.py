@@ -28,6 +28,14 @@ def test_what_the_network_sees_stands_beside_the_board(page: Any) -> None:
     assert abs(board["y"] - seen_box["y"]) < 2
 
 
+def test_equal_shares_of_drawing_and_inverse_have_bars_of_equal_length(page: Any) -> None:
+    texts = page.locator("#bars tr.most .share-text").all_inner_texts()
+    assert texts == ["100 %", "100 %"]
+    page.evaluate("() => Promise.all(document.getAnimations().map(moving => moving.finished))")
+    first, second = (page.locator(f"#bars tr.most .{kind} .bar") for kind in ("image", "inverse"))
+    assert abs(first.bounding_box()["width"] - second.bounding_box()["width"]) < 2
+
+
 def test_board_and_answer_stay_in_sight_and_one_draws_there_too(page: Any) -> None:
     page.evaluate("() => document.getElementById('layer-12').scrollIntoView()")
     settle(page)

@@ -20,6 +20,7 @@ import contextvars
 import itertools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,8 @@ from .chunks import Calls
 from .kinds import has_lock
 from .patience import Patience
 from .program import Images, Program, execute
+
+SECONDS_BETWEEN_LOOKS = 0.0005  # whether helpers have ended, after an error
 
 
 class Ended(Exception):
@@ -79,6 +82,7 @@ class Threads:
     def __init__(self) -> None:
         self._helpers: list[Helper] = []
         self._process = os.getpid()
+        self._unfinished: ThreadBarrier | None = None  # of a step that is not at its end
 
     def run(self, program: Program, x: Images) -> None:
         """Do a step up to the end of its last stage."""
@@ -101,38 +105,60 @@ class Threads:
         BaseException
             What the first worker to fail has raised.
         """
-        barrier = ThreadBarrier(workers)
+        if self._process != os.getpid():  # a forked process has no helpers of its parent
+            self._helpers, self._process, self._unfinished = [], os.getpid(), None
+        self._end_unfinished()
+        barrier = self._unfinished = ThreadBarrier(workers)
 
         def guarded(worker: int) -> None:
             try:
                 work(worker, barrier)
-            except BaseException as error:  # KeyboardInterrupt too: no helper may wait for ever
+            except BaseException as error:
                 barrier.fail(worker, error)
 
-        begun: list[Helper] = []
         try:
-            for worker, helper in enumerate(self._awake(workers - 1), start=1):
+            helpers = self._awake(workers - 1)
+            for worker, helper in enumerate(helpers, start=1):
                 helper.begin(partial(contextvars.copy_context().run, guarded, worker))
-                begun.append(helper)
-        except BaseException as error:  # Ctrl-C, or a thread that cannot be started
+            work(0, barrier)
+            for helper in helpers:
+                helper.finish()
+        except BaseException as error:  # of any worker, a thread that cannot be started, Ctrl-C
             barrier.fail(0, error)
-        else:
-            guarded(0)
-        for helper in begun:
-            helper.finish(barrier)
+            self._end_unfinished()
+        self._unfinished = None
         if barrier.error is not None:
             raise barrier.error
 
     def _awake(self, number: int) -> list[Helper]:
-        """Return N helpers; a forked process has none of its parent's, and gets new ones."""
-        if self._process != os.getpid():
-            self._helpers, self._process = [], os.getpid()
+        """Return N helpers."""
         while len(self._helpers) < number:
             helper = Helper()
-            end = weakref.finalize(self, helper.begin, None)
+            end = weakref.finalize(self, helper.end)
             end.atexit = False  # a thread that waits ends with the process
             self._helpers.append(helper)
         return self._helpers[:number]
+
+    def _end_unfinished(self) -> None:
+        """End the helpers of a step that was left in the middle, and wait until they have ended.
+
+        Ctrl-C may come between any two calls, also when a gate has been passed and nobody knows it
+        yet, or while this waits. So a gate says nothing any more, and helpers are not used again.
+        """
+        barrier, interrupted = self._unfinished, None
+        while barrier is not None and self._helpers:
+            try:
+                barrier.fail(0, Ended())
+                for helper in self._helpers:
+                    helper.end()
+                while not all(helper.has_ended for helper in self._helpers):
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                self._helpers = []
+            except BaseException as error:
+                interrupted = error
+        self._unfinished = None
+        if interrupted is not None:
+            raise interrupted
 
 
 class Helper(threading.Thread):
@@ -142,28 +168,30 @@ class Helper(threading.Thread):
         super().__init__(name="nplenet-step", daemon=True)
         self._go, self._done = ThreadGate(), ThreadGate()
         self._task: Callable[[], object] | None = None
+        self._ending = self.has_ended = False
         self.start()
 
-    def begin(self, task: Callable[[], object] | None) -> None:
-        """Have the thread do a task that raises nothing; None ends it."""
+    def begin(self, task: Callable[[], object]) -> None:
+        """Have the thread do a task that raises nothing."""
         self._task = task
         self._go.open()
 
-    def finish(self, barrier: ThreadBarrier) -> None:
-        """Wait until the task is done, also when Ctrl-C is pressed meanwhile."""
-        while True:
-            try:
-                self._done.wait()
-            except BaseException as error:
-                barrier.fail(0, error)
-            else:
-                return
+    def finish(self) -> None:
+        """Wait until the task is done."""
+        self._done.wait()
+
+    def end(self) -> None:
+        """Have the thread end, after the task that it does; may be called again."""
+        self._ending = True
+        with suppress(RuntimeError):  # it is open already
+            self._go.open()
 
     def run(self) -> None:
-        while self._go.wait() and self._task is not None:
+        while not self._ending and self._go.wait() and self._task is not None:
             self._task()
             self._task = None  # what it refers to may be let go
             self._done.open()
+        self.has_ended = True
 
 
 class ThreadGate:

@@ -140,6 +140,8 @@ def keep(size: int, kept: Kept) -> None:
     }
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            path.unlink()  # a pipe, say, which no write replaces
         with atomic_write(path) as file:
             file.write(json.dumps({"machine": machine(), "sizes": sizes}, indent=2).encode())
 

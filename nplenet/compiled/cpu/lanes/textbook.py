@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 
 from ....layers import Layer
-from ....layers.hints import returned
+from ....layers.hints import floats_returned
 from ..chunks import Calls, Chunk, count_images
 from .lane import Lane, LaneValue, Limits, as_numpy
 
@@ -66,7 +66,7 @@ class TextbookLanes(_Textbook):
 
     def run_forward(self, x: np.ndarray) -> None:
         y, shape = self.layer.forward(x), (len(x), *self.y.shape)
-        self.batch_y = as_numpy(returned(self.layer, y, "forward", shape))
+        self.batch_y = as_numpy(floats_returned(self.layer, y, "forward", shape))
 
     def forward(self, chunk: Chunk) -> Calls:
         return [partial(self.copy_y, chunk.images, images_first(chunk[self.y]))]
@@ -86,7 +86,7 @@ class TextbookLanes(_Textbook):
         try:
             self.batch_dx = self.layer.backward(dy)
             if self.dx is not None:
-                returned(self.layer, self.batch_dx, "backward", (len(dy), *self.x.shape))
+                floats_returned(self.layer, self.batch_dx, "backward", (len(dy), *self.x.shape))
         finally:
             self.layer.input_gradient = before
 
@@ -112,7 +112,7 @@ class TextbookInferenceLanes(_Textbook):
     def run(self, x: np.ndarray, y: np.ndarray) -> None:
         with self._one_at_a_time, self.layer.evaluating():
             found = self.layer.forward(np.ascontiguousarray(x))
-            y[...] = returned(self.layer, found, "forward", y.shape)
+            y[...] = floats_returned(self.layer, found, "forward", y.shape)
 
 
 def images_first(lanes: np.ndarray) -> np.ndarray:
