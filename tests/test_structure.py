@@ -256,8 +256,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "moments": "code operation parts",
         "first": "conv moments norm operation",
         "program": "code first operation parts update",
-        "choose": "code conv dense elementwise first loss norm operation parts pooling program"
-        " update",
+        "choose": "code conv dense elementwise first loss norm operation pooling program update",
         "module": "code parts program",
         "training": "choose program update",
         "step": "choose module parts program training update",

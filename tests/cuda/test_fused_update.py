@@ -10,7 +10,9 @@ import pytest
 
 from nplenet.backend import Backend
 from nplenet.compiled.cuda.feed import Feed, rows
-from nplenet.compiled.cuda.fused import FusedStep
+from nplenet.compiled.cuda.fused import FusedStep, device_of, why_not_fused
+from nplenet.compiled.cuda.fused.training import Training
+from nplenet.compiled.cuda.fused.update import Update
 from nplenet.layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -111,6 +113,19 @@ def test_the_update_within_a_step_gives_the_bits_of_the_one_behind_it(
     assert within.state == apart.state
     has_code = within.step.whole.any.parts.update is not None
     assert has_code == (name != "no device code")
+
+
+def test_many_parameters_are_updated_by_a_kernel_of_its_own(cuda: Backend) -> None:
+    """The kernels' argument has no room for the moments of all."""
+    rng, loss = np.random.default_rng(0), CrossEntropyLoss()
+    layers: list[Layer] = [Dense(4, 4, rng=rng) for _ in range(60)]
+    model = Sequential(*layers).to(cuda)
+    optimizer = Adam(model.parameters())
+    arguments = (layers, (4,), np.dtype(np.float32))
+    assert why_not_fused(*arguments, loss, 8, device_of(cuda)) == ""
+    step = FusedStep(*arguments, 8, loss, cuda, optimizer)
+    assert Training(*arguments, loss, 8, device_of(cuda), Update(optimizer)).any.can_run is False
+    assert step.whole is step.training
 
 
 def test_parameters_begin_where_a_load_of_four_may(cuda: Backend) -> None:

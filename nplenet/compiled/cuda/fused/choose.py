@@ -28,9 +28,8 @@ from .first import FirstConv, FirstNorm, can_be_first
 from .loss import FusedLoss
 from .norm import FusedFrozenNorm, FusedNorm, Normalise
 from .operation import Head, Source
-from .parts import argument_dtype
 from .pooling import FusedAveragePool, FusedMaxPool
-from .program import Device, Program, threads_of_block
+from .program import MAX_ARGUMENT_BYTES, Device, Program, threads_of_block
 from .update import Update
 
 NORMS = (BatchNorm1d, BatchNorm2d)
@@ -40,7 +39,6 @@ PLAIN: dict[type[Layer], Any] = {
     AvgPool2d: FusedAveragePool,
     MaxPool2d: FusedMaxPool,
 } | dict.fromkeys(ACTIVATIONS, FusedActivation)
-MAX_ARGUMENT_BYTES = 4096  # of a kernel, before CUDA 12.1
 OTHER_WORKS = {
     "moments": "sums over the windows of the images, for all steps of a graph",
     "join_moments": "mean and covariance of the pixels of a window",
@@ -175,7 +173,7 @@ def why_not_fused(
         program = make_program(layers, image_shape, dtype, each, batch_size, device)
         if len(program.plan.y.shape) != 1:
             return f"the output has the shape {program.plan.y.shape}, not one number per class"
-        nbytes = argument_dtype(program.parts.arguments).itemsize
+        nbytes = program.argument_bytes
         if nbytes > MAX_ARGUMENT_BYTES:
             return f"the kernels need arguments of {nbytes} bytes, of at most {MAX_ARGUMENT_BYTES}"
         kernel = program.too_large()

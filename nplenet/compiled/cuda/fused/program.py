@@ -15,11 +15,12 @@ from ...plan import Plan
 from .code import Job, KernelText, PassCode, job_lines, kernel_text
 from .first import FirstConv
 from .operation import THREADS_PER_PROCESSOR, FusedOperation
-from .parts import MAX_IMAGES, Parts
+from .parts import MAX_IMAGES, Parts, argument_dtype
 from .update import Update
 
 THREADS = 256  # of a block, where two of them are to share a multiprocessor
 
+MAX_ARGUMENT_BYTES = 4096  # of a kernel, before CUDA 12.1
 RESERVED = 1024  # bytes of shared memory that each block has beside its own
 
 FILES = (
@@ -162,6 +163,16 @@ class Program:
         files = [kernel_source(f"fused/{name}") for name in FILES if name in self.parts.files]
         kernels = [f"{kernel.text}\n" for kernel in (*self.opening, *self.kernels)]
         return "\n".join([*types, *files, *self.parts.structs(), *kernels])
+
+    @property
+    def argument_bytes(self) -> int:
+        """Size of the kernels' argument."""
+        return int(argument_dtype(self.parts.arguments).itemsize)
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the device can launch the kernels."""
+        return self.too_large() is None and self.argument_bytes <= MAX_ARGUMENT_BYTES
 
     @property
     def has_room(self) -> bool:

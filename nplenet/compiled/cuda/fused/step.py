@@ -58,7 +58,8 @@ class FusedStep:
     loss : CrossEntropyLoss
     backend : CupyBackend
     optimizer : Optimizer, optional
-        Makes ``step`` a whole one; one that has no device code updates by kernels of its own.
+        Makes ``step`` a whole one; one that has no device code updates by kernels of its own, as do
+        all where there are too many parameters for the arguments of a kernel.
 
     Attributes
     ----------
@@ -86,7 +87,9 @@ class FusedStep:
         self.training = Training(*arguments, loss, batch_size, device)
         self.whole = self.training
         if optimizer is not None and type(optimizer) in FORMS:
-            self.whole = Training(*arguments, loss, batch_size, device, Update(optimizer))
+            whole = Training(*arguments, loss, batch_size, device, Update(optimizer))
+            if whole.any.can_run:  # it has more arguments
+                self.whole = whole
         self.classes = self.inference.plan.y.shape[0]
         self._last: CompiledProgram | None = None  # of ``gradients``
         self._programs: dict[tuple[int, str], CompiledProgram] = {}

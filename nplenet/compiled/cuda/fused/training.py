@@ -24,7 +24,7 @@ class Training:
         For images of any dtype.
     on_bytes : Program or None
         With fewer passes, for images of bytes; None where there is none for the chain, or the
-        device has too little memory for its larger kernels.
+        device cannot launch its larger kernels.
     """
 
     def __init__(
@@ -40,8 +40,7 @@ class Training:
         arguments = (layers, image_shape, dtype, loss, batch_size, device, update)
         self.any = make_program(*arguments)
         on_bytes = make_program(*arguments, moments=True)
-        fits = on_bytes.first is not None and on_bytes.too_large() is None
-        self.on_bytes = on_bytes if fits else None
+        self.on_bytes = on_bytes if on_bytes.first is not None and on_bytes.can_run else None
 
     def program_for(self, feed: Feed) -> Program:
         """Return the program for the images of a feed."""
