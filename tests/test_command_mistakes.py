@@ -35,6 +35,10 @@ def answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "nplenet train --help",
         ),
         (
+            "gradcheck ReLU --tolerance -1",
+            "nplenet gradcheck: --tolerance must be a number in (0, inf), got -1.0",
+        ),
+        (
             "lab grade",
             "nplenet lab grade: the following arguments are required: FOLDER; see nplenet lab "
             "grade --help",
@@ -60,8 +64,8 @@ def answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ),
     ],
     ids=[
-        *("no-command", "one-too-many", "no-number", "no-folder", "empty-path", "no-file"),
-        *("patience", "best-epoch", "no-case"),
+        *("no-command", "one-too-many", "no-number", "tolerance", "no-folder", "empty-path"),
+        *("no-file", "patience", "best-epoch", "no-case"),
     ],
 )
 def test_a_mistake_is_one_line(typed: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:

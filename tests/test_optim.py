@@ -249,7 +249,7 @@ def test_a_replaced_gradient_is_noticed() -> None:
     parameters = some_parameters()
     optimizer = SGD(parameters)
     parameters[1].grad = np.ones_like(parameters[1].data)
-    with pytest.raises(ValueError, match=r"SGD: Parameter\(bias"):
+    with pytest.raises(ValueError, match=r"SGD: Parameter\(bias.*add to it, parameter.grad \+="):
         optimizer.step()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from .. import checks
 from ..backend import BackendError, get_backend
 from ..cases import Case, select
 from ..gradcheck import HEADER, Report, TensorCheck, check_case
@@ -51,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    checks.positive(options.tolerance, "--tolerance")
     cases = chosen(options.names, options.input_shape)
     get_backend(options.backend)  # an unusable backend is reported before the table begins
     width = max(len(case.name) for case in cases)

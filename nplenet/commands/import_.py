@@ -190,4 +190,6 @@ def named(text: str, model: Layer, shape: tuple[int, ...]) -> Pictures:
     names, count = text.split(","), model.output_shape((1, *shape))[1]
     if len(names) != count:
         raise ValueError(f"--classes has {len(names)} names, the network {count} classes")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--classes has {twice[0]!r} twice")
     return Pictures("digit" if shape[0] == 1 and count == 10 else "whole", classes=tuple(names))

@@ -121,7 +121,8 @@ class Settings:
                 raise ValueError(
                     f"the compiled step: {parameter} has other arrays than those it was compiled "
                     "for: the model was moved or converted, or a new optimizer took it over; "
-                    "compile it again"
+                    "compile it again. Or a backward replaced a gradient; add to it, "
+                    "parameter.grad += ..."
                 )
         for norm, name, dtype, shape in self._tracked:
             array = getattr(norm, name)

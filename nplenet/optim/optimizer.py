@@ -224,7 +224,8 @@ class Optimizer(Attributes):
                 raise ValueError(
                     f"{type(self).__name__}: {lost} has other arrays than those this optimizer "
                     "updates: the model was moved or converted, or given to another optimizer; "
-                    "make the optimizer after model.to(...) and model.astype(...)"
+                    "make the optimizer after model.to(...) and model.astype(...). Or a backward "
+                    "replaced a gradient; add to it, parameter.grad += ..."
                 )
 
     # ------------------------------------------------------------------ saving, loading

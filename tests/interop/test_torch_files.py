@@ -208,6 +208,16 @@ def test_a_command_that_is_given_weights_of_pytorch_says_the_line_that_imports_t
     assert capsys.readouterr().err.endswith(line)
 
 
+def test_two_classes_of_one_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = weights(tmp_path / "w.pth", LeNet5(seed=3).state_dict())
+    line = ["import", str(path), "--output", str(tmp_path / "new.safetensors"), "--like", "lenet5"]
+    assert main([*line, "--classes", "a,b,c,d,e,f,g,h,b,j"]) == 2
+    assert capsys.readouterr().err.endswith("--classes has 'b' twice\n")
+    assert not (tmp_path / "new.safetensors").exists()
+
+
 def test_the_line_of_import_makes_a_model_of_a_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
