@@ -137,6 +137,21 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
     return {"type": name, **{k: _plain(v, f"{path}{k}.", model) for k, v in arguments.items()}}
 
 
+def classes(description: Any, path: str = "") -> dict[str, str]:
+    """Return the class of each layer in a description, by its path there; {} for None."""
+    found: dict[str, str] = {}
+    members: list[tuple[Any, Any]]
+    if isinstance(description, dict):
+        if "type" in description:
+            found[path] = str(description["type"])
+        members = list(description.items())
+    else:
+        members = list(enumerate(description)) if isinstance(description, list) else []
+    for name, member in members:
+        found |= classes(member, f"{path}.{name}" if path else f"{name}")
+    return found
+
+
 def _disagreement(model: Layer, arguments: Mapping[str, Any]) -> str:
     """Return what keeps the constructor from making a layer again; an empty string if nothing."""
     takes = inspect.signature(type(model).__init__).parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 import nplenet
 from nplenet.augment import Compose, ToFloat
+from nplenet.checkpoint import LATEST, CheckpointError, CheckpointFolder, load
 from nplenet.data import DataLoader, load_dataset
-from nplenet.layers import Dense, Flatten, ReLU, Sequential
+from nplenet.layers import Dense, Flatten, Layer, ReLU, Sequential, Tanh
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import SGD, clip_gradient_values, clip_gradients
 from nplenet.schedules import CosineLR
@@ -99,6 +101,28 @@ def test_a_schedule_of_another_optimizer_is_refused() -> None:
     other = SGD(net().parameters(), 0.1)
     with pytest.raises(ValueError, match="the schedule sets the rate of another optimizer"):
         run(schedule=CosineLR(other, 10))  # it would change a rate that no step reads
+
+
+@pytest.mark.parametrize(
+    ("other", "error"),
+    [(Tanh, "it has ReLU at 2, where this model has Tanh"), (None, "this model has no layer")],
+    ids=["another", "none"],
+)
+def test_a_run_of_a_model_of_other_layers_is_refused(
+    other: type[Layer] | None, error: str, tmp_path: Path
+) -> None:
+    """Their arrays have the same shapes."""
+
+    def model(kind: type[Layer] | None) -> Sequential:
+        end = [] if kind is None else [kind()]
+        return Sequential(Flatten(), Dense(16, 3, rng=0), *end)
+
+    first, second = model(ReLU), model(other)
+    run(model=first, optimizer=SGD(first.parameters(), 0.1), checkpoints=CheckpointFolder(tmp_path))
+    resume, before = load(tmp_path / LATEST), second[1].weight.data.copy()
+    with pytest.raises(CheckpointError, match=f"is of another run: .*{error}"):
+        run(model=second, optimizer=SGD(second.parameters(), 0.1), resume=resume, epochs=2)
+    np.testing.assert_array_equal(second[1].weight.data, before)
 
 
 def test_a_step_of_an_optimizer_of_another_model_is_refused() -> None:

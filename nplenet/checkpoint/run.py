@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..architecture import build, describe
+from ..architecture import build, classes, describe
 from ..augment import described
 from ..data import DataLoader, DeviceLoader
 from ..input_shape import takes
@@ -208,8 +208,24 @@ class Run:
             }
         return tensors, record
 
+    def _check_layers(self, saved: Any) -> None:
+        """Refuse a model with layers of other classes, whose arrays may have the same shapes.
+
+        Nothing is said of a model with layers of the user's own, which has no description.
+        """
+        try:
+            there, here = classes(saved), classes(describe(self.model))
+        except TypeError:
+            return
+        for path in sorted(there.keys() | here.keys() if there else ()):
+            its, own = there.get(path, "no layer"), here.get(path, "no layer")
+            if its != own:
+                place = path.removeprefix("layers.") or "the top"
+                raise ValueError(f"it has {its} at {place}, where this model has {own}")
+
     def _assign(self, tensors: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
         """Restore what ``_state`` returned; each part as a whole or not at all."""
+        self._check_layers(record.get("model"))
         parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             owner, _, rest = name.partition(".")
