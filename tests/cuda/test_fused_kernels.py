@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpusim import nvrtc
+from gpusim._install import QUICKLY
 
 from nplenet.compiled.cuda.fused import Device
 from nplenet.compiled.cuda.fused.choose import make_program
@@ -75,6 +76,16 @@ def test_nvrtc_takes_lenet5_without_warnings_or_spills(
 ) -> None:
     """Images of bytes have four kernels a step and two more, any images have six."""
     assert_clean(reports_on_lenet5(tmp_path, H100, batch_size, architectures, moments))
+
+
+def test_what_was_compiled_quickly_before_changes_no_report(tmp_path: Path) -> None:
+    """NVRTC does not forget the option with which the simulated device has it compile."""
+    file = tmp_path / "kernel.cu"
+    file.write_text('extern "C" __global__ void k(float* a) { a[threadIdx.x] = expf(a[0]); }')
+    before = reports_on_lenet5(tmp_path, H100, 64, [80], True)
+    assert [r.error for r in nvrtc._check([str(file)], [80], QUICKLY, [])] == [""]
+    assert reports_on_lenet5(tmp_path, H100, 64, [80], True) == before
+    assert_clean(before)
 
 
 @pytest.mark.parametrize("batch_size", [256, 512, 1024])
