@@ -225,12 +225,12 @@ class Run:
 
     def _assign(self, tensors: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
         """Restore what ``_state`` returned; each part as a whole or not at all."""
-        self._check_layers(record.get("model"))
         parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             owner, _, rest = name.partition(".")
             parts.setdefault(owner, {})[rest] = tensor
         self.model.load_state_dict(parts["model"])
+        self._check_layers(record.get("model"))
         settings = _of_type(self.optimizer, record["optimizer"])
         self.optimizer.load_state_dict(settings | parts["optimizer"])
         if self.schedule is not None:
