@@ -29,7 +29,7 @@ class FusedConv(FusedOperation[Conv2d]):
 
     convolves = True
     sums_dy = False
-    """Whether backward sums dy of each filter also where there is no bias."""
+    """Whether backward sums dy of each filter even without a bias."""
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class FirstConv(FusedConv):
 
     @property
     def padded(self) -> bool:
-        """Whether windows hold zeros that are no pixels, and are not normalised as these are."""
+        """Whether windows hold padding: zeros, which are not normalised as pixels are."""
         return self.layer.window.padding != (0, 0)
 
     def complete(self, w: Writer) -> None:
