@@ -13,7 +13,7 @@
 //      = scale * (A - S m - dweight * inverse_std * V w)        because sum of xhat x = M * inverse_std * V w
 //
 // So there is no barrier between the convolution and its batch norm, forward or backward. For d, backward needs
-// y again, or of a ReLU only where it let y pass: a bit per pixel, a byte per cell of at most eight.
+// y again (norm_backward), or of a ReLU only where it let y pass: a bit per pixel, a byte per cell of at most eight.
 //
 //   moments (K + K * K): m and V   weight (F, K)   joined, statistics (F)   products (blocks, F, K)   sums (blocks, F)
 //   passed (I, F, OH, OW) bytes, of the cells with a window
@@ -47,25 +47,6 @@ __device__ void window_statistics(const double* __restrict__ moments, const T* _
         if (lane == 0) joined[f] = {mean, var < 0.0 ? 0.0 : var};  // NaN stays, which max would drop
     }
     __syncthreads();
-}
-
-// Leave d, the gradient of the normalised output, for each pixel of the convolution's output.
-template <int THREADS, int I, class Norm, class Activation>
-__device__ void first_norm_backward(Activation act, const T* x, const T* dy, const NormValues* values, T* d, int count)
-{
-    constexpr int C = Norm::C, CH = Norm::CH, CW = Norm::CW, PH = Norm::PH, PW = Norm::PW;
-    constexpr int MOST = (I * C * CH * CW + THREADS - 1) / THREADS;
-    constexpr int GROUP = MOST < Norm::AHEAD ? MOST : Norm::AHEAD;
-    each_of<THREADS, GROUP>(
-        count * C * CH * CW, [=](int i) { return load_cell<Norm>(x, dy, i / (CH * CW), i / CW % CH, i % CW); },
-        [=](int i, const Cell<Norm>& cell) {
-            const int plane = i / (CH * CW);
-            T results[PH][PW];
-#pragma unroll
-            for (int e = 0; e < PH * PW; ++e)
-                results[e / PW][e % PW] = gradient_at(act, values[plane % C], cell.x[e / PW][e % PW], cell.dy);
-            store_cell<Norm>(results, d, plane, i / CW % CH, i % CW);
-        });
 }
 
 // norm_forward with ReLU, which also notes where the sum of a cell has its pixels from.

@@ -105,8 +105,8 @@ __device__ void norm_slopes(const Two* joined, int images, const T* weight, cons
     }
 }
 
-// slopes is null in inference.
-template <int THREADS, int I, class Shape, class Activation>
+// slopes is null in inference. Without SCALED, and without slopes, dx is d: see first_norm.cu.
+template <int THREADS, int I, class Shape, bool SCALED = true, class Activation>
 __device__ void norm_backward(Activation act, const T* x, const T* dy, const NormValues* values,
                               const NormSlopes* slopes, T* dx, int count)
 {
@@ -124,7 +124,8 @@ __device__ void norm_backward(Activation act, const T* x, const T* dy, const Nor
 #pragma unroll
             for (int e = 0; e < PH * PW; ++e) {
                 const T value = cell.x[e / PW][e % PW];
-                T result = gradient_at(act, v, value, cell.dy) * v.scale;
+                T result = gradient_at(act, v, value, cell.dy);
+                if (SCALED) result *= v.scale;
                 if (slopes) result = result - s.slope * (value - v.center) - s.shift;
                 results[e / PW][e % PW] = result;
             }

@@ -105,9 +105,10 @@ class FirstNorm(Normalise):
             return
         assert self.x_saved is not None
         self.set_coefficients(w, "norm_values", self.statistics_of_batch(w))
-        pointers = (w.at(self.x_saved), w.at(self.dy), self.coefficients(w), w.at(self.dx))
-        template = ("I", self.constants(w))
-        w.each.append(call("first_norm_backward", self.act, *pointers, "count", template=template))
+        unscaled = ("I", self.constants(w), "false")
+        values = self.coefficients(w)
+        pointers = (w.at(self.x_saved), w.at(self.dy), values, "nullptr", w.at(self.dx))
+        w.each.append(call("norm_backward", self.act, *pointers, "count", template=unscaled))
 
     def complete(self, w: Writer) -> None:
         """Have the gradients of both layers made beside the next launch, a block for a filter."""
