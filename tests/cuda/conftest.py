@@ -77,6 +77,16 @@ def simulated(cuda: Backend) -> None:
 
 
 @pytest.fixture
+def no_reading(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss and the number of correct predictions are read at the end of an epoch only.
+
+    Otherwise a busy machine may take so long for a few steps that they are due to be read, for
+    which the host waits.
+    """
+    monkeypatch.setattr(type(cuda), "reading_interval", 1e9)
+
+
+@pytest.fixture
 def launches_of(cuda: Backend) -> Callable[[Callable[[], object]], tuple[int, int]]:
     """Return a count of the launches and GEMMs of a step; it may neither wait nor copy."""
     if not gpusim.installed():

@@ -86,7 +86,7 @@ def unprepared_run(cuda: Backend) -> Run:
 # --- the order of events ------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("simulated")
+@pytest.mark.usefixtures("simulated", "no_reading")
 def test_the_next_epoch_is_prepared_while_graphs_are_in_flight(
     cuda: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,12 +157,6 @@ def test_a_transform_without_a_kernel_runs_on_the_host(cuda: Backend) -> None:
 
 
 @pytest.fixture
-def no_reading(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss and the number of correct predictions are read at the end of an epoch only."""
-    monkeypatch.setattr(type(cuda), "reading_interval", 1e9)
-
-
-@pytest.fixture
 def counting(no_reading: None) -> None:
     if not gpusim.installed():
         pytest.skip("a real device does not count its launches")
