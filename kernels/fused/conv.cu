@@ -56,7 +56,9 @@ template <int THREADS, class Shape>
 __device__ void arrange_weights(const T* __restrict__ weight, T* weights)
 {
     constexpr int K = Shape::C * Shape::KH * Shape::KW, F = Shape::F, FP = Shape::FP;
-    for (int i = threadIdx.x; i < FP * K; i += THREADS) weights[i % K * FP + i / K] = i < F * K ? weight[i] : T(0);
+    each_of<THREADS, 8>(
+        FP * K, [=](int i) { return i < F * K ? weight[i] : T(0); },
+        [=](int i, T value) { weights[i % K * FP + i / K] = value; });
 }
 
 // Arrange weight for the way back: Shape has the input channels as F. The weight is (Shape::C, Shape::F, KH, KW).
@@ -64,10 +66,16 @@ template <int THREADS, class Shape>
 __device__ void arrange_turned_weights(const T* __restrict__ weight, T* weights)
 {
     constexpr int TAPS = Shape::KH * Shape::KW, C = Shape::C, F = Shape::F, FP = Shape::FP;
-    for (int i = threadIdx.x; i < C * FP * TAPS; i += THREADS) {
-        const int tap = i % TAPS, f = i / TAPS % FP, c = i / (TAPS * FP);
-        weights[(c * TAPS + TAPS - 1 - tap) * FP + f] = f < F ? weight[(c * F + f) * TAPS + tap] : T(0);
-    }
+    each_of<THREADS, 8>(
+        C * FP * TAPS,
+        [=](int i) {
+            const int tap = i % TAPS, f = i / TAPS % FP, c = i / (TAPS * FP);
+            return f < F ? weight[(c * F + f) * TAPS + tap] : T(0);
+        },
+        [=](int i, T value) {
+            const int tap = i % TAPS, f = i / TAPS % FP, c = i / (TAPS * FP);
+            weights[(c * TAPS + TAPS - 1 - tap) * FP + f] = value;
+        });
 }
 
 // Add to the sums of a tile what row kh of the window gives, in channels part, part + SPLIT, ...; `row` and `tap`

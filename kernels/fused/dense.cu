@@ -42,7 +42,7 @@ __device__ __forceinline__ T lanes_sums(const T (&values)[N])
 }
 
 // Return how many of `all` steps have their loads on the way together, at most `most`: all rounds are about equal.
-constexpr int ahead(int all, int most)
+__device__ constexpr int ahead(int all, int most)
 {
     const int rounds = (all + most - 1) / most;
     return (all + rounds - 1) / rounds;

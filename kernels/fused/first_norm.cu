@@ -30,17 +30,18 @@
 template <int THREADS, class Shape>
 __device__ void window_statistics(const double* __restrict__ moments, const T* __restrict__ weight, Two* joined)
 {
-    constexpr int K = Shape::C * Shape::KH * Shape::KW, F = Shape::F;
+    constexpr int K = Shape::C * Shape::KH * Shape::KW, F = Shape::F, AHEAD = K < 32 ? K : 32;
     const int lane = threadIdx.x % 32;
     for (int f = threadIdx.x / 32; f < F; f += THREADS / 32) {
         const T* w = weight + f * K;
         double mean = 0.0, var = 0.0;
         for (int k = lane; k < K; k += 32) {
+            const double own = w[k], at = moments[k];
             double column = 0.0;
-#pragma unroll 8
+#pragma unroll AHEAD  // all loads of a 5x5 window are on their way together
             for (int j = 0; j < K; ++j) column += w[j] * moments[K + j * K + k];
-            mean += w[k] * moments[k];
-            var += w[k] * column;
+            mean += own * at;
+            var += own * column;
         }
         mean = lanes_sum<32>(mean);
         var = lanes_sum<32>(var);
