@@ -117,6 +117,7 @@ MORE = {
     "arguments": mapping(plain),
     "tunables": mapping(whole()),
     "environment": mapping(text),
+    "settings": mapping(text),
     "input_shape": optional(input_shape),
     "tied": mapping(text),
     "frozen": listing(text),
