@@ -202,7 +202,7 @@ ERRORS: dict[str, Mistake] = {
     "a forward without return, through fit": (
         lambda: train(net(ReturnsNothing())),
         TypeError,
-        "ReturnsNothing(): its forward returned None",
+        "3 (ReturnsNothing()): its forward returned None",
     ),
     "a backward without return": (
         lambda: Sequential(ReLU(), m := PassesNothingBack()).backward(m(ReLU()(X))),
@@ -212,7 +212,7 @@ ERRORS: dict[str, Mistake] = {
     "a backward without return, through fit": (
         lambda: train(net(PassesNothingBack())),
         TypeError,
-        "PassesNothingBack(): its backward returned None",
+        "3 (PassesNothingBack()): its backward returned None",
     ),
     "a constructor without super": (
         lambda: WithoutSuper()(X),
