@@ -194,6 +194,16 @@ ERRORS: dict[str, Mistake] = {
         TypeError,
         "numpy.asarray(data, 'float32')",
     ),
+    "integers in place of bytes": (
+        lambda: net()(np.zeros((4, 1, 8, 8), np.int64)),
+        TypeError,
+        "and divide pixels of 0 to 255 by 255",
+    ),
+    "integers in place of bytes, through fit": (
+        lambda: train(net(), np.zeros((8, 1, 8, 8), np.int64)),
+        TypeError,
+        "and divide pixels of 0 to 255 by 255",
+    ),
     "a forward without return": (
         lambda: Sequential(ReturnsNothing(), ReLU())(X),
         TypeError,
