@@ -261,6 +261,11 @@ class Run:
             parts.setdefault(owner, {})[rest] = tensor
         self.model.load_state_dict(parts["model"])
         self._check_layers(record.get("model"))
+        if "frozen" in record:
+            for parameter in self.model.parameters():
+                parameter.requires_grad = parameter.name not in record["frozen"]
+        if self.optimizer.step_count == 0:  # later it would take them for younger than its steps
+            self.optimizer.follow_flags()
         settings = _of_type(self.optimizer, record["optimizer"])
         self.optimizer.load_state_dict(settings | parts["optimizer"])
         if self.schedule is not None:
@@ -272,9 +277,6 @@ class Run:
             raise ValueError(f"it has random generators at {sorted(record['generators'])}")
         for path, rng in generators.items():
             restore_generator(rng, record["generators"][path])
-        if "frozen" in record:
-            for parameter in self.model.parameters():
-                parameter.requires_grad = parameter.name not in record["frozen"]
         if "eval" in record:
             for path, layer in self.model.modules():
                 layer.training = path not in record["eval"]

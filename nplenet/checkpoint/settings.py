@@ -76,7 +76,9 @@ def restored(
             for where in (record, own)
         )
         found += differing(saved, fresh)
-    return found
+    # A program need not freeze again what the checkpoint holds frozen; ``fit`` ends a whole's eval.
+    modes = [k for k in ("frozen", "eval") if k in record and own[k] and "" not in own[k]]
+    return found + differing(*({k: f"{where[k]!r:.100}" for k in modes} for where in (record, own)))
 
 
 def differing(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,8 @@ from nplenet.optim import SGD
 from nplenet.schedules import StepLR
 from nplenet.train import fit
 
-IMAGES, LABELS = np.zeros((8, 1, 4, 4), np.uint8), np.arange(8) % 3
+IMAGES = np.arange(128, dtype=np.uint8).reshape(8, 1, 4, 4)
+LABELS = np.arange(8) % 3
 TRANSFORM = Compose([RandomInvert(0.5), ToFloat(), Normalize(0.1, 0.3)])
 
 
@@ -31,12 +32,15 @@ def train(
     decay: float = 0.0,
     lr: float = 0.1,
     every: int | None = None,
+    frozen: bool = False,
+    mode: bool = True,
     more: Layer | None = None,
     **options: Any,
-) -> None:
-    """Train for an epoch more than the run before, if any."""
+) -> dict[str, np.ndarray]:
+    """Train for an epoch more than the run before, if any; return the state of the model."""
     features = Sequential(Conv2d(1, 2, 3, rng=0), BatchNorm2d(2, eps), Dropout(p, rng=0))
     model = Sequential(features, more or Flatten(), Flatten(), Dense(8, 3, rng=0))
+    features[1].requires_grad_(not frozen).train(mode)
     optimizer = SGD(model.parameters(), lr, momentum=0.9, weight_decay=decay)
     schedule = None if every is None else StepLR(optimizer, every)
     loader = DataLoader(
@@ -54,6 +58,7 @@ def train(
         progress=False,
         **options,
     )
+    return model.state_dict()
 
 
 HERE, THERE = "those here count", "those of the checkpoint count"
@@ -65,6 +70,8 @@ OTHERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "loader": ({"drop_last": True}, "drop_last False, here True", HERE),
     "clipping": ({"clip_norm": 1.0}, r"clip_norm None, here 1\.0", HERE),
     "decay": ({"decay": 0.1}, r"optimizer\.weight_decay 0\.0, here 0\.1", THERE),
+    "frozen": ({"frozen": True}, r"frozen \[\], here \['0\.1\.weight', '0\.1\.bias'\]", THERE),
+    "mode": ({"mode": False}, r"eval \[\], here \['0\.1\.'\]", THERE),
     "rate": ({"lr": 0.5}, r"optimizer\.lr 0\.1, here 0\.5", THERE),
 }
 
@@ -74,7 +81,12 @@ def test_another_setting_is_named_with_both_values(tmp_path: Path, name: str) ->
     options, difference, count = OTHERS[name]
     train(checkpoints=CheckpointFolder(tmp_path))
     with pytest.warns(CheckpointWarning, match=rf"other settings \({difference}.*\): {count}$"):
-        train(resume=load(tmp_path / LATEST), **options)
+        found = train(resume=load(tmp_path / LATEST), **options)
+    if count == THERE:
+        for a, b in zip(
+            found.values(), train(resume=load(tmp_path / LATEST)).values(), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_a_schedule_s_settings_are_the_checkpoint_s(tmp_path: Path) -> None:
