@@ -92,4 +92,6 @@ def differing(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 def some_of(differences: list[str]) -> str:
     """Return differences as a text of one line."""
     more = len(differences) - MAX_NAMED
-    return printable("; ".join(differences[:MAX_NAMED])) + (f"; {more} more" if more > 0 else "")
+    return printable("; ".join(differences[:MAX_NAMED]), 1000) + (
+        f"; {more} more" if more > 0 else ""
+    )
