@@ -137,18 +137,20 @@ def describe(model: Layer, path: str = "") -> dict[str, Any]:
     return {"type": name, **{k: _plain(v, f"{path}{k}.", model) for k, v in arguments.items()}}
 
 
-def classes(description: Any, path: str = "") -> dict[str, str]:
-    """Return the class of each layer in a description, by its path there; {} for None."""
-    found: dict[str, str] = {}
-    members: list[tuple[Any, Any]]
+def values_in(description: Any, path: str = "") -> dict[str, Any]:
+    """Return the plain values in a description by their places: ``features.2.p``, and the class of
+    each layer as ``features.2.type``.
+    """
     if isinstance(description, dict):
-        if "type" in description:
-            found[path] = str(description["type"])
         members = list(description.items())
+    elif isinstance(description, list):
+        members = list(enumerate(description))
     else:
-        members = list(enumerate(description)) if isinstance(description, list) else []
+        return {path: description}
+    found: dict[str, Any] = {}
     for name, member in members:
-        found |= classes(member, f"{path}.{name}" if path else f"{name}")
+        is_the_chain = name == "layers" and description["type"] == "Sequential"
+        found |= values_in(member, path if is_the_chain else f"{path}.{name}".lstrip("."))
     return found
 
 

@@ -44,6 +44,13 @@ def pair(value: int | Pair, name: str, minimum: int) -> Pair:
     return count(both[0], name, minimum), count(both[1], name, minimum)
 
 
+def sizes(value: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of an array: a sequence of integers of at least 1, as a tuple."""
+    if np.ndim(value) != 1:
+        raise TypeError(f"{name} must be a tuple of ints, got {value!r}")
+    return tuple(count(size, f"{name}[{i}]") for i, size in enumerate(value))
+
+
 def number(value: Any, name: str, interval: str = "(-inf, inf)") -> float:
     """Return a number inside ``interval`` as a float; a round bracket excludes its end."""
     plain = _plain(value)

@@ -33,7 +33,8 @@ def input_shape(model: Layer, known: Sequence[int] | None = None) -> tuple[int, 
             model.output_shape(shape)
         except LAYER_ERRORS as error:
             raise ValueError(
-                f"the model does not take inputs of shape {tuple(known)}: {error}"
+                f"the model does not take inputs of shape {tuple(known)}, without the batch axis: "
+                f"{error}"
             ) from None
         return shape
     for shape in _usual(model):

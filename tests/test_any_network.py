@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nplenet import compile
 from nplenet.__main__ import main
 from nplenet.augment import invert
 from nplenet.checkpoint import LATEST, CheckpointError, load, load_model, save_model
@@ -160,7 +161,9 @@ def test_a_file_that_says_the_shape_of_its_input_needs_no_option(
 def test_a_shape_that_does_not_fit_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, ...]
 ) -> None:
-    words = rf"does not take inputs of shape \({', '.join(map(str, shape))}\): "
+    words = (
+        rf"does not take inputs of shape \({', '.join(map(str, shape))}\), without the batch axis: "
+    )
     with pytest.raises(ValueError, match=words):
         save_model(odd(), tmp_path / "m.safetensors", input_shape=shape)
     save_model(odd(), tmp_path / "m.safetensors")
@@ -169,6 +172,24 @@ def test_a_shape_that_does_not_fit_is_refused(
     error = capsys.readouterr().err
     assert "does not take inputs of shape" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "error", "says"),
+    [
+        ((1, 1, 20, 20), ValueError, "at most 3 axes, without the batch axis"),
+        (20, TypeError, "must be a tuple of ints, got 20"),
+        ((1, 20, 20.0), TypeError, r"\[2\] must be an int, got 20\.0"),
+    ],
+)
+def test_what_is_not_the_shape_of_an_input_is_refused(
+    tmp_path: Path, shape: Any, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=f"save_model: input_shape.*{says}"):
+        save_model(odd(), tmp_path / "m.safetensors", input_shape=shape)
+    if error is TypeError:
+        with pytest.raises(error, match=f"compile: input_shape.*{says}"):
+            compile(odd(), input_shape=shape)
 
 
 @pytest.mark.parametrize("value", ["x", [], [0], [1, 2, 3, 4], [3, 300, 300], [1, 20.0], {}])

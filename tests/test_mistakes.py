@@ -194,6 +194,16 @@ ERRORS: dict[str, Mistake] = {
         TypeError,
         "numpy.asarray(data, 'float32')",
     ),
+    "integers in place of bytes": (
+        lambda: net()(np.zeros((4, 1, 8, 8), np.int64)),
+        TypeError,
+        "and divide pixels of 0 to 255 by 255",
+    ),
+    "integers in place of bytes, through fit": (
+        lambda: train(net(), np.zeros((8, 1, 8, 8), np.int64)),
+        TypeError,
+        "and divide pixels of 0 to 255 by 255",
+    ),
     "a forward without return": (
         lambda: Sequential(ReturnsNothing(), ReLU())(X),
         TypeError,
@@ -202,7 +212,7 @@ ERRORS: dict[str, Mistake] = {
     "a forward without return, through fit": (
         lambda: train(net(ReturnsNothing())),
         TypeError,
-        "ReturnsNothing(): its forward returned None",
+        "3 (ReturnsNothing()): its forward returned None",
     ),
     "a backward without return": (
         lambda: Sequential(ReLU(), m := PassesNothingBack()).backward(m(ReLU()(X))),
@@ -212,7 +222,7 @@ ERRORS: dict[str, Mistake] = {
     "a backward without return, through fit": (
         lambda: train(net(PassesNothingBack())),
         TypeError,
-        "PassesNothingBack(): its backward returned None",
+        "3 (PassesNothingBack()): its backward returned None",
     ),
     "a constructor without super": (
         lambda: WithoutSuper()(X),

@@ -310,6 +310,21 @@ def test_validation_images_that_the_model_cannot_take_are_named_before_the_first
     np.testing.assert_array_equal(model.state_dict()["1.weight"], before)
 
 
+@pytest.mark.parametrize("first", ["training", "validation"])
+def test_bytes_beside_floats_of_another_range_are_named_in_a_warning(first: str) -> None:
+    """The bytes become 0 ... 1: a loss of validation images up to 255 says nothing."""
+    other = IMAGES.astype(np.float32)
+
+    def train(floats: np.ndarray) -> None:
+        pair = (IMAGES, floats) if first == "training" else (floats, IMAGES)
+        run(small(), None, pair[0], validation=(pair[1], LABELS))
+
+    train(ToFloat()(IMAGES))
+    words = rf"fit: the {first} images are uint8, .* images are float32 from 0 to 25\d: make them"
+    with pytest.warns(UserWarning, match=words):
+        train(other)
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [

@@ -73,8 +73,8 @@ PARTS: dict[str, str] = {
     "schedules": "attributes checks names optim",
     "cases": "backend layers losses models",
     "checkpoint": (
-        "architecture augment checks data deprecated files input_shape layers machine names "
-        "optim schedules schema seeds terminal tied trust"
+        "architecture attributes augment checks data deprecated files input_shape layers losses "
+        "machine names optim schedules schema seeds terminal tied trust"
     ),
     "compiled": (
         "attributes augment backend checks files group layers losses machine optim rounding "
@@ -138,7 +138,8 @@ INSIDE: dict[str, dict[str, str]] = {
         "record": "",
         "file": "record",
         "kept": "file progress",
-        "run": "file kept progress record",
+        "settings": "",
+        "run": "file kept progress record settings",
         "folder": "file kept progress run",
         "__init__": "file folder progress run",
     },

@@ -23,7 +23,7 @@ from nplenet.data import DataLoader, load_digits, load_mnist, pad_images
 from nplenet.layers import Conv2d, Dense, Flatten, Layer, ReLU, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.models import LeNet5
-from nplenet.optim import AdamW
+from nplenet.optim import SGD, AdamW
 from nplenet.schedules import OneCycleLR
 from nplenet.seeds import generator
 from nplenet.train import History, NonFiniteLoss, confusion_table, evaluate, fit
@@ -243,6 +243,24 @@ def test_a_loss_without_reduction_is_refused(digits: tuple[Images, Images]) -> N
     loss, optimizer = CrossEntropyLoss("none"), AdamW(model.parameters())
     with pytest.raises(ValueError, match="needs reduction='mean' or 'sum'"):
         fit(model, loss, optimizer, loader, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_the_loss_of_an_epoch_is_a_mean_over_images_whatever_the_reduction(
+    digits: tuple[Images, Images], eager: bool
+) -> None:
+    """So it compares with the validation loss; the last batch is smaller."""
+    images, labels = digits[0][:50], digits[1][:50]
+    for reduction in ("mean", "sum"):
+        model = Sequential(Flatten(), Dense(1024, 10, rng=0))
+        loss, optimizer = CrossEntropyLoss(reduction), SGD(model.parameters(), 0.0)
+        step: Step = compile(model, loss, optimizer, 16, tunables={})
+        if eager:
+            step = TextbookStep(model, loss, optimizer, 16, "")
+        loader = DataLoader(images, labels, 16, transform=ToFloat())
+        options: dict[str, Any] = {"step": step, "validation": (images, labels), "epochs": 1}
+        epoch = fit(model, loss, optimizer, loader, **options, progress=False).epochs[0]
+        assert epoch.loss == pytest.approx(epoch.validation_loss, rel=1e-5)  # float32
 
 
 def fit_small(model: Sequential, digits: tuple[Images, Images]) -> History:

@@ -18,7 +18,7 @@ import safetensors.numpy
 from .. import checks
 from ..architecture import build, describe
 from ..augment import Transform, UnknownPreprocessing, described, from_description
-from ..checks import count, for_json
+from ..checks import for_json, sizes
 from ..data import Pictures
 from ..deprecated import model_first
 from ..files import atomic_write, open_regular
@@ -178,15 +178,16 @@ def save_model(
     description, tied = describe(model), ties(model)
     if input_shape is None and model.pictures is not None:
         input_shape = _shape_of_pictures(model)
+    if input_shape is not None:
+        input_shape = sizes(input_shape, "save_model: input_shape")
+        check_input_shape([*input_shape], "save_model: input_shape")
     try:
         build(description, state, input_shape, tied)
     except ValueError as error:
         raise ValueError(f"save_model: no file can hold this model: {error}") from None
     record: dict[str, Any] = {**stamp(), "model": description, "tied": tied}
     if input_shape is not None:
-        shape = [count(size, "save_model: a size of input_shape") for size in input_shape]
-        check_input_shape(shape, "save_model: input_shape")
-        record["input_shape"] = list(known_shape(model, shape)[1:])
+        record["input_shape"] = list(known_shape(model, input_shape)[1:])
     if model.preprocessing is not None:
         record["preprocessing"] = described(model.preprocessing)
     if model.pictures is not None:

@@ -23,7 +23,7 @@ def short(loss: float) -> str:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The metrics of one epoch; training metrics are means over its steps, with dropout."""
+    """The metrics of one epoch; training metrics are means over its images, with dropout."""
 
     epoch: int
     lr: float

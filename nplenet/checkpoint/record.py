@@ -23,7 +23,10 @@ def input_shape(value: Any, name: str) -> None:
     """Check the shape of an input, without its batch axis."""
     listing(whole(1, MAX_INPUT), 1)(value, name)
     if len(value) > MAX_AXES or math.prod(value) > MAX_INPUT:
-        raise ValueError(f"{name} must have at most {MAX_AXES} axes and {MAX_INPUT:,} numbers")
+        raise ValueError(
+            f"{name} must have at most {MAX_AXES} axes, without the batch axis, and {MAX_INPUT:,} "
+            "numbers"
+        )
 
 
 def preprocessing(value: Any, name: str) -> None:
@@ -117,6 +120,7 @@ MORE = {
     "arguments": mapping(plain),
     "tunables": mapping(whole()),
     "environment": mapping(text),
+    "settings": mapping(text),
     "input_shape": optional(input_shape),
     "tied": mapping(text),
     "frozen": listing(text),

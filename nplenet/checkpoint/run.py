@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..architecture import build, classes, describe
+from ..architecture import build, describe, values_in
 from ..augment import described
 from ..data import DataLoader, DeviceLoader
 from ..input_shape import takes
 from ..layers import Layer
+from ..losses import CrossEntropyLoss
 from ..machine import environment
 from ..optim import Optimizer
 from ..schedules import Schedule
@@ -26,6 +27,7 @@ from .file import Checkpoint, CheckpointError, CheckpointWarning, native, stamp
 from .kept import Contents
 from .progress import Epoch, Progress
 from .record import MAX_AXES, MAX_INPUT
+from .settings import differing, here_or_there, restored, settings_of, some_of
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Run:
         Number of processes that train together, on which the bits depend.
     clip_norm : float, optional
         Of the gradients of each step.
+    loss : CrossEntropyLoss, optional
     """
 
     model: Layer
@@ -56,7 +59,11 @@ class Run:
     tunables: Mapping[str, int] = field(default_factory=dict)
     ranks: int = 1
     clip_norm: float | None = None
+    loss: CrossEntropyLoss | None = None
     _tried: bool = field(default=False, init=False)  # whether the model can be built from a file
+    _fresh: dict[str, Any] = field(
+        default_factory=dict, init=False
+    )  # the record before ``restore``
 
     @cached_property
     def _input_shape(self) -> list[int] | None:
@@ -93,6 +100,7 @@ class Run:
             "arguments": dict(self.arguments),
             "tunables": dict(self.tunables),
             "environment": self.environment(),
+            "settings": settings_of(self.loader, self.loss, self.clip_norm),
         }
         return Contents(tensors, record)
 
@@ -112,6 +120,7 @@ class Run:
                 f"{where} is of a run on other data: {record.get('data')}, here {self._data}"
             )
         tensors, own = checkpoint.tensors, self._state()
+        self._fresh = own[1]
         try:
             cure = "resume from an earlier checkpoint"
             checks.finite(checkpoint.part("model."), "its model", cure)
@@ -138,11 +147,9 @@ class Run:
         saved = checkpoint.record.get("environment")
         if not isinstance(saved, dict):
             return
-        differences = [
-            f"{name} {saved[name]}, here {value}"
-            for name, value in self.environment().items()
-            if saved.get(name, value) != value and name != "python"  # which computes no tensor
-        ]
+        own = self.environment()
+        del own["python"]  # which computes no tensor
+        differences = differing({name: saved.get(name, value) for name, value in own.items()}, own)
         if differences:
             warnings.warn(
                 f"{checkpoint.path} is from another environment ({'; '.join(differences)}): the "
@@ -150,6 +157,28 @@ class Run:
                 CheckpointWarning,
                 stacklevel=2,
             )
+
+    def warn_of_other_settings(self, checkpoint: Checkpoint) -> None:
+        """Warn, in one line, if what this run is made of has other settings than the checkpoint's.
+
+        Call it after ``restore``.
+        """
+        record = checkpoint.record
+        own = settings_of(self.loader, self.loss, self.clip_norm)
+        kept: list[str] = []
+        if not self.arguments or record.get("arguments") != self.arguments:  # which made both
+            kept = restored(record, self._fresh, self.schedule, self.optimizer)
+        for differences, count in (
+            (here_or_there(record, own, self.model), "those here count"),
+            (kept, "those of the checkpoint count"),
+        ):
+            if differences:
+                warnings.warn(
+                    f"{checkpoint.path} is of a run with other settings "
+                    f"({some_of(differences)}): {count}",
+                    CheckpointWarning,
+                    stacklevel=5,
+                )
 
     def warn_of_shared_generators(self) -> None:
         """Warn if layers draw from a generator of the loader: a checkpoint can't tell their draws.
@@ -214,13 +243,14 @@ class Run:
         Nothing is said of a model with layers of the user's own, which has no description.
         """
         try:
-            there, here = classes(saved), classes(describe(self.model))
+            there, here = values_in(saved), values_in(describe(self.model))
         except TypeError:
             return
-        for path in sorted(there.keys() | here.keys() if there else ()):
-            its, own = there.get(path, "no layer"), here.get(path, "no layer")
-            if its != own:
-                place = path.removeprefix("layers.") or "the top"
+        for name in sorted(there.keys() | here.keys() if saved else ()):
+            path, _, member = name.rpartition(".")
+            its, own = there.get(name, "no layer"), here.get(name, "no layer")
+            if member == "type" and its != own:
+                place = path or "the top"
                 raise ValueError(f"it has {its} at {place}, where this model has {own}")
 
     def _assign(self, tensors: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
@@ -231,6 +261,11 @@ class Run:
             parts.setdefault(owner, {})[rest] = tensor
         self.model.load_state_dict(parts["model"])
         self._check_layers(record.get("model"))
+        if "frozen" in record:
+            for parameter in self.model.parameters():
+                parameter.requires_grad = parameter.name not in record["frozen"]
+        if self.optimizer.step_count == 0:  # later it would take them for younger than its steps
+            self.optimizer.follow_flags()
         settings = _of_type(self.optimizer, record["optimizer"])
         self.optimizer.load_state_dict(settings | parts["optimizer"])
         if self.schedule is not None:
@@ -242,9 +277,6 @@ class Run:
             raise ValueError(f"it has random generators at {sorted(record['generators'])}")
         for path, rng in generators.items():
             restore_generator(rng, record["generators"][path])
-        if "frozen" in record:
-            for parameter in self.model.parameters():
-                parameter.requires_grad = parameter.name not in record["frozen"]
         if "eval" in record:
             for path, layer in self.model.modules():
                 layer.training = path not in record["eval"]

@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..checks import count, parts
+from ..checks import count, parts, sizes
 from ..layers import Layer
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
@@ -110,6 +110,8 @@ def compile(
         )
     parts("compile", model=model, loss=loss, optimizer=optimizer)
     batch_size = count(batch_size, "compile: batch_size")
+    if input_shape is not None:
+        input_shape = sizes(input_shape, "compile: input_shape")
     own = {id(parameter) for parameter in model.parameters()}
     if optimizer.flats and not any(id(p) in own for f in optimizer.flats for p in f.parameters):
         raise ValueError("compile: the optimizer has no parameter of this model")

@@ -39,24 +39,29 @@ class Settings:
     ----------
     model : Layer
     loss : CrossEntropyLoss
+
+    Attributes
+    ----------
+    layers : dict of str to Layer
+        By their paths, in the order in which they run.
     """
 
     def __init__(self, model: Layer, loss: CrossEntropyLoss) -> None:
         self.model, self.loss = model, loss
-        self.layers = [layer for _, layer in leaves(model)]
+        self.layers = dict(leaves(model))
         self._members = [(a, dict(a.children())) for _, a in model.modules() if a.children()]
         self._readers: list[tuple[Layer, Callable[[Layer], Any]]] = [
-            (layer, attrgetter(*names_of(layer))) for layer in self.layers
+            (layer, attrgetter(*names_of(layer))) for layer in self.layers.values()
         ]
-        self._ours = [layer for _, layer in model.modules() if is_ours(type(layer))]
-        self._patched = [*map(is_patched, self._ours)]
-        self._attributes = [vars(layer) for layer in self._ours]
+        self._ours = {path: layer for path, layer in model.modules() if is_ours(type(layer))}
+        self._patched = [*map(is_patched, self._ours.values())]
+        self._attributes = [vars(layer) for layer in self._ours.values()]
         self._sizes = [*map(len, self._attributes)]
         self._arrays = [(p, p.data, p.grad) for p in model.parameters()]
-        norms: list[Any] = self.layers
+        norms: dict[str, Any] = self.layers
         self._tracked = [
-            (norm, *kind)
-            for norm in norms
+            (path, norm, *kind)
+            for path, norm in norms.items()
             if type(norm) in (BatchNorm1d, BatchNorm2d)
             for kind in tracked(norm.num_features, self.dtype)
         ]
@@ -102,11 +107,11 @@ class Settings:
 
     def _check_methods(self) -> None:
         """Raise a ValueError if a layer of the library got a forward or backward of its own."""
-        for layer, before in zip(self._ours, self._patched, strict=True):
+        for (path, layer), before in zip(self._ours.items(), self._patched, strict=True):
             if is_patched(layer) != before:
                 raise ValueError(
-                    f"the compiled step: forward or backward of {layer._label} was replaced since; "
-                    "compile it again"
+                    f"the compiled step: forward or backward of {path.rstrip('.') or 'the model'} "
+                    f"({layer._label}) was replaced since; compile it again"
                 )
         self._sizes = [*map(len, self._attributes)]
 
@@ -124,12 +129,13 @@ class Settings:
                     "compile it again. Or a backward replaced a gradient; add to it, "
                     "parameter.grad += ..."
                 )
-        for norm, name, dtype, shape in self._tracked:
+        for path, norm, name, dtype, shape in self._tracked:
             array = getattr(norm, name)
             if getattr(array, "dtype", None) != dtype or array.shape != shape:
                 raise ValueError(
-                    f"the compiled step: {name} of {norm} must be an array of {dtype} {shape}, "
-                    f"got {array_in_words(array)}; assign to its elements: norm.{name}[...] = ..."
+                    f"the compiled step: {name} of {path} ({norm}) must be an array of {dtype} "
+                    f"{shape}, got {array_in_words(array)}; assign to its elements: "
+                    f"norm.{name}[...] = ..."
                 )
 
     def check_parameters(self) -> None:

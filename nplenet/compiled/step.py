@@ -14,6 +14,7 @@ from ..backend import Array
 from ..checks import unmasked
 from ..group import ALONE
 from ..layers import Layer, Parameter
+from ..layers.hints import other_dtype
 from ..losses import CrossEntropyLoss
 from ..optim import Optimizer
 from ..turns import Turns
@@ -312,7 +313,7 @@ def image_shape(x: Any) -> tuple[int, ...]:
     if not on_host or found not in IMAGE_DTYPES:  # the type of a number is named float
         raise TypeError(
             f"the compiled step takes NumPy arrays of float32, float64 or uint8, got {found}; "
-            "convert it: x.astype('float32')"
+            + (other_dtype(x.dtype) if on_host else "convert it: x.astype('float32')")
         )
     unmasked(x, "the compiled step: the batch")
     shape: tuple[int, ...] = x.shape

@@ -97,6 +97,8 @@ def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
 
 def _label_column(names: list[str], label: str, path: Path) -> tuple[int, bool]:
     """Return the position of the labels, and whether the first line is one of names."""
+    if names == [str(i) for i in range(len(names))]:  # pandas writes columns without names so
+        return 0, True
     if all(map(_is_number, names)):
         return 0, False
     for position, name in enumerate(names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,11 @@ def numbered(
     if last >= MAX_CLASSES or int(labels.min()) < 0:
         wrong = last if last >= MAX_CLASSES else int(labels.min())
         raise DataError(f"{where}: has the label {wrong}, expected 0 to {MAX_CLASSES - 1}")
+    if images.max() == 1:
+        warnings.warn(
+            f"{where}: all pixels are 0 or 1, of 0 to 255: nearly black; multiply them by 255",
+            stacklevel=3,
+        )
     return ImageSet(images, labels.astype(np.int64), tuple(map(str, range(last + 1))))
 
 

@@ -118,12 +118,13 @@ class DataLoader(Batches):
     def to(self, backend: str | Backend) -> DataLoader | DeviceLoader:
         """Return a loader with the same batches on ``backend``: for NumPy this one, otherwise new.
 
-        A `transform` that ``nplenet.augment.fuse`` does not know has no kernel: then this loader is
-        returned, and the training loop uploads its batches one by one.
+        A `transform` that ``nplenet.augment.fuse`` does not know has no kernel, and a subclass may
+        make other batches: then this loader is returned, and the training loop uploads its batches
+        one by one.
         """
         target = get_backend(backend) if isinstance(backend, str) else backend
         pipeline = fuse(self.transform)
-        if target.name == "numpy" or pipeline is None:
+        if target.name == "numpy" or pipeline is None or type(self) is not DataLoader:
             return self
         from .device import DeviceLoader
 
@@ -138,9 +139,9 @@ class DataLoader(Batches):
         the images are ``LazyImages``, which are not prefetched, and the random numbers of an epoch
         are drawn at once: an epoch left early leaves the generators as a whole one does. If the
         transform is another one and does not end with a ``ToFloat`` to ``dtype``, this loader is
-        returned.
+        returned; and so is one of a subclass, whose methods expect the floats of its transform.
         """
-        if self.images.dtype != np.uint8:
+        if self.images.dtype != np.uint8 or type(self) is not DataLoader:
             return self
         twin = copy.copy(self)
         pipeline = fuse(self.transform) if self.images.ndim == 4 else None

@@ -86,6 +86,11 @@ def has_test_split(path: Path) -> bool:
     return any(set(pair) <= set(names) for pair in NAMES["test"])
 
 
+def arrays_beside_splits(path: Path) -> set[str]:
+    """Return the names of the arrays in a file that are of neither split."""
+    return set(Arrays(path).names) - {name for pairs in NAMES.values() for name in sum(pairs, ())}
+
+
 class Arrays:
     """The arrays in an ``.npz`` file; each is checked before memory is taken for it."""
 

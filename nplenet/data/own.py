@@ -20,7 +20,7 @@ from ..terminal import printable
 from .csv_file import from_csv
 from .idx import DataError
 from .image_set import ImageSet
-from .npz_file import from_npz, has_test_split
+from .npz_file import arrays_beside_splits, from_npz, has_test_split
 from .picture_folder import class_folders, from_folder
 from .pictures import Pictures
 from .split import train_validation_split
@@ -69,15 +69,12 @@ def load_own(
     parts: list[ImageSet]
     if kind == "csv" and path.is_dir():
         parts = [from_csv(path / f"{split}.csv") for split in _SPLITS]
+        _warn_of_others(path, {file.stem for file in path.glob("*.csv")} - {*_SPLITS})
     elif kind == "npz" and has_test_split(path):
         parts = [from_npz(path, split) for split in _SPLITS]
+        _warn_of_others(path, arrays_beside_splits(path))
     elif kind == "folder" and set(_SPLITS) <= (folders := set(class_folders(path))):
-        if others := sorted(folders - {*_SPLITS}):
-            warnings.warn(
-                f"{path}: passed over {', '.join(map(printable, others))}; the images are those of "
-                "train and test, and --validation holds out some of train",
-                stacklevel=2,
-            )
+        _warn_of_others(path, folders - {*_SPLITS})
         train = from_folder(path / "train", size=size, channels=channels, classes=classes)
         own = train.images.shape[1]
         test = from_folder(path / "test", size=size, channels=own, classes=train.classes)
@@ -97,6 +94,15 @@ def load_own(
     pictures = Pictures.of(train.images, classes, "whole" if kind == "folder" else None)
     train, test = train._replace(classes=classes), test._replace(classes=classes)
     return Halves(train, test, os.fspath(path), pictures)
+
+
+def _warn_of_others(path: Path, others: set[str]) -> None:
+    if others:
+        warnings.warn(
+            f"{path}: passed over {', '.join(map(printable, sorted(others)))}; the images are "
+            "those of train and test, and --validation holds out some of train",
+            stacklevel=3,
+        )
 
 
 def _held_out(every: ImageSet, path: Path, kind: str | None = None) -> Halves:

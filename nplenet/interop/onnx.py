@@ -18,7 +18,7 @@ import numpy as np
 
 from ..architecture import check_not_patched, unsupported
 from ..backend import Array
-from ..checks import count
+from ..checks import sizes
 from ..files import atomic_write
 from ..layers import (
     GELU,
@@ -43,7 +43,7 @@ from ..layers import (
 )
 from ..layers.gelu import CUBIC, ROOT
 from ..layers.pooling import max_pool
-from ..layers.sequential import is_chain
+from ..layers.sequential import LAYER_ERRORS, is_chain
 from ..version import __version__
 from ..window import Window
 from . import onnx_input
@@ -134,7 +134,7 @@ def export(
     except ImportError as error:
         message = "an ONNX export needs the package onnx: pip install 'nplenet[onnx]'"
         raise ImportError(message) from error
-    shape = tuple(count(size, "a size of input_shape") for size in input_shape)
+    shape = sizes(input_shape, "export: input_shape")
     proto = _proto(model, shape, dynamic_batch, preprocessing)
     onnx.helper.set_model_props(proto, onnx_input.metadata(model, preprocessing))
     onnx.checker.check_model(proto, full_check=True)
@@ -202,7 +202,13 @@ class _Nodes:
             ends = [self.add(way, f"{path}{name}.", x, shape)[0] for name, way in ways]
             y = self.node(path, Operator("Add"), [*ends, x][:2])
         elif type(layer) in EXPORTERS or "onnx" in vars(type(layer)):
-            layer.output_shape(shape)  # refuses a shape that does not fit
+            try:
+                layer.output_shape(shape)
+            except LAYER_ERRORS as error:
+                raise ValueError(
+                    f"export: input_shape, which begins with the batch axis, does not fit layer "
+                    f"{path.rstrip('.') or 'at the top'}: {error}"
+                ) from None
             y, exporter = x, EXPORTERS.get(type(layer)) or type(layer).onnx  # type: ignore[attr-defined]
             for operator in exporter(layer, shape, self.dtype):
                 y = self.node(path, operator, [y, x] if operator.takes_x else [y])

@@ -84,11 +84,7 @@ class GroupNorm(Layer):
         super().__init__()
         self.num_groups, self.num_channels = num_groups, num_channels
         self.channels, self.eps, self.affine = self.num_channels, eps, affine
-        if self.num_channels % self.num_groups:
-            raise ValueError(
-                "GroupNorm: num_groups must divide num_channels, "
-                f"got {num_groups} for {num_channels}"
-            )
+        self.check_shape((1, num_channels))
         self.weight = Parameter(np.ones(num_channels, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_channels, dtype)) if affine else None
 
@@ -118,6 +114,14 @@ class GroupNorm(Layer):
     def _column(self, parameter: Parameter, x: Array) -> Array:
         """Return (C,) as (C, 1, ...), which broadcasts against ``x``."""
         return parameter.data.reshape(-1, *[1] * (x.ndim - 2))
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        super().check_shape(shape)
+        if self.num_channels % self.num_groups:  # it may have been assigned
+            raise ValueError(
+                f"{self._label}: num_groups must divide num_channels, "
+                f"got {self.num_groups} for {self.num_channels}"
+            )
 
     def arguments(self) -> dict[str, Any]:
         sizes = {"num_groups": self.num_groups, "num_channels": self.num_channels}

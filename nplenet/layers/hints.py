@@ -77,7 +77,9 @@ def other_dtype(dtype: Any) -> str:
     """Return how to make floats of an array of another dtype."""
     if dtype == np.uint8:
         return "turn images into floats with nplenet.augment.ToFloat"
-    if dtype.kind in "iubf":
+    if dtype.kind in "iu":
+        return "convert it: x.astype('float32'), and divide pixels of 0 to 255 by 255"
+    if dtype.kind in "bf":
         return "convert it: x.astype('float32')"
     return "make it an array of numbers"
 

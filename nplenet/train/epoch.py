@@ -270,8 +270,10 @@ class RunningMetrics:
     @property
     def loss(self) -> float:
         # Summed anew each time, so the result does not depend on the number of fetches.
-        weights = self.sizes[: self.so_far.step]
-        return float(np.sum(self.so_far.losses * weights)) / max(self.images, 1)
+        sums = self.so_far.losses
+        if self.step.loss.reduction == "mean":
+            sums = sums * self.sizes[: self.so_far.step]
+        return float(np.sum(sums)) / max(self.images, 1)
 
     @property
     def accuracy(self) -> float:

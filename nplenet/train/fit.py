@@ -102,7 +102,8 @@ def fit(
         A saved run to continue. With the same arguments and tunables the weights equal the weights
         of an uninterrupted run bit for bit. With another NumPy, BLAS, backend or number
         of ranks they become the same up to rounding, and a warning says so. A checkpoint holds
-        state only: build model, optimizer and loader exactly as for a fresh run.
+        state only: build model, optimizer and loader exactly as for a fresh run. Other settings
+        than the saved run's, such as another dropout probability, are named in a warning.
     group : Group
         The ranks that share the work, as ``nplenet.mpi.join()`` returns it: each calls ``fit``
         with the same arguments. The results do not depend on their number, except for rounding.
@@ -148,11 +149,12 @@ def fit(
         step = _make_step(model, loss, optimizer, max(loader.sizes()), resume, group, **old)
     else:
         _check_step(step, (model, loss, optimizer), old)
-    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
+    more = (step.tunables, group.size, clip_norm, loss)
+    run = Run(model, optimizer, schedule, loader, arguments, *more)
     so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
-        more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
-        group.compare(_facts(run, step, validation, **more))
+        numbers = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
+        group.compare(_facts(run, step, validation, **numbers))
     if group.rank > 0:
         checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds
@@ -190,6 +192,7 @@ def _restored(run: Run, resume: Checkpoint, group: Group) -> Progress:
         )
     if group.rank == 0:
         run.warn_of_other_bits(resume)
+        run.warn_of_other_settings(resume)
         run.warn_of_shared_generators()
     return progress
 

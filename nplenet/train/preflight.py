@@ -138,6 +138,24 @@ def _check_validation(
             f"fit: the model takes the training images {loader.images.shape}, but not the "
             f"validation images {images.shape}"
         )
+    if loader.transform is None and transform is None:
+        _warn_of_another_range(loader.images, images)
+
+
+def _warn_of_another_range(training: np.ndarray, validation: np.ndarray) -> None:
+    """Warn of bytes, which become 0 ... 1, beside floats of another range."""
+    if (training.dtype == np.uint8) == (validation.dtype == np.uint8):
+        return
+    which, others = ["training", "validation"], validation
+    if validation.dtype == np.uint8:
+        which, others = which[::-1], training
+    low, high = others.min(), others.max()
+    if low < 0 or high > 1:
+        warnings.warn(
+            f"fit: the {which[0]} images are uint8, which the model sees divided by 255, but the "
+            f"{which[1]} images are {others.dtype} from {low:g} to {high:g}: make them alike",
+            stacklevel=6,
+        )
 
 
 def preprocessing_of(

@@ -11,7 +11,7 @@ from nplenet import compile
 from nplenet.backend import Backend
 from nplenet.compiled import CompiledStep, TextbookStep
 from nplenet.gradcheck import check_layer
-from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Sequential
+from nplenet.layers import BatchNorm2d, Conv2d, Dense, Flatten, Layer, ReLU, Residual, Sequential
 from nplenet.losses import CrossEntropyLoss
 from nplenet.optim import SGD, clip_gradients
 
@@ -90,7 +90,7 @@ class Wrong(Layer):
 def test_an_array_of_another_shape_is_refused_rather_than_broadcast(method: str) -> None:
     model = Sequential(Flatten(), Dense(36, 4, rng=0), Wrong(method), Dense(4, 3, rng=1))
     model.astype("f8")
-    with pytest.raises(ValueError, match=rf"Wrong\(\): its {method} returned numpy .* \(8, 4\)"):
+    with pytest.raises(ValueError, match=rf"^2 \(Wrong\(\)\): its {method} returned .* \(8, 4\)"):
         compiled(model)(X, Y)
     if method == "forward":
         with pytest.raises(ValueError, match=r"its output_shape says \(8, 4\)"):
@@ -139,13 +139,62 @@ def test_a_layer_of_your_own_that_makes_no_floats_is_refused_as_by_the_layers(
     chain_of_layers = model()
     with pytest.raises(TypeError):
         chain_of_layers.backward(np.ones_like(chain_of_layers(X)))
-    with pytest.raises(TypeError, match=rf"Converts\(.*: its {method} returned"):
+    with pytest.raises(TypeError, match=rf"^2 \(Converts\(.*: its {method} returned"):
         compiled(model())(X, Y)
     with pytest.raises(TypeError, match=rf"Converts\(.*: its {method} returned"):
         check_layer(Converts(method, conversion), RNG.standard_normal((3, 4)))
     if method == "forward":
-        with pytest.raises(TypeError, match=r"Converts\(.*: its forward returned"):
+        with pytest.raises(TypeError, match=r"^2 \(Converts\(.*: its forward returned"):
             compile(model(), tunables={}).predict(X)
+
+
+class Fails(Layer):
+    """Fails in one of its methods, once it is told which."""
+
+    method = ""
+
+    def forward(self, x: Any) -> Any:
+        if self.method == "forward":
+            raise ValueError("my fault")
+        return None if self.method == "nothing" else self.remember(x)
+
+    def backward(self, dy: Any) -> Any:
+        if self.method == "backward":
+            raise ValueError("my fault")
+        return None if self.method == "nothing back" else dy
+
+
+@pytest.mark.parametrize(
+    ("method", "in_residual"),
+    [
+        ("forward", False),
+        ("backward", False),
+        ("nothing", False),
+        ("nothing back", False),
+        ("forward", True),
+        ("backward", True),
+    ],
+)
+def test_an_error_of_a_layer_has_its_path_as_with_the_textbook_layers(
+    method: str, in_residual: bool
+) -> None:
+    said = []
+    for kind in (TextbookStep, compile):
+        own = Fails()
+        middle = Residual(own) if in_residual else Sequential(ReLU(), own)
+        model = Sequential(features=Sequential(chain(middle)))
+        loss, optimizer = CrossEntropyLoss(), SGD(model.parameters())
+        more: dict[str, Any] = {"why": ""} if kind is TextbookStep else {"tunables": {}}
+        step: Any = kind(model, loss, optimizer, 8, **more)
+        step(X, Y)
+        own.method = method
+        with pytest.raises((TypeError, ValueError), match=r"^features\.0\.1\..* \(Fails") as error:
+            step(X, Y)
+        said.append(str(error.value))
+        if method == "forward":
+            with pytest.raises(ValueError, match=r"^features\.0\.1\..* \(Fails"):
+                step.predict(X)
+    assert said[0] == said[1]
 
 
 def tied() -> tuple[Sequential, Dense]:
@@ -210,5 +259,5 @@ def test_running_statistics_of_another_kind_are_refused(
     step(x, y)
     setattr(model[1], name, backend.asarray(value))
     for use in (lambda: step(x, y), lambda: step.predict(x)):
-        with pytest.raises(ValueError, match=rf"{name} of BatchNorm2d.*must be an array of"):
+        with pytest.raises(ValueError, match=rf"{name} of 1 \(BatchNorm2d.*must be an array"):
             use()

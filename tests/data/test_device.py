@@ -235,3 +235,12 @@ def test_an_error_in_preparing_waits_for_the_deal(backend: Backend) -> None:
     assert loader.state_dict() == before
     with pytest.raises(ValueError, match="angle 0 of 11 must be finite"):
         loader.deal()
+
+
+def test_a_loader_of_your_own_makes_its_batches_on_the_host(backend: Backend) -> None:
+    class Reversed(DataLoader):
+        def draw_order(self) -> np.ndarray:
+            return super().draw_order()[::-1]
+
+    own = Reversed(IMAGES, LABELS, 4, transform=ToFloat())
+    assert own.to(backend) is own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -105,3 +106,22 @@ def test_images_that_cannot_be_augmented_are_refused_as_by_the_transforms() -> N
     bad.transform_rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="C 1 or 3"):
         next(iter(bad.in_bytes(np.float32)))
+
+
+@pytest.mark.parametrize("first", [RandomInvert(0.5), lambda images, rng: images])
+def test_a_loader_of_your_own_gets_the_floats_of_its_transform(first: Any) -> None:
+    """Its noise in a batch of bytes, clipped to 0 ... 1, would be nearly all of the image."""
+
+    class Noisy(DataLoader):
+        def __iter__(self) -> Iterator[tuple[Any, Any]]:
+            for x, y in super().__iter__():
+                yield np.clip(x + np.float32(0.1), 0, 1), y
+
+    def batches(lazy: bool) -> list[Any]:
+        plain = loader()
+        own = Noisy(plain.images, plain.labels, 16, transform=Compose([first, ToFloat()]))
+        own.transform_rng = np.random.default_rng(0)
+        return [x for x, _ in (own.in_bytes(np.float32) if lazy else own)]
+
+    for found, expected in zip(batches(True), batches(False), strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)

@@ -57,6 +57,25 @@ def test_a_table_is_read_with_and_without_names(
     assert found.classes == tuple(map(str, range(26)))
 
 
+def test_columns_named_by_their_numbers_are_no_image(tmp_path: Path) -> None:
+    """pandas names them so where they have no names; 0, 1, ... is an image of 8 x 8, too."""
+    path = tmp_path / "a.csv"
+    path.write_text(",".join(map(str, range(65))) + "\n" + ",".join(["7"] * 65) + "\n")
+    found = from_csv(path)
+    assert found.labels.tolist() == [7]
+    assert (found.images == 7).all()
+
+
+def test_pixels_of_0_and_1_are_named_in_a_warning(tmp_path: Path) -> None:
+    """As bytes, of 0 to 255, they are nearly black; True and 1.0 are refused."""
+    ones = images(5, 1, 4, 4) % 2
+    path = csv(tmp_path / "a.csv", ones, np.arange(5))
+    np.savez(tmp_path / "a.npz", images=ones, labels=np.arange(5))
+    for read in (lambda: from_csv(path), lambda: from_npz(tmp_path / "a.npz")):
+        with pytest.warns(UserWarning, match="all pixels are 0 or 1, of 0 to 255: .* by 255"):
+            assert (read().images == ones).all()
+
+
 def test_a_long_table_is_read_in_parts(tmp_path: Path) -> None:
     rows, labels = images(2501, 1, 2, 2), np.arange(2501) % 300
     path = csv(tmp_path / "a.csv", rows, labels)
@@ -395,6 +414,21 @@ def test_folders_beside_train_and_test_are_named_in_a_warning(tmp_path: Path) ->
     assert (len(data.train_images), len(data.test_images)) == (6, 6)
     (tmp_path / "val").rename(tmp_path / ".val")  # hidden: put aside on purpose
     assert len(load_dataset(f"folder:{tmp_path}").train_images) == 6
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_images_beside_train_and_test_are_named_in_a_warning(tmp_path: Path, kind: str) -> None:
+    """MedMNIST's files have such ones."""
+    rows, labels = images(6, 1, 28, 28), np.arange(6) % 3
+    arrays = {}
+    for split in ("train", "test", "val"):
+        csv(tmp_path / f"{split}.csv", rows, labels)
+        arrays |= {f"{split}_images": rows, f"{split}_labels": labels[:, None]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    path = tmp_path if kind == "csv" else tmp_path / "a.npz"
+    others = "val" if kind == "csv" else "val_images, val_labels"
+    with pytest.warns(UserWarning, match=f": passed over {others}; the images are those of tr"):
+        assert len(load_dataset(f"{kind}:{path}").train_images) == 6
 
 
 def test_stray_and_hidden_files_are_passed_over(tmp_path: Path) -> None:

@@ -257,13 +257,29 @@ def test_a_layer_of_ones_own_is_refused_by_its_place(own: Layer, tmp_path: Path)
     ("model", "shape", "error", "says"),
     [
         (Dense(3, 2), (1, 4), ValueError, "takes 3 channels or features"),
-        (Dense(3, 2), (1, "3"), TypeError, "a size of input_shape must be an int, got '3'"),
+        (Dense(3, 2), (1, "3"), TypeError, r"export: input_shape\[1\] must be an int, got '3'"),
+        (Dense(3, 2), 3, TypeError, "export: input_shape must be a tuple of ints, got 3"),
+        (
+            Sequential(features=Sequential(ReLU(), Conv2d(1, 2, 3))),
+            (1, 8, 8),
+            ValueError,
+            r"begins with the batch axis, does not fit layer features\.1: .* axis is missing",
+        ),
         (ReLU(), (), ValueError, "takes an input with a batch axis"),
         (Sequential(), (1, 4), ValueError, "no layer to export"),
         (Sequential(Dense(3, 2), Dense(2, 2, dtype=np.float64)), (1, 3), ValueError, "astype"),
         (MaxPool2d(2, padding=1, dilation=2), (1, 1, 1, 1), ValueError, "no pixel"),
     ],
-    ids=["shape", "size", "no-axes", "empty", "two-dtypes", "window-without-pixels"],
+    ids=[
+        "shape",
+        "size",
+        "number",
+        "no-batch",
+        "no-axes",
+        "empty",
+        "two-dtypes",
+        "window-without-pixels",
+    ],
 )
 def test_what_has_no_equal_in_onnx_is_refused(
     model: Layer, shape: Any, error: type[Exception], says: str, tmp_path: Path

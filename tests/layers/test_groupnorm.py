@@ -65,6 +65,10 @@ def test_layers_without_weights_have_no_state() -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="num_groups must divide num_channels, got 4 for 6"):
         GroupNorm(4, 6)
+    layer = GroupNorm(3, 6)
+    layer.num_groups = 4  # of 6 channels of 2 x 2 numbers, 4 rows of 6 can be made
+    with pytest.raises(ValueError, match="num_groups must divide num_channels, got 4 for 6"):
+        layer(np.zeros((1, 6, 2, 2), np.float32))
     with pytest.raises(ValueError, match="normalized_shape must name at least one axis"):
         LayerNorm(())
     for shape in ((3,), (2, 4, 3), (4, 3)):

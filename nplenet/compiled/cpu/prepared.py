@@ -6,7 +6,7 @@ number of images that a batch may have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, cast
 
@@ -39,7 +39,8 @@ class Prepared:
 
     Parameters
     ----------
-    layers : list of Layer
+    layers : dict of str to Layer
+        By their paths.
     image_shape : tuple of int
         Of the input, without the batch axis.
     dtype : float32 or float64
@@ -61,7 +62,7 @@ class Prepared:
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        layers: Mapping[str, Layer],
         image_shape: tuple[int, ...],
         dtype: npt.DTypeLike,
         batch_size: int,
@@ -69,11 +70,12 @@ class Prepared:
         why_threads: str,
         loss: CrossEntropyLoss | None = None,
     ) -> None:
-        min_images = tunables.min_images(loss is not None, features_follow_a_barrier(layers))
+        chain = [*layers.values()]
+        min_images = tunables.min_images(loss is not None, features_follow_a_barrier(chain))
         self.batch_size, self.image_shape = batch_size, image_shape
         self.cutting = Cutting(batch_size, tunables, min_images)
         cut = self.cutting.capacity
-        if not why_threads and not all(map(has_lanes, layers)):
+        if not why_threads and not all(map(has_lanes, chain)):
             why_threads = "a layer without lanes keeps its state in one process"
         self.why_threads, self.refusals = why_threads, 0
         self.crew: Crew | None = None
@@ -86,9 +88,10 @@ class Prepared:
             tunables.transpose,
             tunables.tile_channels,
             self.memory,
+            {id(layer): path for path, layer in layers.items()},
         )
         x = LaneValue(image_shape, dtype)
-        self.plan = make_plan(layers, x, LanesExecutor(limits, self.cutting), loss)
+        self.plan = make_plan(chain, x, LanesExecutor(limits, self.cutting), loss)
         self.arena = Arena(self.plan.placement, self.cutting, self.memory)
         row = prod(image_shape) + STAGING_PADDING
         self._staging = np.empty((cut.workers, cut.lanes_of(x.features), row), dtype)

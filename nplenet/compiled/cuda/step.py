@@ -58,7 +58,7 @@ class GraphStep(Step):
         self.backend: Any = model.backend
         self.textbook = TextbookStep(model, loss, optimizer, batch_size, "it is captured")
         self._settings = Settings(model, loss)
-        self._layers = self._settings.layers
+        self._layers = [*self._settings.layers.values()]
         self._other_parameters = self._settings.others_of(optimizer)
         self._inference = CapturedInference(self.textbook)
         self._plans: dict[tuple[Any, ...], FusedStep | str] = {}

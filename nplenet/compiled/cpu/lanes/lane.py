@@ -23,7 +23,7 @@ Legend: n lanes (images in a chunk), C channels, F output channels, H W size, L 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -103,6 +103,8 @@ class Limits:
         See ``Tunables``.
     memory : Memory
         Makes the arrays through which the workers of a step see what the others write.
+    paths : dict of int to str
+        Of the layers in the model, by ``id``: for errors.
     """
 
     images: int
@@ -112,6 +114,7 @@ class Limits:
     transpose: int
     tile_channels: int
     memory: Memory
+    paths: Mapping[int, str]
 
 
 class Lane(Operation[L]):

@@ -20,6 +20,7 @@ import numpy as np
 
 from ....layers import Layer
 from ....layers.hints import floats_returned
+from ....layers.sequential import located
 from ..chunks import Calls, Chunk, count_images
 from .lane import Lane, LaneValue, Limits, as_numpy
 
@@ -30,10 +31,11 @@ class _Textbook(Lane[Layer]):
     def __init__(self, layer: Layer, x: LaneValue, limits: Limits) -> None:
         super().__init__(layer, x, limits)
         if x.features and not self.y.features:
-            raise ValueError(
-                f"{layer} makes images {self.y.shape} of features, which a compiled step cannot; "
-                "use nplenet.compiled.TextbookStep(model, loss, optimizer, batch_size, why)"
-            )
+            with self.at_its_path():
+                raise ValueError(
+                    f"makes images {self.y.shape} of features, which a compiled step cannot; use "
+                    "nplenet.compiled.TextbookStep(model, loss, optimizer, batch_size, why)"
+                )
 
     @property
     def name(self) -> str:
@@ -42,6 +44,10 @@ class _Textbook(Lane[Layer]):
     @property
     def trained(self) -> bool:
         return bool(self.layer.parameters())
+
+    def at_its_path(self) -> located:
+        """Return a context that adds the layer's path to its errors, as ``Sequential`` does."""
+        return located(self.limits.paths[id(self.layer)], self.layer)
 
 
 class TextbookLanes(_Textbook):
@@ -65,8 +71,9 @@ class TextbookLanes(_Textbook):
         return [partial(self.run_forward, self.batch_x[: count_images(chunks)])]
 
     def run_forward(self, x: np.ndarray) -> None:
-        y, shape = self.layer.forward(x), (len(x), *self.y.shape)
-        self.batch_y = as_numpy(floats_returned(self.layer, y, "forward", shape))
+        with self.at_its_path():
+            y, shape = self.layer.forward(x), (len(x), *self.y.shape)
+            self.batch_y = as_numpy(floats_returned(self.layer, y, "forward", shape))
 
     def forward(self, chunk: Chunk) -> Calls:
         return [partial(self.copy_y, chunk.images, images_first(chunk[self.y]))]
@@ -84,9 +91,11 @@ class TextbookLanes(_Textbook):
         before = self.layer.input_gradient
         self.layer.input_gradient = self.dx is not None
         try:
-            self.batch_dx = self.layer.backward(dy)
-            if self.dx is not None:
-                floats_returned(self.layer, self.batch_dx, "backward", (len(dy), *self.x.shape))
+            with self.at_its_path():
+                self.batch_dx = self.layer.backward(dy)
+                if self.dx is not None:
+                    shape = (len(dy), *self.x.shape)
+                    floats_returned(self.layer, self.batch_dx, "backward", shape)
         finally:
             self.layer.input_gradient = before
 
@@ -110,7 +119,7 @@ class TextbookInferenceLanes(_Textbook):
         return [partial(self.run, images_first(chunk[self.x]), images_first(chunk[self.y]))]
 
     def run(self, x: np.ndarray, y: np.ndarray) -> None:
-        with self._one_at_a_time, self.layer.evaluating():
+        with self._one_at_a_time, self.layer.evaluating(), self.at_its_path():
             found = self.layer.forward(np.ascontiguousarray(x))
             y[...] = floats_returned(self.layer, found, "forward", y.shape)
 
