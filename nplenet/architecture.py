@@ -149,7 +149,7 @@ def values_in(description: Any, path: str = "") -> dict[str, Any]:
         return {path: description}
     found: dict[str, Any] = {}
     for name, member in members:
-        is_the_chain = name == "layers" and description["type"] == "Sequential"
+        is_the_chain = name == "layers" and description.get("type") == "Sequential"
         found |= values_in(member, path if is_the_chain else f"{path}.{name}".lstrip("."))
     return found
 
