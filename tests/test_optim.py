@@ -594,3 +594,16 @@ def test_a_frozen_parameter_stays_as_it_is_to_the_last_bit(backend: Backend, kin
     parameters[1].requires_grad = True
     with pytest.raises(ValueError, match=r"was not trained in the 1 steps .* make a new optimizer"):
         optimizer.step()
+
+
+def test_nesterov_that_was_switched_on_without_momentum_is_refused_in_the_step() -> None:
+    p = Parameter(np.ones(2))
+    p.grad[...] = 1.0
+    optimizer = SGD([p], lr=0.1)
+    optimizer.nesterov = True
+    with pytest.raises(ValueError, match=r"nesterov needs momentum > 0 .* got momentum=0\.0"):
+        optimizer.step()
+    optimizer.momentum = 0.5
+    optimizer.step()
+    assert optimizer.step_count == 1
+    np.testing.assert_allclose(p.data, 1.0 - 0.1 * (1.0 + 0.5))  # of the rule: m = g at first

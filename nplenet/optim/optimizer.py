@@ -136,7 +136,12 @@ class Optimizer(Attributes):
             if self.step_count == 0 and not self.turns.within_a_loop:
                 self._warn_without_gradients()
             self.step_count += 1
-            self.update(self.numbers())
+            try:
+                numbers = self.numbers()
+            except BaseException:
+                self.step_count -= 1  # nothing was done
+                raise
+            self.update(numbers)
 
     def _warn_without_gradients(self) -> None:
         """Warn of a loop of your own that forgot the model's backward."""

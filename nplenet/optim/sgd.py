@@ -93,17 +93,24 @@ class SGD(Optimizer):
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         found = super()._checked(values)
-        if found["nesterov"] and (found["momentum"] == 0 or found["dampening"] != 0):
-            raise ValueError(
-                "SGD: nesterov needs momentum > 0 and dampening = 0, got "
-                f"momentum={found['momentum']}, dampening={found['dampening']}"
-            )
+        check_nesterov(found["nesterov"], found["momentum"], found["dampening"])
         return found
 
     def rule(self, group: ParameterGroup) -> tuple[float, ...]:
+        # One after the other they may be assigned in any order, so it is in a step that they fit.
+        check_nesterov(group.nesterov, group.momentum, group.dampening)
         gain = 1.0 if self.step_count == 1 else 1.0 - group.dampening
         nesterov = float(group.nesterov)
         return (group.lr, group.momentum, gain, group.weight_decay, nesterov)
 
     def _update(self, block: Block, numbers: Sequence[float] | Array) -> None:
         self.backend.primitive(sgd, *block, numbers)
+
+
+def check_nesterov(nesterov: bool, momentum: float, dampening: float) -> None:
+    """Raise a ValueError if Nesterov's step would be without momentum, and so without effect."""
+    if nesterov and (momentum == 0 or dampening != 0):
+        raise ValueError(
+            "SGD: nesterov needs momentum > 0 and dampening = 0, got "
+            f"momentum={momentum}, dampening={dampening}"
+        )
