@@ -30,7 +30,7 @@ RTX_5080 = Device(shared=101376, processors=84)
 RTX_5090 = Device(shared=101376, processors=170)
 
 # What NVRTC said of a kernel's text, but for its name, on an architecture. From 1024 images on a
-# step has the same texts for any number; the dense layers have the same for bytes as for any images.
+# step has the same texts for any number; the dense layers' is the same for bytes as for others.
 REPORTS: dict[tuple[str, int], nvrtc.KernelReport] = {}
 
 every_file = pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)
