@@ -334,7 +334,7 @@ def test_the_example_writes_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_path: Path) -> None:
-    options = ("--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+    options = ("--no-download", "--limit", 64, "--epochs", 1, "--quiet", "--tunables", "{}")
     done = example(*options, XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("MNIST is not available; using the bundled digits instead: ")
