@@ -162,8 +162,8 @@ def steps(bench: Bench) -> None:
 
 def kernels(bench: Bench) -> None:
     """List the kernels of the compiled step."""
-    batches = [16] if bench.options.check else bench.options.batch
-    bench.keep("kernels", "compiled", bench.job("kernels", batches=batches))
+    batches, times = ([16], 2) if bench.options.check else (bench.options.batch, 20)
+    bench.keep("kernels", "compiled", bench.job("kernels", batches=batches, times=times))
     card = bench.found["card"]
     bench.show_timed(
         "kernels of the compiled step, without the update",

@@ -113,13 +113,13 @@ def epochs(case: Case, images: int, count: int, augmented: bool) -> dict[str, An
     }
 
 
-def kernels(case: Case) -> list[dict[str, Any]]:
+def kernels(case: Case, times: int) -> list[dict[str, Any]]:
     """Return name, seconds, bytes and FLOP of each kernel of the compiled step; [] if unknown."""
     system = NplenetSteps(case, "compiled")
     system.steps(3)
     system.wait()
     measure = getattr(system.step, "kernels", None)
-    return [dict(row) for row in measure()] if callable(measure) else []
+    return [dict(row) for row in measure(times)] if callable(measure) else []
 
 
 def to_goal(seeds: int, recipe: dict[str, Any], data: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -176,13 +176,13 @@ def epoch(batches: list[int], images: int, count: int) -> Iterator[Job]:
         yield from guarded(facts, lambda n=batch: measure(Case(n), images, count, augmented=True))
 
 
-def kernels(batches: list[int]) -> Iterator[Job]:
-    """List the kernels of the compiled step."""
+def kernels(batches: list[int], times: int) -> Iterator[Job]:
+    """List the kernels of the compiled step, each run so often in a graph."""
     from gpu_case import Case
 
     measure = import_module("gpu_nplenet").kernels
     for batch in batches:
-        yield from guarded({"batch": batch}, lambda n=batch: {"kernels": measure(Case(n))})
+        yield from guarded({"batch": batch}, lambda n=batch: {"kernels": measure(Case(n), times)})
 
 
 def goal(seeds: int, recipe: Job, data: Job) -> Iterator[Job]:

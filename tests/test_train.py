@@ -352,7 +352,7 @@ def test_the_example_writes_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_the_example_trains_on_bundled_digits_when_mnist_is_not_to_be_had(tmp_path: Path) -> None:
-    options = ("--no-download", "--limit", 64, "--epochs", 1, "--quiet")
+    options = ("--no-download", "--limit", 64, "--epochs", 1, "--quiet", "--tunables", "{}")
     done = example(*options, XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("MNIST is not available; using the bundled digits instead: ")
@@ -422,7 +422,7 @@ def test_ctrl_c_ends_with_what_was_reached(tmp_path: Path) -> None:
 
 
 def test_the_bundled_digits_train_to_97_percent() -> None:
-    done = example("--dataset", "digits", "--quiet")
+    done = example("--dataset", "digits", "--quiet", "--tunables", "{}")  # else 4 s of search
     assert done.returncode == 0, done.stderr
     accuracy = float(done.stdout.split("test accuracy ")[1].split("%")[0])
     assert accuracy >= 97.0

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+
+from filelock import FileLock
 
 from nplenet.__main__ import main
 from nplenet.checkpoint import LATEST
@@ -79,10 +82,19 @@ class Bench:
         self.run = work / "run"
 
     def make_run(self) -> Path:
-        """Return the checkpoint of a run of two epochs, with its history.json."""
+        """Return the checkpoint of a run of two epochs, with its history.json.
+
+        It is trained once for all figures, each of which gets a copy that it may damage.
+        """
         if not self.run.exists():
-            outcome = self.nplenet("train", *LEARN, "--epochs", "2", "--output", self.run)
-            assert outcome.status == 0, outcome.err
+            first = self.work.parent / "first run"
+            with FileLock(f"{first}.lock"):
+                if not first.exists():
+                    made = self.new()
+                    outcome = self.nplenet("train", *LEARN, "--epochs", "2", "--output", made)
+                    assert outcome.status == 0, outcome.err
+                    made.rename(first)
+            shutil.copytree(first, self.run)
         return self.run / LATEST
 
     def new(self, suffix: str = "") -> Path:

@@ -216,12 +216,16 @@ class GraphStep(Step):
         return self._runner
 
     @trains
-    def kernels(self) -> list[dict[str, Any]]:
-        """Return, for each fused kernel of the last ``gradients``: name, seconds, bytes, flop."""
+    def kernels(self, times: int = 20) -> list[dict[str, Any]]:
+        """Return, for each fused kernel of the last ``gradients``: name, seconds, bytes, flop.
+
+        The seconds are those of ``times`` runs in a graph.
+        """
         single = self._single
         if single is None:
             return []
-        return [measured(self.backend, kernel, single.rewind) for kernel in single.fused.kernels()]
+        kernels = single.fused.kernels()
+        return [measured(self.backend, kernel, single.rewind, times) for kernel in kernels]
 
     def describe(self) -> str:
         lines = [f"compiled {type(self.model).__name__} for a GPU"]
@@ -256,7 +260,7 @@ def why_not_in_place(parameters: Sequence[Parameter]) -> str:
     return ""
 
 
-def measured(gpu: Any, kernel: Any, prepare: Callable[[], None], times: int = 20) -> dict[str, Any]:
+def measured(gpu: Any, kernel: Any, prepare: Callable[[], None], times: int) -> dict[str, Any]:
     """Return the time of a kernel in a graph, where no host is waited for: a median.
 
     It runs ``times`` times in a graph, each time after ``prepare``, whose own time is subtracted.
