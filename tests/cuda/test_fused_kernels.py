@@ -29,8 +29,8 @@ B200 = Device(shared=232448, processors=148)
 RTX_5080 = Device(shared=101376, processors=84)
 RTX_5090 = Device(shared=101376, processors=170)
 
-# What NVRTC said of a kernel's text, but for its name, on an architecture. From 1024 images on a
-# step has the same texts for any number; the dense layers' is the same for bytes as for others.
+# What NVRTC said of a kernel's text and its constants, but for its name, on an architecture: from
+# 1024 images on a step has the same ones for any number.
 REPORTS: dict[tuple[str, int], nvrtc.KernelReport] = {}
 
 every_file = pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)
@@ -55,8 +55,9 @@ def reports_on_lenet5(
     update = Update(AdamW(model.parameters()))
     program = make_program(*arguments, CrossEntropyLoss(), batch_size, device, update, moments)
     kernels = (*program.opening, *program.kernels)
+    constants = "\n".join(program.parts.structs())  # of the shapes, from which templates are made
     nameless = {
-        kernel.name: re.sub(rf"\b{kernel.name}\b", "", kernel.text)
+        kernel.name: re.sub(rf"\b{kernel.name}\b", "", constants + kernel.text)
         for kernel in kernels
         if only in ("", kernel.name)
     }
