@@ -20,7 +20,7 @@
 //   Shape   C, KH, KW with K = C * KH * KW; F. Norm   as Shape in norm.cu
 //
 // Threads of window_statistics: a warp per filter, a lane per pixel of the window, which reads a column of V
-// (coalesced). Of forward and backward: one per cell (cells.cu). Of first_norm_gradients: a job for each filter
+// (coalesced). Of the way back: one per cell (cells.cu). Of first_norm_gradients: a job for each filter
 // beside the next launch, in which nothing reads these parameters: groups of K + 1 neighbouring threads share
 // out the blocks' rows, then a thread per pixel of the window.
 // NumPy twins: batch_norm_sums, batch_norm_gradient_sums in nplenet/layers/batchnorm.py, add_weight_gradient in
@@ -50,34 +50,13 @@ __device__ void window_statistics(const double* __restrict__ moments, const T* _
     __syncthreads();
 }
 
-// norm_forward with ReLU, which also notes where the sum of a cell has its pixels from.
-template <int THREADS, int I, class Norm>
-__device__ void first_norm_relu(const T* x, const NormValues* values, T* y, unsigned char* passed, int count)
-{
-    constexpr int C = Norm::C, OH = Norm::OH, OW = Norm::OW, PW = Norm::PW, PIXELS = Norm::PH * PW;
-    static_assert(PIXELS <= 8, "a bit for each pixel");
-    for (int i = computed_here(threadIdx.x); i < count * C * OH * OW; i += THREADS) {
-        const Cell<Norm> cell = load_cell<Norm>(x, nullptr, i / (OH * OW), i / OW % OH, i % OW);
-        const NormValues& v = values[i / (OH * OW) % C];
-        T sum = T(0);
-        unsigned bits = 0;
-#pragma unroll
-        for (int e = 0; e < PIXELS; ++e) {
-            const T p = normalised(v, cell.x[e / PW][e % PW]), kept = ReLU{}(p);
-            sum += kept;
-            bits |= unsigned(ReLU{}.slope(p, kept) != T(0)) << e;
-        }
-        y[i] = PIXELS == 1 ? sum : sum / T(PIXELS);
-        passed[i] = (unsigned char)bits;
-    }
-}
-
-// Its way back: leave d for each pixel.
+// The way back of norm_forward with ReLU, from what it has noted: leave d for each pixel.
 template <int THREADS, int I, class Norm>
 __device__ void first_norm_relu_backward(const unsigned char* passed, const T* dy, T* d, int count)
 {
     constexpr int C = Norm::C, OH = Norm::OH, OW = Norm::OW, CH = Norm::CH, CW = Norm::CW;
     constexpr int PH = Norm::PH, PW = Norm::PW, MOST = (I * C * CH * CW + THREADS - 1) / THREADS;
+    static_assert(PH * PW <= 8, "a bit for each pixel");
     each_of<THREADS, MOST < 8 ? MOST : 8>(
         count * C * CH * CW,
         [=](int i) -> unsigned {

@@ -10,7 +10,7 @@
 //   pass m     each block: sums of d and d * xhat                           -> rows (blocks, C)  norm_gradient.cu
 //   pass m+1   each block: join them; then dx                                                    norm_gradient.cu
 //
-// Neither p nor act(p) is kept: backward makes them again from x.
+// Neither p nor act(p) is kept: backward makes them again from x, but for the first layers (first_norm.cu).
 //
 //   x (I, C, H, W)   y (I, C, OH, OW)   values (C), shared
 //   Shape   C, H, W, OH, OW, PH, PW, L = H * W, AHEAD: cells that a thread loads before it uses the first
@@ -47,8 +47,10 @@ __device__ void running_values(const T* mean, const T* var, const T* weight, con
     }
 }
 
+// Where `passed` is not null, it gets the pixels of each cell whose gradient passes: a bit each, at most eight.
 template <int THREADS, int I, class Shape, class Activation>
-__device__ void norm_forward(Activation act, const T* x, const NormValues* values, T* y, int count)
+__device__ void norm_forward(Activation act, const T* x, const NormValues* values, T* y, int count,
+                             unsigned char* passed = nullptr)
 {
     constexpr int C = Shape::C, OH = Shape::OH, OW = Shape::OW, PIXELS = Shape::PH * Shape::PW;
     constexpr int MOST = (I * C * OH * OW + THREADS - 1) / THREADS;  // cells of a thread
@@ -59,8 +61,14 @@ __device__ void norm_forward(Activation act, const T* x, const NormValues* value
         [=](int i, const Cell<Shape>& cell) {
             const NormValues& v = values[i / (OH * OW) % C];
             T sum = T(0);
+            unsigned bits = 0;
 #pragma unroll
-            for (int e = 0; e < PIXELS; ++e) sum += act(normalised(v, cell.x[e / Shape::PW][e % Shape::PW]));
+            for (int e = 0; e < PIXELS; ++e) {
+                const T p = normalised(v, cell.x[e / Shape::PW][e % Shape::PW]), result = act(p);
+                sum += result;
+                if (passed) bits |= unsigned(act.slope(p, result) != T(0)) << e;
+            }
             y[i] = PIXELS == 1 ? sum : sum / T(PIXELS);
+            if (passed) passed[i] = (unsigned char)bits;
         });
 }

@@ -90,11 +90,9 @@ class FirstNorm(Normalise):
         self.save(w, self.x, self.x_saved)
         template = ("I", self.constants(w))
         pointers = (w.at(self.x), self.coefficients(w), w.at(self.y))
-        if self.passed is not None:
-            passed = w.at(self.passed)
-            w.each.append(call("first_norm_relu", *pointers, passed, "count", template=template))
-        else:
-            w.each.append(call("norm_forward", self.act, *pointers, "count", template=template))
+        passed = () if self.passed is None else (w.at(self.passed),)
+        line = call("norm_forward", self.act, *pointers, "count", *passed, template=template)
+        w.each.append(line)
 
     def backward(self, w: Writer) -> None:
         assert self.dx is not None
