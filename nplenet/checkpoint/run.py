@@ -61,9 +61,7 @@ class Run:
     clip_norm: float | None = None
     loss: CrossEntropyLoss | None = None
     _tried: bool = field(default=False, init=False)  # whether the model can be built from a file
-    _fresh: dict[str, Any] = field(
-        default_factory=dict, init=False
-    )  # the record before ``restore``
+    _fresh: dict[str, Any] = field(default_factory=dict, init=False)  # record before ``restore``
 
     @cached_property
     def _input_shape(self) -> list[int] | None:
@@ -168,14 +166,14 @@ class Run:
         kept: list[str] = []
         if not self.arguments or record.get("arguments") != self.arguments:  # which made both
             kept = restored(record, self._fresh, self.schedule, self.optimizer)
-        for differences, count in (
-            (here_or_there(record, own, self.model), "those here count"),
-            (kept, "those of the checkpoint count"),
+        for differences, whose in (
+            (here_or_there(record, own, self.model), "the settings here"),
+            (kept, "the checkpoint's settings"),
         ):
             if differences:
                 warnings.warn(
-                    f"{checkpoint.path} is of a run with other settings "
-                    f"({some_of(differences)}): {count}",
+                    f"{checkpoint.path} is from a run with other settings "
+                    f"({some_of(differences)}): {whose} apply",
                     CheckpointWarning,
                     stacklevel=5,
                 )

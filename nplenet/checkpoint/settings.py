@@ -47,7 +47,7 @@ def _name_of(transform: Any) -> str:
 
 
 def here_or_there(record: Mapping[str, Any], own: Mapping[str, str], model: Layer) -> list[str]:
-    """Return the settings that are other ones in the record, where this run's count."""
+    """Return which settings differ of those that a checkpoint does not restore."""
     saved = record.get("settings", {})
     found = differing(saved, {name: value for name, value in own.items() if name in saved})
     with suppress(TypeError):  # of layers of the user's own, which have no description
@@ -59,7 +59,7 @@ def here_or_there(record: Mapping[str, Any], own: Mapping[str, str], model: Laye
 def restored(
     record: Mapping[str, Any], own: Mapping[str, Any], schedule: Schedule | None, optimizer: Any
 ) -> list[str]:
-    """Return the settings that are other ones in the record, where the record's count.
+    """Return which settings differ of those that a checkpoint restores.
 
     ``own`` is the record of this run before it was restored.
     """

@@ -149,7 +149,7 @@ def _warn_of_another_range(training: np.ndarray, validation: np.ndarray) -> None
     which, others = ["training", "validation"], validation
     if validation.dtype == np.uint8:
         which, others = which[::-1], training
-    low, high = others.min(), others.max()
+    low, high = float(others.min()), float(others.max())
     if low < 0 or high > 1:
         warnings.warn(
             f"fit: the {which[0]} images are uint8, which the model sees divided by 255, but the "

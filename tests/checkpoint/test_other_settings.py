@@ -1,4 +1,4 @@
-"""A run that resumes with other settings says so: which differ, and which count."""
+"""A run that resumes with other settings says so: which differ, and which apply."""
 
 from __future__ import annotations
 
@@ -44,24 +44,16 @@ def train(
     optimizer = SGD(model.parameters(), lr, momentum=0.9, weight_decay=decay)
     schedule = None if every is None else StepLR(optimizer, every)
     loader = DataLoader(
-        *(IMAGES, LABELS, 4),
-        transform=transform,
-        transform_rng=0,
-        drop_last=drop_last,
+        IMAGES, LABELS, 4, transform=transform, transform_rng=0, drop_last=drop_last
     )
     epochs = 2 if "resume" in options else 1
     loss = CrossEntropyLoss(label_smoothing=smoothing)
-    fit(
-        *(model, loss, optimizer, loader),
-        epochs=epochs,
-        schedule=schedule,
-        progress=False,
-        **options,
-    )
+    options |= {"epochs": epochs, "schedule": schedule, "progress": False}
+    fit(model, loss, optimizer, loader, **options)
     return model.state_dict()
 
 
-HERE, THERE = "those here count", "those of the checkpoint count"
+HERE, THERE = "the settings here apply", "the checkpoint's settings apply"
 OTHERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "dropout": ({"p": 0.25}, r"0\.2\.p 0\.5, here 0\.25", HERE),
     "norm": ({"eps": 0.1}, r"0\.1\.eps 1e-05, here 0\.1", HERE),
@@ -83,10 +75,9 @@ def test_another_setting_is_named_with_both_values(tmp_path: Path, name: str) ->
     with pytest.warns(CheckpointWarning, match=rf"other settings \({difference}.*\): {count}$"):
         found = train(resume=load(tmp_path / LATEST), **options)
     if count == THERE:
-        for a, b in zip(
-            found.values(), train(resume=load(tmp_path / LATEST)).values(), strict=True
-        ):
-            np.testing.assert_array_equal(a, b)
+        saved_run = train(resume=load(tmp_path / LATEST))
+        for ours, theirs in zip(found.values(), saved_run.values(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_schedule_s_settings_are_the_checkpoint_s(tmp_path: Path) -> None:
