@@ -177,7 +177,7 @@ def epoch(batches: list[int], images: int, count: int) -> Iterator[Job]:
 
 
 def kernels(batches: list[int], times: int) -> Iterator[Job]:
-    """List the kernels of the compiled step, each run so often in a graph."""
+    """List the kernels of the compiled step, each launched ``times`` times in a graph."""
     from gpu_case import Case
 
     measure = import_module("gpu_nplenet").kernels

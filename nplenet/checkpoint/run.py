@@ -27,7 +27,7 @@ from .file import Checkpoint, CheckpointError, CheckpointWarning, native, stamp
 from .kept import Contents
 from .progress import Epoch, Progress
 from .record import MAX_AXES, MAX_INPUT
-from .settings import differing, here_or_there, restored, settings_of, some_of
+from .settings import differing, in_short, not_restored, restored, settings_of
 
 
 @dataclass
@@ -167,13 +167,13 @@ class Run:
         if not self.arguments or record.get("arguments") != self.arguments:  # which made both
             kept = restored(record, self._fresh, self.schedule, self.optimizer)
         for differences, whose in (
-            (here_or_there(record, own, self.model), "the settings here"),
+            (not_restored(record, own, self.model), "the settings here"),
             (kept, "the checkpoint's settings"),
         ):
             if differences:
                 warnings.warn(
                     f"{checkpoint.path} is from a run with other settings "
-                    f"({some_of(differences)}): {whose} apply",
+                    f"({in_short(differences)}): {whose} apply",
                     CheckpointWarning,
                     stacklevel=5,
                 )

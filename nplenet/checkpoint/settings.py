@@ -46,7 +46,7 @@ def _name_of(transform: Any) -> str:
     return str(getattr(transform, "__name__", type(transform).__name__))
 
 
-def here_or_there(record: Mapping[str, Any], own: Mapping[str, str], model: Layer) -> list[str]:
+def not_restored(record: Mapping[str, Any], own: Mapping[str, str], model: Layer) -> list[str]:
     """Return which settings differ of those that a checkpoint does not restore."""
     saved = record.get("settings", {})
     found = differing(saved, {name: value for name, value in own.items() if name in saved})
@@ -89,7 +89,7 @@ def differing(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def some_of(differences: list[str]) -> str:
+def in_short(differences: list[str]) -> str:
     """Return differences as a text of one line."""
     more = len(differences) - MAX_NAMED
     return printable("; ".join(differences[:MAX_NAMED]), 1000) + (

@@ -97,7 +97,7 @@ class SGD(Optimizer):
         return found
 
     def rule(self, group: ParameterGroup) -> tuple[float, ...]:
-        # One after the other they may be assigned in any order, so it is in a step that they fit.
+        # Not when one is assigned: the other may follow.
         check_nesterov(group.nesterov, group.momentum, group.dampening)
         gain = 1.0 if self.step_count == 1 else 1.0 - group.dampening
         nesterov = float(group.nesterov)

@@ -149,12 +149,12 @@ def fit(
         step = _make_step(model, loss, optimizer, max(loader.sizes()), resume, group, **old)
     else:
         _check_step(step, (model, loss, optimizer), old)
-    more = (step.tunables, group.size, clip_norm, loss)
-    run = Run(model, optimizer, schedule, loader, arguments, *more)
+    run = Run(model, optimizer, schedule, loader, arguments, step.tunables, group.size, clip_norm)
+    run.loss = loss
     so_far = Progress() if resume is None else _restored(run, resume, group)
     if group.size > 1:
-        numbers = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
-        group.compare(_facts(run, step, validation, **numbers))
+        more = {"epochs": epochs, "patience": patience, "clip_norm": clip_norm}
+        group.compare(_facts(run, step, validation, **more))
     if group.rank > 0:
         checkpoints, progress, on_epoch = None, False, None
     begin = time.perf_counter() - so_far.seconds

@@ -70,11 +70,11 @@ OTHERS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_setting_is_named_with_both_values(tmp_path: Path, name: str) -> None:
-    options, difference, count = OTHERS[name]
+    options, difference, whose = OTHERS[name]
     train(checkpoints=CheckpointFolder(tmp_path))
-    with pytest.warns(CheckpointWarning, match=rf"other settings \({difference}.*\): {count}$"):
+    with pytest.warns(CheckpointWarning, match=rf"other settings \({difference}.*\): {whose}$"):
         found = train(resume=load(tmp_path / LATEST), **options)
-    if count == THERE:
+    if whose == THERE:
         saved_run = train(resume=load(tmp_path / LATEST))
         for ours, theirs in zip(found.values(), saved_run.values(), strict=True):
             np.testing.assert_array_equal(ours, theirs)

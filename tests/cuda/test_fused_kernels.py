@@ -29,9 +29,8 @@ B200 = Device(shared=232448, processors=148)
 RTX_5080 = Device(shared=101376, processors=84)
 RTX_5090 = Device(shared=101376, processors=170)
 
-# What NVRTC said of a kernel's text and its constants, but for its name, on an architecture: from
-# 1024 images on a step has the same ones for any number.
-REPORTS: dict[tuple[str, int], nvrtc.KernelReport] = {}
+# What NVRTC said of a text on an architecture: from 1024 images on a step has the same text.
+REPORTS: dict[tuple[str, int], list[nvrtc.KernelReport]] = {}
 
 every_file = pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)
 
@@ -54,36 +53,18 @@ def reports_on_lenet5(
     arguments = ([layer for _, layer in leaves(model)], (1, 32, 32), np.dtype(np.float32))
     update = Update(AdamW(model.parameters()))
     program = make_program(*arguments, CrossEntropyLoss(), batch_size, device, update, moments)
-    kernels = (*program.opening, *program.kernels)
-    constants = "\n".join(program.parts.structs())  # of the shapes, from which templates are made
-    nameless = {
-        kernel.name: re.sub(rf"\b{kernel.name}\b", "", constants + kernel.text)
-        for kernel in kernels
-        if only in ("", kernel.name)
-    }
-    assert len(set(nameless.values())) == (1 if only else 6)
+    text = program.text("uint8")
+    for kernel in program.kernels:
+        if only not in ("", kernel.name):
+            text = text.replace(kernel.text, "")
+    file.write_text(text, encoding="utf-8")
     archs = [arch for arch in architectures if arch in known]
-    new: dict[tuple[str, ...], list[int]] = {}
     for arch in archs:
-        names = [name for name, text in nameless.items() if anew or (text, arch) not in REPORTS]
-        new.setdefault(tuple(names), []).append(arch)
-    for names, same in new.items():
-        text = program.text("uint8")
-        for kernel in kernels:
-            if kernel.name not in names:
-                text = text.replace(kernel.text, "")
-        file.write_text(text, encoding="utf-8")
-        reports = nvrtc.check_kernels(file, same) if names else []  # prints them: pytest -s
-        if any(report.error for report in reports):
-            return reports
-        assert len(reports) == len(names) * len(same)
-        for report in reports:
-            REPORTS[nameless[report.kernel], report.arch] = report
-    return [
-        replace(REPORTS[text, arch], file=str(file), kernel=name)
-        for arch in archs
-        for name, text in nameless.items()
-    ]
+        if anew or (text, arch) not in REPORTS:
+            REPORTS[text, arch] = nvrtc.check_kernels(file, [arch])  # prints them: pytest -s
+    reports = [replace(report, file=str(file)) for arch in archs for report in REPORTS[text, arch]]
+    assert len(reports) == (1 if only else 6) * len(archs)
+    return reports
 
 
 def assert_clean(reports: Sequence[nvrtc.KernelReport]) -> None:
